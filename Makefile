@@ -1,0 +1,42 @@
+# Targets for people; each builds the .venv it needs (torch first, so that no other package chooses one).
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+SPEECH ?=
+OUT ?= runs/demo
+
+.PHONY: demo test check loss-check clean
+
+demo: .venv/demo.stamp
+	$(BIN)/wav2vec2 demo --out $(OUT) $(if $(SPEECH),--speech $(SPEECH))
+
+test: export OMP_NUM_THREADS = 1
+test: .venv/dev.stamp
+	$(BIN)/python -m pytest -n 2 -q
+
+check: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict src
+	$(BIN)/lint-imports
+
+loss-check: .venv/dev.stamp
+	$(BIN)/python scripts/loss_check.py
+
+clean:
+	rm -rf .venv runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests -name __pycache__ -type d -exec rm -rf {} +
+
+.venv/torch.stamp:
+	@test -n "$(PYTHON)" || { echo "needs Python 3.11 or 3.12: make PYTHON=/path/to/python3.12" >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q torch==2.13.0
+	touch $@
+
+.venv/demo.stamp: .venv/torch.stamp pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[demo]'
+	touch $@
+
+.venv/dev.stamp: .venv/torch.stamp pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@ .venv/demo.stamp

@@ -1,0 +1,83 @@
+"""Speech to greedy-ready logits by this package and by transformers, side by side, in batches in manifest order.
+
+    python benchmarks/inference.py --speech ../shared/speech --json inference.json
+
+Same weights, same utterances, float32 on the CPU. Utterances are not sorted by length: batches hold what the manifest has, and
+whoever computes on padding pays for it. Before timing, both sides must give the same logits for one utterance alone.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from peers import SIDES, Peers, Task
+from speech import batches, speech_root
+from table import compare, publish
+
+import wav2vec2
+from wav2vec2.errors import UserError
+from wav2vec2.model.architecture import ARCHITECTURES
+from wav2vec2.model.ctc import Wav2Vec2ForCTC
+
+SYMBOLS = 32
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--speech", type=Path, help="folder with speech; default: WAV2VEC2_SHARED/speech")
+    parser.add_argument("--split", default="test-clean", help="split of its manifest.tsv, or sub-folder")
+    parser.add_argument("--models", nargs="+", default=["base", "small"], choices=sorted(ARCHITECTURES))
+    parser.add_argument("--allocators", nargs="+", default=["default", "mallopt"], choices=["default", "mallopt"])
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=8, help="measured batches")
+    parser.add_argument("--warmup", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--quick", action="store_true", help="two batches, default allocator")
+    parser.add_argument("--profile", action="store_true", help="print each side's costliest operations instead")
+    parser.add_argument("--json", type=Path, help="write everything measured here")
+    return parser.parse_args()
+
+
+def check_equal(peers: Peers, waveform: np.ndarray) -> float:
+    """Return the largest difference of the logits of one utterance alone; UserError when it is too large."""
+    ours, theirs = (peers.ask(side, "output", [waveform]) for side in SIDES)
+    difference = float(np.abs(ours - theirs).max() / max(1.0, np.abs(theirs).max()))
+    if difference > 1e-4:
+        raise UserError(f"the two sides differ by {difference:.2g} in their logits; their times cannot be compared")
+    return difference
+
+
+def main() -> None:
+    o = options()
+    if o.quick:
+        o.rounds, o.allocators = 2, ["default"]
+    rows = batches(speech_root(o.speech), o.split, size=o.batch, number=o.rounds, seconds=None)
+    comparisons = []
+    for name in o.models:
+        with tempfile.TemporaryDirectory() as folder:
+            torch.manual_seed(0)
+            wav2vec2.save(Wav2Vec2ForCTC(ARCHITECTURES[name], SYMBOLS), folder)
+            for allocator in o.allocators:
+                peers = Peers(Task("infer", Path(folder), o.threads, allocator == "mallopt"))
+                if o.profile:
+                    for side in SIDES:
+                        print(f"\n{name}, {side}\n{peers.ask(side, 'profile', rows[0])}")
+                    peers.finish()
+                    continue
+                difference = check_equal(peers, rows[0][0])
+                measured = peers.measure(rows, o.warmup)
+                comparisons.append(compare(name, f"{o.batch} of 2-16 s", allocator, rows, measured))
+                print(f"{name}, {allocator}: {comparisons[-1].ratio:.2f}x, equal to {difference:.1g}", file=sys.stderr)
+    if comparisons:
+        publish("Inference to logits, float32, CPU: seconds of speech per second", comparisons, o.threads, o.json)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,1 @@
+"""Names and configurations of weight files, in and out: our model directories, Hugging Face's, and fairseq's files."""

@@ -1,0 +1,161 @@
+"""The settings in a fairseq checkpoint, as our dataclasses.
+
+fairseq's ``mask_prob`` is what the paper calls p times the span length. ``conv_feature_layers`` is a Python expression
+in a string; it is parsed, never evaluated.
+"""
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+from wav2vec2.checkpoints.huggingface_config import named
+from wav2vec2.model.architecture import Architecture, Masking, Regularization
+
+# What fairseq assumes for a setting that the file leaves out.
+DEFAULTS: dict[str, Any] = {
+    "extractor_mode": "default",
+    "encoder_layers": 12,
+    "encoder_embed_dim": 768,
+    "encoder_ffn_embed_dim": 3072,
+    "encoder_attention_heads": 12,
+    "dropout": 0.1,
+    "attention_dropout": 0.1,
+    "activation_dropout": 0.0,
+    "encoder_layerdrop": 0.0,
+    "dropout_input": 0.0,
+    "dropout_features": 0.0,
+    "final_dim": 0,
+    "layer_norm_first": False,
+    "conv_feature_layers": "[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512, 2, 2)] * 2",
+    "conv_bias": False,
+    "logit_temp": 0.1,
+    "feature_grad_mult": 1.0,
+    "latent_vars": 320,
+    "latent_groups": 2,
+    "latent_dim": 0,
+    "latent_temp": (2, 0.5, 0.999995),
+    "mask_prob": 0.65,
+    "mask_length": 10,
+    "mask_channel_prob": 0.0,
+    "mask_channel_length": 10,
+    "num_negatives": 100,
+    "conv_pos": 128,
+    "conv_pos_groups": 16,
+}
+# Variants whose numbers would differ: setting -> the only value that is ours.
+FIXED: dict[str, Any] = {
+    "activation_fn": "gelu",
+    "layer_type": "transformer",
+    "pos_conv_depth": 1,
+    "conv_pos_batch_norm": False,
+    "quantize_input": False,
+}
+# The same for what a fine-tuned model no longer has.
+FIXED_PRETRAINING: dict[str, Any] = {"quantize_targets": True, "target_glu": False, "quantizer_depth": 1}
+# What fine-tuning sets anew, with fairseq's default where its configuration is silent.
+FINETUNING: dict[str, Any] = {
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+    "activation_dropout": 0.0,
+    "dropout_input": 0.0,
+    "final_dropout": 0.0,
+    "mask_prob": 0.5,
+    "mask_length": 10,
+    "mask_channel_prob": 0.0,
+    "mask_channel_length": 10,
+    "feature_grad_mult": 0.0,
+}
+
+
+def _literal(value: object) -> Any:
+    return ast.literal_eval(value) if isinstance(value, str) else value
+
+
+def parse_conv_layers(text: str) -> list[tuple[int, int, int]]:
+    """Read "[(512,10,5)] + [(512,3,2)] * 4" without evaluating it: lists of tuples, sums, products with a small number.
+
+    Raises:
+        ValueError: Anything else.
+    """
+
+    def value(node: ast.expr) -> list[Any]:
+        if isinstance(node, ast.List):
+            return [tuple(ast.literal_eval(item)) for item in node.elts]
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            return value(node.left) + value(node.right)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+            many, times = (node.left, node.right) if isinstance(node.right, ast.Constant) else (node.right, node.left)
+            if isinstance(times, ast.Constant) and isinstance(times.value, int) and 0 < times.value <= 100:
+                return value(many) * times.value
+        raise ValueError(f"conv_feature_layers {text!r}")
+
+    layers = value(ast.parse(text.strip(), mode="eval").body)
+    triples = all(len(layer) == 3 and all(type(n) is int and n > 0 for n in layer) for layer in layers)
+    if not triples or len(layers) > 100:
+        raise ValueError(f"conv_feature_layers {text!r}")
+    return layers
+
+
+def architecture(s: Mapping[str, Any], normalize: bool) -> Architecture:
+    """Return the sizes that pre-training settings give; ``normalize`` is the task's."""
+    modes = {"default": "group", "layer_norm": "layer"}
+    channels, kernels, strides = zip(*parse_conv_layers(s["conv_feature_layers"]), strict=True)
+    final = s["final_dim"] or s["encoder_embed_dim"]
+    return named(
+        Architecture(
+            name="custom",
+            conv_channels=channels,
+            conv_kernels=kernels,
+            conv_strides=strides,
+            conv_bias=bool(s["conv_bias"]),
+            conv_norm=modes[s["extractor_mode"]],  # type: ignore[arg-type]
+            normalize_input=normalize,
+            hidden_size=s["encoder_embed_dim"],
+            layers=s["encoder_layers"],
+            ffn_size=s["encoder_ffn_embed_dim"],
+            heads=s["encoder_attention_heads"],
+            layer_norm_first=bool(s["layer_norm_first"]),
+            pos_conv_kernel=s["conv_pos"],
+            pos_conv_groups=s["conv_pos_groups"],
+            codebook_groups=s["latent_groups"],
+            codebook_entries=s["latent_vars"],
+            codevector_size=s["latent_dim"] or final,
+            final_size=final,
+            negatives=s["num_negatives"],
+            logit_temperature=s["logit_temp"],
+        )
+    )
+
+
+def regularization(s: Mapping[str, Any], finetuning: Mapping[str, Any] | None) -> Regularization:
+    """Return the dropouts of pre-training settings, or of fine-tuning where a model was fine-tuned."""
+    start, end, decay = _literal(s["latent_temp"])
+    layerdrop = s["encoder_layerdrop"]
+    if finetuning is not None:
+        s = {**s, **FINETUNING, **finetuning}
+        layerdrop = finetuning.get("layerdrop", 0.0)
+    return Regularization(
+        dropout=s["dropout"],
+        attention_dropout=s["attention_dropout"],
+        activation_dropout=s["activation_dropout"],
+        input_dropout=s["dropout_input"],
+        feature_dropout=s["dropout_features"],
+        final_dropout=s.get("final_dropout", 0.0),
+        layerdrop=layerdrop,
+        feature_grad_mult=s["feature_grad_mult"],
+        tau_start=float(start),
+        tau_end=float(end),
+        tau_decay=float(decay),
+    )
+
+
+def masking(s: Mapping[str, Any]) -> Masking:
+    """Return the masks that settings ask for; none where ``apply_mask`` is off."""
+    used = float(s.get("apply_mask", True))
+    return Masking(
+        time_start=float(f"{used * s['mask_prob'] / s['mask_length']:.12g}"),
+        time_span=s["mask_length"],
+        min_spans=2,
+        channel_start=float(f"{used * s['mask_channel_prob'] / s['mask_channel_length']:.12g}"),
+        channel_span=s["mask_channel_length"],
+    )

@@ -1,0 +1,160 @@
+"""Recipes: TOML files read into frozen dataclasses, and written back.
+
+A recipe holds only what differs from the dataclass's defaults, or from the recipe that it ``extends``. Every mistake
+in one is a :class:`UserError` of a single line that names the file, the key and what was expected.
+"""
+
+import difflib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from wav2vec2.errors import UserError
+
+T = TypeVar("T")
+
+EXTENDS = "extends"
+
+
+def load_recipe(path: str | Path, cls: type[T], base: T | None = None) -> T:
+    """Read a TOML recipe into ``cls``, on top of ``base`` (default: the dataclass's own defaults).
+
+    A top-level ``extends = "other.toml"`` (relative to the recipe) is applied first.
+
+    Raises:
+        UserError: the file is missing or not TOML, a key is unknown (the nearest valid one is named), a value has the
+            wrong type, or recipes extend each other in a circle.
+    """
+    config = cls() if base is None else base
+    for file, table in _chain(Path(path), ()):
+        config = from_plain(cls, table, source=str(file), base=config)
+    return config
+
+
+def _chain(path: Path, seen: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield (file, table) from the farthest ancestor down to the recipe itself."""
+    if path.resolve() in seen:
+        raise UserError(f"{path}: the recipe extends itself; remove one of the 'extends' lines")
+    try:
+        with path.open("rb") as file:
+            table = tomllib.load(file)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such recipe; give the path of a .toml file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as TOML: {' '.join(str(error).split())}") from None
+    parent = table.pop(EXTENDS, None)
+    if parent is not None:
+        if not isinstance(parent, str):
+            raise UserError(f"{path}: '{EXTENDS}' must be the name of another recipe, a string")
+        yield from _chain(path.parent / parent, (*seen, path.resolve()))
+    yield path, table
+
+
+def from_plain(cls: type[T], table: Mapping[str, Any], *, source: str, base: T, prefix: str = "") -> T:
+    """Return ``base`` with the values of a nested mapping put in; ``source`` names the file in errors.
+
+    Raises:
+        UserError: unknown key or wrong type.
+    """
+    hints = typing.get_type_hints(cls)
+    names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    changes: dict[str, Any] = {}
+    for key, value in table.items():
+        where = f"{prefix}{key}"
+        if key not in names:
+            raise UserError(f"{source}: unknown key '{where}'; {_nearest(key, names, prefix)}")
+        if is_dataclass(hints[key]):
+            if not isinstance(value, Mapping):
+                raise UserError(f"{source}: '{where}' must be a table: write [{where}] with keys below it")
+            section = typing.cast(type[Any], hints[key])
+            changes[key] = from_plain(section, value, source=source, base=getattr(base, key), prefix=f"{where}.")
+        else:
+            changes[key] = _convert(value, hints[key], source, where)
+    try:
+        return replace(base, **changes)  # type: ignore[type-var]
+    except ValueError as error:
+        raise UserError(f"{source}: {prefix.rstrip('.') or 'recipe'}: {error}") from None
+
+
+def _nearest(key: str, names: list[str], prefix: str) -> str:
+    close = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{prefix}{close[0]}'?"
+    return f"valid keys are {', '.join(names)}"
+
+
+def _convert(value: Any, hint: Any, source: str, where: str) -> Any:
+    """Check one TOML value against a type hint; integers pass as floats, arrays become tuples."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        inner = [argument for argument in arguments if argument is not type(None)]
+        return _convert(value, inner[0], source, where)
+    if origin is Literal:
+        if value in arguments and type(value) in {type(argument) for argument in arguments}:
+            return value
+        choices = ", ".join(repr(argument) for argument in arguments)
+        raise UserError(f"{source}: '{where}' is {value!r}; choose one of {choices}")
+    if origin is tuple:
+        if isinstance(value, list):
+            return tuple(_convert(item, arguments[0], source, where) for item in value)
+        raise UserError(f"{source}: '{where}' must be an array, not {value!r}")
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
+    raise UserError(f"{source}: '{where}' must be {kinds.get(hint, str(hint))}, not {value!r}")
+
+
+def as_plain(config: Any) -> dict[str, Any]:
+    """Return a configuration as nested dicts, lists and scalars; a value of None is left out."""
+    plain: dict[str, Any] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            plain[field.name] = as_plain(value)
+        elif value is not None:
+            plain[field.name] = list(value) if isinstance(value, tuple) else value
+    return plain
+
+
+def write_toml(config: Any, path: str | Path) -> None:
+    """Write the whole resolved configuration as a recipe that :func:`load_recipe` reads back to an equal object."""
+    lines = list(_toml_lines(as_plain(config), ""))
+    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _toml_lines(table: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for key, value in table.items():
+        if not isinstance(value, Mapping):
+            yield f"{key} = {_toml_value(value)}"
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield ""
+            yield f"[{prefix}{key}]"
+            yield from _toml_lines(value, f"{prefix}{key}.")
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)
+
+
+def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield (dotted key, old, new) for each difference of two :func:`as_plain` results; None where absent."""
+    for key in [*old, *(key for key in new if key not in old)]:
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            yield from differing_keys(before, after, f"{prefix}{key}.")
+        elif before != after:
+            yield f"{prefix}{key}", before, after

@@ -1,0 +1,239 @@
+"""Audio of planned batches, read by worker processes: micro-batches of padded waveforms in the order of the plan.
+
+Workers receive rows of the manifest, never the manifest, and keep no decoded audio: each crop is read from its file
+or byte range when its turn comes. A file that cannot be read leaves its row out of the batch, with its reason, and
+changes nothing else: the other rows keep their index in the global batch.
+"""
+
+import dataclasses
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from wav2vec2.audio import normalize_waveform, read_audio
+from wav2vec2.data.byte_range import read_bytes
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.data.sampler import BatchPlan, Position, deal
+from wav2vec2.data.utterance import Utterance
+from wav2vec2.errors import UserError
+
+Waveform = npt.NDArray[np.float32]
+
+
+def read_utterance(utterance: Utterance) -> Waveform:
+    """Decode one manifest row to mono float32 at 16 kHz: its piece of a file, or of a byte range in a shard.
+
+    Raises:
+        UserError: the file is missing, unreadable, not audio, not finite, or shorter than the manifest says.
+    """
+    samples = None if utterance.samples < 0 else utterance.samples
+    if utterance.offset < 0:
+        return read_audio(utterance.path, start=utterance.start, samples=samples)
+    encoded = read_bytes(utterance.path, utterance.offset, utterance.size)
+    return read_audio(encoded, start=utterance.start, samples=samples)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a worker needs to read one row of a micro-batch."""
+
+    utterance: Utterance
+    row: int
+    """Index in the global batch."""
+    start: int
+    """First sample of the crop, inside the utterance."""
+    samples: int
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """One rank's share of one forward pass; may be empty. Legend: B rows, S samples of the longest."""
+
+    waveforms: Tensor
+    """(B, S) float32, zero beyond each row's length."""
+    lengths: Tensor
+    """(B,) int64, samples."""
+    rows: Tensor
+    """(B,) int64, index of each row in the global batch."""
+    ids: tuple[str, ...]
+    texts: tuple[str | None, ...]
+    bad: tuple[str, ...] = ()
+    """One line for each row that could not be read."""
+
+    def pin_memory(self) -> "MicroBatch":
+        """Return a copy in page-locked memory (called by the loader on CUDA machines)."""
+        pinned = {name: getattr(self, name).pin_memory() for name in ("waveforms", "lengths", "rows")}
+        return dataclasses.replace(self, **pinned)
+
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> "MicroBatch":
+        """Return the batch on a device; waveforms in ``dtype``."""
+        return dataclasses.replace(
+            self,
+            waveforms=self.waveforms.to(device, dtype, non_blocking=True),
+            lengths=self.lengths.to(device, non_blocking=True),
+            rows=self.rows.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True)
+class Update:
+    """One rank's micro-batches of one global batch. ``following`` is the position to resume from after it."""
+
+    micro_batches: list[MicroBatch]
+    following: Position
+
+
+@dataclass(frozen=True)
+class _Request:
+    rows: tuple[Row, ...]
+    last: bool
+    following: Position
+
+
+class _Reader(Dataset[tuple[MicroBatch, bool, Position]]):
+    """Turns requests into micro-batches; the only object that is sent to workers."""
+
+    def __init__(self, normalize: bool) -> None:
+        self._normalize = normalize
+
+    def __getitem__(self, request: Any) -> tuple[MicroBatch, bool, Position]:
+        return read_rows(request.rows, normalize=self._normalize), request.last, request.following
+
+
+def read_rows(rows: tuple[Row, ...], *, normalize: bool) -> MicroBatch:
+    """Read and pad rows. ``normalize``: the whole utterance is normalised before it is cropped (SPEC A1)."""
+    kept: list[tuple[Row, Waveform]] = []
+    bad: list[str] = []
+    for row in rows:
+        try:
+            kept.append((row, _read_row(row, normalize)))
+        except UserError as error:
+            bad.append(f"{row.utterance.id}: {error}")
+    waveforms = torch.zeros(len(kept), max((len(waveform) for _, waveform in kept), default=0))
+    for index, (_, waveform) in enumerate(kept):
+        waveforms[index, : len(waveform)] = torch.from_numpy(waveform)
+    return MicroBatch(
+        waveforms=waveforms,
+        lengths=torch.tensor([len(waveform) for _, waveform in kept], dtype=torch.int64),
+        rows=torch.tensor([row.row for row, _ in kept], dtype=torch.int64),
+        ids=tuple(row.utterance.id for row, _ in kept),
+        texts=tuple(row.utterance.text for row, _ in kept),
+        bad=tuple(bad),
+    )
+
+
+def _read_row(row: Row, normalize: bool) -> Waveform:
+    if normalize:
+        whole = normalize_waveform(read_utterance(row.utterance))
+        return np.ascontiguousarray(whole[row.start : row.start + row.samples])
+    piece = dataclasses.replace(row.utterance, start=row.utterance.start + row.start, samples=row.samples)
+    return read_utterance(piece)
+
+
+@dataclass
+class UpdateLoader:
+    """Yields :class:`Update` objects in the order of a plan, read ahead by ``workers`` processes (0: in this process).
+
+    Call :meth:`updates` once; the processes live as long as the iterator.
+    """
+
+    manifest: Manifest
+    plan: BatchPlan
+    micro_samples: int
+    """Most padded samples of one rank's micro-batch."""
+    normalize: bool
+    rank: int = 0
+    world: int = 1
+    workers: int = 1
+    prefetch: int = 4
+    """Micro-batches that each worker reads ahead."""
+    pin_memory: bool = False
+
+    def updates(self, position: Position) -> Iterator[Update]:
+        """Yield updates for ever, from a position on."""
+        micro_batches: list[MicroBatch] = []
+        for micro_batch, last, following in self._batches(_Requests(self, position)):
+            micro_batches.append(micro_batch)
+            if last:
+                yield Update(micro_batches, following)
+                micro_batches = []
+
+    def _batches(self, requests: "_Requests") -> Iterator[tuple[MicroBatch, bool, Position]]:
+        loader: DataLoader[Any] = DataLoader(
+            _Reader(self.normalize),
+            sampler=requests,
+            batch_size=None,
+            num_workers=self.workers,
+            prefetch_factor=self.prefetch if self.workers else None,
+            worker_init_fn=prepare_worker,
+            pin_memory=self.pin_memory,
+        )
+        yield from loader
+
+    def requests(self, position: Position) -> Iterator[_Request]:
+        """Yield what to read for this rank, for ever; costs the rows of one global batch at a time."""
+        for batch in self.plan.walk(position):
+            shares = deal(batch.samples, self.micro_samples, self.rank, self.world)
+            for number, share in enumerate(shares):
+                rows = tuple(
+                    Row(
+                        self.manifest.utterance(int(batch.utterances[row])),
+                        int(row),
+                        int(batch.starts[row]),
+                        int(batch.samples[row]),
+                    )
+                    for row in share
+                )
+                yield _Request(rows, number == len(shares) - 1, batch.following)
+
+
+class _Requests(Sampler[_Request]):
+    """The endless sampler that torch's DataLoader draws requests from, in the main process."""
+
+    def __init__(self, loader: UpdateLoader, position: Position) -> None:
+        self._loader, self._position = loader, position
+
+    def __iter__(self) -> Iterator[_Request]:
+        return self._loader.requests(self._position)
+
+
+def prepare_worker(_: int) -> None:
+    """One thread a worker (many would fight for the cores); signals are the main process's, which stops cleanly."""
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def fixed_batches(
+    manifest: Manifest,
+    micro_samples: int,
+    *,
+    normalize: bool,
+    rank: int = 0,
+    world: int = 1,
+    max_samples: int | None = None,
+) -> Iterator[MicroBatch]:
+    """Yield every utterance once, from long to short, for validation; rows are the manifest's, so draws never change.
+
+    Utterances longer than ``max_samples`` are cut to their first ``max_samples``. Ranks take every world-th utterance
+    and may get different numbers of batches.
+    """
+    limit = np.iinfo(np.int64).max if max_samples is None else max_samples
+    lengths = np.minimum(manifest.samples, limit)
+    order = np.argsort(-lengths, kind="stable")[rank::world]
+    first = 0
+    while first < len(order):
+        count = max(1, micro_samples // max(1, int(lengths[order[first]])))
+        members = order[first : first + count]
+        rows = tuple(Row(manifest.utterance(int(i)), int(i), 0, int(lengths[i])) for i in members)
+        yield read_rows(rows, normalize=normalize)
+        first += count

@@ -1,0 +1,89 @@
+"""fairseq's manifests: SPLIT.tsv (first line the root, then "path<TAB>samples"); SPLIT.ltr and .wrd beside it."""
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
+from pathlib import Path
+
+from wav2vec2.data.utterance import Rejection, Utterance
+from wav2vec2.errors import UserError
+
+
+def scan_fairseq(manifests: Sequence[Path], *, language: str = "") -> Iterator[Utterance | Rejection]:
+    """Yield the rows of `.tsv` files, or of all those in a folder; the split is the file's name without suffix.
+
+    Transcripts come from the `.wrd` file beside it, else from the `.ltr` file. A slice of an uncompressed archive,
+    `corpus.zip:offset:length` in bytes, becomes a byte range. The speaker is the part of the file name before the first
+    "-" when there is one, as in LibriSpeech. The sample counts in the file are not trusted: the audio is read.
+
+    Raises:
+        UserError: for a file that is no fairseq manifest, or transcripts with another number of lines.
+    """
+    files = list(chain.from_iterable(sorted(path.glob("*.tsv")) if path.is_dir() else [path] for path in manifests))
+    if not files:
+        raise UserError(f"{', '.join(map(str, manifests))}: no .tsv file there: name fairseq manifests or their folder")
+    for manifest in files:
+        rows = _lines(manifest)
+        root = next(rows, "")
+        if "\t" in root or not root:
+            raise UserError(
+                f"{manifest}: its first line is not a folder: it is not a fairseq manifest (see prepare table)"
+            )
+        base = Path(os.path.abspath(manifest.parent / root))
+        for number, (row, text) in enumerate(_with_transcripts(manifest, rows), start=2):
+            yield _utterance(manifest, number, base, row.split("\t"), text, language)
+
+
+def _utterance(
+    manifest: Path, number: int, base: Path, cells: list[str], text: str | None, language: str
+) -> Utterance | Rejection:
+    where = f"{manifest}, line {number}"
+    if len(cells) < 2 or not cells[0]:
+        return Rejection(cells[0], str(manifest), "bad table row", f"{where}: is not 'path<TAB>samples'")
+    path, *slices = cells[0].split(":")
+    offset = size = -1
+    identity = os.path.splitext(path)[0]
+    if slices:
+        if len(slices) != 2 or not all(part.isdecimal() for part in slices) or int(slices[1]) < 1:
+            return Rejection(
+                cells[0], path, "bad table row", f"{where}: '{cells[0]}' is not path:offset:length in bytes"
+            )
+        offset, size = map(int, slices)
+        identity = f"{identity}-{offset}"
+    name = os.path.basename(identity)
+    return Utterance(
+        id=name if not slices and "-" in name else identity,
+        path=str(base / path),
+        offset=offset,
+        size=size,
+        text=text,
+        speaker=name.split("-")[0] if "-" in name and not slices else "",
+        split=manifest.stem,
+        language=language,
+        source=base.name,
+    )
+
+
+def _with_transcripts(manifest: Path, rows: Iterator[str]) -> Iterator[tuple[str, str | None]]:
+    words, letters = manifest.with_suffix(".wrd"), manifest.with_suffix(".ltr")
+    labels = words if words.exists() else letters if letters.exists() else None
+    if labels is None:
+        yield from zip(rows, repeat(None))
+        return
+    texts = _lines(labels)
+    for number, row in enumerate(rows, start=1):
+        text = next(texts, None)
+        if text is None:
+            raise UserError(f"{labels}: has only {number - 1} lines and {manifest.name} has more: make them match")
+        # .ltr: "H E L L O | W O R L D |"
+        yield row, text if labels is words else "".join(text.split()).replace("|", " ").strip()
+    if next(texts, None) is not None:
+        raise UserError(f"{labels}: has more lines than {manifest.name} has files: make them match")
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as lines:
+            yield from (stripped for line in lines if (stripped := line.rstrip("\r\n")) or path.suffix != ".tsv")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}): name a fairseq .tsv manifest") from None

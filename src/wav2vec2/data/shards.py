@@ -1,0 +1,102 @@
+"""Tar shards: many recordings in few large files, each read by its byte range, from a disk or any fsspec URL.
+
+The tar files are WebDataset's: KEY.flac (the encoded bytes as they were), KEY.json and, for labelled speech, KEY.txt.
+The manifest beside them holds the byte offset and size of every recording, so one range request reads one recording and
+the order of reading is free. Paths in it are relative: the folder may be moved or uploaded as a whole.
+"""
+
+import io
+import itertools
+import json
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from wav2vec2.audio import container_of
+from wav2vec2.data.byte_range import read_bytes
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.data.utterance import Utterance, write_manifest, writing
+from wav2vec2.errors import UserError
+
+_TAR_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class PrepareShards:
+    """Copy the recordings of a manifest into tar shards with a byte index, for storage that dislikes small files."""
+
+    manifest: Annotated[Path, tyro.conf.Positional]
+    """Manifest, or the folder that `prepare` wrote."""
+    out: Path = Path("shards")
+    """Folder for shard-000000.tar, ... and their manifest.parquet."""
+    shard_mb: int = 500
+    """Size at which a shard is full, in MB (10^6 bytes)."""
+    split: str | None = None
+    """Only this split, or several: dev+test."""
+
+
+def run(options: PrepareShards) -> Path:
+    """Write the shards and their manifest; returns the manifest's path. Raises UserError."""
+    if options.shard_mb < 1:
+        raise UserError(f"--shard-mb {options.shard_mb}: must be at least 1")
+    manifest = Manifest.open(options.manifest, options.split)
+    path = write_shards(manifest, options.out, options.shard_mb * 1_000_000)
+    shards = len(list(options.out.glob("shard-*.tar")))
+    print(f"{len(manifest)} utterances in {shards} shards, manifest {path}")
+    return path
+
+
+def write_shards(manifest: Iterable[Utterance], out: Path, shard_bytes: int) -> Path:
+    """Copy recordings into `out`/shard-NNNNNN.tar of about `shard_bytes` each and write `out`/manifest.parquet.
+
+    Neighbouring segments of one long recording share its bytes, which are copied once. Nothing is decoded or re-encoded.
+
+    Raises:
+        UserError: when a recording cannot be read or a shard cannot be written.
+    """
+    recordings = (list(rows) for _, rows in itertools.groupby(manifest, lambda row: (row.path, row.offset, row.size)))
+    return write_manifest(_copied(recordings, out, shard_bytes), out / "manifest.parquet")
+
+
+def _copied(recordings: Iterable[list[Utterance]], out: Path, shard_bytes: int) -> Iterator[Utterance]:
+    """Write the shards, one after the other, and yield the rows of their manifest."""
+    pending = iter(recordings)
+    for number in itertools.count():
+        first = next(pending, None)
+        if first is None:
+            return
+        name = f"shard-{number:06d}.tar"
+        with writing(out / name) as temporary, tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as shard:
+            for rows in itertools.chain([first], pending):
+                offset, size = _add_recording(shard, rows)
+                yield from (replace(row, path=name, offset=offset, size=size) for row in rows)
+                if shard.offset >= shard_bytes:
+                    break
+
+
+def _add_recording(shard: tarfile.TarFile, rows: list[Utterance]) -> tuple[int, int]:
+    """Add the bytes, .json and .txt of one recording and its segments; returns (offset, size) of the bytes."""
+    row = rows[0]
+    encoded = read_bytes(row.path, row.offset, row.size)
+    suffix = container_of(encoded[:64]) or Path(row.path).suffix.lstrip(".").lower() or "audio"
+    key = row.id.replace(".", "_")  # WebDataset takes what precedes the first dot for the key
+    _add(shard, f"{key}.{suffix}", encoded)
+    offset = shard.offset - -(-len(encoded) // _TAR_BLOCK) * _TAR_BLOCK
+    kept = ("id", "start", "samples", "sample_rate", "text", "speaker", "split", "language", "source")
+    segments = [{name: value for name, value in asdict(segment).items() if name in kept} for segment in rows]
+    described = segments[0] if len(segments) == 1 else {"id": row.id, "segments": segments}
+    _add(shard, f"{key}.json", json.dumps(described, ensure_ascii=False).encode())
+    if len(rows) == 1 and row.text is not None:
+        _add(shard, f"{key}.txt", row.text.encode())
+    return offset, len(encoded)
+
+
+def _add(shard: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    member.mode = 0o644
+    shard.addfile(member, io.BytesIO(content))

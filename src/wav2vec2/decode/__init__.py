@@ -1,0 +1,1 @@
+"""Decoders: from log-probabilities to symbols. They never see a model."""

@@ -1,0 +1,63 @@
+"""Greedy CTC decoding: the best symbol of every frame, runs merged, blanks dropped (SPEC G1, `viterbi`)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class GreedyHypothesis:
+    """The best path of one utterance.
+
+    ids: symbols, merged and without blanks. frames: for each of them the first frame of its run; last_frames: the
+    last one. score: log-probability (nats) of the path, summed over the valid frames; 0 for no frames.
+    """
+
+    ids: list[int]
+    frames: list[int]
+    score: float
+    last_frames: list[int] = field(default_factory=list)
+
+
+def best_path(logits: Tensor, frame_lengths: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Return for each utterance its best symbol and that symbol's log-probability per valid frame: (T_i,) int64 and
+    float32, CPU.
+
+    logits: (B, T, V), logits or log-probabilities (normalising the latter again changes nothing); frame_lengths: (B,).
+    This is all that decoding windows of a long recording has to keep: 12 bytes a frame instead of V logits.
+    """
+    values = logits.float()
+    best, symbols = values.max(dim=-1)
+    scores = (best - values.logsumexp(dim=-1)).cpu()
+    symbols = symbols.cpu()
+    return [(symbols[row, :n], scores[row, :n]) for row, n in enumerate(frame_lengths.tolist())]
+
+
+def collapse(symbols: Sequence[int], blank: int, score: float = 0.0) -> GreedyHypothesis:
+    """Merge runs of equal `symbols` (one a frame) and drop blanks, keeping the first and last frame of each run."""
+    ids: list[int] = []
+    frames: list[int] = []
+    last_frames: list[int] = []
+    previous = blank
+    for frame, symbol in enumerate(symbols):
+        if symbol != blank:
+            if symbol == previous:
+                last_frames[-1] = frame
+            else:
+                ids.append(symbol)
+                frames.append(frame)
+                last_frames.append(frame)
+        previous = symbol
+    return GreedyHypothesis(ids, frames, score, last_frames)
+
+
+def greedy_decode(logits: Tensor, frame_lengths: Tensor, blank: int) -> list[GreedyHypothesis]:
+    """Decode a batch: argmax per frame over each utterance's own valid frames, so padding never adds a symbol.
+
+    logits: (B, T, V), logits or log-probabilities; frame_lengths: (B,), values 0..T; blank: its id.
+    """
+    with torch.no_grad():
+        paths = best_path(logits, frame_lengths)
+    return [collapse(symbols.tolist(), blank, float(scores.double().sum())) for symbols, scores in paths]

@@ -1,0 +1,220 @@
+"""Error rates of a model on a manifest: WER and CER by kind of error, with an interval, and what went worst and why.
+
+Streaming: of each utterance only its counts and its two texts are kept, never logits. References are brought to the
+form that the model was trained on (`Vocabulary.normalize`), and hypotheses to the same, so that both sides are scored
+alike.
+"""
+
+import contextlib
+import csv
+import dataclasses
+import heapq
+import json
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from wav2vec2.data.dataset import read_utterance
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.data.utterance import Utterance, writing
+from wav2vec2.errors import UserError
+from wav2vec2.model.ctc import can_align
+from wav2vec2.recordings import Failure, Recording, Waveform
+from wav2vec2.score_report import EvaluationReport, Scored, report_text, total_score
+from wav2vec2.text.error_rate import ErrorCounts, character_errors, word_errors
+from wav2vec2.text.normalize import TextNormalization, is_spaceless_script
+from wav2vec2.text.vocabulary import Vocabulary
+from wav2vec2.transcribe import Transcriber, Transcript, progress_bar
+
+if TYPE_CHECKING:
+    from wav2vec2.model.ctc import Wav2Vec2ForCTC
+
+
+class Evaluation:
+    """Collects one utterance after the other and makes the report; holds two counts an utterance and `worst` texts."""
+
+    def __init__(self, transcriber: Transcriber, normalize: Callable[[str], str], *, worst: int) -> None:
+        self._transcriber = transcriber
+        self._normalize = normalize
+        self._worst_size = worst
+        self._worst: list[tuple[float, int, str, Scored]] = []
+        self._words: list[ErrorCounts] = []
+        self._characters: list[ErrorCounts] = []
+        self._spaceless = 0
+        self._seconds = 0.0
+        self._unalignable: list[str] = []
+        self._unknown: Counter[str] = Counter()
+        self._untranscribed = 0
+        self._failures: list[Failure] = []
+
+    def score(self, utterances: Iterable[Utterance]) -> Iterator[Scored]:
+        """Transcribe and score utterances in order, yielding those that have a reference and readable audio."""
+        waiting: deque[Utterance] = deque()
+
+        def recordings() -> Iterator[Recording]:
+            for utterance in utterances:
+                if utterance.text is None:
+                    self._untranscribed += 1
+                else:
+                    waiting.append(utterance)
+                    yield _recording(utterance)
+
+        for result in self._transcriber.stream(recordings()):
+            utterance = waiting.popleft()
+            if isinstance(result, Failure):
+                self._failures.append(result)
+            else:
+                yield self._add(utterance, result)
+
+    def _add(self, utterance: Utterance, transcript: Transcript) -> Scored:
+        vocabulary = self._transcriber.vocabulary
+        reference, hypothesis = self._normalize(utterance.text or ""), self._normalize(transcript.text)
+        scored = Scored(
+            utterance.id,
+            reference,
+            hypothesis,
+            word_errors(reference, hypothesis),
+            character_errors(reference, hypothesis),
+        )
+        self._words.append(scored.words)
+        self._characters.append(scored.characters)
+        self._seconds += transcript.seconds
+        self._unknown += vocabulary.unknown_symbols(reference)
+        if not can_align(self._transcriber.architecture.frame_length(utterance.samples), vocabulary.encode(reference)):
+            self._unalignable.append(utterance.id)
+        spaceless = is_spaceless_script(reference)
+        self._spaceless += spaceless
+        counts = scored.characters if spaceless else scored.words
+        if counts.errors:
+            heapq.heappush(self._worst, (counts.rate, counts.errors, utterance.id, scored))
+        if len(self._worst) > self._worst_size:
+            heapq.heappop(self._worst)
+        return scored
+
+    def report(self, *, replications: int, seed: int) -> EvaluationReport:
+        """Sum up what was scored so far, with bootstrap intervals over utterances."""
+        return EvaluationReport(
+            utterances=len(self._words),
+            seconds=self._seconds,
+            main="cer" if 2 * self._spaceless > len(self._words) else "wer",
+            wer=total_score(self._words, replications, seed),
+            cer=total_score(self._characters, replications, seed),
+            worst=tuple(entry[-1] for entry in sorted(self._worst, key=lambda entry: entry[:3], reverse=True)),
+            unalignable=tuple(self._unalignable),
+            unknown=dict(self._unknown.most_common()),
+            untranscribed=self._untranscribed,
+            failures=tuple(self._failures),
+        )
+
+
+def _recording(utterance: Utterance) -> Recording:
+    def read(start: int, count: int) -> Waveform:
+        return read_utterance(dataclasses.replace(utterance, start=utterance.start + start, samples=count))
+
+    return Recording(utterance.id, utterance.samples, read)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Measure a model on the transcribed utterances of a manifest."""
+
+    model: Annotated[str, Positional, arg(metavar="MODEL")]
+    """A model directory or checkpoint file with a CTC head."""
+    manifest: Annotated[str, Positional, arg(metavar="MANIFEST")]
+    """A manifest (file, folder or pattern)."""
+    split: str | None = None
+    """Only this split, such as test-clean, or several: dev+test."""
+    case: Literal["auto", "upper", "lower", "keep"] = "auto"
+    """Case of both texts before they are compared; auto is what the model was trained on."""
+    punctuation: Literal["auto", "keep", "remove"] = "auto"
+    """Whether punctuation counts; auto is what the model was trained on."""
+    worst: int = 5
+    """How many of the worst utterances are shown aligned."""
+    replications: int = 1000
+    """Resamplings for the 95 % interval."""
+    seed: int = 0
+    """Seed of the resampling."""
+    out: Path | None = None
+    """Write the whole report to this JSON file."""
+    hypotheses: Path | None = None
+    """Write id, reference and hypothesis of every utterance to this TSV file."""
+    device: str = "auto"
+    """auto takes a GPU if there is one; else cpu, cuda, cuda:1, ..."""
+    batch_seconds: float = 60.0
+    """Audio in one batch, padding included: less needs less memory."""
+    window_seconds: float = 30.0
+    """Longer utterances are read in windows of this length."""
+
+
+def evaluate(
+    model: "Wav2Vec2ForCTC | str | Path | Transcriber", manifest: Manifest, config: EvaluateConfig
+) -> EvaluationReport:
+    """Score `model` on every transcribed utterance of `manifest`; `config` gives all but these two.
+
+    Utterances whose audio cannot be read are in the report's failures. Raises UserError if there is nothing to score.
+    """
+    transcriber = model
+    if not isinstance(transcriber, Transcriber):
+        transcriber = Transcriber(
+            transcriber,
+            device=config.device,
+            batch_seconds=config.batch_seconds,
+            window_seconds=config.window_seconds,
+        )
+    evaluation = Evaluation(transcriber, _normalization(transcriber.vocabulary, config), worst=config.worst)
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(progress_bar())
+        task = progress.add_task("evaluate", total=len(manifest))
+        write = stack.enter_context(_hypotheses(config.hypotheses))
+        for scored in evaluation.score(manifest):
+            progress.advance(task)
+            write(scored)
+    report = evaluation.report(replications=config.replications, seed=config.seed)
+    if not report.utterances and not report.failures:
+        raise UserError(f"{config.manifest}: no utterance with a transcript to score; check its split and text columns")
+    return report
+
+
+def run(config: EvaluateConfig) -> None:
+    """Print the report, write the files that were asked for, and raise UserError if any audio could not be read."""
+    report = evaluate(config.model, Manifest.open(config.manifest, split=config.split), config)
+    print(report_text(report))
+    if config.out is not None:
+        head = {"model": config.model, "manifest": config.manifest, "split": config.split}
+        content = json.dumps(head | report.as_json(), ensure_ascii=False, indent=2) + "\n"
+        with writing(config.out) as temporary:
+            Path(temporary).write_text(content, encoding="utf-8")
+    for failure in report.failures:
+        print(f"{failure.source}: {failure.message}", file=sys.stderr)
+    if report.failures:
+        raise UserError(
+            f"{len(report.failures)} utterances could not be read and are not in the score; the lines above say why"
+        )
+
+
+def _normalization(vocabulary: Vocabulary, config: EvaluateConfig) -> Callable[[str], str]:
+    if vocabulary.normalization is None and config.case == config.punctuation == "auto":
+        return vocabulary.normalize
+    rules = vocabulary.normalization or TextNormalization(case=vocabulary.case)
+    return TextNormalization(
+        rules.case if config.case == "auto" else config.case,
+        "keep" if rules.digits == "error" else rules.digits,  # here a digit is a symbol that the model cannot write
+        rules.punctuation if config.punctuation == "auto" else config.punctuation,
+        rules.digit_names,
+    )
+
+
+@contextlib.contextmanager
+def _hypotheses(path: Path | None) -> Iterator[Callable[[Scored], object]]:
+    if path is None:
+        yield lambda scored: None
+        return
+    with writing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, delimiter="\t", lineterminator="\n")
+        table.writerow(("id", "reference", "hypothesis"))
+        yield lambda scored: table.writerow((scored.id, scored.reference, scored.hypothesis))

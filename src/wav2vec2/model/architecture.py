@@ -1,0 +1,197 @@
+"""Sizes of the model (section 4.2 and appendix B of the paper) and what is drawn at random while it trains.
+
+Three frozen dataclasses, so that what a weight file fixes (``Architecture``) stays apart from what a recipe may change
+(``Regularization``, ``Masking``). ``ARCHITECTURES`` holds the published models and three small ones.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+SAMPLE_RATE = 16_000
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything that the shape of a weight tensor, or the meaning of the input, depends on.
+
+    ``conv_norm`` "group" is the BASE family (one group norm after the first convolution, raw input), "layer" the LV-60k
+    family (layer norm after every convolution, input normalised by the caller when ``normalize_input``).
+    """
+
+    name: str = "base"
+    conv_channels: tuple[int, ...] = (512,) * 7
+    conv_kernels: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
+    conv_strides: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
+    conv_bias: bool = False
+    conv_norm: Literal["group", "layer"] = "group"
+    normalize_input: bool = False
+    hidden_size: int = 768
+    layers: int = 12
+    ffn_size: int = 3072
+    heads: int = 12
+    layer_norm_first: bool = False
+    pos_conv_kernel: int = 128
+    pos_conv_groups: int = 16
+    layer_norm_eps: float = 1e-5
+    codebook_groups: int = 2
+    codebook_entries: int = 320
+    codevector_size: int = 256
+    final_size: int = 256
+    negatives: int = 100
+    logit_temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Raise ValueError when the sizes contradict each other."""
+        if not len(self.conv_channels) == len(self.conv_kernels) == len(self.conv_strides) > 0:
+            raise ValueError("conv_channels, conv_kernels and conv_strides must have the same length")
+        if any(k < s for k, s in zip(self.conv_kernels, self.conv_strides, strict=True)):
+            raise ValueError("every convolution kernel must be at least as long as its stride")
+        for small, large, names in (
+            (self.heads, self.hidden_size, "hidden_size must be a multiple of heads"),
+            (self.pos_conv_groups, self.hidden_size, "hidden_size must be a multiple of pos_conv_groups"),
+            (self.codebook_groups, self.codevector_size, "codevector_size must be a multiple of codebook_groups"),
+        ):
+            if small < 1 or large % small:
+                raise ValueError(names)
+        if min(self.layers, self.ffn_size, self.codebook_entries, self.final_size, self.negatives) < 1:
+            raise ValueError("layers, ffn_size, codebook_entries, final_size and negatives must be at least 1")
+
+    @property
+    def feature_size(self) -> int:
+        """Channels of the feature encoder's output."""
+        return self.conv_channels[-1]
+
+    @property
+    def stride(self) -> int:
+        """Samples between two frames (320 = 20 ms)."""
+        product = 1
+        for stride in self.conv_strides:
+            product *= stride
+        return product
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples that one frame sees (400 = 25 ms)."""
+        field, jump = 1, 1
+        for kernel, stride in zip(self.conv_kernels, self.conv_strides, strict=True):
+            field += (kernel - 1) * jump
+            jump *= stride
+        return field
+
+    def frame_length(self, samples: int) -> int:
+        """Frames that ``samples`` samples give; 0 below the receptive field."""
+        for kernel, stride in zip(self.conv_kernels, self.conv_strides, strict=True):
+            samples = (samples - kernel) // stride + 1 if samples >= kernel else 0
+        return samples
+
+    def frame_center(self, frame: int) -> float:
+        """Time in seconds of the middle of a frame's receptive field."""
+        return (frame * self.stride + self.receptive_field / 2) / SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class Regularization:
+    """Dropout places of SPEC-named fields (section 4.2, 4.3); probabilities in [0, 1)."""
+
+    dropout: float = 0.1
+    """At the Transformer's input, and at the output of attention and feed-forward blocks."""
+    attention_dropout: float = 0.1
+    activation_dropout: float = 0.0
+    input_dropout: float = 0.1
+    """On the projected features, before masking."""
+    feature_dropout: float = 0.1
+    """On the quantizer's input."""
+    final_dropout: float = 0.0
+    """Before the CTC head."""
+    layerdrop: float = 0.05
+    feature_grad_mult: float = 0.1
+    """Scale of the gradient into the feature encoder; 0 freezes it."""
+    tau_start: float = 2.0
+    tau_end: float = 0.5
+    tau_decay: float = 0.999995
+
+    def temperature(self, step: int) -> float:
+        """Gumbel softmax temperature at an optimiser update: max(start * decay^step, end)."""
+        return max(self.tau_start * self.tau_decay**step, self.tau_end)
+
+
+@dataclass(frozen=True)
+class Masking:
+    """Span masking in time and over channels (section 3.1, appendix A; Table 6 for fine-tuning).
+
+    ``time_start`` and ``channel_start`` are the paper's p: the expected proportion of positions that start a span
+    (fairseq's and transformers' ``mask_prob`` is p times the span length).
+    """
+
+    time_start: float = 0.065
+    time_span: int = 10
+    min_spans: int = 2
+    channel_start: float = 0.0
+    channel_span: int = 64
+
+
+def _large_lv60k() -> Architecture:
+    return Architecture(
+        name="large_lv60k",
+        conv_bias=True,
+        conv_norm="layer",
+        normalize_input=True,
+        hidden_size=1024,
+        layers=24,
+        ffn_size=4096,
+        heads=16,
+        layer_norm_first=True,
+        codevector_size=768,
+        final_size=768,
+    )
+
+
+def _published() -> tuple[Architecture, ...]:
+    lv60k = _large_lv60k()
+    large = replace(
+        lv60k, name="large", conv_bias=False, conv_norm="group", normalize_input=False, layer_norm_first=False
+    )
+    wide = replace(lv60k, layers=48, codevector_size=1024, final_size=1024)
+    return (
+        Architecture(),
+        large,
+        lv60k,
+        replace(lv60k, name="300m"),
+        replace(wide, name="1b", hidden_size=1280, ffn_size=5120),
+        replace(wide, name="2b", hidden_size=1920, ffn_size=7680),
+    )
+
+
+def _small() -> tuple[Architecture, ...]:
+    """Tapered convolutions: the paper's 512 channels everywhere would eat a small budget."""
+    tiny = Architecture(
+        name="tiny",
+        conv_channels=(64,) + (128,) * 6,
+        hidden_size=192,
+        layers=4,
+        ffn_size=768,
+        heads=4,
+        codebook_entries=128,
+        codevector_size=128,
+        final_size=128,
+    )
+    small = replace(
+        tiny,
+        name="small",
+        conv_channels=(64, 128, 128, 192, 256, 256, 256),
+        hidden_size=256,
+        layers=6,
+        ffn_size=1024,
+    )
+    medium = Architecture(
+        name="medium",
+        conv_channels=(256,) * 4 + (384,) * 3,
+        hidden_size=384,
+        layers=6,
+        ffn_size=1536,
+        heads=6,
+    )
+    return tiny, small, medium
+
+
+ARCHITECTURES: dict[str, Architecture] = {a.name: a for a in (*_published(), *_small())}

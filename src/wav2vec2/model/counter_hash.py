@@ -1,0 +1,72 @@
+"""Random numbers as a function of their coordinates.
+
+Masks, negatives, Gumbel noise and LayerDrop are hashes of (seed, purpose, step, row, position), not draws from a
+generator: they are equal on every device, under ``torch.compile``, at any number of ranks and after any restart, and
+nothing has to be stored to resume.
+
+The mixer is a 32-bit xor-shift-multiply permutation with two multipliers below 2**31, so that no product of 32-bit
+values leaves the range of int64: what would overflow is defined nowhere.
+"""
+
+from enum import IntEnum
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+WORD = 0xFFFFFFFF
+IntOrTensor = TypeVar("IntOrTensor", int, Tensor)
+
+
+class Purpose(IntEnum):
+    """Keeps the streams of one (seed, step) apart."""
+
+    SPAN_COUNT = 1
+    SPAN_START = 2
+    CHANNEL_COUNT = 3
+    CHANNEL_START = 4
+    NEGATIVES = 5
+    GUMBEL = 6
+    LAYERDROP = 7
+    DROPOUT = 8
+
+
+def mix(word: IntOrTensor) -> IntOrTensor:
+    """Permute 32-bit words (an int, or an int64 tensor of values in [0, 2**32))."""
+    word = word ^ (word >> 16)
+    word = (word * 0x21F0AAAD) & WORD
+    word = word ^ (word >> 15)
+    word = (word * 0x735A2D97) & WORD
+    return word ^ (word >> 15)
+
+
+def hash_int(*coordinates: int) -> int:
+    """Hash integer coordinates on the host to [0, 2**32)."""
+    word = 0x9E3779B9
+    for coordinate in coordinates:
+        word = mix(word ^ (coordinate & WORD))
+        if coordinate >> 32:
+            word = mix(word ^ ((coordinate >> 32) & WORD))
+    return word
+
+
+def hash_tensor(seed: int, purpose: Purpose, *coordinates: int | Tensor) -> Tensor:
+    """Hash broadcastable int64 coordinates (each in [0, 2**32)) to an int64 tensor in [0, 2**32).
+
+    The coordinates follow numpy's broadcasting; at least one of them is a tensor. Equals ``hash_int`` element by
+    element.
+    """
+    word: int | Tensor = hash_int(seed, int(purpose))
+    for coordinate in coordinates:
+        if isinstance(word, int) and isinstance(coordinate, int):
+            word = mix(word ^ coordinate)
+        else:
+            word = mix(torch.as_tensor(word ^ coordinate))
+    if isinstance(word, int):
+        raise TypeError("hash_tensor needs at least one tensor coordinate")
+    return word
+
+
+def uniform(words: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Map 32-bit words to the open interval (0, 1); 23 bits, so that neither end can round to 0 or 1 in float32."""
+    return ((words >> 9).to(dtype) + 0.5) * 2.0**-23

@@ -1,0 +1,100 @@
+"""Fine-tuned model (section 3.3): a linear layer over the context vectors, trained by connectionist temporal
+classification.
+
+Legend: B utterances, S samples, T frames, V symbols, L labels.
+"""
+
+import itertools
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wav2vec2.model.architecture import Architecture, Masking, Regularization
+from wav2vec2.model.encoder import Draw, Encoder, check_lengths
+
+
+class Wav2Vec2ForCTC(nn.Module):
+    """Audio to symbol logits.
+
+    ``vocabulary`` (the symbols in the order of the logits) and ``blank`` belong to the weights and travel with them.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        vocabulary_size: int,
+        regularization: Regularization | None = None,
+        masking: Masking | None = None,
+    ) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.regularization = regularization or Regularization()
+        self.masking = masking or Masking()
+        self.vocabulary: tuple[str, ...] | None = None
+        self.blank = 0
+        self.encoder = Encoder(architecture, self.regularization, self.masking)
+        self.head = nn.Linear(architecture.hidden_size, vocabulary_size)
+        nn.init.xavier_uniform_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def encode(
+        self, waveforms: Tensor, lengths: Tensor | None = None, layer: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(B, S) -> context vectors (B, T, d) and frame lengths (B,); see ``Encoder.encode``."""
+        return self.encoder.encode(waveforms, lengths, layer)
+
+    def frame_lengths(self, lengths: Tensor) -> Tensor:
+        """(B,) samples -> (B,) frames."""
+        return self.encoder.feature_encoder.frame_lengths(lengths)
+
+    def forward(
+        self,
+        waveforms: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        seed: int = 0,
+        step: int | Tensor = 0,
+        rows: Tensor | None = None,
+        train_encoder: bool = True,
+    ) -> tuple[Tensor, Tensor]:
+        """(B, S) audio -> logits (B, T, V) and frame lengths (B,).
+
+        In training mode time and channel masks are drawn, as in pre-training. ``train_encoder`` False gives gradients
+        to the head alone (the first updates of fine-tuning).
+        """
+        lengths = check_lengths(waveforms, lengths)
+        rows = torch.arange(len(lengths), device=lengths.device) if rows is None else rows
+        draw = Draw(seed, step, rows) if self.training else None
+        with nullcontext() if train_encoder else torch.no_grad():
+            features = self.encoder.features(waveforms, lengths)
+            frame_lengths = self.frame_lengths(lengths)
+            masks = None
+            if draw is not None and self.masking.time_start > 0.0:
+                frames = features.layout.frames
+                masks = self.encoder.draw_time_masks(frame_lengths, max(1, frames), draw)[:, :frames]
+            context = self.encoder.context_vectors(features, masks, draw)
+        context = F.dropout(context, self.regularization.final_dropout, self.training)
+        return features.layout.pad(self.head(context)), frame_lengths
+
+
+def ctc_loss(logits: Tensor, frame_lengths: Tensor, targets: Tensor, target_lengths: Tensor, blank: int = 0) -> Tensor:
+    """Negative log likelihood (B,) in nats of ``targets`` (B, L), summed over each utterance; 0 where it cannot be
+    aligned.
+
+    In float32, and by PyTorch's own kernel: the cuDNN one treats impossible targets differently.
+    """
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    log_probs = wide.log_softmax(-1).transpose(0, 1)
+    with torch.backends.cudnn.flags(enabled=False):
+        return F.ctc_loss(
+            log_probs, targets, frame_lengths, target_lengths, blank=blank, reduction="none", zero_infinity=True
+        )
+
+
+def can_align(frames: int, labels: Sequence[int]) -> bool:
+    """Whether CTC can align ``labels`` to ``frames``: equal neighbours need a blank between them."""
+    repeats = sum(a == b for a, b in itertools.pairwise(labels))
+    return frames >= len(labels) + repeats

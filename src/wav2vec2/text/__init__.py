@@ -1,0 +1,1 @@
+"""Text: normal form, symbol table and error rates."""

@@ -1,0 +1,151 @@
+"""Word and character error rates: counts by kind, a bootstrap interval, and alignments that a person can read.
+
+Distances come from kaldialign: each substitution, deletion and insertion costs 1.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import kaldialign
+import numpy as np
+
+from wav2vec2.text.normalize import is_spaceless_script
+
+_GAP = ""  # never a token
+
+
+@dataclass(frozen=True)
+class ErrorCounts:
+    """Errors against references of `reference` tokens in total; counts of several utterances add up with `+`."""
+
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+    reference: int = 0
+
+    def __add__(self, other: "ErrorCounts") -> "ErrorCounts":
+        return ErrorCounts(
+            self.substitutions + other.substitutions,
+            self.deletions + other.deletions,
+            self.insertions + other.insertions,
+            self.reference + other.reference,
+        )
+
+    @property
+    def errors(self) -> int:
+        """Substitutions, deletions and insertions together."""
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def rate(self) -> float:
+        """Errors per reference token. Against an empty reference: 0 without errors, else infinite."""
+        if self.reference == 0:
+            return float("inf") if self.errors else 0.0
+        return self.errors / self.reference
+
+
+def word_tokens(text: str) -> list[str]:
+    """Split at white space."""
+    return unicodedata.normalize("NFC", text).split()
+
+
+def character_tokens(text: str, *, spaces: bool = True) -> list[str]:
+    """Split into NFC code points; with `spaces`, the single space between words is one of them."""
+    return list((" " if spaces else "").join(word_tokens(text)))
+
+
+def count_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCounts:
+    """Count the fewest edits that turn the tokens of `reference` into those of `hypothesis`."""
+    counts = kaldialign.edit_distance(reference, hypothesis)
+    return ErrorCounts(int(counts["sub"]), int(counts["del"]), int(counts["ins"]), len(reference))
+
+
+def word_errors(reference: str, hypothesis: str) -> ErrorCounts:
+    """Count word errors between two texts (already normalised alike)."""
+    return count_errors(word_tokens(reference), word_tokens(hypothesis))
+
+
+def character_errors(reference: str, hypothesis: str) -> ErrorCounts:
+    """Count character errors between two texts (already normalised alike).
+
+    The space between words counts as a character, as in jiwer and transformers, unless the reference's script has no
+    spaces.
+    """
+    spaces = not is_spaceless_script(reference)
+    return count_errors(character_tokens(reference, spaces=spaces), character_tokens(hypothesis, spaces=spaces))
+
+
+def bootstrap_interval(
+    errors: Sequence[int], references: Sequence[int], *, replications: int = 1000, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of the total error rate, resampling utterances (Bisani and Ney, ICASSP
+    2004).
+
+    errors, references: one number an utterance. Utterances of one speaker are taken for independent, so the interval is
+    rather too narrow than too wide. (nan, nan) without any reference token.
+    """
+    wrong, total = np.asarray(errors, dtype=np.int64), np.asarray(references, dtype=np.int64)
+    if total.sum() == 0:
+        return float("nan"), float("nan")
+    random = np.random.default_rng(seed)
+    rates = np.empty(replications)
+    for replication in range(replications):
+        drawn = random.integers(0, len(total), len(total))
+        rates[replication] = wrong[drawn].sum() / max(int(total[drawn].sum()), 1)
+    low, high = np.quantile(rates, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def display_width(text: str) -> int:
+    """Columns that `text` takes in a terminal: wide East Asian characters two, combining marks and joiners none."""
+    return sum(_columns(char) for char in text)
+
+
+def _columns(char: str) -> int:
+    if unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def align_text(reference: Sequence[str], hypothesis: Sequence[str], *, columns: int = 100) -> str:
+    """Return REF, HYP and EVAL lines of two token lists, one below the other, broken into blocks of at most `columns`.
+
+    EVAL marks S, D and I below their token; a missing token is a run of `*`; a space token is shown as `␣`.
+    """
+    blocks: list[list[tuple[str, str, str]]] = [[]]
+    used = 0
+    for left, right in kaldialign.align(reference, hypothesis, _GAP):
+        cell = _cell(left, right)
+        width = max(map(display_width, cell)) + 1
+        if blocks[-1] and used + width > columns - 6:
+            blocks.append([])
+            used = 0
+        blocks[-1].append(cell)
+        used += width
+    return "\n\n".join(_block(block) for block in blocks)
+
+
+def _cell(reference: str, hypothesis: str) -> tuple[str, str, str]:
+    shown = [_visible(token) for token in (reference, hypothesis)]
+    stars = "*" * max(map(display_width, shown))
+    mark = "" if reference == hypothesis else "I" if reference == _GAP else "D" if hypothesis == _GAP else "S"
+    return shown[0] or stars, shown[1] or stars, mark
+
+
+def _visible(token: str) -> str:
+    """A space as an open box, and a combining mark on its own on a dotted circle."""
+    if token and all(unicodedata.category(char)[0] == "M" for char in token):
+        return "\u25cc" + token
+    return token.replace(" ", "\u2423")
+
+
+def _block(cells: Sequence[tuple[str, str, str]]) -> str:
+    lines = []
+    for row, title in enumerate(("REF:  ", "HYP:  ", "EVAL: ")):
+        padded = []
+        for cell in cells:
+            width = max(map(display_width, cell))
+            padded.append(cell[row] + " " * (width - display_width(cell[row])))
+        lines.append((title + " ".join(padded)).rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,173 @@
+"""One normal form for transcripts, the same in training and in scoring, whatever the script.
+
+Nothing here depends on the environment's locale. Text stays in logical order (right-to-left scripts are not
+reordered), and combining marks (Unicode category M: Indic vowel signs, Arabic and Hebrew points) are letters' parts,
+never punctuation.
+"""
+
+import unicodedata
+from dataclasses import dataclass
+from typing import Literal
+
+from wav2vec2.errors import UserError
+
+Case = Literal["upper", "lower", "keep"]
+Digits = Literal["keep", "ascii", "names", "error"]
+Punctuation = Literal["keep", "remove"]
+
+ENGLISH_DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+WORD_SEPARATOR = "|"
+
+# Curly, modifier, full-width and prime forms, acute and grave used as apostrophes, and the Hebrew geresh.
+_APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u201b\u02bc\u02b9\uff07\u2032\u00b4`\u05f3"), "'")
+# Part of a word only between two of its letters: apostrophe, Catalan middle dot, Hebrew gershayim.
+_INSIDE_WORDS = frozenset("'\u00b7\u05f4")
+_JOINERS = frozenset("\u200c\u200d")
+_VARIATION_SELECTORS = frozenset(map(chr, range(0xFE00, 0xFE10)))
+
+# Scripts written without spaces between words: (first, last) code point.
+_SPACELESS_RANGES = (
+    (0x0E00, 0x0E7F), (0x0E80, 0x0EFF), (0x0F00, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x1950, 0x19DF),
+    (0x1A20, 0x1AAF), (0x1B00, 0x1B7F), (0x2E80, 0x2FDF), (0x3005, 0x3007), (0x3040, 0x312F), (0x31A0, 0x31BF),
+    (0x31F0, 0x31FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xA000, 0xA4CF), (0xA980, 0xA9DF), (0xAA60, 0xAA7F),
+    (0xF900, 0xFAFF), (0xFF66, 0xFF9F), (0x20000, 0x3FFFF),
+)  # Thai Lao Tibetan Myanmar Khmer TaiLe Tham Balinese Han kana Bopomofo Yi Javanese ...  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TextNormalization:
+    """The choices of `normalize_text` as a value, so that a model directory can carry what its transcripts went
+    through.
+
+    case: `upper`, `lower` or `keep`. digits: `keep`; `ascii` (digits of every script become 0-9); `names` (each digit
+    becomes a word of its own, from `digit_names`); `error` (a digit raises UserError, for corpora whose numbers must
+    be spelled out). punctuation: `keep`, or `remove` (punctuation and symbols become spaces; apostrophes inside words
+    stay).
+    """
+
+    case: Case = "keep"
+    digits: Digits = "keep"
+    punctuation: Punctuation = "keep"
+    digit_names: tuple[str, ...] = ENGLISH_DIGIT_NAMES
+
+    def __post_init__(self) -> None:
+        if len(self.digit_names) != 10 or not all(self.digit_names):
+            raise UserError("digit_names needs ten names, from zero to nine")
+
+    def __call__(self, text: str) -> str:
+        """Return `text` in this normal form; see `normalize_text`."""
+        # Upper case, names of digits and removed characters can each leave text that is not composed, and composing can
+        # (in a handful of Greek letters) leave text that upper-cases further: so to a fixed point, which is two passes.
+        for _ in range(4):
+            before, text = text, self._once(text)
+            if text == before:
+                break
+        return text
+
+    def _once(self, text: str) -> str:
+        text = _fold_case(unicodedata.normalize("NFC", text), self.case).translate(_APOSTROPHES)
+        text = unicodedata.normalize("NFC", text.replace(WORD_SEPARATOR, " "))
+        text = _digits(text, self.digits, _fold_names(self.digit_names, self.case))
+        text = _remove_invisible(text)
+        if self.punctuation == "remove":
+            text = _remove_punctuation(text)
+        return unicodedata.normalize("NFC", " ".join(text.split()))
+
+
+def normalize_text(
+    text: str,
+    *,
+    case: Case = "keep",
+    digits: Digits = "keep",
+    punctuation: Punctuation = "keep",
+    digit_names: tuple[str, ...] = ENGLISH_DIGIT_NAMES,
+) -> str:
+    """Return `text` in normal form; applying it twice changes nothing more.
+
+    NFC; typographic apostrophes to `'`; control and bidi format characters removed (the joiners ZWNJ and ZWJ stay
+    inside words, where Persian and Indic scripts need them); white space collapsed to single spaces; `|`, which
+    separates words in the symbol table, becomes a space; then `case`, `digits` and `punctuation` as
+    `TextNormalization` says.
+
+    Case is Unicode's default mapping in every locale: `ß` becomes `SS` in upper case, and Turkish or Azerbaijani
+    `i`/`ı` would both become `I`: use `keep` for these languages, on text that was folded by their own rule.
+
+    Raises UserError for a digit when `digits` is `error`.
+    """
+    return TextNormalization(case, digits, punctuation, digit_names)(text)
+
+
+def is_spaceless_script(text: str) -> bool:
+    """Whether most letters of `text` belong to scripts without spaces between words (Chinese, Japanese, Thai, Lao,
+    Khmer, ...).
+
+    Word error rates mean little there, so characters are the main score. Korean is written with spaces and is not one.
+    """
+    letters = [ord(char) for char in text if unicodedata.category(char)[0] == "L"]
+    spaceless = sum(any(first <= code <= last for first, last in _SPACELESS_RANGES) for code in letters)
+    return 2 * spaceless > len(letters)
+
+
+def _fold_case(text: str, case: Case) -> str:
+    if case == "upper":
+        return text.upper()
+    if case == "lower":
+        # str.lower turns the dotted capital into i + combining dot, which no language wants as two symbols.
+        return text.replace("\u0130", "i").lower()
+    return text
+
+
+def _fold_names(names: tuple[str, ...], case: Case) -> tuple[str, ...]:
+    return tuple(_fold_case(name, case) for name in names)
+
+
+def _digits(text: str, policy: Digits, names: tuple[str, ...]) -> str:
+    if policy == "keep" or not any(char.isdecimal() for char in text):
+        return text
+    if policy == "error":
+        found = next(char for char in text if char.isdecimal())
+        raise UserError(
+            f"digit {found!r} in transcript {_shorten(text)!r}: spell numbers out or choose another digits policy"
+        )
+    if policy == "ascii":
+        return "".join(str(unicodedata.decimal(char)) if char.isdecimal() else char for char in text)
+    return "".join(f" {names[unicodedata.decimal(char)]} " if char.isdecimal() else char for char in text)
+
+
+def _shorten(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _remove_invisible(text: str) -> str:
+    kept: list[str] = []
+    for char in text:
+        if char.isspace():
+            kept.append(" ")
+        elif char in _JOINERS:
+            # A joiner says how the letters of one word meet (or ends a Malayalam one); in an emoji or alone it is
+            # noise.
+            if kept and unicodedata.category(kept[-1])[0] in "LM":
+                kept.append(char)
+        elif unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Cn") and char not in _VARIATION_SELECTORS:
+            kept.append(char)
+    return "".join(kept)
+
+
+def _remove_punctuation(text: str) -> str:
+    kept = [" "]
+    for index, char in enumerate(text):
+        orphan = kept[-1] == " " and (unicodedata.category(char)[0] == "M" or char in _JOINERS)  # its base was a symbol
+        kept.append(char if _is_word_part(text, index) and not orphan else " ")
+    return "".join(kept)
+
+
+def _is_word_part(text: str, index: int) -> bool:
+    char = text[index]
+    if char in _INSIDE_WORDS:
+        return 0 < index < len(text) - 1 and _is_letter(text[index - 1]) and _is_letter(text[index + 1])
+    return unicodedata.category(char)[0] not in "PS"
+
+
+def _is_letter(char: str) -> bool:
+    return unicodedata.category(char)[0] in "LMN" or char in _JOINERS

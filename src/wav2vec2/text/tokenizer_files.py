@@ -1,0 +1,134 @@
+"""The three files of a Hugging Face CTC tokenizer, as plain values: `vocab.json`, `tokenizer_config.json`,
+`special_tokens_map.json` (and `added_tokens.json`, which is only read).
+
+transformers' Wav2Vec2CTCTokenizer splits text into characters and its Wav2Vec2PhonemeCTCTokenizer at spaces, so the
+class name says which of the two a vocabulary is. transformers 5 treats the word delimiter as special and reads a
+literal `|` in text as one.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wav2vec2.errors import UserError
+
+CHARACTER_CLASS, PHONE_CLASS = "Wav2Vec2CTCTokenizer", "Wav2Vec2PhonemeCTCTokenizer"
+_DEFAULTS = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+
+
+@dataclass(frozen=True)
+class TokenizerFiles:
+    """Symbols in the order of their ids, the names of the special ones, and keys of ours that transformers ignores."""
+
+    symbols: tuple[str, ...]
+    pad: str
+    unknown: str | None
+    begin: str | None
+    end: str | None
+    word_delimiter: str | None
+    phones: bool
+    own: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_tokenizer(files: TokenizerFiles, directory: Path) -> None:
+    """Write the three files, each replaced whole. Raises UserError if the directory cannot be written."""
+    names = {"bos_token": files.begin, "eos_token": files.end, "unk_token": files.unknown, "pad_token": files.pad}
+    config: dict[str, Any] = {
+        "tokenizer_class": PHONE_CLASS if files.phones else CHARACTER_CLASS,
+        **names,
+        "do_lower_case": False,
+        # An empty string, not null, is what the character tokenizer takes for "no delimiter".
+        "word_delimiter_token": None if files.phones else files.word_delimiter or "",
+        **files.own,
+    }
+    if files.phones:
+        config |= {"do_phonemize": False, "phone_delimiter_token": " "}
+    else:
+        config["replace_word_delimiter_char"] = " "
+    contents = {
+        "vocab.json": {symbol: index for index, symbol in enumerate(files.symbols)},
+        "tokenizer_config.json": config,
+        "special_tokens_map.json": {name: symbol for name, symbol in names.items() if symbol is not None},
+    }
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            temporary = directory / f".{name}.{os.getpid()}"
+            temporary.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+            temporary.replace(directory / name)
+    except OSError as error:
+        raise UserError(
+            f"{directory}: cannot write the vocabulary ({error.strerror}); free space or choose another folder"
+        ) from error
+
+
+def read_tokenizer(directory: Path, language: str | None = None) -> TokenizerFiles:
+    """Read the files of a model directory of ours or of transformers.
+
+    language: which table of a multilingual (nested) `vocab.json`, as in facebook/mms-1b-all. Raises UserError for a
+    missing or broken file, an unknown language, or ids that are not 0..N-1.
+    """
+    config = {**_DEFAULTS, **_names(_read(directory / "special_tokens_map.json", required=False))}
+    read = _read(directory / "tokenizer_config.json", required=False)
+    config |= {**read, **_names({name: read[name] for name in _DEFAULTS if name in read})}
+    table = _read(directory / "vocab.json", required=True)
+    if any(isinstance(value, dict) for value in table.values()):
+        chosen = language or config.get("target_lang")
+        if chosen not in table:
+            known = ", ".join(sorted(table)[:8])
+            raise UserError(f"{directory / 'vocab.json'}: no language {chosen!r}; it has {len(table)}, such as {known}")
+        table = table[chosen]
+    table = {**_read(directory / "added_tokens.json", required=False), **table}
+    phones = config.get("tokenizer_class") == PHONE_CLASS
+    delimiter = None if phones else config.get("word_delimiter_token", "|")
+    return TokenizerFiles(
+        symbols=_ordered(table, directory / "vocab.json"),
+        pad=_pad(config, table, directory),
+        unknown=_present(config["unk_token"], table),
+        begin=_present(config["bos_token"], table),
+        end=_present(config["eos_token"], table),
+        word_delimiter=_present(delimiter, table),
+        phones=phones,
+        own={name: value for name, value in config.items() if name.startswith("wav2vec2_")},
+    )
+
+
+def _read(path: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        if required:
+            raise UserError(f"{path}: missing; a model with a CTC head needs it, so fine-tune first") from error
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not readable JSON ({error}); copy the file again from its model") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: a JSON object was expected; copy the file again from its model")
+    return content
+
+
+def _names(values: Mapping[str, Any]) -> dict[str, str | None]:
+    """Special tokens are written as a string or as an object with its `content`."""
+    return {name: value["content"] if isinstance(value, dict) else value for name, value in values.items()}
+
+
+def _ordered(table: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    by_id = {index: symbol for symbol, index in table.items()}
+    if sorted(by_id, key=str) != sorted(range(len(table)), key=str):
+        raise UserError(f"{path}: its ids are not 0 to {len(table) - 1}, each once; copy the file again from its model")
+    return tuple(by_id[index] for index in range(len(table)))
+
+
+def _pad(config: Mapping[str, Any], table: Mapping[str, Any], directory: Path) -> str:
+    pad = _present(config["pad_token"], table)
+    if pad is None:
+        name = repr(config["pad_token"])
+        raise UserError(f"{directory / 'vocab.json'}: lacks {name}, the CTC blank; copy the file again from its model")
+    return pad
+
+
+def _present(name: Any, table: Mapping[str, Any]) -> str | None:
+    return name if isinstance(name, str) and name in table else None

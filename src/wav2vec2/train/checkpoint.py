@@ -1,0 +1,158 @@
+"""Training checkpoints: ``torch.distributed.checkpoint`` folders that appear whole or not at all.
+
+A checkpoint is written under a temporary name and renamed, so a process killed at any moment leaves the one before
+usable. It loads at any number of processes.
+"""
+
+import json
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict_loader import load as load_distributed
+from torch.distributed.checkpoint.state_dict_saver import save as save_distributed
+
+from wav2vec2.config import differing_keys
+from wav2vec2.errors import UserError
+from wav2vec2.train import distributed
+
+STATE_FILE = "state.json"
+
+HARMLESS = (
+    "output",
+    "data.manifest",
+    "data.validation_manifest",
+    "batch.workers",
+    "batch.prefetch",
+    "batch.micro_seconds",
+    "train.device",
+    "train.threads",
+    "train.max_minutes",
+    "train.max_skips",
+    "log.",
+    "health.",
+)
+"""Keys that a resumed run may change. ``train.updates`` is not one: the learning rate of every update depends on it.
+The manifest's path may change, its utterances may not (their lengths are compared). ``batch.micro_seconds`` changes
+no gradient but that of the diversity term.
+"""
+
+
+class Checkpoints:
+    """The checkpoints of one run, in numbered folders below ``root``."""
+
+    def __init__(self, root: Path, keep_last: int) -> None:
+        self._root, self._keep = root, max(1, keep_last)
+
+    def latest(self) -> Path | None:
+        """The newest complete checkpoint, or None."""
+        complete = self._complete()
+        return complete[-1] if complete else None
+
+    def save(self, update: int, tensors: dict[str, Any], state: Mapping[str, Any]) -> Path:
+        """Write tensors (replicated on all processes) and a small JSON state; called by all processes together.
+
+        Raises:
+            UserError: it cannot be written (disk full, no permission); older checkpoints stay.
+        """
+        target = self._root / f"{update:09d}"
+        temporary = self._root / f".writing-{target.name}"
+        failure = ""
+        try:
+            if distributed.place()[0] == 0:
+                self._root.mkdir(parents=True, exist_ok=True)
+                for old in self._root.glob(".*-*"):
+                    shutil.rmtree(old, ignore_errors=True)
+            distributed.barrier()
+            with _quiet():
+                save_distributed(tensors, checkpoint_id=str(temporary), no_dist=not distributed.active())
+            if distributed.place()[0] == 0:
+                (temporary / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
+                self._publish(temporary, target)
+        except (OSError, RuntimeError, CheckpointException) as error:
+            failure = " ".join(str(error).split())[:200]
+        if any(distributed.gather_objects(bool(failure))):
+            shutil.rmtree(temporary, ignore_errors=True)
+            why = failure or "another process failed"
+            raise UserError(
+                f"{target}: the checkpoint cannot be written ({why}): free space and run the same command again"
+            )
+        return target
+
+    def _publish(self, temporary: Path, target: Path) -> None:
+        if target.exists():
+            target.rename(self._root / f".old-{target.name}")
+        temporary.rename(target)
+        for old in self._complete()[: -self._keep]:
+            # Renamed first: a half-deleted folder must not look like a checkpoint.
+            doomed = self._root / f".old-{old.name}"
+            old.rename(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+
+    def _complete(self) -> list[Path]:
+        return sorted(path for path in self._root.glob("[0-9]*") if (path / STATE_FILE).exists())
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """The JSON state of a checkpoint. Raises UserError when it is damaged."""
+    try:
+        state: dict[str, Any] = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{checkpoint}: is damaged ({error}): remove this folder and run the same command again"
+        ) from None
+    return state
+
+
+def restore(checkpoint: Path, tensors: dict[str, Any]) -> None:
+    """Fill ``tensors`` in place from a checkpoint.
+
+    Raises:
+        UserError: a tensor is missing or has another shape.
+    """
+    try:
+        with _quiet():
+            load_distributed(tensors, checkpoint_id=str(checkpoint), no_dist=not distributed.active())
+    except (OSError, RuntimeError, ValueError, KeyError, CheckpointException) as error:
+        why = " ".join(str(error).split())[-200:]
+        raise UserError(
+            f"{checkpoint}: cannot be loaded ({why}): remove this folder, an older one is then used"
+        ) from None
+
+
+def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Weights and optimiser moments by parameter name: the tensors themselves, so that ``restore`` fills them."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    moments = {names[id(parameter)]: state for parameter, state in optimizer.state.items()}
+    return {"model": model.state_dict(), "optimizer": moments}
+
+
+def refuse_changes(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Raise UserError naming the first key in which a resumed run differs, but for :data:`HARMLESS` ones."""
+    for key, before, after in differing_keys(old, new):
+        if not any(key == harmless or (harmless.endswith(".") and key.startswith(harmless)) for harmless in HARMLESS):
+            raise UserError(
+                f"{directory}: was started with {key} = {before!r}, now it is {after!r}: "
+                "put the old value back, or choose another output folder for a new run"
+            )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch's remarks about running without a process group off the console."""
+    logger = logging.getLogger("torch.distributed.checkpoint")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

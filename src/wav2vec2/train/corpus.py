@@ -1,0 +1,102 @@
+"""The utterances of a run: opening manifests, holding some out, planning batches, saying what was left out."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wav2vec2.data.dataset import UpdateLoader
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.data.sampler import BatchPlan
+from wav2vec2.errors import UserError
+from wav2vec2.train.distributed import Ranks
+from wav2vec2.train.options import BatchConfig
+
+SAMPLE_RATE = 16_000
+
+
+def open_manifest(path: str, split: str, option: str) -> Manifest:
+    """Open a manifest that a recipe names; UserError when the option is empty or nothing is there."""
+    if not path:
+        raise UserError(f"{option} is not set: give the manifest that 'wav2vec2 prepare' wrote")
+    manifest = Manifest.open(path, split or None)
+    if not len(manifest):
+        raise UserError(f"{path}: holds no utterance of split '{split}'; mend {option} or the split")
+    return manifest
+
+
+def read_ids(path: str) -> set[str]:
+    """Ids of a list, one a line; UserError when it cannot be read."""
+    try:
+        ids = {line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a list of utterance ids ({error})") from None
+    return ids - {""}
+
+
+def hold_out(manifest: Manifest, count: int, avoid: set[str]) -> tuple[Manifest, Manifest]:
+    """Split off ``count`` utterances, none of them in ``avoid``: (the others, those).
+
+    The choice depends on the ids alone, so it is the same in any order of the manifest and for any seed.
+
+    Raises:
+        UserError: there are not enough utterances.
+    """
+    ids = manifest.ids
+    keys = [(hashlib.sha256(i.encode()).digest(), n) for n, i in enumerate(ids) if i not in avoid]
+    if count >= len(keys):
+        raise UserError(f"data.hold_out: {count} of {len(keys)} usable utterances; hold out fewer")
+    chosen = np.asarray(sorted(n for _, n in sorted(keys)[:count]), dtype=np.int64)
+    rest = np.setdiff1d(np.arange(len(ids), dtype=np.int64), chosen)
+    return manifest.select(rest), manifest.select(chosen)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A loader over planned batches, lines that say what it reads, and a fingerprint of the utterances."""
+
+    loader: UpdateLoader
+    lines: list[str]
+    fingerprint: str
+
+
+def plan_corpus(
+    manifest: Manifest, batch: BatchConfig, ranks: Ranks, *, seed: int, crop: bool, normalize: bool
+) -> Corpus:
+    """Plan the batches of a manifest for this process.
+
+    Raises:
+        UserError: no utterance fits the limits, or the batch is smaller than an utterance.
+    """
+    plan = BatchPlan(
+        manifest.samples,
+        batch_samples=round(batch.seconds * SAMPLE_RATE),
+        max_samples=round(batch.max_seconds * SAMPLE_RATE),
+        min_samples=round(batch.min_seconds * SAMPLE_RATE),
+        seed=seed,
+        jitter=batch.length_jitter,
+        crop=crop,
+    )
+    loader = UpdateLoader(
+        manifest,
+        plan,
+        micro_samples=round(batch.micro_seconds * SAMPLE_RATE),
+        normalize=normalize,
+        rank=ranks.rank,
+        world=ranks.world,
+        workers=batch.workers,
+        prefetch=batch.prefetch,
+        pin_memory=ranks.device.type == "cuda",
+    )
+    hours = plan.epoch_samples / SAMPLE_RATE / 3600
+    lines = [
+        f"training speech: {len(plan)} utterances, {hours:.2f} h an epoch "
+        f"({plan.batches(0)} updates of {batch.seconds:g} s "
+        f"over {ranks.world} process{'es' if ranks.world > 1 else ''})"
+    ]
+    if plan.too_short:
+        lines.append(f"left out: {plan.too_short} utterances shorter than {batch.min_seconds:g} s (batch.min_seconds)")
+    if plan.too_long:
+        lines.append(f"left out: {plan.too_long} utterances longer than {batch.max_seconds:g} s (batch.max_seconds)")
+    return Corpus(loader, lines, hashlib.sha256(np.ascontiguousarray(manifest.samples).tobytes()).hexdigest()[:16])

@@ -1,0 +1,161 @@
+"""Processes started by torchrun: who this one is, sums over all of them, and exact gradients.
+
+Every loss is already divided by its count over the whole global batch, so gradients are summed, not averaged, once
+per update after the last micro-batch. Without torchrun everything here is the identity.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from wav2vec2.errors import UserError
+
+BUCKET_ELEMENTS = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process (``rank`` of ``world``) and the device that it computes on."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes logs and files."""
+        return self.rank == 0
+
+
+@contextmanager
+def session(device: str = "auto", timeout_minutes: float = 30.0) -> Iterator[Ranks]:
+    """Join the process group that torchrun prepared (gloo on CPU, nccl on CUDA), or run alone; leave it at the end.
+
+    Raises:
+        UserError: CUDA is asked for and absent, or the device is unknown.
+    """
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    chosen = _device(device, local)
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1 or dist.is_initialized():
+        rank = dist.get_rank() if dist.is_initialized() else 0
+        yield Ranks(rank, dist.get_world_size() if dist.is_initialized() else 1, chosen)
+        return
+    backend = "nccl" if chosen.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=timedelta(minutes=timeout_minutes))
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size(), chosen)
+    finally:
+        dist.destroy_process_group()
+
+
+def _device(name: str, local: int) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"train.device: '{name}' is no device; give auto, cpu or cuda") from None
+    if device.type != "cuda":
+        return device
+    if not torch.cuda.is_available():
+        raise UserError("train.device: CUDA is not available here; give cpu or install a CUDA build of PyTorch")
+    device = torch.device("cuda", local if device.index is None else device.index)
+    torch.cuda.set_device(device)
+    return device
+
+
+def active() -> bool:
+    """Whether there are several processes."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def place() -> tuple[int, int]:
+    """(rank, number of processes) of this process."""
+    return (dist.get_rank(), dist.get_world_size()) if active() else (0, 1)
+
+
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """Return the sum over all processes, without gradient; the argument stays as it is."""
+    total = tensor.detach().clone()
+    if active():
+        dist.all_reduce(total)
+    return total
+
+
+class _SumForward(torch.autograd.Function):
+    """Sum over processes whose gradient is passed on as it is.
+
+    Every process computes the same function of the sum, so the gradient with respect to its own term needs no
+    communication: it is the gradient with respect to the sum.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        return sum_over_ranks(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0]
+
+
+def differentiable_sum(tensor: Tensor) -> Tensor:
+    """Sum over processes of terms of which each process differentiates its own.
+
+    The loss that uses the sum must be the same on all processes and must not be divided by their number: the summed
+    parameter gradients then are those of one process with all the data.
+    """
+    result: Tensor = _SumForward.apply(tensor) if active() else tensor  # type: ignore[no-untyped-call]
+    return result
+
+
+def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace every gradient by its sum over processes, in flattened buckets; a missing one counts as zero.
+
+    A layer that LayerDrop skipped has no gradient: with zeros the optimiser treats it alike on every process.
+    """
+    bucket: list[Tensor] = []
+    size = 0
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        if not active():
+            continue
+        if bucket and (size >= BUCKET_ELEMENTS or bucket[0].dtype != parameter.grad.dtype):
+            _reduce_bucket(bucket)
+            bucket, size = [], 0
+        bucket.append(parameter.grad)
+        size += parameter.grad.numel()
+    if bucket:
+        _reduce_bucket(bucket)
+
+
+def _reduce_bucket(gradients: list[Tensor]) -> None:
+    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    dist.all_reduce(flat)
+    first = 0
+    for gradient in gradients:
+        gradient.copy_(flat[first : first + gradient.numel()].view_as(gradient))
+        first += gradient.numel()
+
+
+def gather_objects(value: Any) -> list[Any]:
+    """Return every process's ``value``, on every process."""
+    if not active():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def barrier() -> None:
+    """Wait for all processes."""
+    if active():
+        dist.barrier()

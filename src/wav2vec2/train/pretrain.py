@@ -1,0 +1,156 @@
+"""Pre-training on raw speech (sections 2 and 3.1 of the paper): the objective of equation 2 and the command."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.model.architecture import Architecture, Masking, Regularization
+from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
+from wav2vec2.train import distributed
+from wav2vec2.train.contrastive_objective import ContrastiveObjective, LossConfig
+from wav2vec2.train.corpus import SAMPLE_RATE, hold_out, open_manifest, plan_corpus, read_ids
+from wav2vec2.train.distributed import Ranks
+from wav2vec2.train.loop import Trainer
+from wav2vec2.train.objective import Run
+from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig
+
+
+@dataclass(frozen=True)
+class PretrainData:
+    """Speech to learn from; transcripts are not looked at."""
+
+    manifest: str = ""
+    """Manifest file or folder of 'wav2vec2 prepare'."""
+    split: str = ""
+    """Only this split, or several: "train+dev"; empty: all."""
+    hold_out: int = 0
+    """Take this many utterances out of training, for validation."""
+    hold_out_avoid: str = ""
+    """A list of utterance ids (one a line) that are never held out."""
+    validation_manifest: str = ""
+    """Validate on this manifest instead."""
+    validation_split: str = ""
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Pre-train a model on raw speech."""
+
+    output: str = "runs/pretrain"
+    """Folder of the run: log, checkpoints, model. The same command goes on where it was stopped."""
+    seed: int = 1
+    init: str = ""
+    """Continue the pre-training of this model (a readable model of any kind) with a fresh optimiser."""
+    init_quantizer: Literal["keep", "redraw"] = "keep"
+    """With init: keep the quantizer and projections, or draw new ones."""
+    data: PretrainData = field(default_factory=PretrainData)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    regularization: Regularization = field(default_factory=Regularization)
+    masking: Masking = field(default_factory=Masking)
+    loss: LossConfig = field(default_factory=LossConfig)
+    batch: BatchConfig = field(default_factory=lambda: BatchConfig(min_seconds=2.0, max_seconds=15.625))
+    train: TrainConfig = field(default_factory=TrainConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)
+
+
+def run(config: PretrainConfig) -> Path:
+    """Pre-train as a recipe says, going on from a checkpoint in ``config.output``; returns the model directory.
+
+    Raises:
+        UserError: anything in the recipe or the data that the user can mend, or a sick run.
+    """
+    if config.train.threads:
+        torch.set_num_threads(config.train.threads)
+    with distributed.session(config.train.device) as ranks:
+        return _run(config, ranks)
+
+
+def _run(config: PretrainConfig, ranks: Ranks) -> Path:
+    manifest = open_manifest(config.data.manifest, config.data.split, "data.manifest")
+    validation: Manifest | None = None
+    if config.data.validation_manifest:
+        name = config.data.validation_manifest
+        validation = open_manifest(name, config.data.validation_split, "data.validation_manifest")
+    elif config.data.hold_out:
+        avoid = read_ids(config.data.hold_out_avoid) if config.data.hold_out_avoid else set()
+        manifest, validation = hold_out(manifest, config.data.hold_out, avoid)
+    model, lines = build_model(config)
+    normalize = model.architecture.normalize_input
+    corpus = plan_corpus(manifest, config.batch, ranks, seed=config.seed, crop=True, normalize=normalize)
+    if validation is not None:
+        hours = float(validation.samples.sum()) / SAMPLE_RATE / 3600
+        lines.append(f"validation: {len(validation)} utterances, {hours:.2f} h")
+    objective = ContrastiveObjective(
+        model,
+        config.loss,
+        config.seed,
+        validation,
+        micro_samples=round(config.batch.micro_seconds * SAMPLE_RATE),
+        max_samples=round(config.batch.max_seconds * SAMPLE_RATE),
+    )
+    trainer = Trainer(
+        Run(
+            config=config,
+            output=Path(config.output),
+            seed=config.seed,
+            batch_seconds=config.batch.seconds,
+            train=config.train,
+            log=config.log,
+            health=config.health,
+            fingerprint=corpus.fingerprint,
+        ),
+        objective,
+        corpus.loader,
+        ranks,
+    )
+    return trainer.train([*corpus.lines, *lines])
+
+
+def scaled_regularization(config: PretrainConfig) -> Regularization:
+    """The recipe's regularisation; ``loss.tau_floor_share`` makes the temperature's decay follow from the length."""
+    r, share = config.regularization, config.loss.tau_floor_share
+    if share <= 0:
+        return r
+    return replace(r, tau_decay=(r.tau_end / r.tau_start) ** (1.0 / (share * config.train.updates)))
+
+
+def build_model(config: PretrainConfig) -> tuple[Wav2Vec2ForPretraining, list[str]]:
+    """A new model, or one that continues ``config.init``; and lines that say which."""
+    torch.manual_seed(config.seed)
+    regularization, masking = scaled_regularization(config), config.masking
+    if config.init:
+        return continued_model(config.init, config.init_quantizer, regularization, masking)
+    architecture = config.model.build()
+    model = Wav2Vec2ForPretraining(architecture, regularization, masking)
+    return model, [f"model: {architecture.name}, {_millions(model)} M parameters, from scratch"]
+
+
+def continued_model(
+    source: str, quantizer: str, regularization: Regularization, masking: Masking
+) -> tuple[Wav2Vec2ForPretraining, list[str]]:
+    """A pre-training model with the weights of ``source``; a recogniser gives its encoder, the rest is drawn anew."""
+    from wav2vec2.checkpoints.load import load
+
+    loaded = load(source)
+    architecture: Architecture = loaded.architecture
+    model = Wav2Vec2ForPretraining(architecture, regularization, masking)
+    if isinstance(loaded, Wav2Vec2ForPretraining):
+        model.load_state_dict(loaded.state_dict())
+        kept = "quantizer kept"
+    else:
+        model.encoder.load_state_dict(loaded.encoder.state_dict())
+        kept = "a recogniser: quantizer drawn anew"
+    if quantizer == "redraw" and isinstance(loaded, Wav2Vec2ForPretraining):
+        model.quantizer.redraw()
+        model.context_projection.reset_parameters()
+        kept = "quantizer drawn anew"
+    return model, [f"model: {architecture.name}, {_millions(model)} M parameters, continues {source} ({kept})"]
+
+
+def _millions(model: nn.Module) -> str:
+    return f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.2f}"

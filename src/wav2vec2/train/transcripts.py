@@ -1,0 +1,60 @@
+"""Which transcribed utterances CTC can learn from; the others are counted and named."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.errors import UserError
+from wav2vec2.model.architecture import Architecture
+from wav2vec2.model.ctc import can_align
+from wav2vec2.text.vocabulary import Vocabulary
+
+NAMED = 5
+
+
+@dataclass(frozen=True)
+class Transcripts:
+    """``manifest`` holds what is trained on, ``left_out`` (id, reason) the rest; ``lines`` report it."""
+
+    manifest: Manifest
+    left_out: list[tuple[str, str]]
+    lines: list[str]
+
+
+def usable_transcripts(manifest: Manifest, vocabulary: Vocabulary, architecture: Architecture) -> Transcripts:
+    """Keep the utterances with a transcript that has room: frames >= labels + pairs of equal neighbours.
+
+    Raises:
+        UserError: none is left.
+    """
+    keep: list[int] = []
+    left_out: list[tuple[str, str]] = []
+    reasons: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
+    columns = (manifest.column("id").to_pylist(), manifest.column("text").to_pylist(), manifest.samples.tolist())
+    for index, (name, text, samples) in enumerate(zip(*columns, strict=True)):
+        reason = "no transcript"
+        if text is not None:
+            normal = vocabulary.normalize(text)
+            labels, frames = vocabulary.encode(normal), architecture.frame_length(samples)
+            unknown.update(vocabulary.unknown_symbols(normal))
+            reason = "" if can_align(frames, labels) else "more labels than frames"
+        if reason:
+            reasons[reason] += 1
+            left_out.append((name, f"{reason} ({frames} frames, {len(labels)} labels)" if text is not None else reason))
+        else:
+            keep.append(index)
+    if not keep:
+        raise UserError(f"{manifest.name}: none of its {len(manifest)} utterances has a transcript that fits its audio")
+    lines = []
+    for reason, count in reasons.items():
+        names = [name for name, why in left_out if why.startswith(reason)][:NAMED]
+        lines.append(
+            f"left out: {count} utterances with {reason}: {', '.join(names)}{', ...' if count > NAMED else ''}"
+        )
+    if unknown:
+        shown = ", ".join(f"{symbol!r} ({count})" for symbol, count in unknown.most_common(10))
+        lines.append(f"not in the vocabulary, trained as unknown: {shown}")
+    return Transcripts(manifest.select(np.asarray(keep, dtype=np.int64)), left_out, lines)

@@ -1,0 +1,40 @@
+"""Fixtures that every test folder may use: where the shared speech, reference values and text lie."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One thread a worker: several workers with a thread pool each would fight for the cores."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        torch.set_num_threads(1)
+
+
+def _shared(folder: str) -> Path:
+    root = Path(os.environ.get("WAV2VEC2_SHARED") or REPOSITORY.parent / "shared")
+    if not (root / folder).is_dir():
+        pytest.skip(f"no folder '{folder}' under {root}: set WAV2VEC2_SHARED to the folder that holds it")
+    return root / folder
+
+
+@pytest.fixture(scope="session")
+def speech_root() -> Path:
+    """Real read speech in LibriSpeech's layout (train, dev, test-clean, test-other)."""
+    return _shared("speech")
+
+
+@pytest.fixture(scope="session")
+def reference_root() -> Path:
+    """Inputs and outputs of the original implementation on tiny random models."""
+    return _shared("reference")
+
+
+@pytest.fixture(scope="session")
+def text_root() -> Path:
+    """Transcripts for language models."""
+    return _shared("text")

@@ -1,0 +1,86 @@
+"""Span masks and the hash they come from, against the anchors of the paper's appendix A."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wav2vec2.model.contrastive_loss import draw_negatives
+from wav2vec2.model.counter_hash import Purpose, hash_int, hash_tensor, uniform
+from wav2vec2.model.dropout import keep_mask, keep_scale
+from wav2vec2.model.masking import most_masked, span_masks
+
+
+def masks_of(lengths: list[int], step: int = 0, p: float = 0.065, span: int = 10) -> torch.Tensor:
+    rows = torch.arange(len(lengths))
+    return span_masks(torch.tensor(lengths), max(lengths), p, span, 2, seed=1, step=step, rows=rows)
+
+
+def runs(row: torch.Tensor) -> torch.Tensor:
+    edges = torch.diff(torch.nn.functional.pad(row.int(), (1, 1)))
+    return (edges == -1).nonzero().flatten() - (edges == 1).nonzero().flatten()
+
+
+def test_share_and_run_lengths_match_the_paper() -> None:
+    """15 s: about 49 % masked, runs of mean 14.7 and median 10 frames."""
+    masks = torch.cat([masks_of([781] * 50, step=step) for step in range(10)])
+    lengths = torch.cat([runs(row) for row in masks]).double()
+    assert abs(masks.double().mean() - 0.49) < 0.005
+    assert abs(lengths.mean() - 14.7) < 0.3
+    assert lengths.median() == 10
+
+
+def test_a_row_is_masked_alike_in_any_batch() -> None:
+    alone = span_masks(torch.tensor([300]), 300, 0.065, 10, 2, seed=1, step=5, rows=torch.tensor([1]))
+    assert torch.equal(masks_of([781, 300, 50], step=5)[1, :300], alone[0])
+
+
+def test_every_frame_can_be_masked_to_the_last() -> None:
+    often = torch.stack([masks_of([200], step=step)[0] for step in range(400)]).double().mean(0)
+    assert often.min() > 0.02
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 400), st.integers(1, 20), st.floats(0.0, 0.2), st.integers(0, 1000))
+def test_whole_spans_and_never_a_whole_row(length, span, p, step) -> None:
+    frames = length + 7
+    mask = span_masks(torch.tensor([length]), frames, p, span, 2, seed=3, step=step, rows=torch.tensor([0]))[0]
+    assert not mask[length:].any()
+    assert length == 0 or mask.sum() < length
+    if mask.any():
+        assert runs(mask).min() >= min(span, max(1, length // 3))
+    assert mask.sum() <= most_masked(frames, p, span, 2)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(2, 300), st.integers(1, 120))
+def test_negatives_are_other_masked_frames_of_the_row(count, number) -> None:
+    drawn = draw_negatives(torch.tensor([count]), count, number, seed=1, step=2, rows=torch.tensor([5]))[0]
+    assert drawn.min() >= 0
+    assert drawn.max() < count
+    assert not (drawn == torch.arange(count)[:, None]).any()
+
+
+def test_negatives_are_uniform() -> None:
+    drawn = draw_negatives(torch.tensor([11]), 11, 20000, seed=1, step=2, rows=torch.tensor([5]))[0]
+    shares = torch.bincount(drawn[3], minlength=11) / 20000
+    assert shares[3] == 0
+    assert (shares[torch.arange(11) != 3] - 0.1).abs().max() < 0.01
+
+
+def test_the_hash_is_the_same_on_host_and_device_and_uniform() -> None:
+    counters = torch.arange(100_000)
+    words = hash_tensor(7, Purpose.GUMBEL, 3, counters)
+    assert words[:50].tolist() == [hash_int(7, int(Purpose.GUMBEL), 3, i) for i in range(50)]
+    values = uniform(words)
+    assert values.min() > 0
+    assert values.max() < 1
+    assert abs(values.mean() - 0.5) < 0.005
+    serial = torch.corrcoef(torch.stack([values[:-1], values[1:]]))[0, 1]
+    assert serial.abs() < 0.01
+
+
+def test_hashed_dropout_keeps_the_right_share_without_correlation() -> None:
+    first, second = (keep_mask(torch.empty(500, 401), key, 0.1) for key in (12345, 12346))
+    assert abs(first.mean().item() - 1 / keep_scale(0.1)) < 0.002
+    table = torch.stack([first.flatten(), second.flatten(), first.flatten().roll(1), first.flatten().roll(401)])
+    assert (torch.corrcoef(table) - torch.eye(4)).abs().max() < 0.01
