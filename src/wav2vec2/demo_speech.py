@@ -8,7 +8,6 @@ and minutes give the same files.
 import ctypes
 import multiprocessing
 import random
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +37,7 @@ DEV_VARIANTS = ("f4", "m8", "Alicia", "miguel")
 TEST_VARIANTS = ("f5", "m6", "Andrea", "Diogo", "quincy", "steph", "travis", "sandro")
 ACCENTS = ("en-us", "en", "en-gb-x-rp", "en-gb-scotland", "en-us-nyc", "en-gb-x-gbclan", "en-029")
 SHARES = {"unlabelled": 0.45, "train": 0.4, "dev": 0.05, "test": 0.1}
-"""Of the minutes, by split. The speakers of `unlabelled` and `train` are the same; those of dev and test are heard nowhere else."""
+"""Of the minutes, by split. ``unlabelled`` has the speakers of train; those of dev and test are heard nowhere else."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ class _Synthesizer:
         return np.asarray(soxr.resample(pcm, self._rate, SAMPLE_RATE), dtype=np.float32)
 
 
-def sentence(rng: random.Random) -> str:
+def phrase(rng: random.Random) -> str:
     """A command of the grammar or a part of one, lower case, e.g. ``bring seven red boxes to the garden``."""
     verb, things = rng.choice(VERBS), [rng.choice(NUMBERS), rng.choice(COLOURS), rng.choice(OBJECTS)]
     place = [rng.choice(RELATIONS), rng.choice(PLACES)]
@@ -142,32 +141,37 @@ def speakers(seed: int = 0) -> list[Speaker]:
     return cast
 
 
-def _sentences(speaker: Speaker, seed: int) -> Iterator[str]:
-    rng = random.Random(f"{seed} {speaker.name}")
-    while True:
-        yield sentence(rng)
-
-
-def _record(folder: Path, seconds: dict[str, float], seed: int, speaker: Speaker) -> float:
-    """Write one speaker's utterances until they last ``seconds[split]``; returns the seconds written."""
+def _record(folder: Path, seconds: dict[str, float], seed: int, speaker: Speaker) -> dict[str, float]:
+    """Write one speaker's utterances of each of their splits; returns the seconds written, by split."""
     synthesizer = _Synthesizer()
     synthesizer.set_speaker(speaker)
-    chapter = folder / speaker.split / speaker.name / "1"
+    # Long utterances carry pre-training (distractors come from the same utterance), short ones are quickly aligned by CTC.
+    lengths = {"unlabelled": 4, "train": 1} if speaker.split == "train" else {speaker.split: 1}
+    return {
+        split: _record_split(synthesizer, folder, speaker, split, phrases, seconds[split], seed)
+        for split, phrases in lengths.items()
+    }
+
+
+def _record_split(
+    synthesizer: _Synthesizer, folder: Path, speaker: Speaker, split: str, phrases: int, seconds: float, seed: int
+) -> float:
+    chapter = folder / split / speaker.name / "1"
     chapter.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng([seed, int(speaker.name)])
+    words = random.Random(f"{seed} {split} {speaker.name}")
+    noise = np.random.default_rng([seed, int(speaker.name), phrases])
     lines: list[str] = []
     written = 0
-    for text in _sentences(speaker, seed):
-        if written >= seconds[speaker.split] * SAMPLE_RATE:
-            break
+    while written < seconds * SAMPLE_RATE:
         name = f"{speaker.name}-1-{len(lines):04d}"
-        speech = synthesizer.say(text)
+        texts = [phrase(words) for _ in range(phrases)]
+        speech = synthesizer.say(", ".join(texts))
         # Room noise: digital silence between words is found in no recording.
         level = np.float32(10 ** (speaker.noise_db / 20))
         speech = speech + level * noise.standard_normal(len(speech), dtype=np.float32)
         peak = float(np.abs(speech).max())
         soundfile.write(chapter / f"{name}.flac", speech * np.float32(0.7 / peak), SAMPLE_RATE, subtype="PCM_16")
-        lines.append(f"{name} {text.upper()}\n")
+        lines.append(f"{name} {' '.join(texts).upper()}\n")
         written += len(speech)
     (chapter / f"{speaker.name}-1.trans.txt").write_text("".join(lines), encoding="utf-8")
     return written / SAMPLE_RATE
@@ -179,16 +183,17 @@ def synthesize(folder: Path, *, minutes: float = 20.0, seed: int = 0, processes:
     Raises UserError when espeakng-loader is missing or the folder cannot be written.
     """
     cast = speakers(seed)
-    share = {split: sum(s.split == split for s in cast) for split in SHARES}
-    seconds = {split: 60 * minutes * part / share[split] for split, part in SHARES.items()}
-    # One task a child: espeak-ng keeps state between utterances, so a fresh process makes a speaker reproducible.
+    number = {split: sum(s.split == split for s in cast) for split in ("train", "dev", "test")}
+    number["unlabelled"] = number["train"]
+    seconds = {split: 60 * minutes * share / number[split] for split, share in SHARES.items()}
+    totals = dict.fromkeys(SHARES, 0.0)
+    # A library loaded anew in each process: espeak-ng keeps global state, which a fork would share.
     context = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(processes, mp_context=context, max_tasks_per_child=1) as pool:
-            written = list(pool.map(partial(_record, folder, seconds, seed), cast))
+        with ProcessPoolExecutor(processes, mp_context=context) as pool:
+            for written in pool.map(partial(_record, folder, seconds, seed), cast):
+                for split, length in written.items():
+                    totals[split] += length
     except OSError as error:
         raise UserError(f"cannot write speech to {folder}: {error.strerror or error}; pass another --out") from error
-    totals = dict.fromkeys(SHARES, 0.0)
-    for speaker, length in zip(cast, written, strict=True):
-        totals[speaker.split] += length
     return totals

@@ -96,7 +96,7 @@ class PrepareFolder(PrepareOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareTable(PrepareOptions):
-    """Manifest of a CSV, TSV or JSONL with columns path, text and, as wanted, speaker, split, language, id, start, end."""
+    """Manifest of a CSV, TSV or JSONL: columns path, text and, if wanted, speaker, split, language, id, start, end."""
 
     table: Positional[Path]
     """The table; relative paths in it start at its folder."""

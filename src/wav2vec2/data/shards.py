@@ -53,7 +53,7 @@ def run(options: PrepareShards) -> Path:
 def write_shards(manifest: Iterable[Utterance], out: Path, shard_bytes: int) -> Path:
     """Copy recordings into `out`/shard-NNNNNN.tar of about `shard_bytes` each and write `out`/manifest.parquet.
 
-    Neighbouring segments of one long recording share its bytes, which are copied once. Nothing is decoded or re-encoded.
+    Neighbouring segments of one long recording share its bytes, which are copied once. Nothing is encoded anew.
 
     Raises:
         UserError: when a recording cannot be read or a shard cannot be written.

@@ -52,7 +52,9 @@ def contrast(
     weights = _log_counts(codes, negatives, similarity.dtype)
     positive = similarity.diagonal(dim1=1, dim2=2)
     loss = (similarity + weights).logsumexp(2) - positive
-    best_other = (similarity.detach() + weights).diagonal_scatter(torch.full_like(positive, -torch.inf), dim1=1, dim2=2)
+    # how often a distractor was drawn weighs in the sum, not in which of them is the best
+    others = torch.where(weights > -torch.inf, similarity.detach(), -torch.inf)
+    best_other = others.diagonal_scatter(torch.full_like(positive, -torch.inf), dim1=1, dim2=2)
     correct = (positive.detach() > best_other.amax(2)) & valid
     return Contrast(torch.where(valid, loss, 0).sum(), correct.sum(), similarity)
 

@@ -1,0 +1,125 @@
+import errno
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wav2vec2.data import manifest as module
+from wav2vec2.data.manifest import Manifest, Utterance, write_manifest
+from wav2vec2.data.utterance import writing
+from wav2vec2.errors import UserError
+
+
+def rows(count: int, prefix: str = "u") -> list[Utterance]:
+    splits = ("train", "dev", "test")
+    return [
+        Utterance(
+            f"{prefix}{number}",
+            f"/audio/{number}.flac",
+            samples=100 + number,
+            sample_rate=16_000,
+            text=text,
+            speaker=str(number % 5),
+            split=splits[number % 3],
+            language="en",
+            source="s",
+        )
+        for number, text in zip(range(count), ["words", None] * count, strict=False)
+    ]
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    path = write_manifest(iter(rows(10)), tmp_path / "m.parquet")
+    manifest = Manifest.open(path)
+    assert list(manifest) == rows(10)
+    assert manifest.utterance(-1) == rows(10)[-1]
+    assert manifest.samples.dtype == np.int64
+    assert manifest.samples.tolist() == list(range(100, 110))
+    with pytest.raises(IndexError):
+        manifest.utterance(10)
+
+
+def test_selection_by_split_index_and_id(tmp_path: Path) -> None:
+    manifest = Manifest.open(write_manifest(rows(30), tmp_path / "m.parquet"), split="dev+test")
+    assert len(manifest) == 20
+    chosen = manifest.select([3, 1]).select(np.array([1]))
+    assert chosen.ids == [manifest.ids[1]]
+    assert chosen.samples.tolist() == [manifest.samples[1]]
+    assert manifest.with_ids({"u4", "u2"}).ids == ["u2", "u4"]
+    assert [batch.num_rows for batch in manifest.batches()] == [20]
+    with pytest.raises(UserError, match="'u3'"):
+        manifest.with_ids({"u3"})
+    with pytest.raises(UserError, match="no split 'valid': choose among dev, test"):
+        manifest.with_split("valid")
+
+
+def test_relative_paths_start_at_the_manifest(tmp_path: Path) -> None:
+    paths = ["shard.tar", "/rooted.wav", "s3://bucket/a.tar"]
+    write_manifest([Utterance(str(number), path) for number, path in enumerate(paths)], tmp_path / "m.parquet")
+    assert [row.path for row in Manifest.open(tmp_path / "m.parquet")] == [f"{tmp_path}/shard.tar", *paths[1:]]
+
+
+def test_a_folder_of_parts_is_one_manifest_and_a_missing_part_is_named(tmp_path: Path) -> None:
+    for part in (1, 2, 3):
+        write_manifest(rows(4, f"p{part}-"), tmp_path / f"manifest-{part:03d}-of-003.parquet")
+    assert len(Manifest.open(tmp_path)) == len(Manifest.open(tmp_path / "manifest-*.parquet")) == 12
+    (tmp_path / "manifest-002-of-003.parquet").unlink()
+    with pytest.raises(UserError, match=r"part 2 of 3 is missing.*--part 2/3"):
+        Manifest.open(tmp_path)
+    write_manifest(rows(1), tmp_path / "manifest.parquet")
+    with pytest.raises(UserError, match="different runs"):
+        Manifest.open(tmp_path)
+
+
+def test_large_manifests_are_memory_mapped_and_pickle_as_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ROWS_IN_MEMORY", 100)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = write_manifest(rows(5_000), tmp_path / "m.parquet")
+    manifest = Manifest.open(path, "train")
+    assert len(list((tmp_path / "cache").rglob("*.arrow"))) == 1
+    frozen = pickle.dumps(manifest.select([5]))
+    assert len(frozen) < 5_000
+    assert pickle.loads(frozen).utterance(0) == rows(5_000)[15]
+    write_manifest(rows(200), path)
+    os.utime(path, (1, 1))
+    assert len(Manifest.open(path)) == 200
+
+
+def test_what_is_no_manifest_is_a_user_error(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_text("nothing")
+    for path in (tmp_path / "a.parquet", tmp_path / "none.parquet", tmp_path / "*.arrow"):
+        with pytest.raises(UserError):
+            Manifest.open(path)
+
+
+def test_an_empty_manifest(tmp_path: Path) -> None:
+    manifest = Manifest.open(write_manifest([], tmp_path / "m.parquet"))
+    assert len(manifest) == 0
+    assert manifest.samples.shape == (0,)
+    assert manifest.ids == []
+
+
+def test_a_full_disk_is_one_line_and_the_old_file_stays(tmp_path: Path) -> None:
+    path = write_manifest(rows(3), tmp_path / "m.parquet")
+    with (
+        pytest.raises(UserError, match=r"m\.parquet: cannot be written \(no space left on the disk\): free"),
+        writing(path),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert len(Manifest.open(path)) == 3
+    assert [file.name for file in tmp_path.iterdir()] == ["m.parquet"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, which refuses every write")
+def test_arrow_reports_a_full_device_as_such() -> None:
+    import pyarrow.parquet as pq
+
+    from wav2vec2.data.utterance import SCHEMA, _write_error
+
+    with pytest.raises(OSError) as caught, pq.ParquetWriter("/dev/full", SCHEMA) as writer:  # noqa: PT011
+        writer.write_table(SCHEMA.empty_table())
+    assert "no space left on the disk" in str(_write_error(Path("x"), caught.value))

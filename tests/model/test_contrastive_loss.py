@@ -1,0 +1,28 @@
+"""The count form of the contrastive loss against the paper's: gathered distractors, logsumexp, argmax."""
+
+import pytest
+import torch
+
+from wav2vec2.model.contrastive_loss import contrast, draw_negatives, gather_logits
+
+
+@pytest.mark.parametrize("entries", [3, 1000])
+def test_loss_gradient_and_accuracy_equal_those_of_the_gathered_logits(entries) -> None:
+    generator = torch.Generator().manual_seed(0)
+    context = torch.randn(3, 40, 8, generator=generator, dtype=torch.float64, requires_grad=True)
+    targets = torch.randn(3, 40, 8, generator=generator, dtype=torch.float64, requires_grad=True)
+    codes = torch.randint(entries, (3, 40, 2), generator=generator)
+    counts = torch.tensor([40, 17, 2])
+    valid = torch.arange(40) < counts[:, None]
+    negatives = draw_negatives(counts, 40, 100, seed=1, step=0, rows=torch.arange(3))
+    result = contrast(context, targets, codes, negatives, valid, 0.1)
+    result.loss.backward()
+    grads = context.grad, targets.grad
+    context.grad = targets.grad = None
+    similarity = torch.cosine_similarity(context[:, :, None], targets[:, None], dim=-1) / 0.1
+    logits = gather_logits(similarity, negatives, codes)
+    expected = -logits.log_softmax(-1)[..., 0][valid].sum()
+    expected.backward()
+    torch.testing.assert_close(result.loss, expected)
+    torch.testing.assert_close(grads, (context.grad, targets.grad))
+    assert result.correct == (logits.argmax(-1) == 0)[valid].sum()
