@@ -40,6 +40,11 @@ def test_speech_stands_out_of_noise() -> None:
     assert speech_by_energy(np.zeros(0, np.float32)).shape == (0,)
 
 
+def test_a_recording_without_pauses_is_all_speech() -> None:
+    speech = speech_by_energy(frame_energies(voice(40.0)))
+    assert speech.mean() > 0.9
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 900), st.integers(0, 300)), max_size=12), st.floats(1.0, 8.0), st.integers(0, 99)

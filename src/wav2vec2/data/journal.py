@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -28,6 +29,7 @@ from wav2vec2.data.utterance import Utterance
 from wav2vec2.errors import UserError
 
 _CHUNK_BYTES = 256 << 20
+_SECONDS_BETWEEN_LINES = 60.0  # in a log file, where no bar can move
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def examine_all(pieces: Iterable[Chunk], total: int, workers: int) -> list[Path]
     """
     finished: list[Path] = []
     console = Console(stderr=True)
+    said = time.monotonic()
     columns = (
         TextColumn("prepare"),
         BarColumn(),
@@ -82,6 +85,11 @@ def examine_all(pieces: Iterable[Chunk], total: int, workers: int) -> list[Path]
             elapsed = progress.tasks[task].elapsed or 0.0
             rate = f"{hours * 3600 / elapsed:.0f} s of audio per second" if elapsed else ""
             progress.update(task, advance=len(chunk.recordings), hours=hours, rate=rate)
+            nonlocal said
+            if not console.is_terminal and time.monotonic() - said > _SECONDS_BETWEEN_LINES:
+                said = time.monotonic()
+                done = f"{progress.tasks[task].completed:.0f} of {total} files"
+                print(f"prepare: {done}, {hours:.1f} h decoded, {rate}", file=sys.stderr, flush=True)
 
         def missing() -> Iterator[Chunk]:
             for chunk in pieces:

@@ -16,6 +16,8 @@ HOP = 160
 WINDOW = 400
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 
+_INAUDIBLE = -75.0  # dB
+
 Detector = Literal["energy", "silero"]
 
 
@@ -56,8 +58,9 @@ def speech_by_energy(energies: np.ndarray) -> np.ndarray:
     for begin in range(0, len(energies), window):
         around = energies[max(0, begin - window // 2) : begin + window + window // 2]
         floor = float(np.percentile(around, 5))
-        # A third of the way up, but at least 6 dB over the floor and never more than 35 dB under the loud parts.
-        threshold = max(floor + max(6.0, (loud - floor) / 3), loud - 35.0)
+        # A third of the way up and at least 6 dB, but under the loud parts: a recording without pauses is all speech.
+        over_floor = min(floor + max(6.0, (loud - floor) / 3), loud - 6.0)
+        threshold = max(over_floor, loud - 35.0, _INAUDIBLE)
         speech[begin : begin + window] = energies[begin : begin + window] > threshold
     return speech
 

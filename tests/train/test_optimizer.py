@@ -1,0 +1,96 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from wav2vec2.model.architecture import Regularization
+from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
+from wav2vec2.train import optimizer
+from wav2vec2.train.options import TrainConfig
+from wav2vec2.train.pretrain import LossConfig, PretrainConfig, scaled_regularization
+from tiny_run import TINY
+
+
+def test_base_learning_rate_rises_for_32k_updates_and_falls_to_zero_at_400k() -> None:
+    factor = optimizer.schedule(TrainConfig(updates=400_000, warmup_share=0.08))
+    assert factor(0) == 0
+    assert 5e-4 * factor(1_600) == pytest.approx(5e-4 * 1_600 / 32_000)
+    assert factor(32_000) == 1
+    assert factor(216_000) == pytest.approx(0.5)
+    assert factor(400_000) == 0
+
+
+def test_tri_stage_of_20k_updates_has_the_papers_stages() -> None:
+    config = TrainConfig(updates=20_000, schedule="tri-stage", warmup_share=0.1, hold_share=0.4)
+    factor = optimizer.schedule(config)
+    assert factor(0) == pytest.approx(0.01)
+    assert factor(1_000) == pytest.approx(0.505)
+    assert factor(2_000) == factor(9_999) == 1
+    assert factor(15_000) == pytest.approx(math.sqrt(0.05))
+    assert factor(20_000) == pytest.approx(0.05)
+    linear = optimizer.schedule(replace(config, decay="linear"))
+    assert linear(15_000) == pytest.approx(0.525)
+    assert linear(20_000) == pytest.approx(0.05)
+
+
+def test_temperature_anchors_and_its_scaling_by_the_length_of_the_run() -> None:
+    published = Regularization()
+    assert published.temperature(277_258) <= 0.5 < published.temperature(277_257) + 1e-6
+    assert published.temperature(250_000) == pytest.approx(0.573, abs=1e-3)
+    config = PretrainConfig(loss=LossConfig(tau_floor_share=0.6), train=TrainConfig(updates=5_500))
+    scaled = scaled_regularization(config)
+    assert scaled.tau_decay == pytest.approx(0.99958, abs=1e-5)
+    assert scaled.temperature(3_301) == 0.5 < scaled.temperature(3_299)
+
+
+def test_the_square_root_rule_acts_only_when_asked_and_is_announced() -> None:
+    assert optimizer.peak_lr(TrainConfig(lr=5e-4), 60) == (5e-4, None)
+    lr, line = optimizer.peak_lr(TrainConfig(lr=5e-4, scale_lr=True), 1_440)
+    assert lr == pytest.approx(2.5e-4)
+    assert line is not None
+    assert "0.00025" in line
+
+
+def test_weight_decay_leaves_biases_norms_mask_gains_and_codebooks_out() -> None:
+    model = Wav2Vec2ForPretraining(TINY.build())
+    spared = {name for name, p in model.named_parameters() if not optimizer.is_decayed(name, p)}
+    weights = {name for name, _ in model.named_parameters()} - spared
+    assert "quantizer.codevectors" in spared
+    assert "encoder.mask_embedding" in spared
+    assert all(name in spared for name, _ in model.named_parameters() if name.endswith("bias"))
+    assert all(name in spared for name, _ in model.named_parameters() if "norm" in name and "conv" not in name)
+    assert "quantizer.logits.weight" in weights
+    named = list(model.named_parameters())
+    chosen, line = optimizer.build_optimizer(named, TrainConfig())
+    assert f"{len(weights)} tensors" in line
+    assert [group["weight_decay"] for group in chosen.param_groups] == [0.01, 0.0]
+    everything, line = optimizer.build_optimizer(named, TrainConfig(decay_all=True))
+    assert len(everything.param_groups) == 1
+    assert f"all {len(named)} tensors" in line
+
+
+def test_prepared_moments_change_nothing() -> None:
+    torch.manual_seed(0)
+    ours, theirs = nn.Linear(4, 3), nn.Linear(4, 3)
+    theirs.load_state_dict(ours.state_dict())
+    config = TrainConfig(weight_decay=0.0)
+    mine, _ = optimizer.build_optimizer(ours.named_parameters(), config)
+    optimizer.set_lr(mine, 0.1)
+    plain = torch.optim.AdamW(theirs.parameters(), lr=0.1, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.0, fused=True)
+    for _ in range(5):
+        x = torch.randn(2, 4)
+        for model, steps in ((ours, mine), (theirs, plain)):
+            steps.zero_grad()
+            model(x).square().sum().backward()
+            steps.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+
+
+def test_clipping_scales_the_whole_gradient() -> None:
+    layer = nn.Linear(2, 1, bias=False)
+    layer.weight.grad = torch.tensor([[3.0, 4.0]])
+    norm = optimizer.gradient_norm(layer.parameters())
+    optimizer.clip_gradients(layer.parameters(), norm, 1.0)
+    assert torch.allclose(layer.weight.grad, torch.tensor([[0.6, 0.8]]))
