@@ -2,8 +2,8 @@
 
     python benchmarks/inference.py --speech ../shared/speech --json inference.json
 
-Same weights, same utterances, float32 on the CPU. Utterances are not sorted by length: batches hold what the manifest has, and
-whoever computes on padding pays for it. Before timing, both sides must give the same logits for one utterance alone.
+Same weights, same utterances, float32 on the CPU. Utterances are not sorted by length: batches hold what the manifest
+has, and whoever computes on padding pays for it. Before timing, both sides must give the same logits for one utterance.
 """
 
 import argparse

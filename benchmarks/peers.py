@@ -1,7 +1,7 @@
 """The two sides of a comparison, each in a process of its own, taking turns.
 
-Both load the same model directory. While one works the other sleeps on its pipe, so their times do not disturb each other and
-their memory is told apart. Memory is the highest resident size since loading ended, less the size at that moment.
+Both load the same model directory. While one works the other sleeps on its pipe, so their times do not disturb each
+other and their memory is told apart. Memory is the highest resident size since loading ended, less the size then.
 """
 
 import ctypes
@@ -82,7 +82,10 @@ def our_pretraining(directory: Path) -> Work:
 
 
 def their_pretraining(directory: Path) -> Work:
-    """The same as transformers' users do it: masks and negatives by its own functions, no attention mask for this family."""
+    """The same as transformers' users do it: masks and negatives by its own functions.
+
+    The group-norm family takes no attention mask, as its preprocessor configuration says.
+    """
     from transformers import Wav2Vec2ForPreTraining
     from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices, _sample_negative_indices
 
@@ -136,7 +139,7 @@ def our_inference(directory: Path) -> Work:
 
 
 def their_inference(directory: Path) -> Work:
-    """The same; this family takes no attention mask, as its preprocessor configuration says."""
+    """The same; the group-norm family takes no attention mask, as its preprocessor configuration says."""
     from transformers import Wav2Vec2ForCTC
 
     model = Wav2Vec2ForCTC.from_pretrained(directory).eval()
@@ -222,7 +225,7 @@ class Peers:
         return answer
 
     def turns(self, batches: list[list[np.ndarray]], warmup: int) -> dict[Side, list[tuple[float, float]]]:
-        """Seconds and CPU seconds of every batch on each side, A B A B, after ``warmup`` rounds on the first batches."""
+        """Seconds and CPU seconds of every batch on each side, A B A B, after ``warmup`` rounds."""
         seconds: dict[Side, list[tuple[float, float]]] = {side: [] for side in SIDES}
         for step, rows in enumerate([*batches[:warmup], *batches]):
             for side in SIDES:

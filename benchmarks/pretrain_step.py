@@ -3,7 +3,7 @@
     python benchmarks/pretrain_step.py --speech ../shared/speech --json pretrain_step.json
 
 Same weights, same utterances, same dropout probabilities, float32 on the CPU. Speed is seconds of speech per second of
-computing, so whoever computes on padding pays for it. ``--quick`` takes a minute, ``--profile`` shows where the time goes.
+computing, so whoever computes on padding pays for it. ``--quick`` is short, ``--profile`` shows where the time goes.
 """
 
 import argparse

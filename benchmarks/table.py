@@ -60,7 +60,7 @@ def compare(
 def markdown(comparisons: list[Comparison]) -> str:
     """The table; speed is seconds of audio per second, memory the growth above the loaded model."""
     lines = [
-        "| model | workload | allocator | wav2vec2 | transformers | speed-up | in CPU time | memory, ours | theirs | ratio |",
+        "| model | workload | allocator | ours | transformers | speed-up | CPU time | memory, ours | theirs | ratio |",
         "|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for c in comparisons:

@@ -67,7 +67,9 @@ def test_an_error_in_a_parent_names_the_parent(tmp_path: Path) -> None:
 
 
 def test_a_written_configuration_reads_back_equal(tmp_path: Path) -> None:
-    config = PretrainConfig(output='a "quoted" ünïcode \\ path', model=ModelConfig(conv_channels=(1, 2), conv_bias=True))
+    config = PretrainConfig(
+        output='a "quoted" ünïcode \\ path', model=ModelConfig(conv_channels=(1, 2), conv_bias=True)
+    )
     config = replace(config, train=replace(config.train, eps=1e-12))
     write_toml(config, tmp_path / "c.toml")
     assert load_recipe(tmp_path / "c.toml", PretrainConfig) == config

@@ -33,10 +33,11 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {
-    "prepare librispeech": Command("data.librispeech", "PrepareLibriSpeech", "manifest of LibriSpeech-like folders"),
-    "prepare folder": Command("data.folder", "PrepareFolder", "manifest of a folder of unlabelled recordings"),
-    "prepare table": Command("data.table", "PrepareTable", "manifest of a CSV, TSV or JSONL of path and text"),
-    "prepare fairseq": Command("data.fairseq_lists", "PrepareFairseq", "manifest of fairseq .tsv/.ltr/.wrd files"),
+    "prepare librispeech": Command("data.prepare", "PrepareLibriSpeech", "manifest of LibriSpeech-like folders"),
+    "prepare folder": Command("data.prepare", "PrepareFolder", "manifest of a folder of unlabelled recordings"),
+    "prepare table": Command("data.prepare", "PrepareTable", "manifest of a CSV, TSV or JSONL of path and text"),
+    "prepare fairseq": Command("data.prepare", "PrepareFairseq", "manifest of fairseq .tsv/.ltr/.wrd files"),
+    "prepare shards": Command("data.shards", "PrepareShards", "tar shards with a byte index, from a manifest"),
     "pretrain": Command("train.pretrain", "PretrainConfig", "learn representations from raw speech", recipe=True),
     "finetune": Command("train.finetune", "FinetuneConfig", "teach a model to write transcripts", recipe=True),
     "transcribe": Command("transcribe", "TranscribeOptions", "text of audio files"),

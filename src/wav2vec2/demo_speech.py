@@ -35,14 +35,14 @@ TRAIN_VARIANTS = (
 )
 DEV_VARIANTS = ("f4", "m8", "Alicia", "miguel")
 TEST_VARIANTS = ("f5", "m6", "Andrea", "Diogo", "quincy", "steph", "travis", "sandro")
-ACCENTS = ("en-us", "en", "en-gb-x-rp", "en-gb-scotland", "en-us-nyc", "en-gb-x-gbclan", "en-029")
+ACCENTS = ("en-us", "en", "en-gb-x-rp", "en-us-nyc")
 SHARES = {"unlabelled": 0.45, "train": 0.4, "dev": 0.05, "test": 0.1}
 """Of the minutes, by split. ``unlabelled`` has the speakers of train; those of dev and test are heard nowhere else."""
 
 
 @dataclass(frozen=True)
 class Speaker:
-    """One synthetic voice: an espeak-ng voice name and its settings."""
+    """One synthetic voice: an espeak-ng voice name and the middle of its settings, which vary from phrase to phrase."""
 
     name: str
     split: str
@@ -56,7 +56,7 @@ class Speaker:
 class _Synthesizer:
     """libespeak-ng, opened once a process; ``say`` returns float32 samples at 16 kHz."""
 
-    _RETRIEVAL, _RATE, _PITCH, _RANGE, _UTF8 = 1, 1, 3, 4, 1
+    _SYNCHRONOUS, _RATE, _PITCH, _RANGE, _UTF8 = 2, 1, 3, 4, 1
 
     def __init__(self) -> None:
         try:
@@ -72,7 +72,7 @@ class _Synthesizer:
             ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint,
             ctypes.c_void_p, ctypes.c_void_p,
         ]  # fmt: skip
-        self._rate = self._library.espeak_Initialize(self._RETRIEVAL, 0, data.encode(), 0)
+        self._rate = self._library.espeak_Initialize(self._SYNCHRONOUS, 0, data.encode(), 0)
         if self._rate <= 0:
             raise UserError(f"espeak-ng cannot read its data in {data}: use a shorter path for the environment")
         self._blocks: list[bytes] = []
@@ -85,25 +85,20 @@ class _Synthesizer:
             self._blocks.append(ctypes.string_at(samples, 2 * count))
         return 0
 
-    def set_speaker(self, speaker: Speaker) -> None:
+    def set_voice(self, name: str) -> None:
         """Choose the voice; raises UserError when this espeak-ng does not have it."""
-        if self._library.espeak_SetVoiceByName(speaker.voice.encode()) != 0:
-            raise UserError(f"espeak-ng has no voice {speaker.voice}: install espeakng-loader 0.2.4")
-        for parameter, value in (
-            (self._RATE, speaker.words_per_minute),
-            (self._PITCH, speaker.pitch),
-            (self._RANGE, speaker.pitch_range),
-        ):
-            self._library.espeak_SetParameter(parameter, value, 0)
+        if self._library.espeak_SetVoiceByName(name.encode()) != 0:
+            raise UserError(f"espeak-ng has no voice {name}: install espeakng-loader 0.2.4")
 
-    def say(self, text: str) -> np.ndarray:
+    def say(self, text: str, *, words_per_minute: int, pitch: int, pitch_range: int) -> np.ndarray:
         """Speak ``text``; the silence that espeak-ng leaves at both ends is trimmed to at most 0.1 s."""
+        for parameter, value in ((self._RATE, words_per_minute), (self._PITCH, pitch), (self._RANGE, pitch_range)):
+            self._library.espeak_SetParameter(parameter, value, 0)
         self._blocks.clear()
         data = text.encode()
         # Breathy voices draw noise, which the clock would seed.
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))
         self._library.espeak_Synth(data, len(data) + 1, 0, 1, 0, self._UTF8, None, None)
-        self._library.espeak_Synchronize()
         pcm = np.frombuffer(b"".join(self._blocks), dtype=np.int16).astype(np.float32) / 32768
         loud = np.flatnonzero(np.abs(pcm) > 0.01)
         if len(loud) == 0:
@@ -117,7 +112,7 @@ def phrase(rng: random.Random) -> str:
     """A command of the grammar or a part of one, lower case, e.g. ``bring seven red boxes to the garden``."""
     verb, things = rng.choice(VERBS), [rng.choice(NUMBERS), rng.choice(COLOURS), rng.choice(OBJECTS)]
     place = [rng.choice(RELATIONS), rng.choice(PLACES)]
-    parts = ([verb, *things, *place], things, place, things[:1], things[1:], [verb, *things])
+    parts = ([verb, *things, *place], things, place, things[:2], things[1:], [verb, *things])
     return " ".join(rng.choice(parts))
 
 
@@ -132,7 +127,7 @@ def speakers(seed: int = 0) -> list[Speaker]:
                     name=str(1000 * (1 + ("train", "dev", "test").index(split)) + index),
                     split=split,
                     voice=f"{ACCENTS[index % len(ACCENTS)]}+{variant}",
-                    words_per_minute=rng.randint(140, 190),
+                    words_per_minute=rng.randint(145, 175),
                     pitch=rng.randint(30, 70),
                     pitch_range=rng.randint(30, 70),
                     noise_db=rng.uniform(-60, -45),
@@ -144,8 +139,8 @@ def speakers(seed: int = 0) -> list[Speaker]:
 def _record(folder: Path, seconds: dict[str, float], seed: int, speaker: Speaker) -> dict[str, float]:
     """Write one speaker's utterances of each of their splits; returns the seconds written, by split."""
     synthesizer = _Synthesizer()
-    synthesizer.set_speaker(speaker)
-    # Long utterances carry pre-training (distractors come from the same utterance), short ones are quickly aligned by CTC.
+    synthesizer.set_voice(speaker.voice)
+    # Long utterances for pre-training (distractors come from the same utterance), short ones for CTC to align soon.
     lengths = {"unlabelled": 4, "train": 1} if speaker.split == "train" else {speaker.split: 1}
     return {
         split: _record_split(synthesizer, folder, speaker, split, phrases, seconds[split], seed)
@@ -156,16 +151,22 @@ def _record(folder: Path, seconds: dict[str, float], seed: int, speaker: Speaker
 def _record_split(
     synthesizer: _Synthesizer, folder: Path, speaker: Speaker, split: str, phrases: int, seconds: float, seed: int
 ) -> float:
-    chapter = folder / split / speaker.name / "1"
+    number = f"{speaker.name}-{2 if split == 'unlabelled' else 1}"
+    chapter = folder / split / number.replace("-", "/")
     chapter.mkdir(parents=True, exist_ok=True)
-    words = random.Random(f"{seed} {split} {speaker.name}")
+    rng = random.Random(f"{seed} {split} {speaker.name}")
     noise = np.random.default_rng([seed, int(speaker.name), phrases])
     lines: list[str] = []
     written = 0
     while written < seconds * SAMPLE_RATE:
-        name = f"{speaker.name}-1-{len(lines):04d}"
-        texts = [phrase(words) for _ in range(phrases)]
-        speech = synthesizer.say(", ".join(texts))
+        name = f"{number}-{len(lines):04d}"
+        texts = [phrase(rng) for _ in range(phrases)]
+        speech = synthesizer.say(
+            ", ".join(texts),
+            words_per_minute=speaker.words_per_minute + rng.randint(-15, 15),
+            pitch=speaker.pitch + rng.randint(-10, 10),
+            pitch_range=speaker.pitch_range + rng.randint(-15, 15),
+        )
         # Room noise: digital silence between words is found in no recording.
         level = np.float32(10 ** (speaker.noise_db / 20))
         speech = speech + level * noise.standard_normal(len(speech), dtype=np.float32)
@@ -173,7 +174,7 @@ def _record_split(
         soundfile.write(chapter / f"{name}.flac", speech * np.float32(0.7 / peak), SAMPLE_RATE, subtype="PCM_16")
         lines.append(f"{name} {' '.join(texts).upper()}\n")
         written += len(speech)
-    (chapter / f"{speaker.name}-1.trans.txt").write_text("".join(lines), encoding="utf-8")
+    (chapter / f"{number}.trans.txt").write_text("".join(lines), encoding="utf-8")
     return written / SAMPLE_RATE
 
 
@@ -187,10 +188,10 @@ def synthesize(folder: Path, *, minutes: float = 20.0, seed: int = 0, processes:
     number["unlabelled"] = number["train"]
     seconds = {split: 60 * minutes * share / number[split] for split, share in SHARES.items()}
     totals = dict.fromkeys(SHARES, 0.0)
-    # A library loaded anew in each process: espeak-ng keeps global state, which a fork would share.
+    # A fresh process for each speaker: espeak-ng keeps state, and a file must not depend on what was said before it.
     context = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        with ProcessPoolExecutor(processes, mp_context=context, max_tasks_per_child=1) as pool:
             for written in pool.map(partial(_record, folder, seconds, seed), cast):
                 for split, length in written.items():
                     totals[split] += length

@@ -56,7 +56,7 @@ def test_packed_and_padded_paths_agree_in_value_and_gradient(architecture, train
 
 
 def test_dropout_does_not_depend_on_the_batch(architecture) -> None:
-    model = make_model(architecture, Regularization(feature_dropout=0.0)).train()
+    model = make_model(architecture, Regularization()).train()
     waveforms, lengths = batch(16000, 12345)
     rows = torch.tensor([4, 9])
     whole = model(waveforms, lengths, seed=1, step=3, rows=rows).contrastive_sum

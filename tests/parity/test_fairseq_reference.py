@@ -80,7 +80,7 @@ def _without_dropout(model: Wav2Vec2ForPretraining) -> Regularization:
 def test_feature_encoder(reference: Reference) -> None:
     waveforms = reference.expected["waveform_equal"]
     lengths = torch.full((2,), waveforms.shape[1])
-    features = reference.model.encoder.features(waveforms, lengths)
+    features = reference.model.encoder.features(waveforms, lengths, None)
     conv = features.layout.pad(features.raw).transpose(1, 2)
     assert_close(conv, reference.expected["equal.conv"], FLOAT32, "conv")
     normed = features.layout.pad(features.normed)

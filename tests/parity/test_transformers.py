@@ -130,7 +130,8 @@ def test_their_pretraining_model_in_ours(family: str, tmp_path: Path) -> None:
     for layer, (mine, other) in enumerate(zip(hidden, unmasked, strict=True)):
         assert_close(mine, other, FLOAT64, f"hidden state {layer}")
     assert output.masked == 20
-    assert_close(output.contrastive_sum, expected.contrastive_loss, FLOAT64, "contrastive loss")
+    # transformers takes its logits to float32 here, whatever the model is
+    assert_close(output.contrastive_sum, expected.contrastive_loss, FLOAT32, "contrastive loss")
 
 
 def tiny(family: str) -> Architecture:

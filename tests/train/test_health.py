@@ -1,11 +1,15 @@
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from tiny_run import pretrain_config, with_train
 from torch import nn
 
-from tiny_run import pretrain_config, with_train
 from wav2vec2.errors import UserError
+from wav2vec2.train.contrastive_objective import ContrastiveObjective
 from wav2vec2.train.health import HealthMonitor, first_bad_module, first_bad_parameter
 from wav2vec2.train.options import HealthConfig
 from wav2vec2.train.pretrain import run
@@ -70,3 +74,21 @@ def test_a_run_that_explodes_stops_with_one_line_and_keeps_its_checkpoint(corpus
         run(config)
     assert "not finite at update" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_one_skipped_update_is_counted_and_the_run_goes_on(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loss = ContrastiveObjective.loss
+
+    def poisoned(self: ContrastiveObjective, batch: Any, number: int, counts: Any, update: int) -> Any:
+        value, sums = loss(self, batch, number, counts, update)
+        return (value * float("nan"), sums) if update == 2 and value is not None else (value, sums)
+
+    monkeypatch.setattr(ContrastiveObjective, "loss", poisoned)
+    config = with_train(pretrain_config(corpus, tmp_path / "run"), updates=5)
+    run(replace(config, health=HealthConfig(patience=100)))
+    assert "is not finite, update skipped (1 in a row)" in capsys.readouterr().out
+    record = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[0])
+    assert record["skipped"] == 1
+    assert record["contrastive"] > 0

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_run import TINY, hum
 from torch import Tensor
 
-from tiny_run import TINY, hum
 from wav2vec2.data.dataset import MicroBatch
 from wav2vec2.model.architecture import Masking, Regularization
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
@@ -84,8 +84,8 @@ def test_diversity_of_k_micro_batches_is_the_mean_of_their_terms() -> None:
     of = objective(LossConfig(diversity_weight=1.0, penalty_weight=0.0))
     batches = [batch((0, 1)), batch((2, 3))]
     counts = of.counts(batches, 1)
-    terms = [float(of.loss(b, i, counts, 1)[1]["diversity"]) for i, b in enumerate(batches)]
-    alone = [float(of.loss(b, 0, of.counts([b], 1), 1)[1]["diversity"]) for b in batches]
+    terms = [of.loss(b, i, counts, 1)[1]["diversity"].item() for i, b in enumerate(batches)]
+    alone = [of.loss(b, 0, of.counts([b], 1), 1)[1]["diversity"].item() for b in batches]
     assert terms == pytest.approx([value / 2 for value in alone])
 
 

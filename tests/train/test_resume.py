@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-
 from tiny_run import pretrain_config, with_train
+
 from wav2vec2.config import write_toml
 from wav2vec2.errors import UserError
 from wav2vec2.train import checkpoint, optimizer

@@ -176,7 +176,15 @@ class UpdateLoader:
             worker_init_fn=prepare_worker,
             pin_memory=self.pin_memory,
         )
-        yield from loader
+        try:
+            yield from loader
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise UserError(
+                "a process that reads audio was killed, most likely for memory: lower batch.workers or batch.prefetch, "
+                "or give the machine more shared memory (/dev/shm), and run the same command again"
+            ) from None
 
     def requests(self, position: Position) -> Iterator[_Request]:
         """Yield what to read for this rank, for ever; costs the rows of one global batch at a time."""

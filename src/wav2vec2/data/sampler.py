@@ -84,7 +84,8 @@ class BatchPlan:
         if not len(self._utterances):
             raise UserError(
                 f"no utterance is left for training: {self.too_short} of {len(samples)} are shorter than "
-                f"batch.min_seconds ({min_samples / 16000:g} s), {self.too_long} longer than batch.max_seconds; change these limits"
+                f"batch.min_seconds ({min_samples / 16000:g} s), {self.too_long} longer than batch.max_seconds; "
+                "change these limits"
             )
         if int(self._cropped.max()) > batch_samples:
             raise UserError(

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wav2vec2.model.gelu import gelu, gelu_backward, gelu_into
+
 BLOCK_FRAMES = 2048
 """Output frames of the second convolution that are computed at a time, so that its input stays in the cache."""
 
@@ -147,14 +149,15 @@ class _Utterance:
             conv = out.new_empty(frames, self.layers[index].matrix.shape[1])
             if index == 1:
                 for block, rows in self.first_blocks(frames):
-                    x = _gelu_(self.normed(0, self.first_layer(rows)))
+                    x = self.normed(0, self.first_layer(rows))
+                    gelu_into(x, x)
                     _convolve(x, self.layers[1], k, s, conv[block])
             else:
                 _convolve(x, self.layers[index], k, s, conv)
             kept.append(conv)
             if index < len(self.layers) - 1:
-                x = torch.nn.functional.gelu(self.normed(index, conv))
-        out.copy_(torch.nn.functional.gelu(self.normed(len(self.layers) - 1, kept[-1])))
+                x = gelu(self.normed(index, conv))
+        gelu_into(out, self.normed(len(self.layers) - 1, kept[-1]))
         return kept
 
     def backward(self, grad: Tensor, kept: list[Tensor], sums: list[LayerWeights]) -> None:
@@ -167,13 +170,13 @@ class _Utterance:
             if bias is not None:
                 bias.add_(grad.sum(0))
             if index > 1:
-                x = torch.nn.functional.gelu(self.normed(index - 1, kept[index - 2]))
+                x = gelu(self.normed(index - 1, kept[index - 2]))
                 grad = _convolve_backward(x, self.layers[index], k, s, grad, sums[index].matrix)
                 continue
             first_sum = torch.zeros_like(self.first)
             for block, rows in self.first_blocks(len(grad)):
                 conv = self.first_layer(rows)
-                x = torch.nn.functional.gelu(self.normed(0, conv))
+                x = gelu(self.normed(0, conv))
                 grad_x = _convolve_backward(x, self.layers[1], k, s, grad[block], sums[1].matrix)
                 first_sum.addmm_(self.windows[rows].t(), self._activation_backward(0, conv, grad_x, sums[0]))
             self._first_backward(first_sum, sums[0])
@@ -181,10 +184,10 @@ class _Utterance:
     def _activation_backward(self, index: int, conv: Tensor, grad: Tensor, sums: LayerWeights) -> Tensor:
         """Through GELU and, in the layer-norm family, the norm."""
         if self.shape.group_norm:
-            return torch.ops.aten.gelu_backward(grad, conv)
+            return gelu_backward(grad, conv)
         layer = self.layers[index]
         normed, mean, rstd = torch.native_layer_norm(conv, conv.shape[1:], layer.gain, layer.shift, self.shape.eps)
-        grad = torch.ops.aten.gelu_backward(grad, normed)
+        grad = gelu_backward(grad, normed)
         grad_conv, grad_gain, grad_shift = torch.ops.aten.native_layer_norm_backward(
             grad, conv, conv.shape[1:], mean, rstd, layer.gain, layer.shift, [True, True, True]
         )
@@ -213,10 +216,6 @@ class _Utterance:
         sums.matrix.add_((centred - through_variance) * (layer.gain.double() * self.rstd))
         sums.gain.add_(grad_gain)
         sums.shift.add_(grad_shift)
-
-
-def _gelu_(x: Tensor) -> Tensor:
-    return torch.ops.aten.gelu_(x)
 
 
 def _weights(parameters: tuple[Tensor | None, ...]) -> list[LayerWeights]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
+from wav2vec2.model.dropout import dropout
 from wav2vec2.model.encoder import Draw, Encoder, check_lengths
 
 
@@ -69,14 +70,14 @@ class Wav2Vec2ForCTC(nn.Module):
         rows = torch.arange(len(lengths), device=lengths.device) if rows is None else rows
         draw = Draw(seed, step, rows) if self.training else None
         with nullcontext() if train_encoder else torch.no_grad():
-            features = self.encoder.features(waveforms, lengths)
+            features = self.encoder.features(waveforms, lengths, draw)
             frame_lengths = self.frame_lengths(lengths)
             masks = None
             if draw is not None and self.masking.time_start > 0.0:
                 frames = features.layout.frames
                 masks = self.encoder.draw_time_masks(frame_lengths, max(1, frames), draw)[:, :frames]
             context = self.encoder.context_vectors(features, masks, draw)
-        context = F.dropout(context, self.regularization.final_dropout, self.training)
+        context = dropout(context, self.regularization.final_dropout if self.training else 0.0, features.keys)
         return features.layout.pad(self.head(context)), frame_lengths
 
 

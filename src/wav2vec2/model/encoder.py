@@ -34,6 +34,8 @@ class Features:
     raw: Tensor
     normed: Tensor
     layout: Layout
+    keys: DropoutKeys | None
+    """Of this pass's dropouts in packed training; elsewhere torch's generator is drawn from."""
 
 
 class Encoder(nn.Module):
@@ -57,15 +59,18 @@ class Encoder(nn.Module):
         eager = not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
         return eager and waveforms.device.type == "cpu"
 
-    def features(self, waveforms: Tensor, lengths: Tensor) -> Features:
-        """(B, S) audio and (B,) samples -> features; the gradient into the convolutions is scaled here."""
+    def features(self, waveforms: Tensor, lengths: Tensor, draw: Draw | None) -> Features:
+        """(B, S) audio and (B,) samples -> features; the gradient into the convolutions is scaled here.
+
+        ``draw`` None is evaluation: no dropout, no LayerDrop, no channel masks.
+        """
         scale = self.regularization.feature_grad_mult
         frozen = self.training and scale == 0.0
         with torch.no_grad() if frozen else nullcontext():
             raw, layout = self.feature_encoder(waveforms, lengths, self.use_packed(waveforms))
         if self.training and scale not in (0.0, 1.0):
             raw = ScaleGradient.apply(raw, scale)  # type: ignore[no-untyped-call]
-        return Features(raw, self.feature_norm(raw), layout)
+        return Features(raw, self.feature_norm(raw), layout, self._dropout_keys(layout, draw))
 
     def draw_time_masks(self, frame_lengths: Tensor, frames: int, draw: Draw) -> Tensor:
         """(B, T) masks of section 3.1, a pure function of ``draw`` and the lengths."""
@@ -86,18 +91,16 @@ class Encoder(nn.Module):
     ) -> Tensor:
         """Project, mask and contextualise; frames (d channels) in the features' layout.
 
-        ``masks`` (B, T) None leaves everything visible; ``draw`` None is evaluation without LayerDrop and channel
-        masks.
+        ``masks`` (B, T) None leaves everything visible; ``draw`` as in ``features``.
         """
-        keys = self._dropout_keys(features.layout, draw)
         r = self.regularization
-        x = dropout(self.feature_projection(features.normed), r.input_dropout if self.training else 0.0, keys)
+        x = dropout(self.feature_projection(features.normed), r.input_dropout if self.training else 0.0, features.keys)
         if masks is not None:
             x = torch.where(features.layout.pack(masks)[..., None], self.mask_embedding.to(x.dtype), x)
         if self.training and draw is not None and self.masking.channel_start > 0.0:
             x = self._mask_channels(x, features.layout, draw)
         drop_key = (draw.seed, draw.step) if self.training and draw is not None else None
-        return self.context(x, features.layout, keys, drop_key, layer)
+        return self.context(x, features.layout, features.keys, drop_key, layer)
 
     def _mask_channels(self, x: Tensor, layout: Layout, draw: Draw) -> Tensor:
         """Zero spans of channels in all frames of an utterance (appendix B, as SpecAugment)."""
@@ -132,7 +135,7 @@ class Encoder(nn.Module):
         zero. Raises ValueError for shapes that do not fit.
         """
         lengths = check_lengths(waveforms, lengths)
-        features = self.features(waveforms, lengths)
+        features = self.features(waveforms, lengths, None)
         x = features.layout.pad(self.context_vectors(features, None, None, layer))
         frame_lengths = self.feature_encoder.frame_lengths(lengths)
         valid = torch.arange(x.shape[1], device=x.device) < frame_lengths[:, None]

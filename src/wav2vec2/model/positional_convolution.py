@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wav2vec2.model.gelu import Gelu
 from wav2vec2.model.layout import Layout, Packed
 
 
@@ -39,7 +40,7 @@ class PositionalConvolution(nn.Module):
             if not layout.frames:  # only recordings below the receptive field; a Fourier transform needs something
                 return x
             y = OverlapSave.apply(x, self.weight, self.groups, layout)  # type: ignore[no-untyped-call]
-            return F.gelu(y + self.bias)
+            return Gelu.apply(y + self.bias)  # type: ignore[no-untyped-call]
         kernel = self.weight_v.shape[2]
         x = torch.where(layout.valid[:, :, None], x, 0).transpose(1, 2)
         y = F.conv1d(x, self.weight.to(x.dtype), self.bias, padding=kernel // 2, groups=self.groups)

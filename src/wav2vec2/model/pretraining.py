@@ -100,7 +100,7 @@ class Wav2Vec2ForPretraining(nn.Module):
         """
         lengths = check_lengths(waveforms, lengths)
         draw = Draw(seed, step, torch.arange(len(lengths), device=lengths.device) if rows is None else rows)
-        features = self.encoder.features(waveforms, lengths)
+        features = self.encoder.features(waveforms, lengths, draw)
         frame_lengths = self.frame_lengths(lengths)
         frames = features.layout.frames
         if not frames:
@@ -124,9 +124,9 @@ class Wav2Vec2ForPretraining(nn.Module):
         flat = places + features.layout.row_starts(places.device)[:, None]
         flat = torch.where(valid, flat, 0)
         feature_dropout = self.regularization.feature_dropout if self.training else 0.0
-        targets = _take(features.normed, flat)
+        targets = _take(dropout(features.normed, feature_dropout, features.keys), flat)
         quantized = self.quantizer(
-            dropout(targets, feature_dropout, None),
+            targets,
             places,
             seed=draw.seed,
             step=draw.step,

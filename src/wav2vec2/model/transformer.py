@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from wav2vec2.model.architecture import Architecture, Regularization
 from wav2vec2.model.attention import SelfAttention
 from wav2vec2.model.dropout import DropoutKeys, dropout, dropout_add
+from wav2vec2.model.gelu import gelu, gelu_backward
 from wav2vec2.model.layout import Layout
 
 
@@ -54,14 +55,14 @@ class FeedForward(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor) -> Tensor:
         hidden = torch.addmm(b_in, x, w_in.t())
         ctx.save_for_backward(x, w_in, w_out, hidden)
-        return torch.addmm(b_out, F.gelu(hidden), w_out.t())
+        return torch.addmm(b_out, gelu(hidden), w_out.t())
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, w_in, w_out, hidden = ctx.saved_tensors
         grad = grads[0].contiguous()
-        grad_w_out = grad.t() @ F.gelu(hidden)
-        grad_hidden = torch.ops.aten.gelu_backward(grad @ w_out, hidden)
+        grad_w_out = grad.t() @ gelu(hidden)
+        grad_hidden = gelu_backward(grad @ w_out, hidden)
         grad_x = grad_hidden @ w_in if ctx.needs_input_grad[0] else None
         return grad_x, grad_hidden.t() @ x, grad_hidden.sum(0), grad_w_out, grad.sum(0)
 

@@ -29,6 +29,8 @@ HARMLESS = (
     "output",
     "data.manifest",
     "data.validation_manifest",
+    "data.hold_out_avoid",
+    "data.labels",
     "batch.workers",
     "batch.prefetch",
     "batch.micro_seconds",
@@ -40,8 +42,8 @@ HARMLESS = (
     "health.",
 )
 """Keys that a resumed run may change. ``train.updates`` is not one: the learning rate of every update depends on it.
-The manifest's path may change, its utterances may not (their lengths are compared). ``batch.micro_seconds`` changes
-no gradient but that of the diversity term.
+The paths of manifests and lists may change, the utterances may not (their lengths are compared).
+``batch.micro_seconds`` changes no gradient but that of the diversity term.
 """
 
 

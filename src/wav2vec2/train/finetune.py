@@ -1,5 +1,6 @@
 """Fine-tuning for recognition (sections 3.3 and 4.3 of the paper): the command and what it starts from."""
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -158,7 +159,7 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
         train=config.train,
         log=config.log,
         health=config.health,
-        fingerprint=corpus.fingerprint,
+        fingerprint=f"{corpus.fingerprint} {hashlib.sha256(repr(vocabulary.symbols).encode()).hexdigest()[:16]}",
     )
     return Trainer(run, objective, corpus.loader, ranks).train([*corpus.lines, *lines])
 

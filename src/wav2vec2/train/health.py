@@ -27,7 +27,6 @@ class HealthMonitor:
     def __init__(self, config: HealthConfig, updates: int, *, chance: float | None, groups: int = 0) -> None:
         self._config, self._updates, self._chance, self._groups = config, updates, chance, groups
         self.streak = 0
-        self._finding = ""
 
     def check(self, update: int, numbers: Mapping[str, float], where: str) -> None:
         """Look at the numbers of one log line; ``where`` names the run's folder in the message.
@@ -43,8 +42,7 @@ class HealthMonitor:
                     f"{where}: '{name}' is {value} at update {update}: lower train.lr or use train.precision fp32"
                 )
         finding = self._suspicion(update, numbers) if self._chance is not None else ""
-        self.streak = self.streak + 1 if finding and finding == self._finding else int(bool(finding))
-        self._finding = finding
+        self.streak = self.streak + 1 if finding else 0
         if finding and self.streak >= self._config.patience:
             raise UserError(f"{where}: update {update}: {finding}")
 

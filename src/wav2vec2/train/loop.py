@@ -72,6 +72,8 @@ class Trainer:
             with stop_signals() as stop:
                 reason = self._loop(stop)
             return self._finish(reason)
+        except torch.OutOfMemoryError:
+            raise UserError(f"{self.run.output}: the device's memory is full: lower batch.micro_seconds") from None
         finally:
             self.reporter.close()
 
@@ -175,28 +177,30 @@ class Trainer:
 
     def _add_sums(self, sums: dict[str, Tensor], norm: Tensor) -> None:
         """Add one update's sums over all processes to the window (one reduction for all of them)."""
+        if not math.isfinite(float(norm)):
+            # A skipped update's sums may not be finite either: they would spoil the whole window.
+            self.sums["skipped"] += 1
+            return
         flat = distributed.sum_over_ranks(torch.cat([value.double().reshape(-1) for value in sums.values()]))
         first = 0
         for name, value in sums.items():
             self.sums[name] += flat[first : first + value.numel()].view_as(value)
             first += value.numel()
-        finite = bool(norm.isfinite())
-        self.sums["gradient_norm"] += norm.double() if finite else 0.0
+        self.sums["gradient_norm"] += norm.double()
         self.sums["updates"] += 1
-        self.sums["skipped"] += 0 if finite else 1
 
     def _log_line(self) -> None:
         sums, train = self.sums, self.run.train
-        taken = max(1.0, float(sums["updates"]) - float(sums["skipped"]))
+        taken, skipped = float(sums["updates"]), float(sums["skipped"])
         numbers = self.objective.numbers(sums, self.update - 1)
         numbers["lr"] = self.optimizer.param_groups[0]["lr"]
-        numbers["gradient_norm"] = float(sums["gradient_norm"]) / taken
-        numbers["skipped"] = float(sums["skipped"])
+        numbers["gradient_norm"] = float(sums["gradient_norm"]) / max(1.0, taken)
+        numbers["skipped"] = skipped
         numbers["padding"] = 1.0 - float(sums["seconds"]) / max(1e-9, float(sums["padded_seconds"]))
         numbers["epoch"] = self.position.epoch + self.position.position / self.loader.plan.batches(self.position.epoch)
         rate = float(sums["seconds"]) / max(1e-9, self._busy)
         speed = {"seconds_per_second": rate, "wait_share": self._waited / max(1e-9, self._busy)}
-        left = duration((train.updates - self.update) * self._busy / max(1.0, float(sums["updates"])))
+        left = duration((train.updates - self.update) * self._busy / max(1.0, taken + skipped))
         self.reporter.write("train", self.update, numbers | speed)
         self.reporter.note(f"{rate:.0f} s/s, {left} left")
         self.reporter.say(
@@ -205,7 +209,8 @@ class Trainer:
         )
         self.sums = self._zero_sums()
         self._busy = self._waited = 0.0
-        self.health.check(self.update, numbers, str(self.run.output))
+        if taken:
+            self.health.check(self.update, numbers, str(self.run.output))
 
     def _validate(self) -> None:
         self.objective.model.eval()
@@ -262,7 +267,10 @@ class Trainer:
         target, best = self.run.output / "model", self.run.output / "best"
         use_best = self.best is not None and best.exists()
         if self.ranks.is_main:
-            export_model(self.objective, best if use_best else None, target)
+            if use_best:
+                shutil.copytree(best, target, dirs_exist_ok=True)
+            else:
+                self.objective.export(target)
         which = f"best validation, update {self.best_update}" if use_best else f"update {self.update}"
         self.reporter.write("stop", self.update, {"reason": reason or "done", "bad_files": self.bad_files})
         if reason:
@@ -275,15 +283,7 @@ class Trainer:
         for line in [line for lines in distributed.gather_objects(bad) for line in lines]:
             self.bad_files += 1
             self.reporter.say(f"left out ({self.bad_files} so far): {line}")
-            self.reporter.write("bad_file", self.update, {"message": line})
-
-
-def export_model(objective: Objective, best: Path | None, target: Path) -> None:
-    """Fill ``target`` with the best model directory, or with the current weights."""
-    if best is None:
-        objective.export(target)
-    else:
-        shutil.copytree(best, target, dirs_exist_ok=True)
+            self.reporter.write("bad_file", self.update + 1, {"message": line})
 
 
 def dropout_seed(seed: int, update: int, rank: int, micro_batch: int) -> int:
