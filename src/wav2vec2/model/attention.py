@@ -41,7 +41,7 @@ class SelfAttention(nn.Module):
             mixed = DropoutAttention.apply(q, k, v, self.heads, layout, keys.next_place(), p)  # type: ignore[no-untyped-call]
         else:
             mixed = self._packed(q, k, v, layout)
-        return self.out(mixed)
+        return self.out(mixed)  # type: ignore[no-any-return]
 
     def _padded(self, q: Tensor, k: Tensor, v: Tensor, layout: Padded, p: float) -> Tensor:
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
@@ -105,7 +105,7 @@ class _Block:
 
     def view(self, x: Tensor) -> Tensor:
         """(N, d) -> (heads of the block, T, D)."""
-        return x[self.rows].unflatten(1, (self.all_heads, -1))[:, self.heads].transpose(0, 1)
+        return x[self.rows].unflatten(1, (self.all_heads, -1))[:, self.heads].transpose(0, 1)  # type: ignore[no-any-return]
 
     def store(self, target: Tensor, value: Tensor) -> None:
         """Write (heads, T, D) back into its place in (N, d)."""

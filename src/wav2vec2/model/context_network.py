@@ -51,7 +51,7 @@ class ContextNetwork(nn.Module):
     ) -> Tensor:
         block = self.layers[index]
         if drop_key is None or self.layerdrop == 0.0:
-            return block(x, layout, keys)
+            return block(x, layout, keys)  # type: ignore[no-any-return]
         seed, step = drop_key
         threshold = round(self.layerdrop * (WORD + 1))
         if isinstance(step, int):

@@ -195,7 +195,7 @@ class _Utterance:
         assert sums.shift is not None
         sums.gain.add_(grad_gain)
         sums.shift.add_(grad_shift)
-        return grad_conv
+        return grad_conv  # type: ignore[no-any-return]
 
     def _first_backward(self, grad_first: Tensor, sums: LayerWeights) -> None:
         """Layer 0's parameters from the gradient of its folded kernel (k + 1, C)."""

@@ -105,7 +105,7 @@ def dropout(x: Tensor, p: float, keys: DropoutKeys | None) -> Tensor:
         return x
     if keys is None:
         return F.dropout(x, p)
-    return _HashDropout.apply(x, keys.next_place(), keys.layout, p)  # type: ignore[no-untyped-call]
+    return _HashDropout.apply(x, keys.next_place(), keys.layout, p)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def dropout_add(residual: Tensor, x: Tensor, p: float, keys: DropoutKeys | None) -> Tensor:
@@ -114,4 +114,4 @@ def dropout_add(residual: Tensor, x: Tensor, p: float, keys: DropoutKeys | None)
         return residual + x
     if keys is None:
         return residual + F.dropout(x, p)
-    return _HashDropoutAdd.apply(residual, x, keys.next_place(), keys.layout, p)  # type: ignore[no-untyped-call]
+    return _HashDropoutAdd.apply(residual, x, keys.next_place(), keys.layout, p)  # type: ignore[no-any-return,no-untyped-call]

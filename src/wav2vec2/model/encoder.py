@@ -100,7 +100,7 @@ class Encoder(nn.Module):
         if self.training and draw is not None and self.masking.channel_start > 0.0:
             x = self._mask_channels(x, features.layout, draw)
         drop_key = (draw.seed, draw.step) if self.training and draw is not None else None
-        return self.context(x, features.layout, features.keys, drop_key, layer)
+        return self.context(x, features.layout, features.keys, drop_key, layer)  # type: ignore[no-any-return]
 
     def _mask_channels(self, x: Tensor, layout: Layout, draw: Draw) -> Tensor:
         """Zero spans of channels in all frames of an utterance (appendix B, as SpecAugment)."""

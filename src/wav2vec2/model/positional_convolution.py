@@ -32,7 +32,7 @@ class PositionalConvolution(nn.Module):
     @property
     def weight(self) -> Tensor:
         """(C, c, K), one learned length a kernel tap."""
-        return self.weight_v * (self.weight_g / self.weight_v.norm(dim=(0, 1), keepdim=True))
+        return self.weight_v * (self.weight_g / self.weight_v.norm(dim=(0, 1), keepdim=True))  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """X in either layout; see the class."""
@@ -40,7 +40,7 @@ class PositionalConvolution(nn.Module):
             if not layout.frames:  # only recordings below the receptive field; a Fourier transform needs something
                 return x
             y = OverlapSave.apply(x, self.weight, self.groups, layout)  # type: ignore[no-untyped-call]
-            return Gelu.apply(y + self.bias)  # type: ignore[no-untyped-call]
+            return Gelu.apply(y + self.bias)  # type: ignore[no-any-return,no-untyped-call]
         kernel = self.weight_v.shape[2]
         x = torch.where(layout.valid[:, :, None], x, 0).transpose(1, 2)
         y = F.conv1d(x, self.weight.to(x.dtype), self.bias, padding=kernel // 2, groups=self.groups)
@@ -104,14 +104,14 @@ class _Plan:
             first += blocks
         spectrum = torch.fft.rfft(buffer, dim=1)
         shape = (len(buffer), self.size // 2 + 1, self.groups, channels // self.groups)
-        return spectrum.view(shape).permute(1, 2, 0, 3).reshape(-1, len(buffer), shape[3])
+        return spectrum.view(shape).permute(1, 2, 0, 3).reshape(-1, len(buffer), shape[3])  # type: ignore[no-any-return]
 
     def weight_spectrum(self, weight: Tensor) -> Tensor:
         """(C, c, K) -> (F * G, c in, c out)."""
         spectrum = torch.fft.rfft(weight, n=self.size)
         out, inside, frequencies = spectrum.shape
         by_group = spectrum.view(self.groups, out // self.groups, inside, frequencies)
-        return by_group.permute(3, 0, 2, 1).reshape(-1, inside, out // self.groups)
+        return by_group.permute(3, 0, 2, 1).reshape(-1, inside, out // self.groups)  # type: ignore[no-any-return]
 
     def collect(self, spectrum: Tensor, skip: int, like: Tensor) -> Tensor:
         """Inverse transform; frames [skip, skip + hop) of every block, put together as (N, C)."""
@@ -131,4 +131,4 @@ class _Plan:
         product = torch.bmm(inputs.transpose(1, 2), outputs.conj())
         inside, out = product.shape[1:]
         by_group = product.view(-1, self.groups, inside, out).permute(1, 3, 2, 0)
-        return torch.fft.irfft(by_group, n=self.size)[..., : self.kernel].reshape(weight.shape)
+        return torch.fft.irfft(by_group, n=self.size)[..., : self.kernel].reshape(weight.shape)  # type: ignore[no-any-return]

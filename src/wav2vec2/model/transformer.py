@@ -38,14 +38,14 @@ class TransformerLayer(nn.Module):
             x = dropout_add(x, self.attention(self.attention_norm(x), layout, keys), p, keys)
             return dropout_add(x, self._feed_forward(self.ffn_norm(x), keys), p, keys)
         x = self.attention_norm(dropout_add(x, self.attention(x, layout, keys), p, keys))
-        return self.ffn_norm(dropout_add(x, self._feed_forward(x, keys), p, keys))
+        return self.ffn_norm(dropout_add(x, self._feed_forward(x, keys), p, keys))  # type: ignore[no-any-return]
 
     def _feed_forward(self, x: Tensor, keys: DropoutKeys | None) -> Tensor:
         p = self.activation_dropout if self.training else 0.0
         if x.dim() == 2 and p == 0.0:
             weights = (self.ffn_in.weight, self.ffn_in.bias, self.ffn_out.weight, self.ffn_out.bias)
-            return FeedForward.apply(x, *weights)  # type: ignore[no-untyped-call]
-        return self.ffn_out(dropout(F.gelu(self.ffn_in(x)), p, keys))
+            return FeedForward.apply(x, *weights)  # type: ignore[no-any-return,no-untyped-call]
+        return self.ffn_out(dropout(F.gelu(self.ffn_in(x)), p, keys))  # type: ignore[no-any-return]
 
 
 class FeedForward(torch.autograd.Function):
