@@ -33,6 +33,7 @@ def test_the_whole_way_on_a_folder(tree, tmp_path, capsys):
     assert printed.count("reference     RED BOX") == 6
     assert printed.count("pre-trained   ") == 7
     assert printed.count("from scratch  ") == 7
+    assert "from scratch, everything trained" in (out / "scratch.txt").read_text()
     assert "WER" in printed
     for model in ("pretrain", "finetune", "scratch"):
         assert (out / model / "model" / "model.safetensors").is_file()
@@ -60,3 +61,12 @@ def test_same_settings_from_scratch(tmp_path):
     assert one.batch == two.batch
     assert one.regularization == two.regularization
     assert one.data == two.data
+
+
+def test_a_stopped_run_is_not_finished(tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"kind": "stop", "reason": "done"}\n')
+    assert demo._finished(tmp_path / "model") == tmp_path / "model"
+    log.write_text('{"kind": "stop", "reason": "Ctrl-C"}\n')
+    with pytest.raises(KeyboardInterrupt):
+        demo._finished(tmp_path / "model")

@@ -4,9 +4,13 @@ prepare, pretrain, finetune, the same model from scratch with the same transcrip
 default speech is synthesised (``demo_speech``); a LibriSpeech-like folder of one's own takes its place by ``--speech``.
 """
 
+import contextlib
 import csv
+import json
+import multiprocessing
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +27,7 @@ from wav2vec2.model.architecture import Masking, Regularization
 from wav2vec2.score_report import EvaluationReport
 from wav2vec2.train import finetune, pretrain
 from wav2vec2.train.contrastive_objective import LossConfig
+from wav2vec2.train.metrics import LOG_FILE
 from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig
 
 MODEL = ModelConfig(architecture="tiny", layer_norm_first=True)
@@ -74,12 +79,7 @@ def run(options: DemoOptions) -> None:
     with _stage("prepare"):
         manifest = prepare(PrepareLibriSpeech(root=speech, out=options.out / "data", valid_percent=10.0))
         splits = choose_splits(set(Manifest.open(manifest).column("split").to_pylist()), manifest)
-    with _stage(f"pretrain on the sound of {splits.raw}"):
-        start = pretrain.run(pretrain_config(options, manifest, splits))
-    models: dict[str, Path] = {}
-    for name, init in (("pre-trained", str(start)), ("from scratch", finetune.SCRATCH)):
-        with _stage(f"finetune on the transcripts of {splits.transcribed}, {name}"):
-            models[name] = finetune.run(finetune_config(options, manifest, splits, init))
+    models = train(options, manifest, splits)
     with _stage(f"evaluate on {splits.test}"):
         test = _first_seconds(Manifest.open(manifest, split=splits.test), TESTED_SECONDS)
         reports = {name: _evaluate(model, test, options.out, name) for name, model in models.items()}
@@ -104,6 +104,42 @@ def choose_splits(present: set[str], manifest: Path) -> Splits:
     )
 
 
+def train(options: DemoOptions, manifest: Path, splits: Splits) -> dict[str, Path]:
+    """Model directories "pre-trained" and "from scratch"; the second is trained in a process beside the first.
+
+    Each takes one thread: two processes make better use of two cores than two threads, the more so on a busy machine.
+    Raises KeyboardInterrupt after Ctrl-C, when the state of both is on disk.
+    """
+    console = options.out / "scratch.txt"
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as beside:
+        alone = beside.submit(_finetune_quietly, finetune_config(options, manifest, splits, finetune.SCRATCH), console)
+        try:
+            with _stage(f"pretrain on the sound of {splits.raw} (beside it, training from scratch: see {console})"):
+                start = _finished(pretrain.run(pretrain_config(options, manifest, splits)))
+            with _stage(f"finetune on the transcripts of {splits.transcribed}"):
+                model = _finished(finetune.run(finetune_config(options, manifest, splits, str(start))))
+            with _stage("wait for the model from scratch"):
+                return {"pre-trained": model, "from scratch": _finished(alone.result())}
+        except BaseException:
+            # Otherwise leaving the executor would wait for minutes; SIGTERM makes training save its state and end.
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+
+
+def _finetune_quietly(config: finetune.FinetuneConfig, console: Path) -> Path:
+    with console.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file):
+        return finetune.run(config)
+
+
+def _finished(model: Path) -> Path:
+    """The model directory of a run that was not stopped by a signal."""
+    last = (model.parent / LOG_FILE).read_text(encoding="utf-8").splitlines()[-1]
+    if json.loads(last)["reason"] != "done":
+        raise KeyboardInterrupt
+    return model
+
+
 def pretrain_config(options: DemoOptions, manifest: Path, splits: Splits) -> pretrain.PretrainConfig:
     """TINY with an easier task than the paper's, for a few hundred updates.
 
@@ -119,7 +155,7 @@ def pretrain_config(options: DemoOptions, manifest: Path, splits: Splits) -> pre
         masking=Masking(time_start=0.12, time_span=4),
         loss=LossConfig(tau_floor_share=0.6),
         batch=BatchConfig(seconds=15.0, micro_seconds=15.0, max_seconds=7.5),
-        train=TrainConfig(updates=options.pretrain_updates, lr=1e-3, warmup_share=0.1),
+        train=TrainConfig(updates=options.pretrain_updates, lr=1e-3, warmup_share=0.1, threads=1),
         log=_log(options.pretrain_updates),
         # On speech that is harder the loss may never leave chance in so few updates: no reason to stop a demo.
         health=HealthConfig(chance_share=1.0, patience=options.pretrain_updates),
@@ -146,7 +182,8 @@ def finetune_config(options: DemoOptions, manifest: Path, splits: Splits, init: 
             decay="linear",
             eps=1e-8,
             weight_decay=0.0,
-            clip_norm=50.0,
+            clip_norm=100.0,
+            threads=1,
         ),
         log=_log(options.finetune_updates),
     )

@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.dropout import dropout
-from wav2vec2.model.encoder import Draw, Encoder, check_lengths
+from wav2vec2.model.encoder import Draw, SharedEncoder, check_lengths
 
 
-class Wav2Vec2ForCTC(nn.Module):
+class Wav2Vec2ForCTC(SharedEncoder):
     """Audio to symbol logits.
 
     ``vocabulary`` (the symbols in the order of the logits) and ``blank`` belong to the weights and travel with them.
@@ -30,26 +30,12 @@ class Wav2Vec2ForCTC(nn.Module):
         regularization: Regularization | None = None,
         masking: Masking | None = None,
     ) -> None:
-        super().__init__()
-        self.architecture = architecture
-        self.regularization = regularization or Regularization()
-        self.masking = masking or Masking()
+        super().__init__(architecture, regularization, masking)
         self.vocabulary: tuple[str, ...] | None = None
         self.blank = 0
-        self.encoder = Encoder(architecture, self.regularization, self.masking)
         self.head = nn.Linear(architecture.hidden_size, vocabulary_size)
         nn.init.xavier_uniform_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-
-    def encode(
-        self, waveforms: Tensor, lengths: Tensor | None = None, layer: int | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """(B, S) -> context vectors (B, T, d) and frame lengths (B,); see ``Encoder.encode``."""
-        return self.encoder.encode(waveforms, lengths, layer)
-
-    def frame_lengths(self, lengths: Tensor) -> Tensor:
-        """(B,) samples -> (B,) frames."""
-        return self.encoder.feature_encoder.frame_lengths(lengths)
 
     def forward(
         self,

@@ -142,6 +142,29 @@ class Encoder(nn.Module):
         return torch.where(valid[:, :, None], x, 0), frame_lengths
 
 
+class SharedEncoder(nn.Module):
+    """What both models have: an encoder, and how it was configured."""
+
+    def __init__(
+        self, architecture: Architecture, regularization: Regularization | None, masking: Masking | None
+    ) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.regularization = regularization or Regularization()
+        self.masking = masking or Masking()
+        self.encoder = Encoder(architecture, self.regularization, self.masking)
+
+    def encode(
+        self, waveforms: Tensor, lengths: Tensor | None = None, layer: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(B, S) -> context vectors (B, T, d) and frame lengths (B,); see ``Encoder.encode``."""
+        return self.encoder.encode(waveforms, lengths, layer)
+
+    def frame_lengths(self, lengths: Tensor) -> Tensor:
+        """(B,) samples -> (B,) frames."""
+        return self.encoder.feature_encoder.frame_lengths(lengths)
+
+
 def check_lengths(waveforms: Tensor, lengths: Tensor | None) -> Tensor:
     """(B,) lengths of (B, S) waveforms, all full when None; ValueError when they do not fit together."""
     if waveforms.dim() != 2:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.contrastive_loss import contrast, draw_negatives
 from wav2vec2.model.dropout import dropout
-from wav2vec2.model.encoder import Draw, Encoder, Features, check_lengths
+from wav2vec2.model.encoder import Draw, Features, SharedEncoder, check_lengths
 from wav2vec2.model.layout import Packed
 from wav2vec2.model.masking import most_masked
 from wav2vec2.model.quantizer import Quantizer
@@ -48,7 +48,7 @@ class PretrainingOutput:
     """(B, M, G) chosen entries."""
 
 
-class Wav2Vec2ForPretraining(nn.Module):
+class Wav2Vec2ForPretraining(SharedEncoder):
     """Learns from raw audio alone."""
 
     def __init__(
@@ -57,23 +57,9 @@ class Wav2Vec2ForPretraining(nn.Module):
         regularization: Regularization | None = None,
         masking: Masking | None = None,
     ) -> None:
-        super().__init__()
-        self.architecture = architecture
-        self.regularization = regularization or Regularization()
-        self.masking = masking or Masking()
-        self.encoder = Encoder(architecture, self.regularization, self.masking)
+        super().__init__(architecture, regularization, masking)
         self.quantizer = Quantizer(architecture)
         self.context_projection = nn.Linear(architecture.hidden_size, architecture.final_size)
-
-    def encode(
-        self, waveforms: Tensor, lengths: Tensor | None = None, layer: int | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """(B, S) -> context vectors (B, T, d) and frame lengths (B,); see ``Encoder.encode``."""
-        return self.encoder.encode(waveforms, lengths, layer)
-
-    def frame_lengths(self, lengths: Tensor) -> Tensor:
-        """(B,) samples -> (B,) frames."""
-        return self.encoder.feature_encoder.frame_lengths(lengths)
 
     def masked_counts(self, lengths: Tensor, *, seed: int, step: int | Tensor, rows: Tensor) -> Tensor:
         """(B,) masked frames that will enter the loss, known before the forward pass."""
