@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 import soundfile
 
 from wav2vec2 import demo
+from wav2vec2.data.examine import speaker_fraction
 from wav2vec2.errors import UserError
 
 
@@ -37,6 +39,21 @@ def test_the_whole_way_on_a_folder(tree, tmp_path, capsys):
     assert "WER" in printed
     for model in ("pretrain", "finetune", "scratch"):
         assert (out / model / "model" / "model.safetensors").is_file()
+
+
+def test_a_tree_without_a_test_split_is_divided_by_speakers(tree):
+    root, percent = demo.tree_and_held_out(tree)
+    assert root == tree
+    shutil.rmtree(tree / "test-clean")
+    shutil.rmtree(tree / "train-b")
+    root, percent = demo.tree_and_held_out(tree)
+    assert root == tree / "train-a"
+    assert sum(100 * speaker_fraction(speaker) < percent for speaker in ("1", "2")) == 1
+
+
+def test_one_speaker_cannot_be_divided(tree):
+    _, percent = demo.tree_and_held_out(tree / "train-a" / "1")
+    assert percent == 0.0
 
 
 def test_splits_by_name():

@@ -17,9 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
+from wav2vec2.data.examine import speaker_fraction
+from wav2vec2.data.librispeech import scan_librispeech
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.prepare import PrepareLibriSpeech
 from wav2vec2.data.prepare import run as prepare
+from wav2vec2.data.utterance import Utterance
 from wav2vec2.demo_speech import synthesize
 from wav2vec2.errors import UserError
 from wav2vec2.evaluate import EvaluateConfig, evaluate
@@ -48,7 +51,7 @@ class DemoOptions:
     """How much speech is synthesised."""
     pretrain_updates: int = 500
     """Updates of pre-training."""
-    finetune_updates: int = 800
+    finetune_updates: int = 900
     """Updates of fine-tuning, and of training from scratch."""
     seed: int = 1
     """Of the initial weights, masks and the order of the speech."""
@@ -77,7 +80,9 @@ def run(options: DemoOptions) -> None:
             seconds = synthesize(speech, minutes=options.minutes)
             print(", ".join(f"{split} {length / 60:.1f} min" for split, length in seconds.items()))
     with _stage("prepare"):
-        manifest = prepare(PrepareLibriSpeech(root=speech, out=options.out / "data", valid_percent=10.0))
+        root, percent = tree_and_held_out(speech)
+        data = options.out / "data"
+        manifest = prepare(PrepareLibriSpeech(root=root, out=data, valid_percent=percent, check="header"))
         splits = choose_splits(set(Manifest.open(manifest).column("split").to_pylist()), manifest)
     models = train(options, manifest, splits)
     with _stage(f"evaluate on {splits.test}"):
@@ -86,6 +91,20 @@ def run(options: DemoOptions) -> None:
     print(comparison(options.out, reports))
     print(f"\nmodel: {models['pre-trained']}\ntry:   wav2vec2 transcribe {models['pre-trained']} FILE.wav")
     print(f"the whole way took {(time.monotonic() - began) / 60:.1f} minutes")
+
+
+def tree_and_held_out(root: Path) -> tuple[Path, float]:
+    """The tree to prepare, and the ``valid_percent`` that holds out a tenth of its speakers, one at least.
+
+    A root with a single split folder is entered, so that its speakers are divided.
+    """
+    found = [item for item in scan_librispeech(root) if isinstance(item, Utterance)]
+    splits = {utterance.split for utterance in found}
+    if len(splits) == 1:
+        root = root / splits.pop()
+    fractions = sorted({speaker_fraction(utterance.speaker or utterance.id) for utterance in found})
+    held_out = max(1, len(fractions) // 10)
+    return root, 50.0 * sum(fractions[held_out - 1 : held_out + 1]) if len(fractions) > held_out else 0.0
 
 
 def choose_splits(present: set[str], manifest: Path) -> Splits:

@@ -36,7 +36,7 @@ TRAIN_VARIANTS = (
 DEV_VARIANTS = ("f4", "m8", "Alicia", "miguel")
 TEST_VARIANTS = ("f5", "m6", "Andrea", "Diogo", "quincy", "steph", "travis", "sandro")
 ACCENTS = ("en-us", "en", "en-gb-x-rp", "en-us-nyc")
-SHARES = {"unlabelled": 0.45, "train": 0.4, "dev": 0.05, "test": 0.1}
+SHARES = {"unlabelled": 0.35, "train": 0.5, "dev": 0.05, "test": 0.1}
 """Of the minutes, by split. ``unlabelled`` has the speakers of train; those of dev and test are heard nowhere else."""
 
 
