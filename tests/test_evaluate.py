@@ -145,6 +145,12 @@ def test_nothing_to_score_is_said(tmp_path: Path) -> None:
         evaluate(LoudnessCTC(), Manifest.open(path), config(path))
 
 
+@pytest.mark.parametrize(("name", "value"), [("replications", 0), ("seed", -1)])
+def test_impossible_options_are_named(tmp_path: Path, name: str, value: int) -> None:
+    with pytest.raises(UserError, match=f"--{name} {value}: must be at least"):
+        run(config(manifest(tmp_path, PAIRS), **{name: value}))
+
+
 def test_segments_of_a_long_file_are_windowed(tmp_path: Path) -> None:
     text = " ".join(["THE QUICK BROWN FOX"] * 4)
     audio = spoken(text + " A")

@@ -119,6 +119,8 @@ def test_unusable_models_are_refused() -> None:
         Transcriber(LoudnessCTC(None))
     with pytest.raises(UserError, match="context_seconds"):
         Transcriber(LoudnessCTC(), window_seconds=1, context_seconds=1)
+    with pytest.raises(UserError, match="batch_seconds must be positive"):
+        Transcriber(LoudnessCTC(), batch_seconds=float("nan"))
     with pytest.raises(UserError, match="not usable"):
         Transcriber(LoudnessCTC(), device="nonsense")
     small = Vocabulary(("<pad>", "A"), unknown=None, word_separator=None)

@@ -8,6 +8,7 @@ name. Lengths and positions are counted in samples at 16 kHz everywhere outside 
 import io
 import math
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -165,14 +166,13 @@ def _opened(source: Source) -> Iterator[soundfile.SoundFile | None]:
 
 def _open_descriptor(path: str | Path) -> int:
     try:
-        if os.path.isdir(path):
-            raise AudioError(f"{path}: is a folder, not an audio file: name a file", "unreadable")
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a named pipe could wait for ever
+            raise AudioError(f"{path}: is a folder or device, not an audio file: name a file", "unreadable")
         return os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         raise AudioError(f"{path}: does not exist: mend the path or prepare the manifest again", "missing") from None
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise AudioError(f"{path}: cannot be opened ({why}): check its permissions", "unreadable") from None
+        raise AudioError(f"{path}: cannot be opened ({error}): check its permissions", "unreadable") from None
 
 
 def _length_unknown(frames: int) -> bool:

@@ -42,7 +42,7 @@ class Evaluation:
         self._transcriber = transcriber
         self._normalize = normalize
         self._worst_size = worst
-        self._worst: list[tuple[float, int, str, Scored]] = []
+        self._worst: list[tuple[float, int, str, int, Scored]] = []
         self._words: list[ErrorCounts] = []
         self._characters: list[ErrorCounts] = []
         self._spaceless = 0
@@ -91,7 +91,7 @@ class Evaluation:
         self._spaceless += spaceless
         counts = scored.characters if spaceless else scored.words
         if counts.errors:
-            heapq.heappush(self._worst, (counts.rate, counts.errors, utterance.id, scored))
+            heapq.heappush(self._worst, (counts.rate, counts.errors, utterance.id, len(self._words), scored))
         if len(self._worst) > self._worst_size:
             heapq.heappop(self._worst)
         return scored
@@ -104,7 +104,7 @@ class Evaluation:
             main="cer" if 2 * self._spaceless > len(self._words) else "wer",
             wer=total_score(self._words, replications, seed),
             cer=total_score(self._characters, replications, seed),
-            worst=tuple(entry[-1] for entry in sorted(self._worst, key=lambda entry: entry[:3], reverse=True)),
+            worst=tuple(entry[-1] for entry in sorted(self._worst, key=lambda entry: entry[:4], reverse=True)),
             unalignable=tuple(self._unalignable),
             unknown=dict(self._unknown.most_common()),
             untranscribed=self._untranscribed,
@@ -182,6 +182,9 @@ def evaluate(
 
 def run(config: EvaluateConfig) -> None:
     """Print the report, write the files that were asked for, and raise UserError if any audio could not be read."""
+    for name, value, least in (("replications", config.replications, 1), ("seed", config.seed, 0)):
+        if value < least:
+            raise UserError(f"--{name} {value}: must be at least {least}")
     report = evaluate(config.model, Manifest.open(config.manifest, split=config.split), config)
     print(report_text(report))
     if config.out is not None:

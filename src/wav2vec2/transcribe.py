@@ -6,6 +6,7 @@ ignores padding.
 """
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -73,7 +74,7 @@ class Transcriber:
         window_seconds: float = 30.0,
         context_seconds: float = 4.0,
     ) -> None:
-        if batch_seconds <= 0 or not 0 <= 2 * context_seconds < window_seconds:
+        if not (0 < batch_seconds < math.inf and 0 <= 2 * context_seconds < window_seconds < math.inf):
             raise UserError("batch_seconds must be positive and window_seconds more than twice context_seconds")
         self.model, self.vocabulary = _model_and_vocabulary(model, vocabulary)
         self.architecture = self.model.architecture

@@ -265,3 +265,22 @@ def test_a_weight_file_stands_for_its_directory(directory: Path) -> None:
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such model; give a model directory"):
         wav2vec2.load(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("hidden_size", -4), ("conv_kernel", [10, "3"]), ("vocab_size", 0), ("layer_norm_eps", "x")]
+)
+def test_an_impossible_size_is_one_line(directory: Path, field: str, value: object) -> None:
+    path = directory / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    with pytest.raises(UserError, match=r"config\.json: a field has an impossible value") as caught:
+        wav2vec2.load(directory)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("table", [None, ["model.safetensors"], {"a": 1}])
+def test_a_shard_index_that_is_no_table_is_one_line(directory: Path, table: object) -> None:
+    (directory / "model.safetensors").unlink()
+    (directory / "model.safetensors.index.json").write_text(json.dumps({"weight_map": table}))
+    with pytest.raises(UserError, match="its weight_map is no table of file names"):
+        wav2vec2.load(directory)

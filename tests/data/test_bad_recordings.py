@@ -1,4 +1,5 @@
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -108,3 +109,14 @@ def test_a_disk_that_fills_up_is_one_line_and_the_run_goes_on_later(tmp_path: Pa
     assert "cannot be written (" in done.stdout
     assert not list((tmp_path / "out").rglob("*.tmp"))
     assert len(Manifest.open(run(PrepareFolder(root=tmp_path / "speech", out=tmp_path / "out", workers=1)))) == 1
+
+
+def test_pipes_link_loops_and_names_that_are_not_unicode_are_rejected_or_skipped(tmp_path: Path) -> None:
+    root = tmp_path / "speech"
+    write(root / "good.flac", voice(0.5))
+    os.mkfifo(root / "pipe.wav")
+    (root / "loop").symlink_to(root)
+    os.rename(write(root / "odd.flac", voice(0.4)), os.fsencode(root) + b"/odd\xff.flac")
+    out = tmp_path / "out"
+    assert Manifest.open(run(PrepareFolder(root=root, out=out, workers=1))).ids == ["good"]
+    assert reasons(out) == {"pipe": "unreadable", "odd\\udcff": "not UTF-8"}

@@ -57,7 +57,8 @@ def test_selection_by_split_index_and_id(tmp_path: Path) -> None:
 
 def test_relative_paths_start_at_the_manifest(tmp_path: Path) -> None:
     paths = ["shard.tar", "/rooted.wav", "s3://bucket/a.tar"]
-    write_manifest([Utterance(str(number), path) for number, path in enumerate(paths)], tmp_path / "m.parquet")
+    rows_of = [Utterance(str(number), path, samples=5) for number, path in enumerate(paths)]
+    write_manifest(rows_of, tmp_path / "m.parquet")
     assert [row.path for row in Manifest.open(tmp_path / "m.parquet")] == [f"{tmp_path}/shard.tar", *paths[1:]]
 
 
@@ -123,3 +124,10 @@ def test_arrow_reports_a_full_device_as_such() -> None:
     with pytest.raises(OSError) as caught, pq.ParquetWriter("/dev/full", SCHEMA) as writer:  # noqa: PT011
         writer.write_table(SCHEMA.empty_table())
     assert "no space left on the disk" in str(_write_error(Path("x"), caught.value))
+
+
+@pytest.mark.parametrize("samples", [0, -1, 1 << 40])
+def test_a_row_of_impossible_length_is_named(tmp_path: Path, samples: int) -> None:
+    path = write_manifest([Utterance("a", "/a.wav", samples=samples)], tmp_path / "m.parquet")
+    with pytest.raises(UserError, match=rf"m\.parquet: a row claims to last {samples} samples"):
+        Manifest.open(path)

@@ -84,10 +84,11 @@ def test_a_range_beyond_a_local_file(tmp_path: Path) -> None:
         read_bytes(str(tmp_path / "b.tar"), 3, 6)
 
 
-def test_bad_sources_and_options_are_user_errors(tmp_path: Path) -> None:
+def test_bad_sources_and_options_are_user_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = write_manifest([Utterance("a", "/nowhere/a.wav", samples=5)], tmp_path / "m.parquet")
-    with pytest.raises(UserError, match="nowhere"):
+    with pytest.raises(UserError, match=r"m\.parquet: no recording could be read"):
         run_shards(PrepareShards(manifest=manifest, out=tmp_path / "shards"))
+    assert "left out: a: /nowhere/a.wav: does not exist" in capsys.readouterr().err
     assert list((tmp_path / "shards").iterdir()) == []
     with pytest.raises(UserError, match="shard-mb"):
         run_shards(PrepareShards(manifest=manifest, out=tmp_path / "shards", shard_mb=0))

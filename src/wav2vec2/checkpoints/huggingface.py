@@ -136,7 +136,10 @@ def _read_tensors(directory: Path) -> tuple[Path, dict[str, Tensor]]:
             return directory / single, _read_tensor_file(directory / single)
         index = directory / f"{single}.index.json"
         if index.exists():
-            shards = sorted(set(read_json(index).get("weight_map", {}).values()))
+            table = read_json(index).get("weight_map")
+            if not isinstance(table, dict) or not all(isinstance(shard, str) for shard in table.values()):
+                raise UserError(f"{index}: its weight_map is no table of file names; copy it again from its model")
+            shards = sorted(set(table.values()))
             tensors: dict[str, Tensor] = {}
             for shard in shards:
                 tensors |= _read_tensor_file(directory / Path(shard).name)

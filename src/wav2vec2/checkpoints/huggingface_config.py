@@ -11,45 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from wav2vec2.checkpoints.huggingface_defaults import DEFAULTS, check_sizes
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import ARCHITECTURES, SAMPLE_RATE, Architecture, Masking, Regularization
 
-# What transformers assumes for a field that the file leaves out.
-_DEFAULTS: dict[str, Any] = {
-    "activation_dropout": 0.1,
-    "attention_dropout": 0.1,
-    "codevector_dim": 256,
-    "contrastive_logits_temperature": 0.1,
-    "conv_bias": False,
-    "conv_dim": [512] * 7,
-    "conv_kernel": [10, 3, 3, 3, 3, 2, 2],
-    "conv_stride": [5, 2, 2, 2, 2, 2, 2],
-    "do_stable_layer_norm": False,
-    "feat_extract_norm": "group",
-    "feat_proj_dropout": 0.0,
-    "feat_quantizer_dropout": 0.0,
-    "final_dropout": 0.1,
-    "hidden_dropout": 0.1,
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "layer_norm_eps": 1e-5,
-    "layerdrop": 0.1,
-    "mask_feature_length": 10,
-    "mask_feature_prob": 0.0,
-    "mask_time_length": 10,
-    "mask_time_min_masks": 2,
-    "mask_time_prob": 0.05,
-    "num_attention_heads": 12,
-    "num_codevector_groups": 2,
-    "num_codevectors_per_group": 320,
-    "num_conv_pos_embedding_groups": 16,
-    "num_conv_pos_embeddings": 128,
-    "num_hidden_layers": 12,
-    "num_negatives": 100,
-    "pad_token_id": 0,
-    "proj_codevector_dim": 256,
-    "vocab_size": 32,
-}
 # Variants whose numbers would differ: field -> the only value that is ours.
 _FIXED = {"hidden_act": "gelu", "feat_extract_activation": "gelu", "add_adapter": False, "adapter_attn_dim": None}
 
@@ -96,8 +61,9 @@ def read_config(directory: Path) -> ModelConfig:
             raise UserError(
                 f"{path}: {field} = {raw[field]!r} is not supported; only models with {value!r} can be loaded"
             )
-    config = {**_DEFAULTS, **raw}
+    config = {**DEFAULTS, **raw}
     try:
+        check_sizes(config)
         return ModelConfig(
             kind=_kind(raw, path),
             architecture=_architecture(config, _normalize_input(directory, config)),
@@ -107,7 +73,7 @@ def read_config(directory: Path) -> ModelConfig:
             blank=int(config["pad_token_id"]),
             has_mask_embedding=config["mask_time_prob"] > 0 or config["mask_feature_prob"] > 0,
         )
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
         raise UserError(f"{path}: a field has an impossible value ({error}); copy it again from its model") from error
 
 

@@ -31,7 +31,7 @@ def read_bytes(path: str, offset: int = -1, size: int = -1) -> bytes:
         ) from None
     except Exception as error:
         # A remote file system raises what its library likes; locally only the system's own errors are expected.
-        if not remote and not isinstance(error, OSError):
+        if not remote and not isinstance(error, OSError | ValueError):
             raise
         why = " ".join(str(error).split())[:160]
         raise AudioError(f"{path}: cannot be read ({why}): check address and permissions", "unreadable") from None

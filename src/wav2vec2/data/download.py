@@ -93,7 +93,7 @@ def _persist(url: str, partial: Path, report: Callable[[int, int | None], None])
         before = _size(partial)
         try:
             return _continue(url, partial, report)
-        except (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError) as error:
+        except (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError, ValueError) as error:
             problem = " ".join(str(error).split()) or type(error).__name__
             if _size(partial) <= before:
                 break

@@ -75,6 +75,9 @@ def examine_chunk(chunk: Sequence[Utterance], rules: Rules, journal: Path) -> in
     silero = load_silero() if rules.segmentation and rules.detector == "silero" else None
     for recording in chunk:
         try:
+            if (odd := _unwritable(recording)) is not None:
+                found.rejected.append(odd)
+                continue
             _examine(recording, rules, silero, found)
         except AudioError as error:
             found.rejected.append(Rejection(recording.id, recording.path, error.reason, str(error)))
@@ -89,6 +92,23 @@ def examine_chunk(chunk: Sequence[Utterance], rules: Rules, journal: Path) -> in
     }
     write_batches([record_batch(found.rows)] if found.rows else [], journal, metadata)
     return found.samples
+
+
+def _unwritable(recording: Utterance) -> Rejection | None:
+    """A rejection of what no table can hold: names and texts that are not Unicode (bytes of another encoding)."""
+    identity, path = (value.encode(errors="backslashreplace").decode() for value in (recording.id, recording.path))
+    for value in asdict(recording).values():
+        if isinstance(value, str) and not _is_unicode(value):
+            return Rejection(identity, path, "not UTF-8", f"{path}: its name or transcript is not UTF-8: rename it")
+    return None
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def speaker_fraction(speaker: str) -> float:

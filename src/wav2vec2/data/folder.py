@@ -41,8 +41,17 @@ def scan_folder(root: Path, *, speaker: SpeakerRule = "folder", language: str = 
 
 
 def walk(root: Path) -> Iterator[tuple[str, list[str]]]:
-    """(folder, sorted file names) of `root` and every folder below it, in sorted order; hidden folders are left out."""
+    """(folder, sorted file names) of `root` and every folder below it, in sorted order; hidden folders are left out.
+
+    Links are followed, but no folder is entered twice: a link to a folder above it would have no end.
+    """
+    entered: set[tuple[int, int]] = set()
     for folder, below, names in os.walk(os.path.abspath(root), followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in entered:
+            below.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
         below[:] = sorted(name for name in below if not name.startswith("."))
         yield folder, sorted(names)
 

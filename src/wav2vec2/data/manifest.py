@@ -28,6 +28,7 @@ ROWS_IN_MEMORY = 500_000
 """Manifests with more rows than this are memory-mapped from the cache folder."""
 
 _ABSOLUTE = r"^(/|[A-Za-z][A-Za-z0-9+.\-]*:)"  # a rooted path, a drive letter or a URL
+_LONGEST = 1 << 36  # samples: 50 days
 _PART = re.compile(r"-(\d+)-of-(\d+)\.parquet$")
 
 
@@ -197,6 +198,8 @@ def _mapped(path: str) -> list[pa.RecordBatch]:
         reader = pa.ipc.open_file(pa.memory_map(path))
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{path}: is not an Arrow manifest ({' '.join(str(error).split())[:120]}): remove it") from None
+    if missing := [column for column in COLUMNS if column not in reader.schema.names]:
+        raise UserError(f"{path}: lacks the column '{missing[0]}': it is not a manifest of 'wav2vec2 prepare'")
     batches = [reader.get_batch(index) for index in range(reader.num_record_batches)]
     return [batch for batch in batches if batch.num_rows]
 
@@ -219,8 +222,24 @@ def _read_batches(files: Sequence[str]) -> Iterator[pa.RecordBatch]:
         if missing := [column for column in COLUMNS if column not in file.schema_arrow.names]:
             raise UserError(f"{name}: lacks the column '{missing[0]}': it is not a manifest of 'wav2vec2 prepare'")
         folder = name.rpartition("/")[0] if "://" in name else os.path.dirname(os.path.abspath(name))
-        for batch in file.iter_batches(batch_size=ROWS_PER_GROUP, columns=list(COLUMNS)):
-            yield _with_absolute_paths(batch.select(list(COLUMNS)), folder)
+        try:
+            for batch in file.iter_batches(batch_size=ROWS_PER_GROUP, columns=list(COLUMNS)):
+                yield _checked(_with_absolute_paths(batch.select(list(COLUMNS)), folder), name)
+        except (pa.ArrowException, OSError) as error:
+            why = " ".join(str(error).split())[:120]
+            raise UserError(f"{name}: its rows cannot be read ({why}): prepare it again") from None
+
+
+def _checked(batch: pa.RecordBatch, name: str) -> pa.RecordBatch:
+    """The batch itself. Raises UserError for an empty cell where a value must be, and for impossible lengths."""
+    for field in SCHEMA:
+        if not field.nullable and batch.column(field.name).null_count:
+            raise UserError(f"{name}: a row has no value in column '{field.name}': prepare it again")
+    lengths = pc.min_max(batch.column("samples")).as_py()
+    if batch.num_rows and not 0 < lengths["min"] <= lengths["max"] <= _LONGEST:
+        wrong = lengths["min"] if lengths["min"] < 1 else lengths["max"]
+        raise UserError(f"{name}: a row claims to last {wrong} samples: prepare it again")
+    return batch
 
 
 def _with_absolute_paths(batch: pa.RecordBatch, folder: str) -> pa.RecordBatch:

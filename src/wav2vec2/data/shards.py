@@ -8,15 +8,16 @@ the order of reading is free. Paths in it are relative: the folder may be moved 
 import io
 import itertools
 import json
+import sys
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from wav2vec2.audio import container_of
+from wav2vec2.audio import AudioError, container_of
 from wav2vec2.data.byte_range import read_bytes
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, write_manifest, writing
@@ -44,25 +45,49 @@ def run(options: PrepareShards) -> Path:
     if options.shard_mb < 1:
         raise UserError(f"--shard-mb {options.shard_mb}: must be at least 1")
     manifest = Manifest.open(options.manifest, options.split)
-    path = write_shards(manifest, options.out, options.shard_mb * 1_000_000)
+    if not len(manifest):
+        raise UserError(f"{options.manifest}: has no utterance: prepare it again or choose another split")
+    missing: list[str] = []
+
+    def leave_out(rows: list[Utterance], error: AudioError) -> None:
+        missing.extend(row.id for row in rows)
+        print(f"left out: {rows[0].id}: {error}", file=sys.stderr)
+
+    path = write_shards(manifest, options.out, options.shard_mb * 1_000_000, leave_out)
+    if len(missing) == len(manifest):
+        for leftover in [path, *options.out.glob("shard-*.tar")]:
+            leftover.unlink()
+        raise UserError(f"{options.manifest}: no recording could be read: mend the paths or prepare again")
     shards = len(list(options.out.glob("shard-*.tar")))
-    print(f"{len(manifest)} utterances in {shards} shards, manifest {path}")
+    left_out = f", {len(missing)} left out" if missing else ""
+    print(f"{len(manifest) - len(missing)} utterances in {shards} shards{left_out}, manifest {path}")
     return path
 
 
-def write_shards(manifest: Iterable[Utterance], out: Path, shard_bytes: int) -> Path:
+def write_shards(
+    manifest: Iterable[Utterance],
+    out: Path,
+    shard_bytes: int,
+    leave_out: Callable[[list[Utterance], AudioError], None] | None = None,
+) -> Path:
     """Copy recordings into `out`/shard-NNNNNN.tar of about `shard_bytes` each and write `out`/manifest.parquet.
 
     Neighbouring segments of one long recording share its bytes, which are copied once. Nothing is encoded anew.
+    Rows that cannot be read go to `leave_out`, if it is given.
 
     Raises:
-        UserError: when a recording cannot be read or a shard cannot be written.
+        UserError: when a shard cannot be written, or (without `leave_out`) a recording cannot be read.
     """
     recordings = (list(rows) for _, rows in itertools.groupby(manifest, lambda row: (row.path, row.offset, row.size)))
-    return write_manifest(_copied(recordings, out, shard_bytes), out / "manifest.parquet")
+    return write_manifest(_copied(recordings, out, shard_bytes, leave_out), out / "manifest.parquet")
 
 
-def _copied(recordings: Iterable[list[Utterance]], out: Path, shard_bytes: int) -> Iterator[Utterance]:
+def _copied(
+    recordings: Iterable[list[Utterance]],
+    out: Path,
+    shard_bytes: int,
+    leave_out: Callable[[list[Utterance], AudioError], None] | None,
+) -> Iterator[Utterance]:
     """Write the shards, one after the other, and yield the rows of their manifest."""
     pending = iter(recordings)
     for number in itertools.count():
@@ -72,7 +97,13 @@ def _copied(recordings: Iterable[list[Utterance]], out: Path, shard_bytes: int) 
         name = f"shard-{number:06d}.tar"
         with writing(out / name) as temporary, tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as shard:
             for rows in itertools.chain([first], pending):
-                offset, size = _add_recording(shard, rows)
+                try:
+                    offset, size = _add_recording(shard, rows)
+                except AudioError as error:
+                    if leave_out is None:
+                        raise
+                    leave_out(rows, error)
+                    continue
                 yield from (replace(row, path=name, offset=offset, size=size) for row in rows)
                 if shard.offset >= shard_bytes:
                     break

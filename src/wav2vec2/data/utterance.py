@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -101,6 +101,13 @@ def writing(path: str | Path) -> Iterator[str]:
     After an error the temporary file is gone and `path` is as it was. A full disk and its like become one UserError.
     """
     target = Path(path)
+    if target.is_char_device() or target.is_fifo():  # /dev/stdout must not be replaced by a file
+        try:
+            yield str(target)
+        except OSError as error:
+            raise _write_error(target, error) from None
+        return
+    target = Path(os.path.realpath(target))  # a link stays a link
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +116,8 @@ def writing(path: str | Path) -> Iterator[str]:
     except OSError as error:
         raise _write_error(target, error) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where a file lies in place of the folder, there is nothing to remove either
+            temporary.unlink()
 
 
 def _write_error(path: Path, error: OSError) -> UserError:
