@@ -19,7 +19,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tyro.conf import Positional, arg
 
 from wav2vec2.audio import SAMPLE_RATE
-from wav2vec2.decode.greedy import GreedyHypothesis, best_path, collapse
+from wav2vec2.decode.greedy import best_path, collapse
+from wav2vec2.decode.hypothesis import Hypothesis
 from wav2vec2.errors import UserError
 from wav2vec2.long_form import PooledFrames, Window, plan_windows
 from wav2vec2.recordings import Failure, Recording, Waveform, audio_files, open_recording
@@ -133,7 +134,7 @@ class Transcriber:
                 yield self._transcript(recording, collapse(symbols, self.vocabulary.blank, score))
             row += 1
 
-    def _transcript(self, recording: Recording, hypothesis: GreedyHypothesis) -> Transcript:
+    def _transcript(self, recording: Recording, hypothesis: Hypothesis) -> Transcript:
         center = self.architecture.frame_center
         words = tuple(
             Word(text, center(first), center(last)) for text, first, last in word_frames(self.vocabulary, hypothesis)
@@ -158,7 +159,7 @@ class Transcriber:
         return best_path(logits, frame_lengths)
 
 
-def word_frames(vocabulary: Vocabulary, hypothesis: GreedyHypothesis) -> list[tuple[str, int, int]]:
+def word_frames(vocabulary: Vocabulary, hypothesis: Hypothesis) -> list[tuple[str, int, int]]:
     """Cut a hypothesis at the word separator: each word with the first and last frame of its symbols.
 
     Without a separator every symbol is a word of its own.

@@ -1,24 +1,11 @@
 """Greedy CTC decoding: the best symbol of every frame, runs merged, blanks dropped (SPEC G1, `viterbi`)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class GreedyHypothesis:
-    """The best path of one utterance.
-
-    ids: symbols, merged and without blanks. frames: for each of them the first frame of its run; last_frames: the
-    last one. score: log-probability (nats) of the path, summed over the valid frames; 0 for no frames.
-    """
-
-    ids: list[int]
-    frames: list[int]
-    score: float
-    last_frames: list[int] = field(default_factory=list)
+from wav2vec2.decode.hypothesis import Hypothesis
 
 
 def best_path(logits: Tensor, frame_lengths: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -35,7 +22,7 @@ def best_path(logits: Tensor, frame_lengths: Tensor) -> list[tuple[Tensor, Tenso
     return [(symbols[row, :n], scores[row, :n]) for row, n in enumerate(frame_lengths.tolist())]
 
 
-def collapse(symbols: Sequence[int], blank: int, score: float = 0.0) -> GreedyHypothesis:
+def collapse(symbols: Sequence[int], blank: int, score: float = 0.0) -> Hypothesis:
     """Merge runs of equal `symbols` (one a frame) and drop blanks, keeping the first and last frame of each run."""
     ids: list[int] = []
     frames: list[int] = []
@@ -50,10 +37,10 @@ def collapse(symbols: Sequence[int], blank: int, score: float = 0.0) -> GreedyHy
                 frames.append(frame)
                 last_frames.append(frame)
         previous = symbol
-    return GreedyHypothesis(ids, frames, score, last_frames)
+    return Hypothesis(ids, frames, score, last_frames, acoustic_score=score)
 
 
-def greedy_decode(logits: Tensor, frame_lengths: Tensor, blank: int) -> list[GreedyHypothesis]:
+def greedy_decode(logits: Tensor, frame_lengths: Tensor, blank: int) -> list[Hypothesis]:
     """Decode a batch: argmax per frame over each utterance's own valid frames, so padding never adds a symbol.
 
     logits: (B, T, V), logits or log-probabilities; frame_lengths: (B,), values 0..T; blank: its id.

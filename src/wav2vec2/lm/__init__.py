@@ -1,0 +1,1 @@
+"""Language models: n-grams and Transformers over words or characters (section 4.4 of the paper)."""
