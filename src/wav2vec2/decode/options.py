@@ -9,7 +9,7 @@ from wav2vec2.errors import UserError
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What a search keeps and how it ranks: acoustic + lm_weight * LM + word_score * words + silence_score * separators.
+    """What a search keeps and how it ranks: acoustic + lm_weight * LM + word_score * words + silence_score * silences.
 
     Scores are natural logarithms. Raises UserError for sizes below one and numbers that are not numbers.
     """
