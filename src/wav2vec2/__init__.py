@@ -1,22 +1,25 @@
 """wav2vec 2.0 (arXiv 2006.11477) whole: pre-training on raw speech, fine-tuning, decoding and evaluation.
 
-``load``, ``save`` and ``Transcriber`` are found here; nothing heavy is imported before one of them is asked for.
+``load``, ``save``, ``Transcriber`` and ``Aligner`` are found here; nothing heavy is imported before one of them is
+asked for.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wav2vec2.alignment import Aligner
     from wav2vec2.checkpoints.huggingface import save
     from wav2vec2.checkpoints.load import load
     from wav2vec2.transcribe import Transcriber
 
-__all__ = ["Transcriber", "load", "save"]
+__all__ = ["Aligner", "Transcriber", "load", "save"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "load": "wav2vec2.checkpoints.load",
     "save": "wav2vec2.checkpoints.huggingface",
+    "Aligner": "wav2vec2.alignment",
     "Transcriber": "wav2vec2.transcribe",
 }
 

@@ -41,6 +41,7 @@ COMMANDS: dict[str, Command] = {
     "pretrain": Command("train.pretrain", "PretrainConfig", "learn representations from raw speech", recipe=True),
     "finetune": Command("train.finetune", "FinetuneConfig", "teach a model to write transcripts", recipe=True),
     "transcribe": Command("transcribe", "TranscribeOptions", "text of audio files"),
+    "align": Command("align", "AlignOptions", "times of the words and characters of a known text"),
     "evaluate": Command("evaluate", "EvaluateConfig", "word and character error rate on a manifest"),
     "info": Command("info", "InfoOptions", "what a model is: family, sizes, vocabulary, normalisation"),
     "demo": Command("demo", "DemoOptions", "the whole way on a small corpus in minutes"),

@@ -1,0 +1,155 @@
+"""Forced alignment of a text as people write it: words and characters with their frames and scores.
+
+The text is brought word by word to the form that the model was trained on, so that every word of the result keeps its
+own spelling ("Hello," is aligned as HELLO). Characters that the vocabulary cannot spell are counted and get no time.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wav2vec2.decode.align import LabelAlignment, align_labels
+from wav2vec2.errors import UserError
+from wav2vec2.text.vocabulary import Vocabulary
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Span:
+    """Frames `first` to `last`, both included, and a score in [0, 1]."""
+
+    first: int
+    last: int
+    score: float
+
+
+@dataclass(frozen=True)
+class AlignedSymbol:
+    """A character (or phone) in the vocabulary's form. span: None if the vocabulary does not have it.
+
+    The score is the geometric mean of its posterior over its frames.
+    """
+
+    text: str
+    span: Span | None
+
+
+@dataclass(frozen=True)
+class AlignedWord:
+    """A word as it was written; where the vocabulary has no word separator, a symbol.
+
+    span: from the first frame of its first symbol to the last frame of its last one; None if none of them has frames.
+    The score is the geometric mean of the posterior over the frames of its symbols (blanks between them not counted).
+    """
+
+    text: str
+    symbols: tuple[AlignedSymbol, ...]
+    span: Span | None
+
+
+@dataclass(frozen=True)
+class AlignedText:
+    """Words in order. unknown: how often each symbol occurs that the vocabulary lacks.
+
+    score: as a word's, over all words. log_probability: of the best path, in nats, blanks and separators included.
+    """
+
+    words: tuple[AlignedWord, ...]
+    unknown: dict[str, int] = field(default_factory=dict)
+    score: float = 0.0
+    log_probability: float = 0.0
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """A text as labels. words: each written word with its symbols and the place of each in `labels` (None: unknown)."""
+
+    labels: list[int]
+    words: list[tuple[str, list[tuple[str, int | None]]]]
+    unknown: Counter[str]
+
+
+def spell(text: str, vocabulary: Vocabulary) -> Spelling:
+    """Spell `text` with the symbols of `vocabulary`, one separator between words that have any.
+
+    Raises UserError where the recorded normalisation refuses the text (digits).
+    """
+    spelling = Spelling([], [], Counter())
+    joins = vocabulary.word_separator is not None and vocabulary.unit == "characters"
+    separator = vocabulary.symbols.index(vocabulary.word_separator) if joins and vocabulary.word_separator else None
+    for written in text.split():
+        parts = vocabulary.normalize(written).split()
+        symbols: list[tuple[str, int | None]] = []
+        for part in parts:
+            unknown = vocabulary.unknown_symbols(part)
+            spelling.unknown.update(unknown)
+            known = [symbol for symbol in vocabulary.split(part) if symbol not in unknown]
+            if known and spelling.labels and separator is not None:
+                spelling.labels.append(separator)
+            for symbol in vocabulary.split(part):
+                place = None
+                if symbol not in unknown:
+                    place = len(spelling.labels)
+                    spelling.labels.extend(vocabulary.encode(symbol))
+                symbols.append((symbol, place))
+        if joins:
+            spelling.words.append((written, symbols))
+        else:
+            spelling.words.extend((symbol, [(symbol, place)]) for symbol, place in symbols)
+    return spelling
+
+
+def align_text(emissions: NDArray[Any], text: str, vocabulary: Vocabulary, *, name: str = "emissions") -> AlignedText:
+    """Align `text` to `emissions` (T, V), log-probabilities in nats of one recording; `name` is its name in messages.
+
+    Raises:
+        UserError: a text without a symbol that the vocabulary can spell, one that needs more frames than there are,
+            no frames, NaN, or emissions of another width than the vocabulary.
+    """
+    if emissions.ndim == 2 and emissions.shape[1] != len(vocabulary):
+        width = f"emissions of {emissions.shape[1]} symbols do not belong to a vocabulary of {len(vocabulary)}"
+        raise UserError(f"{name}: {width}; use the model's own")
+    try:
+        spelling = spell(text, vocabulary)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    if not text.strip():
+        raise UserError(f"{name}: the text is empty; give the words that are spoken in it")
+    if not spelling.labels:
+        why = unknown_text(spelling.unknown) if spelling.unknown else "it holds punctuation alone"
+        raise UserError(f"{name}: nothing of the text can be aligned ({why}); use a model of this language and case")
+    if not len(emissions):
+        raise UserError(f"{name}: is shorter than one frame of the model, nothing can be aligned to it; remove it")
+    alignment = align_labels(emissions, spelling.labels, blank=vocabulary.blank, name=name)
+    words = tuple(_word(written, symbols, alignment) for written, symbols in spelling.words)
+    places = [place for _, symbols in spelling.words for _, place in symbols if place is not None]
+    score = _span(places, alignment).score
+    return AlignedText(words, dict(spelling.unknown.most_common()), score, alignment.log_probability)
+
+
+def unknown_text(unknown: Counter[str] | dict[str, int]) -> str:
+    """Name the characters that a vocabulary lacks, most frequent first: "3 unknown characters: '$' twice ..."."""
+    counts = Counter(unknown)
+    named = ", ".join(f"{symbol!r} x{count}" for symbol, count in counts.most_common(_SHOWN))
+    rest = "" if len(counts) <= _SHOWN else f" and {len(counts) - _SHOWN} more"
+    return f"the vocabulary cannot spell {counts.total()} of its symbols: {named}{rest}"
+
+
+def _word(written: str, symbols: Sequence[tuple[str, int | None]], alignment: LabelAlignment) -> AlignedWord:
+    aligned = tuple(
+        AlignedSymbol(text, None if place is None else _span([place], alignment)) for text, place in symbols
+    )
+    places = [place for _, place in symbols if place is not None]
+    return AlignedWord(written, aligned, _span(places, alignment) if places else None)
+
+
+def _span(places: Sequence[int], alignment: LabelAlignment) -> Span:
+    first, last = alignment.first[list(places)], alignment.last[list(places)]
+    mean = float(alignment.log_probabilities[list(places)].sum() / np.sum(last - first + 1))
+    return Span(int(first[0]), int(last[-1]), math.exp(min(mean, 0.0)))
