@@ -22,6 +22,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from wav2vec2.decode.hypothesis import Emissions
 from wav2vec2.errors import UserError
 
 # Log-probabilities of a float16 or bfloat16 softmax may end slightly above zero.
@@ -53,8 +54,9 @@ def align_labels(
 ) -> LabelAlignment:
     """Find the most probable path of `labels` (L ids, no blanks) through `emissions` (T, V), log-probabilities in nats.
 
-    No labels give the path of blanks alone. Where paths are equally probable, a label keeps its earlier frames. `name`
-    is what messages call the recording. The interpreter's lock is released while it computes.
+    No labels give the path of blanks alone. Of equally probable paths it is the one whose last label begins earliest,
+    then the label before it, and so on. Emissions are taken as float32 and summed as float64. `name` is what messages
+    call the recording. The interpreter's lock is released while it computes.
 
     Raises:
         UserError: too few frames for the labels (a repeat needs one more), NaN, or a text of probability zero.
@@ -65,7 +67,7 @@ def align_labels(
     frames, count = len(emissions), len(targets)
     repeated = np.concatenate([[False], targets[1:] == targets[:-1]])[:count]
     _check_fit(frames, count, int(repeated.sum()), name)
-    wide = np.ascontiguousarray(emissions, dtype=emissions.dtype if emissions.itemsize >= 4 else np.float32)
+    wide = np.ascontiguousarray(emissions, dtype=np.float32)
     if not count or not frames:
         none = np.zeros(0, dtype=np.int64)
         return LabelAlignment(none, none, np.zeros(0), float(wide[:, blank].sum(dtype=np.float64)), frames)
@@ -113,7 +115,7 @@ def _check_fit(frames: int, labels: int, repeats: int, name: str) -> None:
     )
 
 
-def _runs(emissions: NDArray[Any], labels: NDArray[np.int64], states: NDArray[np.int64], best: float) -> LabelAlignment:
+def _runs(emissions: Emissions, labels: NDArray[np.int64], states: NDArray[np.int64], best: float) -> LabelAlignment:
     spoken = np.flatnonzero(states & 1)
     places = states[spoken] >> 1
     starts = np.flatnonzero(np.diff(places, prepend=-1))
