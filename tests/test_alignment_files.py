@@ -20,7 +20,7 @@ def aligned(words: list[tuple[str, float | None, float | None]], seconds: float 
 
 
 def read_textgrid(text: str) -> dict[str, list[tuple[float, float, str]]]:
-    """Read Praat's long text format by its own rule: numbers, quoted strings and flags in order, all else is comment."""
+    """Read Praat's long text format by its own rule: numbers, strings and flags count, all else is comment."""
     tokens = iter(
         re.findall(r'"((?:[^"]|"")*)"|(?<![\w\[])(-?\d+(?:\.\d+)?)(?![\w\]])|<(exists)>', text, flags=re.DOTALL)
     )
