@@ -88,7 +88,7 @@ def align_labels(
 
 def block_frames(frames: int, labels: int) -> int:
     """K, the frames between two kept rows of scores: what makes kept scores and back pointers together smallest."""
-    return max(1, min(frames, math.ceil((2.0 * frames * (2 * labels + 1)) ** (1 / 3))))
+    return max(1, min(frames, math.ceil(math.cbrt(2 * frames * (2 * labels + 1)))))
 
 
 def _check(emissions: NDArray[Any], labels: NDArray[np.int64], blank: int, name: str) -> None:
