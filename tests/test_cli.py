@@ -63,6 +63,14 @@ def test_wrong_arguments_are_one_line_and_status_2(probe, capsys, arguments, par
     assert probe.calls == []
 
 
+def test_a_frame_without_line_drawing_characters_leaves_no_rules_in_the_message():
+    box = (
+        "+- Value error ------+\n| Error parsing --lr: abc |\n| ------------------ |\n"
+        "| Argument helptext: |\n|     --lr FLOAT |\n| For full helptext, see x --help |\n+--------------------+\n"
+    )
+    assert cli._one_line(box) == "Error parsing --lr: abc"
+
+
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["prepare"], ["prepare", "--help"], ["--version"]])
 def test_help_of_the_program_and_of_a_group(capsys, arguments):
     assert cli.main(arguments) == 0

@@ -141,12 +141,15 @@ def _parse(name: str, options: type[Any], arguments: list[str], *, recipe: bool)
 
 
 def _one_line(box: str) -> str:
-    """The message inside the frame that tyro draws: without title, rules and the pointer to the help page."""
-    lines = (line.strip("│ \t") for line in box.splitlines())
+    """The message inside the frame that tyro draws: without title, rules, the option's help and pointers to help.
+
+    Where the output's encoding is unknown, the frame is drawn with "-", "+" and "|".
+    """
+    lines = (line.strip("│| \t") for line in box.splitlines())
     kept: list[str] = []
     for line in lines:
-        if line.startswith("For full helptext"):
+        if line.startswith(("For full helptext", "Argument helptext")):
             break
-        if line and not line.startswith(("╭", "╰", "─")):
+        if line.strip("-─+") and not line.startswith(("╭", "╰", "─", "+-")):
             kept.append(line)
     return " ".join(kept)

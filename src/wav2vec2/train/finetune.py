@@ -17,6 +17,7 @@ from wav2vec2.train import distributed
 from wav2vec2.train.corpus import SAMPLE_RATE, hold_out, open_manifest, plan_corpus, read_ids
 from wav2vec2.train.ctc_objective import CTCObjective
 from wav2vec2.train.distributed import Ranks
+from wav2vec2.train.limits import refuse_impossible
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
 from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig
@@ -115,6 +116,7 @@ def run(config: FinetuneConfig) -> Path:
     """
     if not config.init:
         raise UserError('init is not set: give the directory of a pre-trained model, or "scratch"')
+    refuse_impossible(config)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     with distributed.session(config.train.device) as ranks:

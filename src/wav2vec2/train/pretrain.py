@@ -14,6 +14,7 @@ from wav2vec2.train import distributed
 from wav2vec2.train.contrastive_objective import ContrastiveObjective, LossConfig
 from wav2vec2.train.corpus import SAMPLE_RATE, hold_out, open_manifest, plan_corpus, read_ids
 from wav2vec2.train.distributed import Ranks
+from wav2vec2.train.limits import refuse_impossible
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
 from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig
@@ -64,6 +65,7 @@ def run(config: PretrainConfig) -> Path:
     Raises:
         UserError: anything in the recipe or the data that the user can mend, or a sick run.
     """
+    refuse_impossible(config)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     with distributed.session(config.train.device) as ranks:
