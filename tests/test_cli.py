@@ -91,6 +91,8 @@ def test_help_of_a_command(probe, capsys):
     [
         (UserError("a.wav: not audio;\nremove it"), 2, "error: a.wav: not audio; remove it"),
         (OSError(errno.ENOSPC, "No space left on device", "out"), 2, "error: out: No space left on device;"),
+        (FileExistsError(errno.EEXIST, "File exists", "out"), 2, "error: out: File exists; free space or"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a.wav/x"), 2, "error: a.wav/x: Not a directory;"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )

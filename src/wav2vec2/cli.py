@@ -46,7 +46,10 @@ COMMANDS: dict[str, Command] = {
     "demo": Command("demo", "DemoOptions", "the whole way on a small corpus in minutes"),
 }
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+_UNWRITABLE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),  # a file where a folder should be, or the reverse
+}
 
 
 def entry() -> None:
@@ -69,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in _UNWRITABLE:
             raise
         return _complain(f"{error.filename or 'output'}: {error.strerror}; free space or choose another place")
     return status

@@ -153,16 +153,8 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
         lines.append(f"the first {freeze} updates train the output layer alone")
     if validation is not None:
         lines.append(f"validation: {len(validation)} utterances, {float(validation.samples.sum()) / 57.6e6:.2f} h")
-    run = Run(
-        config=config,
-        output=Path(config.output),
-        seed=config.seed,
-        batch_seconds=config.batch.seconds,
-        train=config.train,
-        log=config.log,
-        health=config.health,
-        fingerprint=f"{corpus.fingerprint} {hashlib.sha256(repr(vocabulary.symbols).encode()).hexdigest()[:16]}",
-    )
+    symbols = hashlib.sha256(repr(vocabulary.symbols).encode()).hexdigest()[:16]
+    run = Run.of(config, f"{corpus.fingerprint} {symbols}")
     return Trainer(run, objective, corpus.loader, ranks).train([*corpus.lines, *lines])
 
 

@@ -95,21 +95,7 @@ def _run(config: PretrainConfig, ranks: Ranks) -> Path:
         micro_samples=round(config.batch.micro_seconds * SAMPLE_RATE),
         max_samples=round(config.batch.max_seconds * SAMPLE_RATE),
     )
-    trainer = Trainer(
-        Run(
-            config=config,
-            output=Path(config.output),
-            seed=config.seed,
-            batch_seconds=config.batch.seconds,
-            train=config.train,
-            log=config.log,
-            health=config.health,
-            fingerprint=corpus.fingerprint,
-        ),
-        objective,
-        corpus.loader,
-        ranks,
-    )
+    trainer = Trainer(Run.of(config, corpus.fingerprint), objective, corpus.loader, ranks)
     return trainer.train([*corpus.lines, *lines])
 
 
