@@ -231,7 +231,7 @@ def _read_batches(files: Sequence[str]) -> Iterator[pa.RecordBatch]:
 
 
 def _checked(batch: pa.RecordBatch, name: str) -> pa.RecordBatch:
-    """The batch itself. Raises UserError for an empty cell where a value must be, and for impossible lengths and starts."""
+    """The batch itself. Raises UserError for an empty cell where a value must be, and impossible lengths and starts."""
     for field in SCHEMA:
         if not field.nullable and batch.column(field.name).null_count:
             raise UserError(f"{name}: a row has no value in column '{field.name}': prepare it again")

@@ -1,4 +1,4 @@
-"""Pre-training on raw speech (sections 2 and 3.1 of the paper): the objective of equation 2 and the command."""
+"""Pre-training on raw speech (sections 2, 3.1 and 3.2 of the paper): the command and what it starts from."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
