@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from arguments import comparison_parser, run
 from peers import SIDES, Peers, Task
 from speech import batches, speech_root
 from table import compare, publish
@@ -26,18 +27,9 @@ SYMBOLS = 32
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speech", type=Path, help="folder with speech; default: WAV2VEC2_SHARED/speech")
-    parser.add_argument("--split", default="test-clean", help="split of its manifest.tsv, or sub-folder")
-    parser.add_argument("--models", nargs="+", default=["base", "small"], choices=sorted(ARCHITECTURES))
-    parser.add_argument("--allocators", nargs="+", default=["default", "mallopt"], choices=["default", "mallopt"])
+    parser = comparison_parser(__doc__, split="test-clean", rounds=8)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=8, help="measured batches")
-    parser.add_argument("--warmup", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--quick", action="store_true", help="two batches, default allocator")
-    parser.add_argument("--profile", action="store_true", help="print each side's costliest operations instead")
-    parser.add_argument("--json", type=Path, help="write everything measured here")
     return parser.parse_args()
 
 
@@ -76,8 +68,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run(main)

@@ -12,12 +12,12 @@ import tempfile
 from pathlib import Path
 
 import torch
+from arguments import comparison_parser, run
 from peers import SIDES, Peers, Task
 from speech import batches, speech_root
 from table import compare, publish
 
 import wav2vec2
-from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import ARCHITECTURES
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 
@@ -25,20 +25,11 @@ BATCH = {"base": 4, "small": 8}
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speech", type=Path, help="folder with speech; default: WAV2VEC2_SHARED/speech")
-    parser.add_argument("--split", default="train", help="split of its manifest.tsv, or sub-folder")
-    parser.add_argument("--models", nargs="+", default=["base", "small"], choices=sorted(ARCHITECTURES))
+    parser = comparison_parser(__doc__, split="train", rounds=5)
     parser.add_argument("--workloads", nargs="+", default=["equal", "ragged"], choices=["equal", "ragged"])
-    parser.add_argument("--allocators", nargs="+", default=["default", "mallopt"], choices=["default", "mallopt"])
     parser.add_argument("--batch", type=int, help="utterances a batch; default: 4 for base, 8 for small")
     parser.add_argument("--seconds", type=float, default=10.0, help="length in the equal workload")
-    parser.add_argument("--rounds", type=int, default=5, help="measured batches")
-    parser.add_argument("--warmup", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--quick", action="store_true", help="one round of short utterances, default allocator")
-    parser.add_argument("--profile", action="store_true", help="print each side's costliest operations instead")
-    parser.add_argument("--json", type=Path, help="write everything measured here")
     return parser.parse_args()
 
 
@@ -72,8 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run(main)

@@ -63,6 +63,14 @@ def test_wrong_arguments_are_one_line_and_status_2(probe, capsys, arguments, par
     assert probe.calls == []
 
 
+def test_a_frame_without_line_drawing_characters_leaves_no_rules_in_the_message():
+    box = (
+        "+- Value error ------+\n| Error parsing --lr: abc |\n| ------------------ |\n"
+        "| Argument helptext: |\n|     --lr FLOAT |\n| For full helptext, see x --help |\n+--------------------+\n"
+    )
+    assert cli._one_line(box) == "Error parsing --lr: abc"
+
+
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["prepare"], ["prepare", "--help"], ["--version"]])
 def test_help_of_the_program_and_of_a_group(capsys, arguments):
     assert cli.main(arguments) == 0
@@ -83,6 +91,8 @@ def test_help_of_a_command(probe, capsys):
     [
         (UserError("a.wav: not audio;\nremove it"), 2, "error: a.wav: not audio; remove it"),
         (OSError(errno.ENOSPC, "No space left on device", "out"), 2, "error: out: No space left on device;"),
+        (FileExistsError(errno.EEXIST, "File exists", "out"), 2, "error: out: File exists; free space or"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a.wav/x"), 2, "error: a.wav/x: Not a directory;"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )

@@ -47,7 +47,10 @@ COMMANDS: dict[str, Command] = {
     "demo": Command("demo", "DemoOptions", "the whole way on a small corpus in minutes"),
 }
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+_UNWRITABLE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),  # a file where a folder should be, or the reverse
+}
 
 
 def entry() -> None:
@@ -70,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in _UNWRITABLE:
             raise
         return _complain(f"{error.filename or 'output'}: {error.strerror}; free space or choose another place")
     return status
@@ -142,12 +145,15 @@ def _parse(name: str, options: type[Any], arguments: list[str], *, recipe: bool)
 
 
 def _one_line(box: str) -> str:
-    """The message inside the frame that tyro draws: without title, rules and the pointer to the help page."""
-    lines = (line.strip("│ \t") for line in box.splitlines())
+    """The message inside the frame that tyro draws: without title, rules, the option's help and pointers to help.
+
+    Where the output's encoding is unknown, the frame is drawn with "-", "+" and "|".
+    """
+    lines = (line.strip("│| \t") for line in box.splitlines())
     kept: list[str] = []
     for line in lines:
-        if line.startswith("For full helptext"):
+        if line.startswith(("For full helptext", "Argument helptext")):
             break
-        if line and not line.startswith(("╭", "╰", "─")):
+        if line.strip("-─+") and not line.startswith(("╭", "╰", "─", "+-")):
             kept.append(line)
     return " ".join(kept)

@@ -1,6 +1,7 @@
 """Model directories: what goes in comes out, whatever is wrong is one line that names it."""
 
 import json
+import re
 import resource
 from collections.abc import Callable
 from dataclasses import replace
@@ -268,7 +269,15 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("hidden_size", -4), ("conv_kernel", [10, "3"]), ("vocab_size", 0), ("layer_norm_eps", "x")]
+    ("field", "value"),
+    [
+        ("hidden_size", -4),
+        ("conv_kernel", [10, "3"]),
+        ("vocab_size", 0),
+        ("layer_norm_eps", "x"),
+        ("num_hidden_layers", 10**9),
+        ("num_hidden_layers", "x"),
+    ],
 )
 def test_an_impossible_size_is_one_line(directory: Path, field: str, value: object) -> None:
     path = directory / "config.json"
@@ -276,6 +285,15 @@ def test_an_impossible_size_is_one_line(directory: Path, field: str, value: obje
     with pytest.raises(UserError, match=r"config\.json: a field has an impossible value") as caught:
         wav2vec2.load(directory)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(directory: Path) -> None:
+    tensors = load_file(directory / "model.safetensors")
+    name = next(name for name in tensors if name.endswith("feature_projection.projection.weight"))
+    tensors[name].view(-1)[3] = float("nan")
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=rf"tensor {re.escape(name)} holds numbers that are not finite"):
+        wav2vec2.load(directory)
 
 
 @pytest.mark.parametrize("table", [None, ["model.safetensors"], {"a": 1}])

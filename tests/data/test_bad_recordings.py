@@ -94,6 +94,24 @@ def test_a_root_that_is_no_folder_is_a_user_error(tmp_path: Path) -> None:
             run(options)
 
 
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"min_seconds": float("nan")}, "--min-seconds"),
+        ({"min_seconds": -1.0}, "--min-seconds"),
+        ({"max_seconds": float("nan"), "segment": True}, "--max-seconds"),
+        ({"min_seconds": 3.0, "max_seconds": 2.0}, "--max-seconds"),
+        ({"valid_percent": float("nan")}, "--valid-percent"),
+        ({"workers": -1}, "--workers"),
+    ],
+)
+def test_impossible_limits_are_refused(tmp_path: Path, change: dict[str, float], named: str) -> None:
+    write(tmp_path / "speech" / "a.wav", voice(0.3))
+    with pytest.raises(UserError, match=named):
+        run(PrepareFolder(root=tmp_path / "speech", out=tmp_path / "out", **change))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_disk_that_fills_up_is_one_line_and_the_run_goes_on_later(tmp_path: Path) -> None:
     write(tmp_path / "speech" / "a.wav", voice(0.3))
     script = (

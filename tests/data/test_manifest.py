@@ -131,3 +131,10 @@ def test_a_row_of_impossible_length_is_named(tmp_path: Path, samples: int) -> No
     path = write_manifest([Utterance("a", "/a.wav", samples=samples)], tmp_path / "m.parquet")
     with pytest.raises(UserError, match=rf"m\.parquet: a row claims to last {samples} samples"):
         Manifest.open(path)
+
+
+@pytest.mark.parametrize("start", [-1, 1 << 40])
+def test_a_row_with_an_impossible_start_is_named(tmp_path: Path, start: int) -> None:
+    path = write_manifest([Utterance("a", "/a.wav", samples=16, start=start)], tmp_path / "m.parquet")
+    with pytest.raises(UserError, match=rf"m\.parquet: a row claims to start at sample {start}"):
+        Manifest.open(path)

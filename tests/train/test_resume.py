@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import random
@@ -5,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from tiny_run import pretrain_config, with_train
+from torch.distributed.checkpoint.api import CheckpointException
 
 from wav2vec2.config import write_toml
 from wav2vec2.errors import UserError
@@ -151,3 +154,12 @@ def test_a_damaged_checkpoint_is_one_line(uninterrupted: PretrainConfig, tmp_pat
     with pytest.raises(UserError, match="remove this folder") as caught:
         run(config)
     assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_or_a_damaged_checkpoint_is_a_few_words_without_a_traceback() -> None:
+    inner = OSError(errno.ENOSPC, "No space left on device", "run/checkpoints/x")
+    failures = {0: (inner, traceback.StackSummary.from_list([]))}
+    assert checkpoint._reason(CheckpointException("save", failures)) == "No space left on device"
+    wrapped = {0: (RuntimeError("file is\n  cut short"), traceback.StackSummary.from_list([]))}
+    assert checkpoint._reason(CheckpointException("load", wrapped)) == "file is cut short"
+    assert checkpoint._reason(ValueError("a\nb")) == "a b"

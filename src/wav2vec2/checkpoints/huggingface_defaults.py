@@ -42,11 +42,17 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+_MOST_LAYERS = 1000
+
+
 def check_sizes(config: Mapping[str, Any]) -> None:
     """Raise ValueError for a size that is not a positive whole number, before anything is computed with it."""
     lists = (config[name] for name in ("conv_dim", "conv_kernel", "conv_stride"))
     single = (config[name] for name in ("hidden_size", "intermediate_size", "num_conv_pos_embeddings", "vocab_size"))
-    if not all(isinstance(size, int) and size > 0 for size in [*single, *itertools.chain(*lists)]):
+    sizes = [config["num_hidden_layers"], *single, *itertools.chain(*lists)]
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
         raise ValueError("a size is not a positive whole number")
+    if config["num_hidden_layers"] > _MOST_LAYERS:  # each is built: this would take for ever
+        raise ValueError(f"{config['num_hidden_layers']} layers")
     if not isinstance(config["layer_norm_eps"], float):
         raise ValueError(f"layer_norm_eps {config['layer_norm_eps']!r}")

@@ -114,7 +114,8 @@ def fill(
     model is built without memory of its own, so a large one is held once.
 
     Raises:
-        UserError: A tensor is missing, has another shape, or is not expected; the message names it and ``source``.
+        UserError: A tensor is missing, has another shape, is not finite, or is not expected; the message names it and
+            ``source``.
     """
     with torch.device("meta"):
         model = build()
@@ -129,6 +130,8 @@ def fill(
             shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise UserError(f"{source}: tensor {key} has shape {shape}, its configuration says {list(expected.shape)}")
         state[name] = found.to(torch.float32).contiguous()
+        if not (found.is_meta or state[name].sum(dtype=torch.float64).isfinite()):
+            raise UserError(f"{source}: tensor {key} holds numbers that are not finite; give the model of a sound run")
         used.add(key)
     unexpected = [key for key in tensors if key not in used and not any(re.search(p, key) for p in ignored)]
     if unexpected:

@@ -231,7 +231,7 @@ def _read_batches(files: Sequence[str]) -> Iterator[pa.RecordBatch]:
 
 
 def _checked(batch: pa.RecordBatch, name: str) -> pa.RecordBatch:
-    """The batch itself. Raises UserError for an empty cell where a value must be, and for impossible lengths."""
+    """The batch itself. Raises UserError for an empty cell where a value must be, and impossible lengths and starts."""
     for field in SCHEMA:
         if not field.nullable and batch.column(field.name).null_count:
             raise UserError(f"{name}: a row has no value in column '{field.name}': prepare it again")
@@ -239,6 +239,10 @@ def _checked(batch: pa.RecordBatch, name: str) -> pa.RecordBatch:
     if batch.num_rows and not 0 < lengths["min"] <= lengths["max"] <= _LONGEST:
         wrong = lengths["min"] if lengths["min"] < 1 else lengths["max"]
         raise UserError(f"{name}: a row claims to last {wrong} samples: prepare it again")
+    starts = pc.min_max(batch.column("start")).as_py()
+    if batch.num_rows and not 0 <= starts["min"] <= starts["max"] <= _LONGEST:
+        wrong = starts["min"] if starts["min"] < 0 else starts["max"]
+        raise UserError(f"{name}: a row claims to start at sample {wrong}: prepare it again")
     return batch
 
 

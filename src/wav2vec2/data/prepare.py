@@ -163,8 +163,10 @@ def _part(text: str) -> tuple[int, int]:
 def _rules(options: PrepareOptions) -> Rules:
     if not 0 <= options.valid_percent < 100:
         raise UserError(f"--valid-percent {options.valid_percent:g}: must be at least 0 and under 100")
-    if options.min_seconds < 0 or (options.max_seconds is not None and options.max_seconds <= options.min_seconds):
-        raise UserError(f"--max-seconds {options.max_seconds}: must be above --min-seconds {options.min_seconds:g}")
+    if not options.min_seconds >= 0:  # so that NaN is refused too
+        raise UserError(f"--min-seconds {options.min_seconds:g}: must be at least 0")
+    if options.max_seconds is not None and not options.max_seconds > options.min_seconds:
+        raise UserError(f"--max-seconds {options.max_seconds:g}: must be above --min-seconds {options.min_seconds:g}")
     if options.workers < 0:
         raise UserError(f"--workers {options.workers}: must be 0 (one for each core) or more")
     segmentation = None

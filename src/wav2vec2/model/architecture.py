@@ -44,6 +44,8 @@ class Architecture:
         """Raise ValueError when the sizes contradict each other."""
         if not len(self.conv_channels) == len(self.conv_kernels) == len(self.conv_strides) > 0:
             raise ValueError("conv_channels, conv_kernels and conv_strides must have the same length")
+        if min(*self.conv_channels, *self.conv_kernels, *self.conv_strides) < 1:
+            raise ValueError("conv_channels, conv_kernels and conv_strides must be at least 1")
         if any(k < s for k, s in zip(self.conv_kernels, self.conv_strides, strict=True)):
             raise ValueError("every convolution kernel must be at least as long as its stride")
         for small, large, names in (
@@ -51,10 +53,13 @@ class Architecture:
             (self.pos_conv_groups, self.hidden_size, "hidden_size must be a multiple of pos_conv_groups"),
             (self.codebook_groups, self.codevector_size, "codevector_size must be a multiple of codebook_groups"),
         ):
-            if small < 1 or large % small:
+            if small < 1 or large < 1 or large % small:
                 raise ValueError(names)
-        if min(self.layers, self.ffn_size, self.codebook_entries, self.final_size, self.negatives) < 1:
-            raise ValueError("layers, ffn_size, codebook_entries, final_size and negatives must be at least 1")
+        for name in ("layers", "ffn_size", "pos_conv_kernel", "codebook_entries", "final_size", "negatives"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if not self.logit_temperature > 0:
+            raise ValueError("logit_temperature must be above 0")
 
     @property
     def feature_size(self) -> int:

@@ -79,7 +79,7 @@ class Checkpoints:
                 (temporary / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
                 self._publish(temporary, target)
         except (OSError, RuntimeError, CheckpointException) as error:
-            failure = " ".join(str(error).split())[:200]
+            failure = _reason(error)
         if any(distributed.gather_objects(bool(failure))):
             shutil.rmtree(temporary, ignore_errors=True)
             why = failure or "another process failed"
@@ -123,9 +123,8 @@ def restore(checkpoint: Path, tensors: dict[str, Any]) -> None:
         with _quiet():
             load_distributed(tensors, checkpoint_id=str(checkpoint), no_dist=not distributed.active())
     except (OSError, RuntimeError, ValueError, KeyError, CheckpointException) as error:
-        why = " ".join(str(error).split())[-200:]
         raise UserError(
-            f"{checkpoint}: cannot be loaded ({why}): remove this folder, an older one is then used"
+            f"{checkpoint}: cannot be loaded ({_reason(error)}): remove this folder, an older one is then used"
         ) from None
 
 
@@ -144,6 +143,15 @@ def refuse_changes(directory: Path, old: Mapping[str, Any], new: Mapping[str, An
                 f"{directory}: was started with {key} = {before!r}, now it is {after!r}: "
                 "put the old value back, or choose another output folder for a new run"
             )
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, in a few words: torch's CheckpointException is a page of tracebacks around it."""
+    if isinstance(error, CheckpointException) and error.failures:
+        error = next(iter(error.failures.values()))[0]
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split())[:200]
 
 
 @contextmanager

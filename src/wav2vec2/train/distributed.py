@@ -62,12 +62,17 @@ def _device(name: str, local: int) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UserError(f"train.device: '{name}' is no device; give auto, cpu or cuda") from None
-    if device.type != "cuda":
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"train.device: '{name}' is no device to train on; give auto, cpu or cuda")
+    if device.type == "cpu":
         return device
     if not torch.cuda.is_available():
         raise UserError("train.device: CUDA is not available here; give cpu or install a CUDA build of PyTorch")
     device = torch.device("cuda", local if device.index is None else device.index)
+    if device.index >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise UserError(f"train.device: there is no {device}, only {count} GPUs; start no more processes than that")
     torch.cuda.set_device(device)
     return device
 

@@ -17,6 +17,7 @@ from wav2vec2.train import distributed
 from wav2vec2.train.corpus import SAMPLE_RATE, hold_out, open_manifest, plan_corpus, read_ids
 from wav2vec2.train.ctc_objective import CTCObjective
 from wav2vec2.train.distributed import Ranks
+from wav2vec2.train.limits import refuse_impossible
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
 from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig
@@ -115,6 +116,7 @@ def run(config: FinetuneConfig) -> Path:
     """
     if not config.init:
         raise UserError('init is not set: give the directory of a pre-trained model, or "scratch"')
+    refuse_impossible(config)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     with distributed.session(config.train.device) as ranks:
@@ -151,16 +153,8 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
         lines.append(f"the first {freeze} updates train the output layer alone")
     if validation is not None:
         lines.append(f"validation: {len(validation)} utterances, {float(validation.samples.sum()) / 57.6e6:.2f} h")
-    run = Run(
-        config=config,
-        output=Path(config.output),
-        seed=config.seed,
-        batch_seconds=config.batch.seconds,
-        train=config.train,
-        log=config.log,
-        health=config.health,
-        fingerprint=f"{corpus.fingerprint} {hashlib.sha256(repr(vocabulary.symbols).encode()).hexdigest()[:16]}",
-    )
+    symbols = hashlib.sha256(repr(vocabulary.symbols).encode()).hexdigest()[:16]
+    run = Run.of(config, f"{corpus.fingerprint} {symbols}")
     return Trainer(run, objective, corpus.loader, ranks).train([*corpus.lines, *lines])
 
 

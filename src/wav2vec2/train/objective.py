@@ -62,3 +62,17 @@ class Run:
     health: HealthConfig
     fingerprint: str
     """Of the utterances that the plan draws from."""
+
+    @classmethod
+    def of(cls, config: Any, fingerprint: str) -> "Run":
+        """The run that a recipe of pre-training or fine-tuning describes."""
+        return cls(
+            config=config,
+            output=Path(config.output),
+            seed=config.seed,
+            batch_seconds=config.batch.seconds,
+            train=config.train,
+            log=config.log,
+            health=config.health,
+            fingerprint=fingerprint,
+        )

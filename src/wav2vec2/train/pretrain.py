@@ -1,4 +1,4 @@
-"""Pre-training on raw speech (sections 2 and 3.1 of the paper): the objective of equation 2 and the command."""
+"""Pre-training on raw speech (sections 2, 3.1 and 3.2 of the paper): the command and what it starts from."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from wav2vec2.train import distributed
 from wav2vec2.train.contrastive_objective import ContrastiveObjective, LossConfig
 from wav2vec2.train.corpus import SAMPLE_RATE, hold_out, open_manifest, plan_corpus, read_ids
 from wav2vec2.train.distributed import Ranks
+from wav2vec2.train.limits import refuse_impossible
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
 from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig
@@ -64,6 +65,7 @@ def run(config: PretrainConfig) -> Path:
     Raises:
         UserError: anything in the recipe or the data that the user can mend, or a sick run.
     """
+    refuse_impossible(config)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     with distributed.session(config.train.device) as ranks:
@@ -93,21 +95,7 @@ def _run(config: PretrainConfig, ranks: Ranks) -> Path:
         micro_samples=round(config.batch.micro_seconds * SAMPLE_RATE),
         max_samples=round(config.batch.max_seconds * SAMPLE_RATE),
     )
-    trainer = Trainer(
-        Run(
-            config=config,
-            output=Path(config.output),
-            seed=config.seed,
-            batch_seconds=config.batch.seconds,
-            train=config.train,
-            log=config.log,
-            health=config.health,
-            fingerprint=corpus.fingerprint,
-        ),
-        objective,
-        corpus.loader,
-        ranks,
-    )
+    trainer = Trainer(Run.of(config, corpus.fingerprint), objective, corpus.loader, ranks)
     return trainer.train([*corpus.lines, *lines])
 
 
