@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from wav2vec2.decode.emissions import check_emissions
 from wav2vec2.decode.flashlight_lm import require_flashlight
 from wav2vec2.decode.hypothesis import Emissions, Hypothesis
 from wav2vec2.decode.lexicon_file import Lexicon
@@ -106,15 +105,3 @@ class LexiconDecoder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def check_emissions(emissions: Emissions, width: int) -> Emissions:
-    """Return (T, width) float32, contiguous; raises UserError for another shape, NaN and values above any
-    log-probability.
-    """
-    array = np.ascontiguousarray(emissions, dtype=np.float32)
-    if array.ndim != 2 or array.shape[1] != width:
-        raise UserError(f"emissions: have shape {array.shape}; give (frames, {width}), one column a symbol")
-    if np.isnan(array).any() or (array.size and float(array.max()) == np.inf):
-        raise UserError("emissions: hold NaN or +inf; the model or its input is broken, check both")
-    return array
