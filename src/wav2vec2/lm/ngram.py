@@ -99,7 +99,7 @@ def _link_suffixes(arrays: NgramArrays, parents: NDArray[np.int64], first: int) 
     """Set ``suffix`` of the nodes ``first`` and on, whose parents are linked already."""
     for i in range(len(parents)):
         node = parents[i]
-        child = np.int64(-1)
+        child: Integer = np.int64(-1)
         while child < 0:
             node = np.int64(arrays.suffix[node])
             child = find_child(arrays, node, np.int64(arrays.word[first + i]))
