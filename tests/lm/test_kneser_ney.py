@@ -93,7 +93,7 @@ def test_equals_the_reference_entry_by_entry(reference_root, tmp_path, capsys):
     assert difference.max() < 1e-5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(corpora, st.integers(1, 4), prunings)
 def test_equals_the_definition(tmp_path_factory, sentences, order, prune):
     thresholds = thresholds_of(prune[:order], order)
@@ -107,7 +107,7 @@ def test_equals_the_definition(tmp_path_factory, sentences, order, prune):
             assert ours[ngram][1] == pytest.approx(math.log10(backoff) if backoff else -9999, abs=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(corpora, st.integers(1, 5), prunings, st.none() | st.lists(st.sampled_from("abxy"), min_size=1, unique=True))
 def test_probabilities_sum_to_one_after_every_history(tmp_path_factory, sentences, order, prune, vocabulary):
     folder = tmp_path_factory.mktemp("kn")
