@@ -53,7 +53,11 @@ def read_lines(paths: Sequence[str], *, ids: bool) -> Iterator[str]:
     """
     for path in paths:
         try:
-            with gzip.open(path, "rt", encoding="utf-8") if path.endswith(".gz") else open(path, encoding="utf-8") as file:
+            with (
+                gzip.open(path, "rt", encoding="utf-8")
+                if path.endswith(".gz")
+                else open(path, encoding="utf-8") as file
+            ):
                 for line in file:
                     text = line.partition(" ")[2] if ids else line
                     if text.strip():

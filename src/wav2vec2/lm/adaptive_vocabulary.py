@@ -87,7 +87,7 @@ class AdaptiveVocabulary(nn.Module):
         return torch.cat(features, dim=1), torch.stack(offsets, dim=1)
 
     def pick(self, features: Tensor, offsets: Tensor, rows: Tensor, tokens: Tensor) -> Tensor:
-        """ln P(tokens[i] | state rows[i]) from ``prepare``'s (N, F) and (N, K): only the asked rows of the tables."""
+        """Ln P(tokens[i] | state rows[i]) from ``prepare``'s (N, F) and (N, K): only the asked rows of the tables."""
         out = offsets.new_empty(len(tokens))
         for band, (low, high) in enumerate(pairwise(self.edges)):
             where = ((tokens >= low) & (tokens < high)).nonzero()[:, 0]

@@ -38,7 +38,9 @@ def save_language_model(network: TransformerNetwork, vocabulary: TokenVocabulary
         "normalization": asdict(vocabulary.normalization),
         "sizes": asdict(network.sizes),
     }
-    tensors = {name: value.detach().to("cpu", torch.float32).contiguous() for name, value in network.state_dict().items()}
+    tensors = {
+        name: value.detach().to("cpu", torch.float32).contiguous() for name, value in network.state_dict().items()
+    }
     try:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
@@ -48,7 +50,9 @@ def save_language_model(network: TransformerNetwork, vocabulary: TokenVocabulary
         for file in sorted(staging.iterdir()):
             file.replace(target / file.name)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{target}: the model cannot be written ({error}); free space or choose another place") from None
+        raise UserError(
+            f"{target}: the model cannot be written ({error}); free space or choose another place"
+        ) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

@@ -7,6 +7,7 @@ Legend: B sentences, T tokens, N packed or new tokens, d width.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -95,7 +96,7 @@ class TransformerNetwork(nn.Module):
         valid = torch.arange(tokens.shape[1] - 1, device=tokens.device) < lengths[:, None]
         return self.vocabulary.loss(hidden, tokens[:, 1:][valid])
 
-    def extend(self, tokens: Tensor, places: Tensor, past: list[Tensor], visible: Tensor) -> tuple[Tensor, Tensor]:
+    def extend(self, tokens: Tensor, places: Tensor, past: Iterable[Tensor], visible: Tensor) -> tuple[Tensor, Tensor]:
         """One new token of each of N sequences -> hidden states (N, d), and keys and values (layers, N, 2, d).
 
         tokens, places: (N,) numbers and positions; past: for each layer (N, T, 2, d) of the tokens before, in any

@@ -1,8 +1,8 @@
 """Equation 2 as the training loop sees it: contrastive, diversity and penalty terms with global denominators."""
 
 import math
-from dataclasses import dataclass
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch

@@ -257,9 +257,7 @@ class Trainer(Generic[BatchT]):
         state = checkpoint.read_state(latest)
         checkpoint.refuse_changes(self.run.output, state["config"], as_plain(self.run.config))
         if state["fingerprint"] != self.run.fingerprint:
-            raise UserError(
-                f"{self.run.output}: was started on other utterances: give the old data or another output"
-            )
+            raise UserError(f"{self.run.output}: was started on other utterances: give the old data or another output")
         checkpoint.restore(latest, self._tensors())
         self.update, self.position = state["update"], Position(*state["position"])
         self.best, self.best_update, self.skips = state["best"], state["best_update"], state["skips"]
