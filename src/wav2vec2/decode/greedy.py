@@ -1,10 +1,9 @@
 """Greedy CTC decoding: the best symbol of every frame, runs merged, blanks dropped (SPEC G1, `viterbi`)."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
+from wav2vec2.decode.collapse import collapse
 from wav2vec2.decode.hypothesis import Hypothesis
 
 
@@ -20,24 +19,6 @@ def best_path(logits: Tensor, frame_lengths: Tensor) -> list[tuple[Tensor, Tenso
     scores = (best - values.logsumexp(dim=-1)).cpu()
     symbols = symbols.cpu()
     return [(symbols[row, :n], scores[row, :n]) for row, n in enumerate(frame_lengths.tolist())]
-
-
-def collapse(symbols: Sequence[int], blank: int, score: float = 0.0) -> Hypothesis:
-    """Merge runs of equal `symbols` (one a frame) and drop blanks, keeping the first and last frame of each run."""
-    ids: list[int] = []
-    frames: list[int] = []
-    last_frames: list[int] = []
-    previous = blank
-    for frame, symbol in enumerate(symbols):
-        if symbol != blank:
-            if symbol == previous:
-                last_frames[-1] = frame
-            else:
-                ids.append(symbol)
-                frames.append(frame)
-                last_frames.append(frame)
-        previous = symbol
-    return Hypothesis(ids, frames, score, last_frames, acoustic_score=score)
 
 
 def greedy_decode(logits: Tensor, frame_lengths: Tensor, blank: int) -> list[Hypothesis]:

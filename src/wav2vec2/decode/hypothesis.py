@@ -19,7 +19,8 @@ class Hypothesis:
     run; last_frames: the last one. score: what hypotheses are ranked by, in nats: acoustic_score + LM weight * lm_score
     + what the decoder adds for words. acoustic_score: log-probability of the symbols. lm_score: log-probability (nats)
     of the words under the language model, 0 without one. word_confidences: for each word the share of the n-best
-    list's probability (0 to 1) whose readings have this word at this place; empty where a decoder does not tell.
+    list's probability (0 to 1) whose readings have this word at this place; empty where a decoder does not tell. words:
+    the words where a lexicon spells them otherwise than they are written (phones); empty: what the symbols spell.
     """
 
     ids: list[int]
@@ -29,6 +30,7 @@ class Hypothesis:
     acoustic_score: float = 0.0
     lm_score: float = 0.0
     word_confidences: tuple[float, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 class Decoder(Protocol):

@@ -7,7 +7,7 @@ It is stored as the files of a Hugging Face tokenizer; what is ours alone (how t
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -132,6 +132,11 @@ class Vocabulary:
         """Symbols that text can contain; control symbols and the separator are never spelled in text."""
         hidden = {*self._control_ids, *([] if self.unknown is None else [self.unknown])}
         return {s: i for i, s in enumerate(self.symbols) if i not in hidden and s != self.word_separator}
+
+    @property
+    def symbol_ids(self) -> Mapping[str, int]:
+        """The ids of the symbols that text can contain; neither separator nor control symbols."""
+        return self._ids
 
     @cached_property
     def _control_ids(self) -> frozenset[int]:

@@ -1,0 +1,152 @@
+"""From what a user chose (a preset, options, a language model's path) to a `Decoder`."""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from wav2vec2.decode.hypothesis import Decoder
+from wav2vec2.decode.lexicon import LexiconDecoder
+from wav2vec2.decode.lexicon_file import Lexicon, LmCase, build_lexicon, read_lexicon
+from wav2vec2.decode.options import SearchOptions
+from wav2vec2.decode.presets import Preset, load_preset
+from wav2vec2.errors import UserError
+from wav2vec2.lm.language_model import LanguageModel
+from wav2vec2.lm.word_list import ngram_words
+from wav2vec2.text.vocabulary import Vocabulary
+
+_SEARCH = {field.name for field in dataclasses.fields(SearchOptions)}
+
+
+@dataclass(frozen=True)
+class DecodingOptions:
+    """How text is found in what the model hears; what is left out comes from the preset, or else is the default."""
+
+    decoder: Literal["auto", "greedy", "beam", "lexicon"] = "auto"
+    """greedy: the best symbol of every frame. beam: our prefix beam search, any words. lexicon: flashlight's search
+    over the words of a lexicon, on all cores. auto: the preset's; without one, lexicon if there is a language model or
+    lexicon, else greedy."""
+    lm: Path | None = None
+    """Language model: ARPA file, KenLM binary, or folder of a Transformer language model."""
+    lexicon: Path | None = None
+    """Words and their spellings (word, tab, symbols); by default the language model's words, spelled by the
+    vocabulary."""
+    lm_case: LmCase | None = None
+    """fold: match a language model whose words are in another case than the vocabulary's symbols."""
+    preset: str | None = None
+    """A file of `wav2vec2 tune`, or one of the paper's: paper-ls-10m-4gram, ..., paper-lv-960h-transformer."""
+    rescore: Path | None = None
+    """Folder of a Transformer language model that ranks the n-best list anew."""
+    rescore_weight: float | None = None
+    """Weight of that model (natural logarithm), beside the search's own."""
+    rescore_word_score: float | None = None
+    """Added for every word in that ranking."""
+    beam: int | None = None
+    """Hypotheses kept after each frame; 50 without a preset."""
+    beam_tokens: int | None = None
+    """Symbols of a frame that extend a hypothesis, best first; 0 is all."""
+    threshold: float | None = None
+    """Hypotheses this far (nats) below the best are dropped."""
+    lm_weight: float | None = None
+    """Weight of the language model's natural logarithms. Weights of fairseq and of the paper's 4-grams count decimal
+    ones: divide them by 2.303."""
+    word_score: float | None = None
+    """Added for every word."""
+    unknown_score: float | None = None
+    """Added for words that the language model (of the lexicon search: the lexicon) lacks; -inf forbids them."""
+    silence_score: float | None = None
+    """Added for every word separator (of the lexicon search: every frame of one)."""
+    merge: Literal["max", "logadd"] | None = None
+    """Paths of one reading: the best one counts, or their sum."""
+    nbest: int | None = None
+    """Readings kept; they are in the JSON output."""
+    workers: int | None = None
+    """Processes (lexicon) or threads (beam) of the search; by default one a core. The results are the same."""
+
+    def resolve(self) -> Preset:
+        """The preset with everything that was given put in. Raises UserError for an impossible choice."""
+        preset = Preset(decoder="greedy") if self.preset is None else load_preset(self.preset, check_lm=self.lm is None)
+        search = {name: getattr(self, name) for name in _SEARCH if getattr(self, name) is not None}
+        changes: dict[str, object] = {}
+        if self.decoder != "auto":
+            changes["decoder"] = self.decoder
+        elif self.preset is None and (self.lm is not None or self.lexicon is not None):
+            changes["decoder"] = "lexicon"
+        for name in ("lm", "lexicon", "rescore"):
+            if getattr(self, name) is not None:
+                changes[name] = str(getattr(self, name))
+        for name in ("lm_case", "rescore_weight", "rescore_word_score"):
+            if getattr(self, name) is not None:
+                changes[name] = getattr(self, name)
+        chosen = replace(preset, search=replace(preset.search, **search), **changes)  # type: ignore[arg-type]
+        self._check(chosen)
+        return chosen
+
+    def _check(self, chosen: Preset) -> None:
+        if self.workers is not None and self.workers < 0:
+            raise UserError(f"--workers {self.workers}: must be at least 0")
+        if chosen.decoder == "greedy":
+            for name in ("lm", "lexicon", "rescore"):
+                if getattr(chosen, name) is not None:
+                    raise UserError(f"--{name}: greedy decoding uses none; choose --decoder lexicon or beam")
+            if chosen.search.nbest > 1:
+                raise UserError("--nbest: greedy decoding has one reading; choose --decoder lexicon or beam")
+        elif chosen.decoder == "lexicon" and chosen.lm is None and chosen.lexicon is None:
+            source = f"preset {self.preset} names none: " if self.preset else ""
+            raise UserError(f"the lexicon search needs words: {source}give --lm, or --lexicon, or both")
+
+
+Notice = Callable[[str], None]
+
+
+def _print_notice(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def build_decoder(
+    chosen: Preset, vocabulary: Vocabulary, *, workers: int | None = None, notice: Notice = _print_notice
+) -> Decoder | None:
+    """Load what `chosen` names and make its decoder; None for greedy decoding, which needs none.
+
+    notice takes lines that a user should see (words that cannot be spelled). Raises UserError for files that are
+    missing or broken and for language models that do not fit the vocabulary.
+    """
+    if chosen.decoder == "greedy":
+        return None
+    if chosen.decoder == "beam":
+        return _beam(chosen, vocabulary, workers, notice)
+    model = None if chosen.lm is None or not Path(chosen.lm).is_dir() else _language_model(chosen.lm)
+    lexicon = make_lexicon(chosen, vocabulary, model)
+    if (line := lexicon.left_out()) is not None:
+        notice(f"{chosen.lexicon or chosen.lm}: {line}")
+    return LexiconDecoder(vocabulary, lexicon, model or chosen.lm, chosen.search, workers=workers)
+
+
+def make_lexicon(chosen: Preset, vocabulary: Vocabulary, model: LanguageModel | None = None) -> Lexicon:
+    """The lexicon that `chosen` names, matched to its language model, or else that model's words, spelled."""
+    known = None if chosen.lm is None else list(model.tokens) if model is not None else ngram_words(chosen.lm)
+    if chosen.lexicon is not None:
+        lexicon = read_lexicon(chosen.lexicon, vocabulary, chosen.lm_case)
+        return lexicon if known is None else lexicon.with_lm_words(known, vocabulary, chosen.lm_case, lm=str(chosen.lm))
+    return build_lexicon(known or (), vocabulary, chosen.lm_case, source=str(chosen.lm))
+
+
+def _beam(chosen: Preset, vocabulary: Vocabulary, workers: int | None, notice: Notice) -> Decoder:
+    from wav2vec2.decode.beam_search import BeamSearch
+
+    model = None if chosen.lm is None else _language_model(chosen.lm)
+    words = None
+    if chosen.lexicon is not None:
+        lexicon = read_lexicon(chosen.lexicon, vocabulary, chosen.lm_case)
+        if (line := lexicon.left_out()) is not None:
+            notice(f"{chosen.lexicon}: {line}")
+        words = list(dict.fromkeys(lexicon.words))
+    return BeamSearch(vocabulary, chosen.search, model, lm_case=chosen.lm_case, words=words, threads=workers or None)
+
+
+def _language_model(path: str) -> LanguageModel:
+    from wav2vec2.lm.load import load_language_model
+
+    return load_language_model(path)

@@ -1,0 +1,163 @@
+"""Presets: every choice of a search in one TOML file, as `wav2vec2 tune` writes it, and the paper's own by name.
+
+The paper's tables 7 and 8 give the language model weight of a 4-gram for decimal logarithms, for it was measured with
+flashlight's KenLM, which passes KenLM's scores on as they are; the weight of the Transformer is for natural ones. All
+our weights are for natural logarithms: here, and only here, the former are divided by ln 10.
+"""
+
+import difflib
+import hashlib
+import math
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from wav2vec2.config import load_recipe, write_toml
+from wav2vec2.data.utterance import writing
+from wav2vec2.decode.lexicon_file import LmCase
+from wav2vec2.decode.options import SearchOptions
+from wav2vec2.errors import UserError
+
+DecoderName = Literal["greedy", "beam", "lexicon"]
+_PRINT_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Where a preset comes from."""
+
+    model: str = ""
+    manifest: str = ""
+    split: str = ""
+    utterances: int = 0
+    wer: float = math.nan
+    """Word error rate (a share, not a percentage) that the tuning reached."""
+    trials: int = 0
+    sampler: str = ""
+    seed: int = 0
+    beam: int = 0
+    """Beam of the tuning."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A search with its language model. Paths in a file are relative to it."""
+
+    decoder: DecoderName = "lexicon"
+    lm: str | None = None
+    """ARPA file, KenLM binary, or folder of a Transformer language model."""
+    lm_print: str = ""
+    """Fingerprint of `lm`, so that a preset does not meet another model unnoticed; empty: not checked."""
+    lm_case: LmCase = "keep"
+    lexicon: str | None = None
+    rescore: str | None = None
+    """Folder of a Transformer language model that ranks the n-best list anew."""
+    rescore_weight: float = 0.5
+    rescore_word_score: float = 0.0
+    search: SearchOptions = field(default_factory=SearchOptions)
+    tuned: Tuned = field(default_factory=Tuned)
+
+
+def load_preset(name: str | Path, *, check_lm: bool = True) -> Preset:
+    """The paper's preset of that name, or the one in that file, its paths made absolute.
+
+    check_lm: whether its language model must be the one that it was tuned with.
+
+    Raises UserError for a name or file that does not exist, a broken file, and a language model that is not the one
+    that was tuned.
+    """
+    if str(name) in PAPER_PRESETS:
+        return PAPER_PRESETS[str(name)]
+    path = Path(name)
+    if not path.is_file():
+        close = difflib.get_close_matches(str(name), PAPER_PRESETS, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]}?" if close else f"names are {', '.join(PAPER_PRESETS)}"
+        raise UserError(f"--preset {name}: no such file or preset; {hint}")
+    try:
+        preset = load_recipe(path, Preset)
+    except UserError as error:
+        message = str(error)
+        raise UserError(message if str(path) in message else f"{path}: {message}") from error
+    folder = path.resolve().parent
+    lm, lexicon, rescore = (
+        None if part is None else str(folder / part) for part in (preset.lm, preset.lexicon, preset.rescore)
+    )
+    preset = replace(preset, lm=lm, lexicon=lexicon, rescore=rescore)
+    if check_lm and preset.lm is not None and preset.lm_print and fingerprint(preset.lm) != preset.lm_print:
+        raise UserError(f"{preset.lm}: is not the language model that {path} was tuned with; tune again")
+    return preset
+
+
+def write_preset(preset: Preset, path: str | Path) -> None:
+    """Write a file that `load_preset` reads back; paths below its folder become relative. Replaces the file at once."""
+    folder = Path(path).resolve().parent
+
+    def portable(part: str | None) -> str | None:
+        if part is None:
+            return None
+        whole = Path(os.path.abspath(part))
+        return str(whole.relative_to(folder)) if whole.is_relative_to(folder) else str(whole)
+
+    stored = replace(
+        preset,
+        lm=portable(preset.lm),
+        lexicon=portable(preset.lexicon),
+        rescore=portable(preset.rescore),
+        lm_print="" if preset.lm is None else fingerprint(preset.lm),
+    )
+    with writing(path) as temporary:
+        write_toml(stored, temporary)
+
+
+def fingerprint(path: str | Path) -> str:
+    """Hash of a language model's size, beginning and end: quick for many gigabytes. A folder counts with the size of
+    its files and its weights. Raises UserError if it cannot be read.
+    """
+    digest = hashlib.sha256()
+    path = Path(path)
+    try:
+        for file in sorted(file for file in path.glob("*") if file.is_file()) if path.is_dir() else [path]:
+            size = file.stat().st_size
+            digest.update(f"{file.name if path.is_dir() else ''}:{size}:".encode())
+            with file.open("rb") as content:
+                digest.update(content.read(_PRINT_BYTES))
+                content.seek(max(0, size - _PRINT_BYTES))
+                digest.update(content.read(_PRINT_BYTES))
+    except OSError as error:
+        raise UserError(f"{path}: the language model cannot be read ({error.strerror}); give its path") from error
+    return digest.hexdigest()[:16]
+
+
+def _paper(weight: float, word_score: float, *, ngram: bool) -> Preset:
+    """Beams of the paper's tests (section 4.4); `weight` as the paper prints it."""
+    lm_weight = round(weight / math.log(10), 6) if ngram else weight
+    return Preset(search=SearchOptions(beam=1500 if ngram else 500, lm_weight=lm_weight, word_score=word_score))
+
+
+# (labelled data, (4-gram weight, word score), (Transformer weight, word score)): table 7 for the model pre-trained on
+# LibriSpeech, table 8 for the one on LibriVox.
+_TABLES = {
+    "ls": (
+        ("10m", (3.23, -0.26), (1.20, -1.39)),
+        ("1h", (2.90, -1.62), (1.15, -2.08)),
+        ("10h", (2.46, -0.59), (1.06, -2.32)),
+        ("100h", (2.15, -0.52), (0.87, -1.00)),
+        ("960h", (1.74, 0.52), (0.92, -0.86)),
+    ),
+    "lv": (
+        ("10m", (3.86, -1.18), (1.47, -2.82)),
+        ("1h", (3.09, -2.33), (1.33, -0.69)),
+        ("10h", (2.12, -0.90), (0.94, -1.05)),
+        ("100h", (2.15, -0.52), (0.87, -1.00)),
+        ("960h", (1.57, -0.64), (0.90, -0.31)),
+    ),
+}
+
+PAPER_PRESETS: dict[str, Preset] = {
+    f"paper-{corpus}-{hours}-{kind}": _paper(*numbers, ngram=kind == "4gram")
+    for corpus, rows in _TABLES.items()
+    for hours, ngram, transformer in rows
+    for kind, numbers in (("4gram", ngram), ("transformer", transformer))
+}
+"""`paper-ls-10m-4gram` to `paper-lv-960h-transformer`; they name no files: give `--lm` and, if wanted, `--lexicon`."""

@@ -1,0 +1,75 @@
+"""The words of an n-gram model without the model: the unigrams of an ARPA file, the tail of a KenLM binary."""
+
+import gzip
+import mmap
+import zlib
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from wav2vec2.errors import UserError
+
+SENTENCE_MARKS = ("<s>", "</s>", "<unk>", "<UNK>")
+_KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
+_FIRST_WORD = b"<unk>\0"
+_HEADER_LINES = 1000
+_REMEDY = "write or copy it again"
+
+
+def is_kenlm_binary(path: str | Path) -> bool:
+    """Whether the file begins as KenLM's binaries do. Raises UserError if it cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(len(_KENLM_MAGIC)) == _KENLM_MAGIC
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give an ARPA file or a KenLM binary") from error
+
+
+def ngram_words(path: str | Path) -> list[str]:
+    """List the words of an ARPA file (plain or gzipped) or KenLM binary in its order, sentence marks left out.
+
+    Reads no more of an ARPA file than its unigrams. Raises UserError for a file that is missing, no n-gram model, cut
+    short or without words.
+    """
+    path = Path(path)
+    try:
+        words = _binary_words(path) if is_kenlm_binary(path) else list(_arpa_words(path))
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as an n-gram model ({error}); {_REMEDY}") from error
+    words = [word for word in words if word not in SENTENCE_MARKS]
+    if not words:
+        raise UserError(f"{path}: has no words but the sentence marks; train it on text")
+    return words
+
+
+def _arpa_words(path: Path) -> Iterator[str]:
+    with path.open("rb") as raw:
+        zipped = raw.read(2) == b"\x1f\x8b"
+    with gzip.open(path, "rt", encoding="utf-8") if zipped else path.open(encoding="utf-8") as file:
+        count = None
+        for line in islice(file, _HEADER_LINES):
+            if line.startswith("ngram 1="):
+                number = line.partition("=")[2].strip()
+                count = int(number) if number.isdigit() else None
+            elif line.strip() == "\\1-grams:":
+                break
+        else:
+            raise UserError(f"{path}: has no section \\1-grams: and is no ARPA file; give an n-gram model")
+        if count is None:
+            raise UserError(f"{path}: does not say how many words it has ('ngram 1=' after \\data\\); {_REMEDY}")
+        for number in range(count):
+            fields = file.readline().split()
+            if len(fields) not in (2, 3):
+                raise UserError(f"{path}: is cut short or malformed at word {number + 1} of {count}; {_REMEDY}")
+            yield fields[1]
+
+
+def _binary_words(path: Path) -> list[str]:
+    """KenLM ends its binaries with the words, each ended by a zero byte, the unknown word first."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content.rfind(_FIRST_WORD)
+        if start < 0 or content[len(content) - 1 :] != b"\0":
+            raise UserError(
+                f"{path}: was built without its words or is cut short; name a lexicon (--lexicon), or build it again"
+            )
+        return content[start:].decode("utf-8").split("\0")[:-1]
