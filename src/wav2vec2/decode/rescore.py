@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from wav2vec2.decode.hypothesis import Hypothesis
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
+from wav2vec2.lm.wrong_case import check_case
 from wav2vec2.text.normalize import WORD_SEPARATOR
 from wav2vec2.text.vocabulary import Vocabulary
 
 TOGETHER = 4096
 """Hypotheses scored side by side."""
+_SAMPLED = 2000
 
 
 def rescore(
@@ -40,7 +42,7 @@ def rescore(
     """
     if not np.isfinite([lm_weight, word_score]).all() or np.isnan(unknown_score):
         raise UserError("rescoring: lm_weight and word_score must be finite numbers")
-    check_case(lm, vocabulary)
+    _check_case(lm, vocabulary)
     flat = [hypothesis for hypotheses in nbest for hypothesis in hypotheses]
     words = [vocabulary.decode(hypothesis.ids).split() for hypothesis in flat]
     characters = getattr(lm, "unit", "words") == "characters"
@@ -94,12 +96,7 @@ def _walk(lm: LanguageModel, sentences: list[list[int]]) -> NDArray[np.float64]:
     return totals
 
 
-def check_case(lm: LanguageModel, vocabulary: Vocabulary) -> None:
-    """Raise UserError when all of the model's tokens are in the case that the recogniser never writes."""
-    letters = "".join(token for token in lm.tokens[:2000] if not token.startswith("<"))
-    found = "upper" if letters.isupper() else "lower" if letters.islower() else "keep"
-    if {found, vocabulary.case} == {"upper", "lower"}:
-        raise UserError(
-            f"the language model's words are in {found} case, the recogniser writes {vocabulary.case}: train the model "
-            f"on text in {vocabulary.case} case (lm transformer: --text.case {vocabulary.case})"
-        )
+def _check_case(lm: LanguageModel, vocabulary: Vocabulary) -> None:
+    """Raise UserError when the model's words could be written by the recogniser in another case only."""
+    frequent = [token for token in lm.tokens[:_SAMPLED] if not token.startswith("<")]
+    check_case(frequent, lambda word: not vocabulary.unknown_symbols(word), "the language model", "the recogniser")

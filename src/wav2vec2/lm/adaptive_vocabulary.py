@@ -1,10 +1,10 @@
 """Adaptive input and adaptive softmax over a large vocabulary, with tied tables (Baevski and Auli 2018; Grave et al.
 2017): what the paper's word model (Synnaeve et al. 2020) reads and predicts with.
 
-Tokens are sorted by falling frequency and cut into bands. Band 0, the frequent ones, has vectors of the model's width d;
-band i has vectors of width d / factor^i. A token of band i > 0 is predicted as P(band i) P(token | band i). Input and
-output share a band's vectors but not the projections between its width and d. Without cutoffs this is an ordinary tied
-softmax.
+Tokens are sorted by falling frequency and cut into bands. Band 0, the frequent ones, has vectors of the model's width
+d; band i has vectors of width d / factor^i. A token of band i > 0 is predicted as P(band i) P(token | band i). Input
+and output share a band's vectors but not the projections between its width and d. Without cutoffs this is an ordinary
+tied softmax.
 
 Legend: N tokens, d width of the model, V vocabulary, F = sum of the bands' widths, K bands.
 """

@@ -36,8 +36,9 @@ class InterpolatedLM:
         self._translate = np.array([second.index(token) for token in first.tokens], np.int64)
         missing = self._translate == second.unknown
         if missing.mean() > 0.9:
+            shared = int((~missing).sum())
             raise UserError(
-                f"interpolation: the second model knows {int((~missing).sum())} of the first one's {len(missing)} words; "
+                f"interpolation: the second model knows {shared} of the first one's {len(missing)} tokens; "
                 "give two models over words, or two over characters, in the same case"
             )
         self.unit: str = getattr(first, "unit", getattr(second, "unit", "words"))

@@ -48,11 +48,10 @@ class TokenVocabulary:
         """Take the tokens seen ``min_count`` times, or exactly the ``allowed`` ones, sorted by count, then by code
         point. UserError when none is left.
         """
-        if allowed is None:
-            kept = {token for token, count in counts.items() if count >= min_count}
-        else:
-            kept = set(allowed)
-        ordered = sorted(kept - {END, UNKNOWN}, key=lambda token: (-counts[token], token))
+        seen = (token for token, count in counts.items() if count >= min_count)
+        ordered = sorted(
+            {*(seen if allowed is None else allowed)} - {END, UNKNOWN}, key=lambda token: (-counts[token], token)
+        )
         if not ordered:
             raise UserError(f"text.min_count: no token occurs {min_count} times; lower it or give more text")
         return cls((END, UNKNOWN, *ordered), unit, normalization)
@@ -65,9 +64,9 @@ class TokenVocabulary:
         """The number of each token."""
         return {token: number for number, token in enumerate(self.tokens)}
 
-    def encode(self, text: str) -> list[int]:
-        """Numbers of the tokens of a sentence, without marks."""
-        return [self.numbers.get(token, 1) for token in split_tokens(self.normalization(text), self.unit)]
+    def encode(self, words: Sequence[str]) -> list[int]:
+        """Numbers of the tokens of a sentence, given its normalised words; without marks."""
+        return [self.numbers.get(token, 1) for token in tokens_of(words, self.unit)]
 
     def save(self, directory: Path) -> None:
         """Write ``tokens.txt``, one token a line."""
@@ -87,7 +86,6 @@ class TokenVocabulary:
             raise UserError(f"{path}: {error}; copy the complete model directory again") from None
 
 
-def split_tokens(text: str, unit: Unit) -> Sequence[str]:
-    """Tokens of normalised text."""
-    words = text.split()
+def tokens_of(words: Sequence[str], unit: Unit) -> Sequence[str]:
+    """The words themselves, or their characters with ``|`` between words."""
     return words if unit == "words" else list(WORD_SEPARATOR.join(words))

@@ -8,10 +8,11 @@ from typing import Literal
 
 import torch
 
-from wav2vec2.data.sentences import Sentences, encode_sentences, existing_files, held_out_lines, read_lines
+from wav2vec2.data.sentences import Sentences, encode_sentences, held_out_lines
 from wav2vec2.data.token_batches import TokenLoader
 from wav2vec2.errors import UserError
-from wav2vec2.lm.token_vocabulary import TokenVocabulary, Unit, split_tokens
+from wav2vec2.lm.corpus import Corpus
+from wav2vec2.lm.token_vocabulary import TokenVocabulary, Unit, tokens_of
 from wav2vec2.lm.transformer_network import LanguageModelDropout, LanguageModelSizes, TransformerNetwork
 from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.train import distributed
@@ -83,7 +84,7 @@ class LanguageModelConfig:
 
 
 @dataclass(frozen=True)
-class Corpus:
+class EncodedText:
     """Encoded text and what it was encoded with."""
 
     vocabulary: TokenVocabulary
@@ -107,10 +108,10 @@ def run(config: LanguageModelConfig) -> Path:
 
 
 def _run(config: LanguageModelConfig, ranks: Ranks) -> Path:
-    corpus = read_corpus(config.data, config.text)
+    text = read_text(config.data, config.text)
     batch = config.batch
     loader = TokenLoader(
-        corpus.training,
+        text.training,
         batch_tokens=batch.tokens,
         micro_tokens=batch.micro_tokens,
         max_tokens=batch.max_tokens,
@@ -119,19 +120,19 @@ def _run(config: LanguageModelConfig, ranks: Ranks) -> Path:
         world=ranks.world,
     )
     torch.manual_seed(config.seed)
-    network = TransformerNetwork(config.model, len(corpus.vocabulary), config.regularization)
+    network = TransformerNetwork(config.model, len(text.vocabulary), config.regularization)
     objective = LanguageModelObjective(
         network,
-        corpus.vocabulary,
+        text.vocabulary,
         seed=config.seed,
-        validation=corpus.validation,
-        validation_words=corpus.validation_words,
+        validation=text.validation,
+        validation_words=text.validation_words,
         micro_tokens=batch.micro_tokens,
     )
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     lines = [
-        *corpus.lines,
-        f"an epoch: {int(corpus.training.predicted.sum())} tokens, {loader.plan.batches(0)} updates of {batch.tokens}",
+        *text.lines,
+        f"an epoch: {int(text.training.predicted.sum())} tokens, {loader.plan.batches(0)} updates of {batch.tokens}",
         f"model: {config.model.layers} blocks of width {config.model.hidden_size}, {millions:.2f} M parameters",
     ]
     run = Run(
@@ -142,51 +143,41 @@ def _run(config: LanguageModelConfig, ranks: Ranks) -> Path:
         train=config.train,
         log=config.log,
         health=config.health,
-        fingerprint=corpus.training.fingerprint,
+        fingerprint=text.training.fingerprint,
     )
     return Trainer(run, objective, loader, ranks).train(lines)
 
 
-def read_corpus(data: TextData, text: TokensConfig) -> Corpus:
+def read_text(data: TextData, text: TokensConfig) -> EncodedText:
     """Read the text twice (to count, to encode) and hold it as token numbers.
 
     Raises:
         UserError: no text, a file that cannot be read, a vocabulary that fits nothing.
     """
-    existing_files(data.text, "data.text")
+    if not data.text:
+        raise UserError("data.text is not set: give text files, one sentence a line")
     normalization = TextNormalization(text.case, text.digits, text.punctuation)
-    held = held_out_lines(read_lines(data.text, ids=data.ids), 0 if data.validation else data.hold_out)
+    corpus = Corpus([Path(name) for name in data.text], normalization, data.ids)
+    validation = Corpus([Path(name) for name in data.validation], normalization, data.validation_ids)
+    held: set[int] = set()
+    if data.hold_out and not data.validation:
+        held = held_out_lines(corpus, data.hold_out)
     counts: Counter[str] = Counter()
-    for line in _lines(data, held, inside=False):
-        counts.update(split_tokens(normalization(line), text.unit))
-    if not counts:
-        raise UserError(f"{data.text[0]}: holds no words; give plain text, one sentence a line")
-    allowed = list(read_lines([text.vocabulary], ids=False)) if text.vocabulary else None
+    for words in _some(corpus, held, inside=False):
+        counts.update(tokens_of(words, text.unit))
+    allowed = {words[0] for words in Corpus([Path(text.vocabulary)])} if text.vocabulary else None
     vocabulary = TokenVocabulary.build(counts, text.unit, normalization, min_count=text.min_count, allowed=allowed)
-    training = encode_sentences(_lines(data, held, inside=False), vocabulary.encode, 0)
-    unknown = int((training.tokens == 1).sum()) / max(1, int(training.predicted.sum()))
-    lines = [
-        f"text: {len(training)} sentences; {len(vocabulary)} {text.unit}, {100 * unknown:.2f} % of the tokens unknown"
-    ]
+    training = encode_sentences(map(vocabulary.encode, _some(corpus, held, inside=False)), 0)
+    unknown = 100 * int((training.tokens == 1).sum()) / int(training.predicted.sum())
+    known = f"{len(vocabulary)} {text.unit} known, {unknown:.2f} % of the tokens unknown"
+    lines = [f"text: {len(training)} sentences; {known}"]
     if not data.validation and not held:
-        return Corpus(vocabulary, training, None, 0, lines)
-    if data.validation:
-        existing_files(data.validation, "data.validation")
-    validation = encode_sentences(_validation_lines(data, held), vocabulary.encode, 0)
-    words = sum(len(normalization(line).split()) for line in _validation_lines(data, held))
-    if not len(validation):
-        raise UserError("data.validation: holds no words; give plain text, one sentence a line")
-    lines.append(f"validation: {len(validation)} sentences, {words} words")
-    return Corpus(vocabulary, training, validation, words, lines)
+        return EncodedText(vocabulary, training, None, 0, lines)
+    aside = list(validation if data.validation else _some(corpus, held, inside=True))
+    count = sum(map(len, aside))
+    lines.append(f"validation: {len(aside)} sentences, {count} words")
+    return EncodedText(vocabulary, training, encode_sentences(map(vocabulary.encode, aside), 0), count, lines)
 
 
-def _validation_lines(data: TextData, held: set[int]) -> Iterator[str]:
-    if data.validation:
-        return read_lines(data.validation, ids=data.validation_ids)
-    return _lines(data, held, inside=True)
-
-
-def _lines(data: TextData, held: set[int], *, inside: bool) -> Iterator[str]:
-    for number, line in enumerate(read_lines(data.text, ids=data.ids)):
-        if (number in held) == inside:
-            yield line
+def _some(corpus: Corpus, held: set[int], *, inside: bool) -> Iterator[list[str]]:
+    return (words for number, words in enumerate(corpus) if (number in held) == inside)

@@ -62,7 +62,8 @@ class LanguageModelObjective:
 
     def describe(self, numbers: dict[str, float]) -> str:
         """The middle of a console line."""
-        return f"loss {numbers['loss']:.3f} nats a token (chance {self.chance:.2f}), perplexity {numbers['perplexity']:.1f}"
+        loss, chance = numbers["loss"], self.chance or 0.0
+        return f"loss {loss:.3f} nats a token (chance {chance:.2f}), perplexity {numbers['perplexity']:.1f}"
 
     @torch.no_grad()
     def validate(self) -> dict[str, float] | None:
