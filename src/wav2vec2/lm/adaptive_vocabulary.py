@@ -9,6 +9,7 @@ tied softmax.
 Legend: N tokens, d width of the model, V vocabulary, F = sum of the bands' widths, K bands.
 """
 
+import math
 from itertools import pairwise
 
 import torch
@@ -31,7 +32,7 @@ class AdaptiveVocabulary(nn.Module):
         self.edges = [0, *(cut for cut in cutoffs if cut < size), size]
         widths = [max(1, width // factor**band) for band in range(len(self.edges) - 1)]
         self.columns = [slice(sum(widths[:band]), sum(widths[: band + 1])) for band in range(len(widths))]
-        self.scale = width**0.5
+        self.scale = math.sqrt(width)
         spans = [high - low for low, high in pairwise(self.edges)]
         self.tables = nn.ParameterList(
             nn.init.normal_(torch.empty(span, narrow), 0.0, narrow**-0.5)

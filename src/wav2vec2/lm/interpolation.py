@@ -7,6 +7,7 @@ the mixture never sums to more than one.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,8 @@ class InterpolatedLM:
     def __init__(self, first: LanguageModel, second: LanguageModel, share: float) -> None:
         if not 0.0 <= share <= 1.0:
             raise UserError(f"interpolation: a share of {share} is not between 0 and 1")
-        self.tokens, self.unknown = first.tokens, first.unknown
+        self.tokens: Sequence[str] = first.tokens
+        self.unknown = first.unknown
         self._translate = np.array([second.index(token) for token in first.tokens], np.int64)
         missing = self._translate == second.unknown
         if missing.mean() > 0.9:

@@ -6,6 +6,7 @@ time; of the softmax over the words only the normalisers are computed for it, an
 Legend: N histories or pairs, T tokens before, d width, F and K as in ``adaptive_vocabulary``.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ class TransformerLM:
 
     def __init__(self, network: TransformerNetwork, vocabulary: TokenVocabulary) -> None:
         self.network, self.vocabulary = network.eval(), vocabulary
-        self.tokens = vocabulary.tokens
+        self.tokens: Sequence[str] = vocabulary.tokens
         self.unknown = 1
         self.unit: Unit = vocabulary.unit
         self.forget()
