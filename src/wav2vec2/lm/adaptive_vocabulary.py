@@ -56,7 +56,7 @@ class AdaptiveVocabulary(nn.Module):
             where = ((flat >= low) & (flat < high)).nonzero()[:, 0]
             vectors = self.widen[band](F.embedding(flat[where] - low, self.tables[band]))
             out = out.index_copy(0, where, vectors.to(out.dtype))
-        return out.unflatten(0, tokens.shape) * self.scale
+        return out.view(*tokens.shape, -1) * self.scale
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """-ln P(target | hidden), float32 or wider: hidden (N, d), targets (N,) -> (N,)."""

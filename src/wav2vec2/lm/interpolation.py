@@ -84,7 +84,8 @@ class InterpolatedLM:
         self._second.retain(pairs[:, 1])
 
     def _mix(self, one: NDArray[np.float32], two: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.logaddexp(one + self._weights[0], two + self._weights[1]).astype(np.float32)
+        mixed: NDArray[np.float32] = np.logaddexp(one + self._weights[0], two + self._weights[1]).astype(np.float32)
+        return mixed
 
     def _handle(self, one: int, two: int) -> int:
         handle = self._handles.get((one, two))
