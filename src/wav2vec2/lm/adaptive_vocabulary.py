@@ -51,12 +51,14 @@ class AdaptiveVocabulary(nn.Module):
         if len(self.tables) == 1:
             return F.embedding(tokens, self.tables[0]) * self.scale
         flat = tokens.reshape(-1)
-        out = self.tables[0].new_zeros(len(flat), self.widen[0].out_features)
+        width = self.columns[0].stop  # of band 0, the model's own
+        out: Tensor = self.tables[0].new_zeros(len(flat), width)
         for band, (low, high) in enumerate(pairwise(self.edges)):
             where = ((flat >= low) & (flat < high)).nonzero()[:, 0]
             vectors = self.widen[band](F.embedding(flat[where] - low, self.tables[band]))
             out = out.index_copy(0, where, vectors.to(out.dtype))
-        return out.view(*tokens.shape, -1) * self.scale
+        scaled: Tensor = out.view(*tokens.shape, width) * self.scale
+        return scaled
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """-ln P(target | hidden), float32 or wider: hidden (N, d), targets (N,) -> (N,)."""
