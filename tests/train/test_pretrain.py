@@ -82,6 +82,18 @@ def test_bad_files_are_named_and_the_run_goes_on(corpus: Path, tmp_path: Path, c
     assert '"kind": "bad_file"' in (tmp_path / "run" / LOG_FILE).read_text()
 
 
+def test_a_run_that_can_read_nothing_stops_with_one_line(tmp_path: Path) -> None:
+    from tiny_run import write_corpus
+
+    manifest = write_corpus(tmp_path / "corpus")
+    for path in (tmp_path / "corpus").glob("*.wav"):
+        path.write_bytes(b"RIFF")
+    config = short(manifest, tmp_path / "run")
+    with pytest.raises(UserError, match="nothing of update 0 could be read"):
+        run(replace(config, data=replace(config.data, hold_out=0)))
+    assert not (tmp_path / "run" / "model").exists()
+
+
 def test_bf16_runs_on_the_cpu(corpus: Path, tmp_path: Path) -> None:
     assert run(with_train(short(corpus, tmp_path / "run"), precision="bf16", updates=2)).exists()
 

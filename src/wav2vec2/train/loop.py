@@ -114,13 +114,17 @@ class Trainer(Generic[BatchT]):
         self.objective.model.train()
         counts = self.objective.counts(batches, self.update)
         bad = [line for batch in batches for line in batch.bad]
+        held = torch.stack([batch.amount.double() for batch in batches]).sum().to(device)
         flags = torch.tensor([len(bad), float(stop)], dtype=torch.float64, device=device)
-        counts = distributed.sum_over_ranks(torch.cat([counts, flags]))
+        counts = distributed.sum_over_ranks(torch.cat([counts, held[None], flags]))
         if counts[-2] > 0:
             self._report_bad_files(bad)
+        if counts[-3] == 0:
+            self._save()  # e.g. a drive that went away: nothing learned so far is lost
+            raise UserError(f"{self.run.output}: nothing of update {self.update} could be read: see the lines above")
         sums = self._zero_sums()
         for number, batch in enumerate(batches):
-            loss, terms = self._forward(batch, number, counts[:-2])
+            loss, terms = self._forward(batch, number, counts[:-3])
             if loss is not None:
                 loss.backward()
             for name, value in terms.items():
@@ -130,7 +134,7 @@ class Trainer(Generic[BatchT]):
         parameters = self.objective.trained(self.update)
         distributed.sum_gradients(parameters)
         norm = optimizer.gradient_norm(parameters)
-        self._apply(parameters, norm, batches, counts[:-2])
+        self._apply(parameters, norm, batches, counts[:-3])
         self._add_sums(sums, norm)
         self.update, self.position = self.update + 1, update.following
         return bool(counts[-1] > 0)
