@@ -7,7 +7,7 @@ import soundfile
 import torch
 
 from spoken_symbols import VOCABULARY, LoudnessCTC, spoken
-from wav2vec2 import transcribe
+from wav2vec2 import acoustic_model
 from wav2vec2.errors import UserError
 from wav2vec2.recordings import Failure, audio_files, open_recording
 from wav2vec2.text.vocabulary import Vocabulary
@@ -97,7 +97,7 @@ def test_results_keep_their_order_and_failures_their_place(tmp_path: Path) -> No
 
 
 def test_a_small_pool_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transcribe, "_POOL_RECORDINGS", 2)
+    monkeypatch.setattr(acoustic_model, "_POOL_RECORDINGS", 2)
     opened: list[int] = []
 
     def recordings():  # type: ignore[no-untyped-def]

@@ -12,11 +12,14 @@ from wav2vec2.decode.lexicon import LexiconDecoder
 from wav2vec2.decode.lexicon_file import Lexicon, LmCase, build_lexicon, read_lexicon
 from wav2vec2.decode.options import SearchOptions
 from wav2vec2.decode.presets import Preset, load_preset
+from wav2vec2.decode.search import GREEDY, Rescorer, Search
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
-from wav2vec2.lm.word_list import ngram_words
+from wav2vec2.lm.word_list import ngram_order, ngram_words
 from wav2vec2.text.vocabulary import Vocabulary
 
+RESCORED = 100
+"""Readings of a search that a second language model ranks, where the user did not ask for more."""
 _SEARCH = {field.name for field in dataclasses.fields(SearchOptions)}
 
 
@@ -105,16 +108,42 @@ def _print_notice(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def build_decoder(
+def build_searches(
     chosen: Preset, vocabulary: Vocabulary, *, workers: int | None = None, notice: Notice = _print_notice
-) -> Decoder | None:
-    """Load what `chosen` names and make its decoder; None for greedy decoding, which needs none.
+) -> list[Search]:
+    """Load what `chosen` names: its search, and behind it, on the same decoder, the one that rescores if it names such
+    a model. The last one is what the user chose; close all.
 
     notice takes lines that a user should see (words that cannot be spelled). Raises UserError for files that are
     missing or broken and for language models that do not fit the vocabulary.
     """
     if chosen.decoder == "greedy":
-        return None
+        return [GREEDY]
+    nbest = chosen.search.nbest
+    if chosen.rescore is None:
+        return [Search(title(chosen), build_decoder(chosen, vocabulary, workers=workers, notice=notice), None, nbest)]
+    rescorer = Rescorer(_language_model(chosen.rescore), chosen.rescore_weight, chosen.rescore_word_score)
+    first = replace(chosen, search=replace(chosen.search, nbest=max(nbest, RESCORED)))
+    decoder = build_decoder(first, vocabulary, workers=workers, notice=notice)
+    return [Search(title(chosen), decoder, None, nbest), Search("rescored", decoder, rescorer, nbest)]
+
+
+def title(chosen: Preset) -> str:
+    """How a table calls a search: by its language model, as the paper does."""
+    if chosen.lm is None:
+        return "no LM" if chosen.decoder == "greedy" else f"{chosen.decoder}, no LM"
+    if Path(chosen.lm).is_dir():
+        return "Transformer"
+    order = ngram_order(chosen.lm)
+    return "n-gram" if order is None else f"{order}-gram"
+
+
+def build_decoder(
+    chosen: Preset, vocabulary: Vocabulary, *, workers: int | None = None, notice: Notice = _print_notice
+) -> Decoder:
+    """Make the decoder alone. Raises UserError as `build_searches` does, and for greedy decoding, which needs none."""
+    if chosen.decoder == "greedy":
+        raise UserError("greedy decoding needs no search; choose --decoder lexicon or beam")
     if chosen.decoder == "beam":
         return _beam(chosen, vocabulary, workers, notice)
     model = None if chosen.lm is None or not Path(chosen.lm).is_dir() else _language_model(chosen.lm)
@@ -147,6 +176,10 @@ def _beam(chosen: Preset, vocabulary: Vocabulary, workers: int | None, notice: N
 
 
 def _language_model(path: str) -> LanguageModel:
+    if Path(path).is_dir():
+        from wav2vec2.lm.transformer_lm import TransformerLM
+
+        return TransformerLM.load(path)
     from wav2vec2.lm.load import load_language_model
 
     return load_language_model(path)
