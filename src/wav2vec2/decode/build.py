@@ -125,7 +125,7 @@ def build_searches(
     rescorer = Rescorer(_language_model(chosen.rescore), chosen.rescore_weight, chosen.rescore_word_score)
     first = replace(chosen, search=replace(chosen.search, nbest=max(nbest, RESCORED)))
     decoder = build_decoder(first, vocabulary, workers=workers, notice=notice)
-    return [Search(title(chosen), decoder, None, nbest), Search("rescored", decoder, rescorer, nbest)]
+    return [Search(title(chosen), decoder, None, nbest), Search("Transformer, rescored", decoder, rescorer, nbest)]
 
 
 def title(chosen: Preset) -> str:

@@ -34,7 +34,7 @@ class Rescorer:
 
 @dataclass(frozen=True)
 class Search:
-    """decoder None is greedy decoding. nbest: readings that the user sees; the decoder may keep more for the rescorer."""
+    """decoder None is greedy decoding. nbest: readings that the user sees; the decoder may keep more to be rescored."""
 
     title: str
     decoder: Decoder | None = None
