@@ -119,11 +119,12 @@ def test_a_full_disk_is_one_line_and_the_old_file_stays(tmp_path: Path) -> None:
 def test_arrow_reports_a_full_device_as_such() -> None:
     import pyarrow.parquet as pq
 
-    from wav2vec2.data.utterance import SCHEMA, _write_error
+    from wav2vec2.data.utterance import SCHEMA
+    from wav2vec2.output_file import write_error
 
     with pytest.raises(OSError) as caught, pq.ParquetWriter("/dev/full", SCHEMA) as writer:  # noqa: PT011
         writer.write_table(SCHEMA.empty_table())
-    assert "no space left on the disk" in str(_write_error(Path("x"), caught.value))
+    assert "no space left on the disk" in str(write_error(Path("x"), caught.value))
 
 
 @pytest.mark.parametrize("samples", [0, -1, 1 << 40])

@@ -1,16 +1,13 @@
 """One row of a manifest, its Arrow schema, and writing such rows to Parquet: whole or not at all."""
 
-import errno
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wav2vec2.errors import UserError
+from wav2vec2.output_file import writing as writing
 
 SCHEMA = pa.schema(
     [
@@ -92,41 +89,6 @@ def record_batch(rows: Sequence[Utterance]) -> pa.RecordBatch:
     """Utterances as one Arrow record batch."""
     columns = [pa.array([getattr(row, field.name) for row in rows], type=field.type) for field in SCHEMA]
     return pa.record_batch(columns, schema=SCHEMA)
-
-
-@contextmanager
-def writing(path: str | Path) -> Iterator[str]:
-    """Give a temporary name beside `path`, and put what was written there in place of `path` in one step.
-
-    After an error the temporary file is gone and `path` is as it was. A full disk and its like become one UserError.
-    """
-    target = Path(path)
-    if target.is_char_device() or target.is_fifo():  # /dev/stdout must not be replaced by a file
-        try:
-            yield str(target)
-        except OSError as error:
-            raise _write_error(target, error) from None
-        return
-    target = Path(os.path.realpath(target))  # a link stays a link
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield str(temporary)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise _write_error(target, error) from None
-    finally:
-        with suppress(OSError):  # where a file lies in place of the folder, there is nothing to remove either
-            temporary.unlink()
-
-
-def _write_error(path: Path, error: OSError) -> UserError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
-    remedy = (
-        "free some space and run the same command again" if full else "choose another --out folder or mend this one"
-    )
-    why = "no space left on the disk" if full else (error.strerror or " ".join(str(error).split())[:200])
-    return UserError(f"{path}: cannot be written ({why}): {remedy}")
 
 
 def _record_batches(rows: Iterable[Utterance]) -> Iterator[pa.RecordBatch]:

@@ -1,0 +1,318 @@
+"""One frame of a prefix beam search in two halves, between which a language model is asked: `open_frame` says what
+must be known, `close_frame` ranks and prunes.
+
+Candidates are made in this order: prefixes that stay, oldest first; then what grows from each of them, a separator
+first and the other symbols from the most to the least probable, the lower id first. Of equal scores the first is kept.
+"""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from wav2vec2.decode.prefix_beam import (
+    ACOUSTIC,
+    ACTIVE,
+    ADDED,
+    BONUS,
+    ENDS_BLANK,
+    ENDS_SYMBOL,
+    FIRST_HELD,
+    FREE,
+    LAST_SYMBOL,
+    LM,
+    NEXT_BLANK,
+    NEXT_HELD,
+    NEXT_SYMBOL,
+    NODE,
+    REQUESTS,
+    ROW,
+    ROWS,
+    SCORE,
+    STAYS,
+    TOTAL,
+    Beam,
+    Rules,
+    best_score,
+    is_held,
+    join,
+    keep_best,
+)
+from wav2vec2.decode.prefix_tree import LAST, PARENT, SLOT, add_child, drop_dead_branches, find_child
+from wav2vec2.decode.spelling_trie import SpellingTrie, find_next
+
+Row = NDArray[np.float32]
+
+
+@njit(cache=True, nogil=True)
+def open_frame(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row) -> bool:
+    """Let every prefix stay and note in `requests` the scores that growing may need. False: the tree needs more rows
+    first, nothing was done.
+    """
+    counts = beam.counts
+    if counts[ROWS] + rules.beam > len(beam.tree):
+        counts[ROWS] = drop_dead_branches(beam.tree, counts[ROWS], beam.slots)
+        if 2 * (counts[ROWS] + rules.beam) > len(beam.tree):
+            return False
+    _rank_symbols(beam, rules, emission)
+    _stay(beam, rules, emission)
+    counts[REQUESTS] = 0
+    if rules.scored:
+        _request(beam, rules, trie, emission)
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _rank_symbols(beam: Beam, rules: Rules, emission: Row) -> None:
+    ranked = beam.frame_symbols
+    for i in range(len(ranked)):  # insertion: the order of the frame before is nearly this one's
+        symbol = ranked[i]
+        j = i
+        while j > 0 and (
+            emission[ranked[j - 1]] < emission[symbol]
+            or (emission[ranked[j - 1]] == emission[symbol] and ranked[j - 1] > symbol)
+        ):
+            ranked[j] = ranked[j - 1]
+            j -= 1
+        ranked[j] = symbol
+    for i in range(len(ranked)):
+        beam.extends[ranked[i]] = i < rules.beam_symbols
+
+
+@njit(cache=True, nogil=True)
+def _stay(beam: Beam, rules: Rules, emission: Row) -> None:
+    active = beam.counts[ACTIVE]
+    for k in range(active):
+        slot = beam.order[k]
+        symbol = beam.slots[slot, LAST_SYMBOL]
+        beam.scores[slot, NEXT_BLANK] = beam.scores[slot, TOTAL] + emission[rules.blank]
+        beam.scores[slot, NEXT_SYMBOL] = beam.scores[slot, ENDS_SYMBOL] + emission[symbol] if symbol >= 0 else -np.inf
+        beam.slots[slot, FIRST_HELD] = -1
+    for k in range(active):
+        slot = beam.order[k]
+        parent = beam.tree[beam.slots[slot, ROW], PARENT]
+        shorter = beam.tree[parent, SLOT] if parent >= 0 else -1
+        if shorter < 0:
+            continue
+        beam.slots[slot, NEXT_HELD] = beam.slots[shorter, FIRST_HELD]
+        beam.slots[shorter, FIRST_HELD] = slot
+        symbol = beam.slots[slot, LAST_SYMBOL]
+        if beam.extends[symbol]:
+            grown = _grown(beam, emission, shorter, symbol)
+            beam.scores[slot, NEXT_SYMBOL] = join(beam.scores[slot, NEXT_SYMBOL], grown, rules.add_paths)
+    for k in range(active):
+        slot = beam.order[k]
+        acoustic = join(beam.scores[slot, NEXT_BLANK], beam.scores[slot, NEXT_SYMBOL], rules.add_paths)
+        beam.origin[k, 0], beam.origin[k, 1] = slot, -1
+        beam.candidates[k, ACOUSTIC], beam.candidates[k, ADDED] = acoustic, beam.scores[slot, BONUS]
+        beam.candidates[k, SCORE] = acoustic + beam.scores[slot, BONUS]
+
+
+@njit(cache=True, nogil=True)
+def _floor(beam: Beam, rules: Rules) -> float:
+    """The least score that may enter, as far as the staying prefixes tell: they fill the beam, or one is far better."""
+    active = beam.counts[ACTIVE]
+    floor = best_score(beam, active) - rules.threshold
+    if active == rules.beam:
+        worst = np.inf
+        for i in range(active):
+            worst = min(worst, beam.candidates[i, SCORE])
+        floor = max(floor, np.nextafter(worst, np.inf))
+    return floor
+
+
+@njit(cache=True, nogil=True)
+def _grown(beam: Beam, emission: Row, slot: int, symbol: int) -> float:
+    """Log-probability of the prefix plus `symbol`, which must follow a blank where it repeats the last one."""
+    before = beam.scores[slot, ENDS_BLANK] if beam.slots[slot, LAST_SYMBOL] == symbol else beam.scores[slot, TOTAL]
+    return before + emission[symbol]
+
+
+@njit(cache=True, nogil=True)
+def word_is_open(beam: Beam, rules: Rules, slot: int) -> bool:
+    """Whether the prefix ends in an unfinished word."""
+    symbol = beam.slots[slot, LAST_SYMBOL]
+    return rules.separator >= 0 and symbol >= 0 and symbol != rules.separator
+
+
+@njit(cache=True, nogil=True)
+def word_gain(beam: Beam, rules: Rules, trie: SpellingTrie, slot: int) -> float:
+    """What ending the word of the prefix adds before the language model, 0 where no word is open."""
+    if not word_is_open(beam, rules, slot):
+        return 0.0
+    node = beam.slots[slot, NODE]
+    if node < 0:
+        return rules.word_gain + rules.unknown_gain
+    ended = trie.score[node] if trie.word[node] >= 0 else rules.unknown_gain
+    return rules.word_gain + ended - trie.potential[node]
+
+
+@njit(cache=True, nogil=True)
+def symbol_gain(beam: Beam, rules: Rules, trie: SpellingTrie, slot: int, symbol: int) -> float:
+    """What adding `symbol` (no separator) adds before the language model; -inf where it leaves the allowed words."""
+    gain = rules.gain[symbol]
+    node = beam.slots[slot, NODE]
+    if not rules.guided or node < 0:
+        return gain
+    following = find_next(trie, node, symbol)
+    if following >= 0:
+        return gain + trie.potential[following] - trie.potential[node]
+    return gain - trie.potential[node] if rules.unknown_gain > -np.inf else -np.inf
+
+
+@njit(cache=True, nogil=True)
+def _request(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row) -> None:
+    """Note what is not cached yet and could enter the beam if the language model found it certain."""
+    floor = _floor(beam, rules)
+    hopeful = rules.lm_weight >= 0
+    count = 0
+    for k in range(beam.counts[ACTIVE]):
+        slot = beam.order[k]
+        for i in range(rules.beam_symbols if rules.by_symbol else 1):
+            symbol = beam.frame_symbols[i] if rules.by_symbol else rules.separator
+            column = symbol if rules.by_symbol else 0
+            if not beam.extends[symbol] or not np.isnan(beam.cached[slot, column]) or is_held(beam, slot, symbol):
+                continue
+            if symbol == rules.separator:
+                if not rules.by_symbol and not word_is_open(beam, rules, slot):
+                    continue
+                gain = rules.gain[symbol] + word_gain(beam, rules, trie, slot)
+            else:
+                gain = symbol_gain(beam, rules, trie, slot, symbol)
+            score = _grown(beam, emission, slot, symbol) + beam.scores[slot, BONUS] + gain
+            if score > -np.inf and (score >= floor or not hopeful):
+                beam.requests[count, 0], beam.requests[count, 1] = slot, column
+                count += 1
+    beam.counts[REQUESTS] = count
+
+
+@njit(cache=True, nogil=True)
+def close_frame(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row, frame: int) -> None:
+    """Make all candidates, keep the best and put them into the beam."""
+    n = _grow(beam, rules, trie, emission)
+    n, _ = keep_best(beam, n, rules.beam)
+    least = best_score(beam, n) - rules.threshold
+    active = beam.counts[ACTIVE]
+    for k in range(active):
+        beam.former[k] = beam.order[k]
+        beam.slots[beam.order[k], STAYS] = 0
+    kept = 0
+    for i in range(n):
+        if beam.candidates[i, SCORE] < least:
+            continue
+        slot = beam.origin[i, 0]
+        if beam.origin[i, 1] < 0:
+            beam.scores[slot, ENDS_BLANK] = beam.scores[slot, NEXT_BLANK]
+            beam.scores[slot, ENDS_SYMBOL] = beam.scores[slot, NEXT_SYMBOL]
+            beam.scores[slot, TOTAL] = beam.candidates[i, ACOUSTIC]
+            beam.slots[slot, STAYS] = 1
+        else:
+            slot = _enter(beam, rules, trie, i, frame)
+        beam.order[kept] = slot
+        kept += 1
+    beam.counts[ACTIVE] = kept
+    for k in range(active):
+        slot = beam.former[k]
+        if beam.slots[slot, STAYS] == 0:
+            beam.tree[beam.slots[slot, ROW], SLOT] = -1
+            beam.tree[beam.slots[slot, ROW], LAST] = frame - 1
+            beam.free[beam.counts[FREE]] = slot
+            beam.counts[FREE] += 1
+
+
+@njit(cache=True, nogil=True)
+def _enter(beam: Beam, rules: Rules, trie: SpellingTrie, candidate: int, frame: int) -> int:
+    """Give a new prefix a slot and a row (the old one if it was held before); return the slot."""
+    counts, tree = beam.counts, beam.tree
+    shorter, symbol = beam.origin[candidate, 0], beam.origin[candidate, 1]
+    counts[FREE] -= 1
+    slot = beam.free[counts[FREE]]
+    row = find_child(tree, beam.slots[shorter, ROW], symbol)
+    if row < 0:
+        row = counts[ROWS]
+        counts[ROWS] += 1
+        add_child(tree, row, beam.slots[shorter, ROW], symbol, frame)
+    tree[row, SLOT] = slot
+    beam.slots[slot, ROW], beam.slots[slot, LAST_SYMBOL] = row, symbol
+    beam.scores[slot, ENDS_BLANK] = -np.inf
+    beam.scores[slot, ENDS_SYMBOL] = beam.scores[slot, TOTAL] = beam.candidates[candidate, ACOUSTIC]
+    beam.scores[slot, BONUS] = beam.candidates[candidate, ADDED]
+    beam.history[slot], beam.scores[slot, LM] = beam.history[shorter], beam.scores[shorter, LM]
+    column = symbol if rules.by_symbol else 0
+    if rules.scored and (rules.by_symbol or (symbol == rules.separator and word_is_open(beam, rules, shorter))):
+        beam.history[slot] = beam.cached_history[shorter, column]
+        beam.scores[slot, LM] += beam.cached[shorter, column]
+    if symbol == rules.separator:
+        beam.slots[slot, NODE] = 0
+    else:
+        node = beam.slots[shorter, NODE]
+        beam.slots[slot, NODE] = find_next(trie, node, symbol) if node >= 0 else -1
+    for i in range(beam.cached.shape[1]):
+        beam.cached[slot, i] = np.nan
+    return slot
+
+
+@njit(cache=True, nogil=True)
+def _offer(beam: Beam, n: int, slot: int, symbol: int, acoustic: float, bonus: float) -> None:
+    beam.origin[n, 0], beam.origin[n, 1] = slot, symbol
+    beam.candidates[n, ACOUSTIC], beam.candidates[n, ADDED] = acoustic, bonus
+    beam.candidates[n, SCORE] = acoustic + bonus
+
+
+@njit(cache=True, nogil=True)
+def _grow(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row) -> int:
+    """Add what grows from each prefix to the candidates; return how many there are then."""
+    n = beam.counts[ACTIVE]
+    best = best_score(beam, n)
+    floor = _floor(beam, rules)
+    in_trie = rules.guided and rules.unknown_gain == -np.inf
+    for k in range(beam.counts[ACTIVE]):
+        slot = beam.order[k]
+        count = rules.beam_symbols
+        offset = 0
+        if in_trie:
+            offset = trie.first_child[beam.slots[slot, NODE]]
+            count = trie.first_child[beam.slots[slot, NODE] + 1] - offset
+        most = beam.scores[slot, TOTAL] + beam.scores[slot, BONUS] + rules.most_gain
+        for i in range(-1, count):  # -1: the separator
+            if i < 0:
+                symbol = rules.separator
+            else:
+                symbol = trie.symbol[offset + i] if in_trie else beam.frame_symbols[i]
+                if symbol == rules.separator:
+                    continue
+                if most + emission[symbol] < floor:
+                    if in_trie:
+                        continue
+                    break
+            if symbol < 0 or not beam.extends[symbol] or is_held(beam, slot, symbol):
+                continue
+            acoustic = _grown(beam, emission, slot, symbol)
+            bonus = beam.scores[slot, BONUS] + _gain(beam, rules, trie, slot, symbol)
+            score = acoustic + bonus
+            if not (score >= floor and score > -np.inf):
+                continue
+            if n == len(beam.candidates):
+                n, worst = keep_best(beam, n, rules.beam)
+                floor = max(floor, np.nextafter(worst, np.inf))
+                if score < floor:
+                    continue
+            _offer(beam, n, slot, symbol, acoustic, bonus)
+            n += 1
+            if score > best:
+                best = score
+                floor = max(floor, best - rules.threshold)
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _gain(beam: Beam, rules: Rules, trie: SpellingTrie, slot: int, symbol: int) -> float:
+    """All that adding `symbol` adds, the language model's share included (NaN where it was not asked)."""
+    if symbol == rules.separator:
+        gain = rules.gain[symbol] + word_gain(beam, rules, trie, slot)
+        asked = rules.by_symbol or word_is_open(beam, rules, slot)
+    else:
+        gain = symbol_gain(beam, rules, trie, slot, symbol)
+        asked = rules.by_symbol
+    if rules.scored and asked:
+        gain += rules.lm_weight * beam.cached[slot, symbol if rules.by_symbol else 0]
+    return gain
