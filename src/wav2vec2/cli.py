@@ -42,6 +42,8 @@ COMMANDS: dict[str, Command] = {
     "finetune": Command("train.finetune", "FinetuneConfig", "teach a model to write transcripts", recipe=True),
     "transcribe": Command("transcribe", "TranscribeOptions", "text of audio files"),
     "evaluate": Command("evaluate", "EvaluateConfig", "word and character error rate on a manifest"),
+    "lm ngram": Command("lm.estimate_ngram", "NgramOptions", "n-gram language model and lexicon from text"),
+    "lm perplexity": Command("lm.perplexity", "PerplexityOptions", "perplexity of a text under a language model"),
     "info": Command("info", "InfoOptions", "what a model is: family, sizes, vocabulary, normalisation"),
     "demo": Command("demo", "DemoOptions", "the whole way on a small corpus in minutes"),
 }

@@ -1,7 +1,7 @@
 """The inner loops of Kneser-Ney estimation over n-grams sorted by context: discounting, interpolation, joining.
 
-Columns of a k-gram here: the context's last word, ..., its first word, and then the word itself. Contexts that end alike
-are therefore neighbours, and the shorter contexts of the order below come in the same order.
+Columns of a k-gram here: the context's last word, ..., its first word, and then the word itself. Contexts that end
+alike are therefore neighbours, and the shorter contexts of the order below come in the same order.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """Interpolated modified Kneser-Ney estimation of an n-gram model from text of any length in bounded memory.
 
-Chen and Goodman (1998), section 3; with the streaming passes of Heafield et al. (2013): sort the n-grams, adjust counts,
-sort by context, discount, interpolate order by order. Every pass reads sorted blocks and writes sorted runs, so that
-memory holds the vocabulary and a few blocks only.
+Chen and Goodman (1998), section 3; with the streaming passes of Heafield et al. (2013): sort the n-grams, adjust
+counts, sort by context, discount, interpolate order by order. Every pass reads sorted blocks and writes sorted runs, so
+that memory holds the vocabulary and a few blocks only.
 
 p(w | h) = max(c(h w) - D(c), 0) / c(h) + g(h) p(w | h'), where h' is h without its first word, g(h) what the discounts
 (and the pruned n-grams) of h leave over, and the lowest order is interpolated with the uniform distribution.
@@ -10,6 +10,7 @@ p(w | h) = max(c(h w) - D(c), 0) / c(h) + g(h) p(w | h'), where h' is h without 
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +24,7 @@ from wav2vec2.lm.external_sort import Block, ExternalSort, read_blocks, whole_gr
 from wav2vec2.lm.ngram_counts import BEGIN, AdjustedCounts, WordNumbers, ngrams
 
 Doubles = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 Progress = Callable[[str, float], None]
 """Told the name of the pass and the part of it that is done, 0 to 1."""
 
@@ -55,7 +57,7 @@ def thresholds_of(prune: Sequence[int], order: int) -> tuple[int, ...]:
     given = tuple(prune) or (0,)
     if len(given) > order:
         raise UserError(f"--prune: {len(given)} thresholds for a model of order {order}; give at most one an order")
-    if min(given) < 0 or any(a > b for a, b in zip(given, given[1:], strict=False)):
+    if min(given) < 0 or any(a > b for a, b in pairwise(given)):
         raise UserError(f"--prune {' '.join(map(str, given))}: thresholds must be 0 or more and must not fall")
     return given + given[-1:] * (order - len(given))
 
@@ -165,7 +167,7 @@ class KneserNey:
             self._progress("adjusting counts", min(1.0, done / max(1, full.rows)))
         return sorts
 
-    def _unigrams(self, discounts: Doubles) -> tuple[Doubles, Doubles, NDArray[np.bool_]]:
+    def _unigrams(self, discounts: Doubles) -> tuple[Doubles, Doubles, Mask]:
         """Probability and (still empty) backoff weight by word number, and whether the model keeps the word."""
         counts = self._unigram_counts
         kept = counts >= 0
