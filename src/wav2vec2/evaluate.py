@@ -14,18 +14,18 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from wav2vec2.data.dataset import read_utterance
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, writing
 from wav2vec2.decode.build import DecodingOptions, build_searches
 from wav2vec2.decode.search import GREEDY, Search
+from wav2vec2.emissions import utterance_recording
 from wav2vec2.errors import UserError
 from wav2vec2.model.ctc import can_align
-from wav2vec2.recordings import Failure, Recording, Waveform
+from wav2vec2.recordings import Failure, Recording
 from wav2vec2.score_report import EvaluationReport, Scored, total_score
 from wav2vec2.score_table import Comparison, comparison_text
 from wav2vec2.text.error_rate import ErrorCounts, character_errors, word_errors
@@ -115,7 +115,7 @@ def _transcribe(
                 heard.untranscribed += 1
             else:
                 waiting.append(utterance)
-                yield _recording(utterance)
+                yield utterance_recording(utterance)
 
     for result in transcriber.stream_searches(recordings(), searches):
         utterance = waiting.popleft()
@@ -123,13 +123,6 @@ def _transcribe(
             heard.failures.append(result)
         else:
             yield utterance, result
-
-
-def _recording(utterance: Utterance) -> Recording:
-    def read(start: int, count: int) -> Waveform:
-        return read_utterance(replace(utterance, start=utterance.start + start, samples=count))
-
-    return Recording(utterance.id, utterance.samples, read)
 
 
 @dataclass(frozen=True)
@@ -193,7 +186,7 @@ def compare(
             sizes = {"batch_seconds": config.batch_seconds, "window_seconds": config.window_seconds}
             transcriber = Transcriber(transcriber, device=config.device, **sizes)
         searches = _searches(transcriber, config, stack)
-        normalize = _normalization(transcriber.vocabulary, config)
+        normalize = scoring_form(transcriber.vocabulary, config.case, config.punctuation)
         heard = Heard()
         totals = [Evaluation(transcriber, normalize, worst=config.worst) for _ in searches]
         rows: dict[str, list[Evaluation]] = {}
@@ -257,16 +250,19 @@ def run(config: EvaluateConfig) -> None:
         )
 
 
-def _normalization(vocabulary: Vocabulary, config: EvaluateConfig) -> Callable[[str], str]:
-    if vocabulary.normalization is None and config.case == config.punctuation == "auto":
+def scoring_form(
+    vocabulary: Vocabulary, case: Literal["auto", "upper", "lower", "keep"], punctuation: str
+) -> Callable[[str], str]:
+    """What both texts go through before they are compared; `auto` is what the model was trained on."""
+    if vocabulary.normalization is None and case == punctuation == "auto":
         return vocabulary.normalize
     rules = vocabulary.normalization or TextNormalization(case=vocabulary.case)
-    return TextNormalization(
-        rules.case if config.case == "auto" else config.case,
-        "keep" if rules.digits == "error" else rules.digits,  # here a digit is a symbol that the model cannot write
-        rules.punctuation if config.punctuation == "auto" else config.punctuation,
-        rules.digit_names,
-    )
+    changes: dict[str, Any] = {} if case == "auto" else {"case": case}
+    if punctuation != "auto":
+        changes["punctuation"] = punctuation
+    if rules.digits == "error":  # here a digit is a symbol that the model cannot write
+        changes["digits"] = "keep"
+    return replace(rules, **changes)
 
 
 @contextlib.contextmanager
