@@ -13,7 +13,7 @@ _DIGITS_MAX = 17  # more digits than a double holds are read for their place onl
 
 
 @njit(cache=True, nogil=True)
-def _hash(data: Bytes, start: int, end: int) -> int:
+def _hash(data: Bytes, start: int, end: int) -> np.uint64:
     """FNV-1a, 64 bits."""
     value = _FNV_OFFSET
     for i in range(start, end):
@@ -40,7 +40,7 @@ def hash_words(letters: Bytes, offsets: NDArray[np.int64]) -> NDArray[np.int32]:
 @njit(cache=True, nogil=True)
 def find_word(
     data: Bytes, start: int, end: int, table: NDArray[np.int32], letters: Bytes, offsets: NDArray[np.int64]
-) -> int:
+) -> np.int64:
     """Index of the word ``data[start:end]``, -1 if the table does not hold it."""
     mask = np.uint64(len(table) - 1)
     slot = _hash(data, start, end) & mask

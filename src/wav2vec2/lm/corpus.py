@@ -13,6 +13,7 @@ from wav2vec2.text.normalize import TextNormalization
 
 # What normalisation leaves as it is but for case: printable ASCII without `|` and the accent used as an apostrophe.
 _PLAIN = re.compile(r"[ -_a-{}~]*\Z")
+_UNKNOWN = "<unk>"
 _MARKS = frozenset(("<s>", "</s>"))
 
 
@@ -33,6 +34,8 @@ class Corpus:
     position: int = 0
 
     def __post_init__(self) -> None:
+        if not self.paths:
+            raise UserError("no text was given; name files with one sentence a line")
         for path in self.paths:
             if not path.is_file():
                 raise UserError(f"{path}: no such text file; give files with one sentence a line")
@@ -83,4 +86,7 @@ class Corpus:
         else:
             line = n(line)
         words = line.split()
-        return [word for word in words if word.lower() not in _MARKS] if "s>" in line.lower() else words
+        if "<" not in line:
+            return words
+        words = [_UNKNOWN if word.lower() == _UNKNOWN else word for word in words]
+        return [word for word in words if word.lower() not in _MARKS]

@@ -7,13 +7,14 @@ become one whose number is the sum.
 import bisect
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 Rows = NDArray[np.int32]
 """(n, columns)."""
-Values = NDArray[np.generic]
+Values = NDArray[Any]
 """(n,), int64 or float64."""
 Block = tuple[Rows, Values]
 

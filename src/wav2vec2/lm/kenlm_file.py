@@ -1,7 +1,7 @@
 """A KenLM binary as a ``LanguageModel``, through the KenLM inside flashlight-text.
 
 KenLM gives out states that only it can read; here they get integer handles. What was asked once is kept, so that a
-handle stands for one state, until ``retain`` lets go of it. In our own search ``NgramModel`` on the ARPA file is faster.
+handle stands for one state, until ``retain`` lets go of it. ``NgramModel`` on the ARPA file is faster in our search.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ class KenlmFile:
 
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
-        self.tokens = ("<unk>", "<s>", "</s>", *ngram_words(path))
+        self.tokens: Sequence[str] = ("<unk>", "<s>", "</s>", *ngram_words(path))
         self.unknown = 0
         self._ids = {token: index for index, token in enumerate(self.tokens)}
         self._model = _open(self.path, self.tokens)
@@ -91,7 +91,7 @@ class KenlmFile:
         return KenlmFile, (self.path,)
 
 
-def _open(path: str, tokens: tuple[str, ...]) -> Any:
+def _open(path: str, tokens: Sequence[str]) -> Any:
     try:
         from flashlight.lib.text.decoder.kenlm import KenLM
         from flashlight.lib.text.dictionary import Dictionary

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from wav2vec2.errors import UserError
 from wav2vec2.lm.arpa_writer import ArpaWriter
 from wav2vec2.lm.context_pass import attach_backoffs, discount_contexts, interpolate_rows
-from wav2vec2.lm.external_sort import Block, ExternalSort, read_blocks, whole_groups
+from wav2vec2.lm.external_sort import Block, ExternalSort, Rows, read_blocks, whole_groups
 from wav2vec2.lm.ngram_counts import BEGIN, AdjustedCounts, WordNumbers, ngrams
 
 Doubles = NDArray[np.float64]
@@ -52,8 +52,10 @@ def thresholds_of(prune: Sequence[int], order: int) -> tuple[int, ...]:
     """The threshold of each order: the last one given holds for all further orders.
 
     Raises:
-        UserError: thresholds that are negative, fall, or are more than there are orders.
+        UserError: an order that cannot be; thresholds that are negative, fall, or are more than there are orders.
     """
+    if not 1 <= order <= ORDER_MAX:
+        raise UserError(f"--order {order}: choose 1 to {ORDER_MAX} words")
     given = tuple(prune) or (0,)
     if len(given) > order:
         raise UserError(f"--prune: {len(given)} thresholds for a model of order {order}; give at most one an order")
@@ -97,8 +99,6 @@ class KneserNey:
         memory: int = 1 << 30,
         progress: Progress = lambda name, part: None,
     ) -> None:
-        if not 1 <= order <= ORDER_MAX:
-            raise UserError(f"--order {order}: choose 1 to {ORDER_MAX} words")
         if memory < MEMORY_MIN:
             raise UserError(f"--memory: at least {MEMORY_MIN >> 20} MiB is needed")
         self._order, self._folder, self._memory, self._progress = order, folder, memory, progress
@@ -240,10 +240,13 @@ class _Lower:
 
     def __init__(self, path: Path, k: int, rows: int) -> None:
         self._blocks = whole_groups(read_blocks(path, _record(k), rows), k - 1)
-        self._words, self._values = next(self._blocks)
+        nothing = np.empty((0, k), np.int32), np.empty(0)  # all pruned, and then nothing of the order above is kept
+        self._words: Rows
+        self._values: Doubles
+        self._words, self._values = next(self._blocks, nothing)
         self._group = 0
 
-    def interpolate(self, words: NDArray[np.int32], probability: Doubles, weight: Doubles) -> None:
+    def interpolate(self, words: Rows, probability: Doubles, weight: Doubles) -> None:
         """Add ``weight`` times the lower probability to each ``probability`` that is not NaN (pruned)."""
         row = 0
         while True:
@@ -259,14 +262,16 @@ class _Backoffs:
 
     def __init__(self, blocks: Iterator[Block]) -> None:
         self._blocks = blocks
-        self._words: NDArray[np.int32] | None = None
+        self._words: Rows | None = None
+        self._values: Doubles = np.empty(0)
         self._advance()
 
     def _advance(self) -> None:
         block = next(self._blocks, None)
-        self._words, self._values, self._position = (*block, 0) if block is not None else (None, None, 0)
+        self._words, self._values = block if block is not None else (None, np.empty(0))
+        self._position = 0
 
-    def of(self, words: NDArray[np.int32]) -> Doubles:
+    def of(self, words: Rows) -> Doubles:
         """The weight of each n-gram, 1 where nothing follows it."""
         weights = np.ones(len(words))
         row = 0

@@ -20,6 +20,8 @@ BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
 _MISSING_UNKNOWN_LOG10 = -100.0  # what KenLM gives unknown words where the file has no <unk>
 _NODES_MAX = 2**31 - 2
 
+Integer = int | np.int64
+
 
 class NgramArrays(NamedTuple):
     """The trie. N nodes; a history is the number of a node.
@@ -39,7 +41,7 @@ class NgramArrays(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def find_child(arrays: NgramArrays, node: int, word: int) -> int:
+def find_child(arrays: NgramArrays, node: Integer, word: Integer) -> Integer:
     """The child of ``node`` for ``word``, or -1."""
     if node == 0:
         return word + 1
@@ -55,7 +57,7 @@ def find_child(arrays: NgramArrays, node: int, word: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def advance(arrays: NgramArrays, history: int, word: int) -> tuple[float, int]:
+def advance(arrays: NgramArrays, history: Integer, word: Integer) -> tuple[np.float32, np.int64]:
     """Log-probability (float32, nats) of ``word`` after ``history``, and the history (int64) that follows.
 
     Backs off exactly: the longest n-gram that the model holds, times the backoff weights of the longer histories.
@@ -97,7 +99,7 @@ def _link_suffixes(arrays: NgramArrays, parents: NDArray[np.int64], first: int) 
     """Set ``suffix`` of the nodes ``first`` and on, whose parents are linked already."""
     for i in range(len(parents)):
         node = parents[i]
-        child = np.int64(-1)
+        child: Integer = np.int64(-1)
         while child < 0:
             node = np.int64(arrays.suffix[node])
             child = find_child(arrays, node, np.int64(arrays.word[first + i]))

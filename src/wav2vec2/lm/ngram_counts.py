@@ -25,13 +25,13 @@ class WordNumbers:
     """The words by number: ``<unk>``, ``<s>``, ``</s>``, then as they first occur, or the given ones and no others."""
 
     def __init__(self, vocabulary: Sequence[str] | None = None) -> None:
-        self._numbers: dict[str, int] = defaultdict()
-        self._numbers.default_factory = lambda: len(self._numbers) + 1  # type: ignore[attr-defined]
+        self._numbers: defaultdict[str, int] = defaultdict()
+        self._numbers.default_factory = lambda: len(self._numbers) + 1
         for word in (*SPECIALS, *(vocabulary or ())):
             self._numbers[word]
         self._closed = vocabulary is not None
         if self._closed:
-            self._numbers.default_factory = None  # type: ignore[attr-defined]
+            self._numbers.default_factory = None
         self.unknown = 0
         """How many words were outside a closed vocabulary."""
 
@@ -75,7 +75,8 @@ def _windows(flat: NDArray[np.int32], order: int) -> Rows:
     for back in range(1, order):
         before = rows[back:, back - 1]
         rows[back:, back] = np.where((before == BEGIN) | (before == NOTHING), NOTHING, flat[:-back])
-    return rows[flat != BEGIN]
+    kept: Rows = rows[flat != BEGIN]
+    return kept
 
 
 @njit(cache=True)

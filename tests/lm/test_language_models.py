@@ -1,0 +1,117 @@
+"""N-gram models of every file kind beside KenLM, and what is said of files that are none."""
+
+import json
+import math
+import random
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from wav2vec2.errors import UserError
+from wav2vec2.lm.kenlm_file import KenlmFile
+from wav2vec2.lm.load import load_language_model
+from wav2vec2.lm.ngram import NgramModel
+
+pytest.importorskip("flashlight.lib.text.decoder.kenlm")
+
+
+@pytest.fixture(scope="module")
+def arpa(reference_root):
+    return reference_root / "ngram.o3.arpa"
+
+
+@pytest.fixture(scope="module")
+def ngram(arpa):
+    return NgramModel.load(arpa)
+
+
+def sentences(tokens, reference, count):
+    """Real sentences with some words exchanged, and random ones; unknown words among them."""
+    rng = random.Random(0)
+    lines = [line.split() for line in (reference / "ngram.txt").read_text().splitlines()]
+    words = [*(token for token in tokens if not token.startswith("<")), "ZYZZYVA", "QQQ"]
+    for _ in range(count):
+        sentence = list(rng.choice(lines)) if rng.random() < 0.7 else rng.choices(words, k=12)
+        yield [rng.choice(["ZYZZYVA", rng.choice(words)]) if rng.random() < 0.15 else word for word in sentence]
+
+
+def score(model, sentence):
+    history, scores = np.array([model.start()]), []
+    for word in sentence:
+        found, history = model.score(history, np.array([model.index(word)]))
+        scores.append(found[0])
+    return [*scores, model.finish(history)[0]]
+
+
+def test_scores_equal_kenlm_also_of_unknown_words(arpa, ngram, reference_root):
+    from flashlight.lib.text.decoder.kenlm import KenLM
+    from flashlight.lib.text.dictionary import Dictionary
+
+    words = [*ngram.tokens, "ZYZZYVA", "QQQ"]
+    index = {word: i for i, word in enumerate(words)}
+    kenlm = KenLM(str(arpa), Dictionary(words))
+    for sentence in sentences(ngram.tokens, reference_root, 300):
+        state, theirs = kenlm.start(False), []
+        for word in sentence:
+            state, found = kenlm.score(state, index[word])
+            theirs.append(found)
+        theirs.append(kenlm.finish(state)[1])
+        np.testing.assert_allclose(score(ngram, sentence), np.array(theirs) * math.log(10), atol=2e-5)
+
+
+def test_kenlm_file_scores_as_the_ngram_model(arpa, ngram, reference_root):
+    model = KenlmFile(arpa)
+    for sentence in sentences(ngram.tokens, reference_root, 100):
+        np.testing.assert_allclose(score(model, sentence), score(ngram, sentence), atol=2e-5)
+        model.retain(np.empty(0, np.int64))
+
+
+def test_kenlm_file_keeps_what_is_retained_and_no_more(arpa):
+    model = KenlmFile(arpa)
+    word = model.index("THE")
+    start, the = np.array([model.start()]), np.array([word])
+    (first,), kept = model.score(start, the)
+    (again,), same = model.score(start, the)
+    assert (first, kept[0]) == (again, same[0])
+    _, dropped = model.score(kept, the)
+    expected = model.score(kept, the)[0]
+    model.retain(kept)
+    assert model.score(kept, the)[0] == expected
+    with pytest.raises(ValueError, match="not of this model"):
+        model.score(dropped, the)
+    assert model.score(start, np.array([model.index("</s>")]))[0] == model.finish(start)
+
+
+def test_a_binary_opens_by_its_magic(arpa, ngram, reference_root, tmp_path):
+    program = shutil.which("build_binary")
+    if program is None:
+        pytest.skip("no KenLM build_binary on PATH to make a binary with")
+    path = tmp_path / "lm.bin"
+    subprocess.run([program, arpa, path], check=True, capture_output=True)
+    model = load_language_model(path)
+    assert isinstance(model, KenlmFile)
+    assert set(model.tokens) == set(ngram.tokens)
+    for sentence in sentences(ngram.tokens, reference_root, 30):
+        np.testing.assert_allclose(score(model, sentence), score(ngram, sentence), atol=2e-5)
+
+
+def test_an_arpa_opens_as_an_ngram_model(arpa):
+    assert isinstance(load_language_model(str(arpa)), NgramModel)
+
+
+def test_what_is_no_language_model_is_one_line(tmp_path):
+    cut = tmp_path / "cut.bin"
+    cut.write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0" + b"\0" * 100)
+    text = tmp_path / "text.txt"
+    text.write_text("A TEXT\n")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_text(json.dumps({"model_type": "wav2vec2"}))
+    (tmp_path / "empty").mkdir()
+    for path in (cut, text, tmp_path / "empty", tmp_path / "none.arpa"):
+        with pytest.raises(UserError) as raised:
+            load_language_model(path)
+        assert str(path) in str(raised.value)
+        assert "\n" not in str(raised.value)
