@@ -40,6 +40,9 @@ COMMANDS: dict[str, Command] = {
     "prepare shards": Command("data.shards", "PrepareShards", "tar shards with a byte index, from a manifest"),
     "pretrain": Command("train.pretrain", "PretrainConfig", "learn representations from raw speech", recipe=True),
     "finetune": Command("train.finetune", "FinetuneConfig", "teach a model to write transcripts", recipe=True),
+    "lm transformer": Command(
+        "train.language_model", "LanguageModelConfig", "train a Transformer LM on text", recipe=True
+    ),
     "transcribe": Command("transcribe", "TranscribeOptions", "text of audio files"),
     "evaluate": Command("evaluate", "EvaluateConfig", "word and character error rate on a manifest"),
     "lm ngram": Command("lm.estimate_ngram", "NgramOptions", "n-gram language model and lexicon from text"),

@@ -8,9 +8,9 @@ changes nothing else: the other rows keep their index in the global batch.
 import dataclasses
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from wav2vec2.audio import normalize_waveform, read_audio
+from wav2vec2.audio import SAMPLE_RATE, normalize_waveform, read_audio
 from wav2vec2.data.byte_range import read_bytes
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import BatchPlan, Position, deal
@@ -26,6 +26,7 @@ from wav2vec2.data.utterance import Utterance
 from wav2vec2.errors import UserError
 
 Waveform = npt.NDArray[np.float32]
+Batch = TypeVar("Batch", covariant=True)
 
 
 def read_utterance(utterance: Utterance) -> Waveform:
@@ -68,6 +69,16 @@ class MicroBatch:
     bad: tuple[str, ...] = ()
     """One line for each row that could not be read."""
 
+    @property
+    def amount(self) -> Tensor:
+        """Seconds of audio."""
+        return self.lengths.sum() / SAMPLE_RATE
+
+    @property
+    def padded_amount(self) -> float:
+        """The same with padding."""
+        return self.waveforms.numel() / SAMPLE_RATE
+
     def pin_memory(self) -> "MicroBatch":
         """Return a copy in page-locked memory (called by the loader on CUDA machines)."""
         pinned = {name: getattr(self, name).pin_memory() for name in ("waveforms", "lengths", "rows")}
@@ -84,10 +95,10 @@ class MicroBatch:
 
 
 @dataclass(frozen=True)
-class Update:
+class Update(Generic[Batch]):
     """One rank's micro-batches of one global batch. ``following`` is the position to resume from after it."""
 
-    micro_batches: list[MicroBatch]
+    micro_batches: Sequence[Batch]
     following: Position
 
 
@@ -156,8 +167,9 @@ class UpdateLoader:
     prefetch: int = 4
     """Micro-batches that each worker reads ahead."""
     pin_memory: bool = False
+    unit: str = "seconds"
 
-    def updates(self, position: Position) -> Iterator[Update]:
+    def updates(self, position: Position) -> Iterator[Update[MicroBatch]]:
         """Yield updates for ever, from a position on."""
         micro_batches: list[MicroBatch] = []
         for micro_batch, last, following in self._batches(_Requests(self, position)):

@@ -1,30 +1,56 @@
-"""One Transformer block, post-LN (BASE) or pre-LN (LV-60k family).
+"""One Transformer block, post-LN (BASE) or pre-LN (LV-60k family, language models); a causal one can be run token by
+token.
 
 Legend: frames are (N, d) packed or (B, T, d) padded.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wav2vec2.model.architecture import Architecture, Regularization
 from wav2vec2.model.attention import SelfAttention
 from wav2vec2.model.dropout import DropoutKeys, dropout, dropout_add
 from wav2vec2.model.gelu import gelu, gelu_backward
 from wav2vec2.model.layout import Layout
 
 
+class BlockSizes(Protocol):
+    """What a block reads of an architecture, of speech or of text."""
+
+    @property
+    def hidden_size(self) -> int: ...  # noqa: D102
+    @property
+    def ffn_size(self) -> int: ...  # noqa: D102
+    @property
+    def heads(self) -> int: ...  # noqa: D102
+    @property
+    def layer_norm_first(self) -> bool: ...  # noqa: D102
+    @property
+    def layer_norm_eps(self) -> float: ...  # noqa: D102
+
+
+class BlockDropout(Protocol):
+    """Probabilities of the three places where a block drops."""
+
+    @property
+    def dropout(self) -> float: ...  # noqa: D102
+    @property
+    def attention_dropout(self) -> float: ...  # noqa: D102
+    @property
+    def activation_dropout(self) -> float: ...  # noqa: D102
+
+
 class TransformerLayer(nn.Module):
     """Attention and feed-forward, each with dropout, residual and layer norm."""
 
-    def __init__(self, architecture: Architecture, regularization: Regularization) -> None:
+    def __init__(self, architecture: BlockSizes, regularization: BlockDropout, *, causal: bool = False) -> None:
         super().__init__()
         size, eps = architecture.hidden_size, architecture.layer_norm_eps
         self.norm_first = architecture.layer_norm_first
         self.dropout, self.activation_dropout = regularization.dropout, regularization.activation_dropout
-        self.attention = SelfAttention(size, architecture.heads, regularization.attention_dropout)
+        self.attention = SelfAttention(size, architecture.heads, regularization.attention_dropout, causal=causal)
         self.attention_norm = nn.LayerNorm(size, eps)
         self.ffn_in = nn.Linear(size, architecture.ffn_size)
         self.ffn_out = nn.Linear(architecture.ffn_size, size)
@@ -39,6 +65,15 @@ class TransformerLayer(nn.Module):
             return dropout_add(x, self._feed_forward(self.ffn_norm(x), keys), p, keys)
         x = self.attention_norm(dropout_add(x, self.attention(x, layout, keys), p, keys))
         return self.ffn_norm(dropout_add(x, self._feed_forward(x, keys), p, keys))  # type: ignore[no-any-return]
+
+    def extend(self, x: Tensor, past: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """One new token of each of N sequences, without dropout; see ``SelfAttention.extend``."""
+        attended, own = self.attention.extend(self.attention_norm(x) if self.norm_first else x, past, visible)
+        if self.norm_first:
+            x = x + attended
+            return x + self._feed_forward(self.ffn_norm(x), None), own
+        x = self.attention_norm(x + attended)
+        return self.ffn_norm(x + self._feed_forward(x, None)), own
 
     def _feed_forward(self, x: Tensor, keys: DropoutKeys | None) -> Tensor:
         p = self.activation_dropout if self.training else 0.0

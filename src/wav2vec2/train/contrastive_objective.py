@@ -1,6 +1,7 @@
 """Equation 2 as the training loop sees it: contrastive, diversity and penalty terms with global denominators."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,7 @@ class ContrastiveObjective:
         self._validation, self._micro_samples, self._max_samples = validation, micro_samples, max_samples
         a = model.architecture
         self.chance: float | None = math.log(1 + a.negatives)
+        self.judged = "contrastive"
         self.groups = a.codebook_groups
         self._codes = (a.codebook_groups, a.codebook_entries)
 
@@ -56,7 +58,7 @@ class ContrastiveObjective:
         """All parameters that require a gradient."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
-    def counts(self, batches: list[MicroBatch], update: int) -> Tensor:
+    def counts(self, batches: Sequence[MicroBatch], update: int) -> Tensor:
         """[valid frames x channels, masked frames of micro-batch 0, of micro-batch 1, ...]."""
         result = torch.zeros(1 + len(batches), dtype=torch.float64, device=batches[0].lengths.device)
         for number, batch in enumerate(batches):

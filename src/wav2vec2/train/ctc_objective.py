@@ -1,5 +1,6 @@
 """CTC as the training loop sees it: loss per sentence, the frozen phase, validation by greedy decoding."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -30,6 +31,7 @@ class CTCObjective:
     ) -> None:
         self.model: nn.Module = model
         self.chance: float | None = None
+        self.judged = ""
         self.groups = 0
         self._model, self._vocabulary, self._seed, self._freeze = model, vocabulary, seed, freeze_updates
         self._validation, self._micro_samples = validation, micro_samples
@@ -40,7 +42,7 @@ class CTCObjective:
         source = self._model.head if update < self._freeze else self.model
         return [parameter for parameter in source.parameters() if parameter.requires_grad]
 
-    def counts(self, batches: list[MicroBatch], update: int) -> Tensor:
+    def counts(self, batches: Sequence[MicroBatch], update: int) -> Tensor:
         """[sentences]."""
         sentences = sum(len(batch.rows) for batch in batches)
         return torch.tensor([sentences], dtype=torch.float64, device=batches[0].lengths.device)

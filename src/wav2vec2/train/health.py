@@ -21,11 +21,15 @@ class HealthMonitor:
         config: thresholds.
         updates: length of the run.
         chance: loss of guessing, in nats (ln of 1 + negatives); None switches the judgements of pre-training off.
-        groups: codebooks; the code perplexity of a collapsed quantizer.
+        groups: codebooks; the code perplexity of a collapsed quantizer. 0: there are none, collapse is not judged.
+        judged: name of the number that is compared with chance.
     """
 
-    def __init__(self, config: HealthConfig, updates: int, *, chance: float | None, groups: int = 0) -> None:
-        self._config, self._updates, self._chance, self._groups = config, updates, chance, groups
+    def __init__(
+        self, config: HealthConfig, updates: int, *, chance: float | None, groups: int = 0, judged: str = "contrastive"
+    ) -> None:
+        self._config, self._updates, self._chance = config, updates, chance
+        self._groups, self._judged = groups, judged
         self.streak = 0
 
     def check(self, update: int, numbers: Mapping[str, float], where: str) -> None:
@@ -48,7 +52,7 @@ class HealthMonitor:
 
     def _suspicion(self, update: int, numbers: Mapping[str, float]) -> str:
         assert self._chance is not None
-        if update >= self._config.grace_share * self._updates:
+        if self._groups and update >= self._config.grace_share * self._updates:
             if numbers["code_perplexity"] <= self._groups + 0.5:
                 return (
                     "the codebook has collapsed (one entry in use per group): "
@@ -60,11 +64,9 @@ class HealthMonitor:
                     "lower train.lr or raise batch.seconds"
                 )
         late = update >= self._config.chance_share * self._updates
-        if late and abs(numbers["contrastive"] - self._chance) <= self._config.chance_margin:
-            return (
-                f"the loss has never left chance ({self._chance:.3f} nats): "
-                "halve train.lr, or raise batch.seconds or loss.diversity_weight"
-            )
+        if late and abs(numbers[self._judged] - self._chance) <= self._config.chance_margin:
+            larger = "batch.seconds or loss.diversity_weight" if self._groups else "the batch"
+            return f"the loss has never left chance ({self._chance:.3f} nats): halve train.lr, or raise {larger}"
         return ""
 
 

@@ -1,4 +1,4 @@
-"""The training loop, the same for pre-training and fine-tuning.
+"""The training loop, the same for pre-training, fine-tuning and language models.
 
 One update: the counts that the losses are divided by are summed over all micro-batches and processes before any
 forward pass; each micro-batch's loss, already divided by them, is differentiated; gradients are summed over
@@ -10,15 +10,16 @@ import hashlib
 import math
 import shutil
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from torch import Tensor, nn
 
 from wav2vec2.config import as_plain, write_toml
-from wav2vec2.data.dataset import MicroBatch, Update, UpdateLoader
+from wav2vec2.data.dataset import Update
 from wav2vec2.data.sampler import Position
 from wav2vec2.errors import UserError
 from wav2vec2.train import checkpoint, distributed, optimizer
@@ -26,16 +27,15 @@ from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.health import HealthMonitor, first_bad_module, first_bad_parameter
 from wav2vec2.train.interrupt import StopRequest, stop_signals
 from wav2vec2.train.metrics import Reporter, duration
-from wav2vec2.train.objective import Objective, Run
+from wav2vec2.train.objective import BatchT, Loader, Objective, Run
 
-SAMPLE_RATE = 16_000
 DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
 
 
-class Trainer:
+class Trainer(Generic[BatchT]):
     """Runs an objective over a loader, from the newest checkpoint to the end or until asked to stop."""
 
-    def __init__(self, run: Run, objective: Objective, loader: UpdateLoader, ranks: Ranks) -> None:
+    def __init__(self, run: Run, objective: Objective[BatchT], loader: Loader[BatchT], ranks: Ranks) -> None:
         self.run, self.objective, self.loader, self.ranks = run, objective, loader, ranks
         self.objective.model.to(ranks.device, DTYPES[run.train.precision])
         named = [(n, p) for n, p in objective.model.named_parameters() if p.requires_grad]
@@ -43,7 +43,10 @@ class Trainer:
         self.schedule = optimizer.schedule(run.train)
         self.peak, self.lr_line = optimizer.peak_lr(run.train, run.batch_seconds)
         self.checkpoints = checkpoint.Checkpoints(run.output / "checkpoints", run.log.keep_last)
-        self.health = HealthMonitor(run.health, run.train.updates, chance=objective.chance, groups=objective.groups)
+        self.unit = loader.unit
+        self.health = HealthMonitor(
+            run.health, run.train.updates, chance=objective.chance, groups=objective.groups, judged=objective.judged
+        )
         self.sums = self._zero_sums()
         self.update, self.position = 0, Position()
         self.best: float | None = None
@@ -73,7 +76,7 @@ class Trainer:
                 reason = self._loop(stop)
             return self._finish(reason)
         except torch.OutOfMemoryError:
-            raise UserError(f"{self.run.output}: the device's memory is full: lower batch.micro_seconds") from None
+            raise UserError(f"{self.run.output}: the device's memory is full: lower batch.micro_{self.unit}") from None
         finally:
             self.reporter.close()
 
@@ -104,7 +107,7 @@ class Trainer:
                 self._save()
         return (stop.reason or "another process was asked to stop") if asked and not done else ""
 
-    def _step(self, update: Update, stop: bool) -> bool:
+    def _step(self, update: Update[BatchT], stop: bool) -> bool:
         """One optimiser update; returns whether any process was asked to stop before it began."""
         device, dtype = self.ranks.device, DTYPES[self.run.train.precision]
         batches = [batch.to(device, dtype) for batch in update.micro_batches]
@@ -122,8 +125,8 @@ class Trainer:
                 loss.backward()
             for name, value in terms.items():
                 sums[name] += value.detach()
-            sums["seconds"] += batch.lengths.sum() / SAMPLE_RATE
-            sums["padded_seconds"] += batch.waveforms.numel() / SAMPLE_RATE
+            sums[self.unit] += batch.amount
+            sums[f"padded_{self.unit}"] += batch.padded_amount
         parameters = self.objective.trained(self.update)
         distributed.sum_gradients(parameters)
         norm = optimizer.gradient_norm(parameters)
@@ -132,14 +135,14 @@ class Trainer:
         self.update, self.position = self.update + 1, update.following
         return bool(counts[-1] > 0)
 
-    def _forward(self, batch: MicroBatch, number: int, counts: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
+    def _forward(self, batch: BatchT, number: int, counts: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
         # Dropout on accelerators draws from torch's generator: seeded here, a resumed run needs no stored state.
         torch.manual_seed(dropout_seed(self.run.seed, self.update, self.ranks.rank, number))
         half = self.run.train.precision == "bf16"
         with torch.autocast(self.ranks.device.type, torch.bfloat16) if half else nullcontext():
             return self.objective.loss(batch, number, counts, self.update)
 
-    def _apply(self, parameters: list[nn.Parameter], norm: Tensor, batches: list[MicroBatch], counts: Tensor) -> None:
+    def _apply(self, parameters: list[nn.Parameter], norm: Tensor, batches: Sequence[BatchT], counts: Tensor) -> None:
         """Step the optimiser, or skip the update when the gradient is not finite (all processes see the same one)."""
         lr = self.peak * self.schedule(self.update)
         optimizer.set_lr(self.optimizer, lr)
@@ -156,7 +159,7 @@ class Trainer:
                 self._give_up(where, batches, counts)
         self.optimizer.zero_grad(set_to_none=True)
 
-    def _give_up(self, where: str, batches: list[MicroBatch], counts: Tensor) -> None:
+    def _give_up(self, where: str, batches: Sequence[BatchT], counts: Tensor) -> None:
         """Run the update once more to name the first module that fails, and stop the run."""
 
         def again() -> None:
@@ -171,7 +174,7 @@ class Trainer:
 
     def _zero_sums(self) -> dict[str, Tensor]:
         device = self.ranks.device
-        own = {n: torch.zeros((), dtype=torch.float64, device=device) for n in ("seconds", "padded_seconds")}
+        own = {n: torch.zeros((), dtype=torch.float64, device=device) for n in (self.unit, f"padded_{self.unit}")}
         own |= {n: torch.zeros((), dtype=torch.float64, device=device) for n in ("gradient_norm", "updates", "skipped")}
         return own | {name: value.to(device) for name, value in self.objective.sums().items()}
 
@@ -196,16 +199,17 @@ class Trainer:
         numbers["lr"] = self.optimizer.param_groups[0]["lr"]
         numbers["gradient_norm"] = float(sums["gradient_norm"]) / max(1.0, taken)
         numbers["skipped"] = skipped
-        numbers["padding"] = 1.0 - float(sums["seconds"]) / max(1e-9, float(sums["padded_seconds"]))
+        numbers["padding"] = 1.0 - float(sums[self.unit]) / max(1e-9, float(sums[f"padded_{self.unit}"]))
         numbers["epoch"] = self.position.epoch + self.position.position / self.loader.plan.batches(self.position.epoch)
-        rate = float(sums["seconds"]) / max(1e-9, self._busy)
-        speed = {"seconds_per_second": rate, "wait_share": self._waited / max(1e-9, self._busy)}
+        rate = float(sums[self.unit]) / max(1e-9, self._busy)
+        shown = f"{rate:.0f} {'s' if self.unit == 'seconds' else self.unit}/s"
+        speed = {f"{self.unit}_per_second": rate, "wait_share": self._waited / max(1e-9, self._busy)}
         left = duration((train.updates - self.update) * self._busy / max(1.0, taken + skipped))
         self.reporter.write("train", self.update, numbers | speed)
-        self.reporter.note(f"{rate:.0f} s/s, {left} left")
+        self.reporter.note(f"{shown}, {left} left")
         self.reporter.say(
             f"update {self.update}/{train.updates}  epoch {numbers['epoch']:.2f}  {self.objective.describe(numbers)}  "
-            f"lr {numbers['lr']:.2e}  grad {numbers['gradient_norm']:.3g}  {rate:.0f} s/s  {left} left"
+            f"lr {numbers['lr']:.2e}  grad {numbers['gradient_norm']:.3g}  {shown}  {left} left"
         )
         self.sums = self._zero_sums()
         self._busy = self._waited = 0.0
@@ -253,9 +257,7 @@ class Trainer:
         state = checkpoint.read_state(latest)
         checkpoint.refuse_changes(self.run.output, state["config"], as_plain(self.run.config))
         if state["fingerprint"] != self.run.fingerprint:
-            raise UserError(
-                f"{self.run.output}: was started on other utterances: give the old manifest or another output"
-            )
+            raise UserError(f"{self.run.output}: was started on other utterances: give the old data or another output")
         checkpoint.restore(latest, self._tensors())
         self.update, self.position = state["update"], Position(*state["position"])
         self.best, self.best_update, self.skips = state["best"], state["best_update"], state["skips"]

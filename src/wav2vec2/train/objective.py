@@ -1,32 +1,72 @@
-"""What the training loop asks of pre-training and of fine-tuning, and what it has to know of a run."""
+"""What the training loop asks of pre-training, fine-tuning and language models, and what it has to know of a run."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self, TypeVar
 
+import torch
 from torch import Tensor, nn
 
-from wav2vec2.data.dataset import MicroBatch
+from wav2vec2.data.dataset import Update
+from wav2vec2.data.sampler import BatchPlan, Position
 from wav2vec2.train.options import HealthConfig, LogConfig, TrainConfig
 
 
-class Objective(Protocol):
-    """What pre-training and fine-tuning do differently."""
+class Batch(Protocol):
+    """One process's share of one forward pass, of speech or of text."""
+
+    @property
+    def amount(self) -> Tensor:
+        """What it holds, in the loader's unit."""
+
+    @property
+    def padded_amount(self) -> float:
+        """What is computed for it, padding included."""
+
+    @property
+    def bad(self) -> tuple[str, ...]:
+        """One line for each row that could not be read."""
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """Return it on a device."""
+
+
+BatchT = TypeVar("BatchT", bound=Batch)
+ReadBatchT = TypeVar("ReadBatchT", bound=Batch, covariant=True)
+GivenBatchT = TypeVar("GivenBatchT", bound=Batch, contravariant=True)
+
+
+class Loader(Protocol[ReadBatchT]):
+    """Gives updates in the order of a plan."""
+
+    plan: BatchPlan
+    unit: str
+    """What batches are measured in: "seconds" of audio or "tokens" of text."""
+
+    def updates(self, position: Position) -> Iterator[Update[ReadBatchT]]:
+        """Yield updates for ever, from a position on."""
+
+
+class Objective(Protocol[GivenBatchT]):
+    """What pre-training, fine-tuning and language models do differently."""
 
     model: nn.Module
     chance: float | None
     """Loss of guessing in nats, None if there is no such level."""
+    judged: str
+    """Which of ``numbers`` is compared with chance."""
     groups: int
     """Codebooks, 0 if there are none."""
 
     def trained(self, update: int) -> list[nn.Parameter]:
         """Parameters that this update changes."""
 
-    def counts(self, batches: list[MicroBatch], update: int) -> Tensor:
+    def counts(self, batches: Sequence[GivenBatchT], update: int) -> Tensor:
         """(n,) float64: this process's share of the numbers that losses are divided by."""
 
     def loss(
-        self, batch: MicroBatch, number: int, counts: Tensor, update: int
+        self, batch: GivenBatchT, number: int, counts: Tensor, update: int
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Loss of micro-batch ``number`` given the global counts (None for an empty one), and sums to report."""
 
@@ -40,7 +80,7 @@ class Objective(Protocol):
         """The middle of a console line."""
 
     def validate(self) -> dict[str, float] | None:
-        """Numbers on held-out speech; "score" is the one that decides, lower is better. None without such speech."""
+        """Numbers on held-out data; "score" is the one that decides, lower is better. None without such data."""
 
     def remarks(self) -> list[str]:
         """Lines to show after a validation."""
@@ -56,7 +96,8 @@ class Run:
     config: Any
     output: Path
     seed: int
-    batch_seconds: float
+    batch_seconds: float | None
+    """Audio of one update; None for text."""
     train: TrainConfig
     log: LogConfig
     health: HealthConfig

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from wav2vec2.errors import UserError
 from wav2vec2.train.options import TrainConfig
 
 PAPER_BATCH_SECONDS = 5760.0
@@ -71,10 +72,12 @@ def schedule(config: TrainConfig) -> Schedule:
     )
 
 
-def peak_lr(config: TrainConfig, batch_seconds: float) -> tuple[float, str | None]:
+def peak_lr(config: TrainConfig, batch_seconds: float | None) -> tuple[float, str | None]:
     """Peak learning rate, and a line to announce when ``scale_lr`` changed it."""
     if not config.scale_lr:
         return config.lr, None
+    if batch_seconds is None:
+        raise UserError("train.scale_lr: the rule is for batches of speech; set train.lr itself")
     lr = config.lr * math.sqrt(batch_seconds / PAPER_BATCH_SECONDS)
     return lr, (
         f"learning rate {config.lr:g} scaled to {lr:g}: sqrt of {batch_seconds:g} s of audio an update "
