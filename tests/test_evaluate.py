@@ -186,7 +186,7 @@ ngram 2=2
 
 \\2-grams:
 -0.1\tTHE FOX
--2.5\tTHE BOX
+-4.5\tTHE BOX
 
 \\end\\
 """

@@ -8,7 +8,7 @@ import pytest
 
 from spoken_symbols import VOCABULARY, LoudnessCTC
 from test_evaluate import split_manifest
-from wav2vec2 import emissions, tune
+from wav2vec2 import tune
 from wav2vec2.acoustic_model import AcousticModel
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.decode.build import DecodingOptions
@@ -125,9 +125,8 @@ def test_interrupted_emissions_go_on(case: TuneOptions, monkeypatch: pytest.Monk
 
 def test_unreadable_audio_is_left_out(case: TuneOptions, capsys: pytest.CaptureFixture[str]) -> None:
     (case.out.parent / "two.wav").write_bytes(b"RIFFnothing")
-    found = list(
-        emissions.cached_emissions(AcousticModel(LoudnessCTC(), device="cpu"), Manifest.open(case.manifest), None)
-    )
+    model = AcousticModel(LoudnessCTC(), device="cpu")
+    found = list(cached_emissions(model, Manifest.open(case.manifest), None))
     assert [one.id for one in found] == ["one", "three"]
     assert "two.wav" in capsys.readouterr().err
 

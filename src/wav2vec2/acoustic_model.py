@@ -67,6 +67,11 @@ class AcousticModel:
         self._context_frames = round(context_seconds * frames_per_second)
         self._window_frames = max(round(window_seconds * frames_per_second), 2 * self._context_frames + 1)
 
+    @property
+    def windows(self) -> tuple[int, int]:
+        """Frames of a window and of its context."""
+        return self._window_frames, self._context_frames
+
     def pools(self, recordings: Iterable[Recording | Failure], *, log_probs: bool) -> Iterator[list[Frames | Failure]]:
         """Yield what recordings say in their order, as many at once as were computed together; one that cannot be read
         is a Failure. log_probs: whether they are wanted; they take V floats a frame.
