@@ -13,6 +13,7 @@ import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -183,8 +184,12 @@ def compare(
     with contextlib.ExitStack() as stack:
         transcriber = model
         if not isinstance(transcriber, Transcriber):
-            sizes = {"batch_seconds": config.batch_seconds, "window_seconds": config.window_seconds}
-            transcriber = Transcriber(transcriber, device=config.device, **sizes)
+            transcriber = Transcriber(
+                transcriber,
+                device=config.device,
+                batch_seconds=config.batch_seconds,
+                window_seconds=config.window_seconds,
+            )
         searches = _searches(transcriber, config, stack)
         normalize = scoring_form(transcriber.vocabulary, config.case, config.punctuation)
         heard = Heard()
@@ -201,11 +206,11 @@ def compare(
             for column, transcript in zip(rows[row], transcripts, strict=True):
                 column.add(utterance, transcript)
             write([total.add(utterance, transcript) for total, transcript in zip(totals, transcripts, strict=True)])
-    sums = {"replications": config.replications, "seed": config.seed}
-    reports = tuple(total.report(heard, **sums) for total in totals)
+    sums = partial(Evaluation.report, replications=config.replications, seed=config.seed)
+    reports = tuple(sums(total, heard) for total in totals)
     if not reports[0].utterances and not heard.failures:
         raise UserError(f"{config.manifest}: no utterance with a transcript to score; check its split and text columns")
-    cells = {name: tuple(column.report(Heard(), **sums) for column in columns) for name, columns in rows.items()}
+    cells = {name: tuple(sums(column, Heard()) for column in columns) for name, columns in rows.items()}
     return Comparison(tuple(search.title for search in searches), reports, cells)
 
 

@@ -212,7 +212,7 @@ def _beam(
         if (line := lexicon.left_out()) is not None:
             notice(f"{chosen.lexicon}: {line}")
         words = list(dict.fromkeys(lexicon.words))
-    unit = "symbol" if model is not None and _over_symbols(model, vocabulary) else "word"
+    unit: Literal["word", "symbol"] = "symbol" if model is not None and _over_symbols(model, vocabulary) else "word"
     threads = 1 if workers == 0 else workers
     return partial(_beam_search, vocabulary, model, unit, chosen.lm_case, words, threads)
 

@@ -83,10 +83,10 @@ def _arpa_words(path: Path) -> Iterator[str]:
             raise UserError(f"{path}: has no section \\1-grams: and is no ARPA file; give an n-gram model")
         if count is None:
             raise UserError(f"{path}: does not say how many words it has ('ngram 1=' after \\data\\); {_REMEDY}")
-        for number in range(count):
+        for place in range(1, count + 1):
             fields = file.readline().split()
             if len(fields) not in (2, 3):
-                raise UserError(f"{path}: is cut short or malformed at word {number + 1} of {count}; {_REMEDY}")
+                raise UserError(f"{path}: is cut short or malformed at word {place} of {count}; {_REMEDY}")
             yield fields[1]
 
 
