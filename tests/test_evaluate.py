@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,13 @@ import soundfile
 from spoken_symbols import VOCABULARY, LoudnessCTC, spoken
 from wav2vec2.data.manifest import Manifest, write_manifest
 from wav2vec2.data.utterance import Utterance
+from wav2vec2.decode.build import DecodingOptions
+from wav2vec2.decode.options import SearchOptions
+from wav2vec2.decode.presets import write_preset
 from wav2vec2.errors import UserError
-from wav2vec2.evaluate import EvaluateConfig, evaluate, run
+from wav2vec2.evaluate import EvaluateConfig, compare, evaluate, run
 from wav2vec2.score_report import report_text
+from wav2vec2.score_table import comparison_text
 from wav2vec2.text.error_rate import ErrorCounts
 from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.text.vocabulary import Vocabulary
@@ -163,3 +168,108 @@ def test_segments_of_a_long_file_are_windowed(tmp_path: Path) -> None:
     transcriber = Transcriber(LoudnessCTC(), device="cpu", **sizes)
     report = evaluate(transcriber, Manifest.open(tmp_path / "m.parquet"), config(tmp_path / "m.parquet"))
     assert report.wer.counts == ErrorCounts(reference=16)
+
+
+ARPA = """\\data\\
+ngram 1=8
+ngram 2=2
+
+\\1-grams:
+-2.0\t<unk>\t0
+-99\t<s>\t0
+-1.0\t</s>\t0
+-0.5\tTHE\t-0.2
+-1.0\tFOX\t0
+-1.5\tBOX\t0
+-1.5\tJUMPS\t0
+-1.5\tOVER\t0
+
+\\2-grams:
+-0.1\tTHE FOX
+-4.5\tTHE BOX
+
+\\end\\
+"""
+MISHEARD = {"one": ("THE BOX", "THE FOX"), "two": ("FOX JUMPQ", "FOX JUMPS"), "three": ("OVER", "OVER")}
+
+
+def split_manifest(folder: Path) -> Path:
+    """Two splits; the second and third utterances are of `other`."""
+    rows = list(Manifest.open(manifest(folder, MISHEARD)))
+    write_manifest([replace(row, split="dev" if row.id == "one" else "other") for row in rows], folder / "m.parquet")
+    (folder / "words.arpa").write_text(ARPA, encoding="utf-8")
+    return folder / "m.parquet"
+
+
+@pytest.mark.parametrize("decoder", ["lexicon", "beam"])
+def test_side_by_side_from_one_pass(tmp_path: Path, decoder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = split_manifest(tmp_path)
+    chosen = DecodingOptions(lm=tmp_path / "words.arpa", decoder=decoder, lm_weight=4.0, word_score=0.0, workers=0)  # type: ignore[arg-type]
+    write_preset(replace(chosen.resolve(), search=SearchOptions(lm_weight=0.0, word_score=0.0)), tmp_path / "p.toml")
+    model = LoudnessCTC()
+    table = tmp_path / "hypotheses.tsv"
+    options = config(path, decoding=chosen, columns=(str(tmp_path / "p.toml"),), hypotheses=table)
+    comparison = compare(model, Manifest.open(path), options)
+    assert len(model.shapes) == 1  # three columns, one batch through the model
+    assert comparison.columns == ("no LM", "2-gram 1", "2-gram 2")
+    rates = {row: [report.wer.counts.errors for report in reports] for row, reports in comparison.rows.items()}
+    assert rates == {"dev": [1, 0, 1], "other": [1, 0, 0]}
+    assert [report.wer.counts.errors for report in comparison.reports] == [2, 0, 1]
+    lines = comparison_text(comparison).splitlines()
+    assert lines[0].split() == ["no", "LM", "2-gram", "1", "2-gram", "2"]
+    assert lines[1].split() == [
+        "dev",
+        "WER",
+        "%",
+        "50.00",
+        "[50.00,",
+        "50.00]",
+        "0.00",
+        "[0.00,",
+        "0.00]",
+        "50.00",
+        "[50.00,",
+        "50.00]",
+    ]
+    assert lines[5].startswith("all")
+    assert "REF:  THE FOX" in lines
+    content = comparison.as_json()
+    assert content["table"]["other"]["2-gram 1"]["wer"]["rate"] == 0.0
+    assert content["wer"]["substitutions"] == 1
+    assert table.read_text(encoding="utf-8").splitlines()[1] == "one\tTHE FOX\tTHE BOX\tTHE FOX\tTHE BOX"
+
+
+def test_a_transcriber_brings_its_search(tmp_path: Path) -> None:
+    path = split_manifest(tmp_path)
+    with Transcriber(LoudnessCTC(), device="cpu", lm=tmp_path / "words.arpa", lm_weight=4.0, workers=0) as transcriber:
+        assert evaluate(transcriber, Manifest.open(path), config(path)).wer.counts.errors == 0
+
+
+def test_phones_have_a_phone_error_rate(tmp_path: Path) -> None:
+    vocabulary = Vocabulary.from_transcripts(["dh ax k ih"], symbols="whitespace")
+    path = manifest(tmp_path, {"one": ("dh ax k", "dh ih k")}, vocabulary)
+    transcriber = Transcriber(LoudnessCTC(vocabulary), vocabulary=vocabulary, device="cpu")
+    report = evaluate(transcriber, Manifest.open(path), config(path))
+    assert report.main == "per"
+    assert report.as_json()["per"]["substitutions"] == 1
+    assert "cer" not in report.as_json()
+    assert report_text(report).splitlines()[1].startswith("PER  33.33 %")
+    assert "of 3 phones" in report_text(report)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"decoder": "lexicon"}, "needs words"),
+        ({"decoder": "greedy", "lm": Path("words.arpa")}, "--lm: greedy"),
+        ({"preset": "paper-ls-10m-4gram"}, "preset paper-ls-10m-4gram names none"),
+        ({"nbest": 3}, "--nbest"),
+        ({"lm": Path("absent.arpa")}, "absent.arpa"),
+        ({"workers": -1}, "--workers -1"),
+        ({"beam": 0}, "at least 1"),
+    ],
+)
+def test_impossible_searches_are_named(tmp_path: Path, options: dict[str, object], reason: str) -> None:
+    path = split_manifest(tmp_path)
+    with pytest.raises(UserError, match=reason):
+        evaluate(LoudnessCTC(), Manifest.open(path), config(path, decoding=DecodingOptions(**options)))  # type: ignore[arg-type]

@@ -7,7 +7,8 @@ import soundfile
 import torch
 
 from spoken_symbols import VOCABULARY, LoudnessCTC, spoken
-from wav2vec2 import transcribe
+from wav2vec2 import acoustic_model
+from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.errors import UserError
 from wav2vec2.recordings import Failure, audio_files, open_recording
 from wav2vec2.text.vocabulary import Vocabulary
@@ -97,7 +98,7 @@ def test_results_keep_their_order_and_failures_their_place(tmp_path: Path) -> No
 
 
 def test_a_small_pool_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transcribe, "_POOL_RECORDINGS", 2)
+    monkeypatch.setattr(acoustic_model, "_POOL_RECORDINGS", 2)
     opened: list[int] = []
 
     def recordings():  # type: ignore[no-untyped-def]
@@ -210,3 +211,51 @@ def test_real_speech_is_read_in_windows_as_in_one_piece(speech_root: Path) -> No
     cut = Transcriber(LoudnessCTC(), device="cpu", window_seconds=1.0, context_seconds=0.1)(path)
     assert (cut.text, cut.words) == (expected.text, expected.words)
     assert expected.text
+
+
+def test_a_language_model_and_an_nbest_list(
+    model_path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("THE\nFOX\nLAZY\n")
+    audio = write(tmp_path / "box.wav", spoken("THE BOX"))
+    decoding = DecodingOptions(lexicon=words, nbest=2, lm_weight=0.0, word_score=0.0, workers=0)
+    run(TranscribeOptions(model_path, (str(audio),), format="jsonl", device="cpu", decoding=decoding))
+    entry = json.loads(capsys.readouterr().out)
+    assert entry["text"] == "THE FOX"
+    assert entry["nbest"][0]["text"] == "THE FOX"
+    assert len(entry["nbest"]) == 2
+    assert entry["nbest"][0]["score"] >= entry["nbest"][1]["score"]
+    assert [set(word) for word in entry["words"]] == [{"text", "start", "end", "confidence"}] * 2
+    assert (320 * 16 + 200) / 16_000 <= entry["words"][1]["start"] <= (320 * 18 + 200) / 16_000  # F in place of B
+
+
+def test_a_search_in_python_and_its_mistakes(tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("THE\nFOX\n\u00dcBER\n")
+    with Transcriber(LoudnessCTC(), device="cpu", lexicon=words, workers=0) as transcriber:
+        assert transcriber(spoken("THE BOX")).text == "THE FOX"
+        assert transcriber(spoken("A")[:399]).text == ""
+        many = transcriber([spoken("THE"), spoken("FOX THE"), spoken("THE")[:399]])
+    assert [result.text for result in many] == ["THE", "FOX THE", ""]
+    with pytest.raises(UserError, match="beams"):
+        Transcriber(LoudnessCTC(), device="cpu", beams=3)
+
+
+def test_words_that_cannot_be_spelled_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("THE\nFOX\n\u00dcBER\n", encoding="utf-8")
+    Transcriber(LoudnessCTC(), device="cpu", lexicon=words, workers=0)
+    assert "1 of 3 words cannot be spelled with the vocabulary and are left out: \u00dcBER" in capsys.readouterr().err
+
+
+def test_windows_of_log_probabilities_are_joined(tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("THE\nFOX\nLAZY\n")
+    audio = spoken(" ".join(["THE LAZY FOX"] * 6))
+    sizes = {"window_seconds": 1.0, "context_seconds": 0.2, "device": "cpu"}
+    search = {"lexicon": words, "workers": 0, "lm_weight": 0.0, "word_score": 0.0}
+    result = Transcriber(LoudnessCTC(), **sizes, **search)(audio)  # type: ignore[arg-type]
+    greedy = Transcriber(LoudnessCTC(), **sizes)(audio)  # type: ignore[arg-type]
+    assert result.text == greedy.text == " ".join(["THE LAZY FOX"] * 6)
+    assert [(word.start, word.end) for word in result.words] == [(word.start, word.end) for word in greedy.words]

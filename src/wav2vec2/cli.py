@@ -48,6 +48,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command("evaluate", "EvaluateConfig", "word and character error rate on a manifest"),
     "lm ngram": Command("lm.estimate_ngram", "NgramOptions", "n-gram language model and lexicon from text"),
     "lm perplexity": Command("lm.perplexity", "PerplexityOptions", "perplexity of a text under a language model"),
+    "tune": Command("tune", "TuneOptions", "language model weight and word score on a development set"),
     "info": Command("info", "InfoOptions", "what a model is: family, sizes, vocabulary, normalisation"),
     "demo": Command("demo", "DemoOptions", "the whole way on a small corpus in minutes"),
 }

@@ -7,25 +7,28 @@ alike.
 
 import contextlib
 import csv
-import dataclasses
 import heapq
 import json
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from wav2vec2.data.dataset import read_utterance
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, writing
+from wav2vec2.decode.build import DecodingOptions, build_searches
+from wav2vec2.decode.search import GREEDY, Search
+from wav2vec2.emissions import utterance_recording
 from wav2vec2.errors import UserError
 from wav2vec2.model.ctc import can_align
-from wav2vec2.recordings import Failure, Recording, Waveform
-from wav2vec2.score_report import EvaluationReport, Scored, report_text, total_score
+from wav2vec2.recordings import Failure, Recording
+from wav2vec2.score_report import EvaluationReport, Scored, total_score
+from wav2vec2.score_table import Comparison, comparison_text
 from wav2vec2.text.error_rate import ErrorCounts, character_errors, word_errors
 from wav2vec2.text.normalize import TextNormalization, is_spaceless_script
 from wav2vec2.text.vocabulary import Vocabulary
@@ -33,6 +36,14 @@ from wav2vec2.transcribe import Transcriber, Transcript, progress_bar
 
 if TYPE_CHECKING:
     from wav2vec2.model.ctc import Wav2Vec2ForCTC
+
+
+@dataclass
+class Heard:
+    """What could not be scored: utterances without a reference, and those whose audio could not be read."""
+
+    untranscribed: int = 0
+    failures: list[Failure] = field(default_factory=list)
 
 
 class Evaluation:
@@ -49,29 +60,9 @@ class Evaluation:
         self._seconds = 0.0
         self._unalignable: list[str] = []
         self._unknown: Counter[str] = Counter()
-        self._untranscribed = 0
-        self._failures: list[Failure] = []
 
-    def score(self, utterances: Iterable[Utterance]) -> Iterator[Scored]:
-        """Transcribe and score utterances in order, yielding those that have a reference and readable audio."""
-        waiting: deque[Utterance] = deque()
-
-        def recordings() -> Iterator[Recording]:
-            for utterance in utterances:
-                if utterance.text is None:
-                    self._untranscribed += 1
-                else:
-                    waiting.append(utterance)
-                    yield _recording(utterance)
-
-        for result in self._transcriber.stream(recordings()):
-            utterance = waiting.popleft()
-            if isinstance(result, Failure):
-                self._failures.append(result)
-            else:
-                yield self._add(utterance, result)
-
-    def _add(self, utterance: Utterance, transcript: Transcript) -> Scored:
+    def add(self, utterance: Utterance, transcript: Transcript) -> Scored:
+        """Score one utterance, which has a reference."""
         vocabulary = self._transcriber.vocabulary
         reference, hypothesis = self._normalize(utterance.text or ""), self._normalize(transcript.text)
         scored = Scored(
@@ -96,39 +87,61 @@ class Evaluation:
             heapq.heappop(self._worst)
         return scored
 
-    def report(self, *, replications: int, seed: int) -> EvaluationReport:
+    def report(self, heard: Heard, *, replications: int, seed: int) -> EvaluationReport:
         """Sum up what was scored so far, with bootstrap intervals over utterances."""
+        phones = self._transcriber.vocabulary.unit == "whitespace"
         return EvaluationReport(
             utterances=len(self._words),
             seconds=self._seconds,
-            main="cer" if 2 * self._spaceless > len(self._words) else "wer",
+            main="per" if phones else "cer" if 2 * self._spaceless > len(self._words) else "wer",
             wer=total_score(self._words, replications, seed),
             cer=total_score(self._characters, replications, seed),
             worst=tuple(entry[-1] for entry in sorted(self._worst, key=lambda entry: entry[:4], reverse=True)),
             unalignable=tuple(self._unalignable),
             unknown=dict(self._unknown.most_common()),
-            untranscribed=self._untranscribed,
-            failures=tuple(self._failures),
+            untranscribed=heard.untranscribed,
+            failures=tuple(heard.failures),
         )
 
 
-def _recording(utterance: Utterance) -> Recording:
-    def read(start: int, count: int) -> Waveform:
-        return read_utterance(dataclasses.replace(utterance, start=utterance.start + start, samples=count))
+def _transcribe(
+    transcriber: Transcriber, searches: Sequence[Search], utterances: Iterable[Utterance], heard: Heard
+) -> Iterator[tuple[Utterance, list[Transcript]]]:
+    """Transcribe utterances in order, yielding those that have a reference and readable audio."""
+    waiting: deque[Utterance] = deque()
 
-    return Recording(utterance.id, utterance.samples, read)
+    def recordings() -> Iterator[Recording]:
+        for utterance in utterances:
+            if utterance.text is None:
+                heard.untranscribed += 1
+            else:
+                waiting.append(utterance)
+                yield utterance_recording(utterance)
+
+    for result in transcriber.stream_searches(recordings(), searches):
+        utterance = waiting.popleft()
+        if isinstance(result, Failure):
+            heard.failures.append(result)
+        else:
+            yield utterance, result
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Measure a model on the transcribed utterances of a manifest."""
+    """Measure a model on the transcribed utterances of a manifest.
+
+    With a language model or preset the table has a column without and one with it, from one pass over the audio; a
+    row for each split.
+    """
 
     model: Annotated[str, Positional, arg(metavar="MODEL")]
     """A model directory or checkpoint file with a CTC head."""
     manifest: Annotated[str, Positional, arg(metavar="MANIFEST")]
     """A manifest (file, folder or pattern)."""
     split: str | None = None
-    """Only this split, such as test-clean, or several: dev+test."""
+    """Only this split, such as test-clean, or several, a row each: dev+test."""
+    columns: tuple[str, ...] = ()
+    """Presets (as of --preset), each of which gets a column beside those that the other options ask for."""
     case: Literal["auto", "upper", "lower", "keep"] = "auto"
     """Case of both texts before they are compared; auto is what the model was trained on."""
     punctuation: Literal["auto", "keep", "remove"] = "auto"
@@ -142,42 +155,83 @@ class EvaluateConfig:
     out: Path | None = None
     """Write the whole report to this JSON file."""
     hypotheses: Path | None = None
-    """Write id, reference and hypothesis of every utterance to this TSV file."""
+    """Write id, reference and hypothesis (one a column of the table) of every utterance to this TSV file."""
     device: str = "auto"
     """auto takes a GPU if there is one; else cpu, cuda, cuda:1, ..."""
     batch_seconds: float = 60.0
     """Audio in one batch, padding included: less needs less memory."""
     window_seconds: float = 30.0
     """Longer utterances are read in windows of this length."""
+    decoding: OmitArgPrefixes[DecodingOptions] = field(default_factory=DecodingOptions)
 
 
 def evaluate(
     model: "Wav2Vec2ForCTC | str | Path | Transcriber", manifest: Manifest, config: EvaluateConfig
 ) -> EvaluationReport:
-    """Score `model` on every transcribed utterance of `manifest`; `config` gives all but these two.
+    """Score `model` on every transcribed utterance of `manifest`, by the last search that `config` names.
 
     Utterances whose audio cannot be read are in the report's failures. Raises UserError if there is nothing to score.
     """
-    transcriber = model
-    if not isinstance(transcriber, Transcriber):
-        transcriber = Transcriber(
-            transcriber,
-            device=config.device,
-            batch_seconds=config.batch_seconds,
-            window_seconds=config.window_seconds,
-        )
-    evaluation = Evaluation(transcriber, _normalization(transcriber.vocabulary, config), worst=config.worst)
+    return compare(model, manifest, config).reports[-1]
+
+
+def compare(
+    model: "Wav2Vec2ForCTC | str | Path | Transcriber", manifest: Manifest, config: EvaluateConfig
+) -> Comparison:
+    """Score every search that `config` names on every split of `manifest`, with the model run once: a column for each
+    search, greedy decoding first. A `Transcriber` brings its own search. Raises UserError as `evaluate` does.
+    """
     with contextlib.ExitStack() as stack:
+        transcriber = model
+        if not isinstance(transcriber, Transcriber):
+            transcriber = Transcriber(
+                transcriber,
+                device=config.device,
+                batch_seconds=config.batch_seconds,
+                window_seconds=config.window_seconds,
+            )
+        searches = _searches(transcriber, config, stack)
+        normalize = scoring_form(transcriber.vocabulary, config.case, config.punctuation)
+        heard = Heard()
+        totals = [Evaluation(transcriber, normalize, worst=config.worst) for _ in searches]
+        rows: dict[str, list[Evaluation]] = {}
         progress = stack.enter_context(progress_bar())
         task = progress.add_task("evaluate", total=len(manifest))
-        write = stack.enter_context(_hypotheses(config.hypotheses))
-        for scored in evaluation.score(manifest):
+        write = stack.enter_context(_hypotheses(config.hypotheses, [search.title for search in searches]))
+        for utterance, transcripts in _transcribe(transcriber, searches, manifest, heard):
             progress.advance(task)
-            write(scored)
-    report = evaluation.report(replications=config.replications, seed=config.seed)
-    if not report.utterances and not report.failures:
+            row = utterance.split or "no split"
+            if row not in rows:
+                rows[row] = [Evaluation(transcriber, normalize, worst=0) for _ in searches]
+            for column, transcript in zip(rows[row], transcripts, strict=True):
+                column.add(utterance, transcript)
+            write([total.add(utterance, transcript) for total, transcript in zip(totals, transcripts, strict=True)])
+    sums = partial(Evaluation.report, replications=config.replications, seed=config.seed)
+    reports = tuple(sums(total, heard) for total in totals)
+    if not reports[0].utterances and not heard.failures:
         raise UserError(f"{config.manifest}: no utterance with a transcript to score; check its split and text columns")
-    return report
+    cells = {name: tuple(sums(column, Heard()) for column in columns) for name, columns in rows.items()}
+    return Comparison(tuple(search.title for search in searches), reports, cells)
+
+
+def _searches(transcriber: Transcriber, config: EvaluateConfig, stack: contextlib.ExitStack) -> list[Search]:
+    """A column for each: greedy, the transcriber's own, what the options ask for, and the presets."""
+    searches = [GREEDY]
+    if transcriber.search.decoder is not None:
+        searches.append(transcriber.search)
+    workers = config.decoding.workers
+    options = [config.decoding, *(DecodingOptions(preset=preset, workers=workers) for preset in config.columns)]
+    for decoding in options:
+        chosen = decoding.resolve()
+        if chosen.decoder != "greedy":
+            for search in build_searches(chosen, transcriber.vocabulary, workers=workers):
+                stack.callback(search.close)
+                searches.append(search)
+    titles = Counter(search.title for search in searches)
+    return [
+        replace(search, title=f"{search.title} {number}") if titles[search.title] > 1 and number else search
+        for number, search in enumerate(searches)
+    ]
 
 
 def run(config: EvaluateConfig) -> None:
@@ -185,11 +239,12 @@ def run(config: EvaluateConfig) -> None:
     for name, value, least in (("replications", config.replications, 1), ("seed", config.seed, 0)):
         if value < least:
             raise UserError(f"--{name} {value}: must be at least {least}")
-    report = evaluate(config.model, Manifest.open(config.manifest, split=config.split), config)
-    print(report_text(report))
+    comparison = compare(config.model, Manifest.open(config.manifest, split=config.split), config)
+    report = comparison.reports[-1]
+    print(comparison_text(comparison))
     if config.out is not None:
         head = {"model": config.model, "manifest": config.manifest, "split": config.split}
-        content = json.dumps(head | report.as_json(), ensure_ascii=False, indent=2) + "\n"
+        content = json.dumps(head | comparison.as_json(), ensure_ascii=False, indent=2) + "\n"
         with writing(config.out) as temporary:
             Path(temporary).write_text(content, encoding="utf-8")
     for failure in report.failures:
@@ -200,24 +255,27 @@ def run(config: EvaluateConfig) -> None:
         )
 
 
-def _normalization(vocabulary: Vocabulary, config: EvaluateConfig) -> Callable[[str], str]:
-    if vocabulary.normalization is None and config.case == config.punctuation == "auto":
+def scoring_form(
+    vocabulary: Vocabulary, case: Literal["auto", "upper", "lower", "keep"], punctuation: str
+) -> Callable[[str], str]:
+    """What both texts go through before they are compared; `auto` is what the model was trained on."""
+    if vocabulary.normalization is None and case == punctuation == "auto":
         return vocabulary.normalize
     rules = vocabulary.normalization or TextNormalization(case=vocabulary.case)
-    return TextNormalization(
-        rules.case if config.case == "auto" else config.case,
-        "keep" if rules.digits == "error" else rules.digits,  # here a digit is a symbol that the model cannot write
-        rules.punctuation if config.punctuation == "auto" else config.punctuation,
-        rules.digit_names,
-    )
+    changes: dict[str, Any] = {} if case == "auto" else {"case": case}
+    if punctuation != "auto":
+        changes["punctuation"] = punctuation
+    if rules.digits == "error":  # here a digit is a symbol that the model cannot write
+        changes["digits"] = "keep"
+    return replace(rules, **changes)
 
 
 @contextlib.contextmanager
-def _hypotheses(path: Path | None) -> Iterator[Callable[[Scored], object]]:
+def _hypotheses(path: Path | None, titles: Sequence[str]) -> Iterator[Callable[[list[Scored]], object]]:
     if path is None:
         yield lambda scored: None
         return
     with writing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, delimiter="\t", lineterminator="\n")
-        table.writerow(("id", "reference", "hypothesis"))
-        yield lambda scored: table.writerow((scored.id, scored.reference, scored.hypothesis))
+        table.writerow(("id", "reference", *(titles if len(titles) > 1 else ("hypothesis",))))
+        yield lambda scored: table.writerow((scored[0].id, scored[0].reference, *(one.hypothesis for one in scored)))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from wav2vec2.audio import SAMPLE_RATE, normalize_waveform
@@ -110,11 +110,10 @@ class WindowReader:
 
 
 class PooledFrames:
-    """The best path of every recording of a pool, computed in batches of similar length.
+    """What the frames of every recording of a pool say, computed in batches of similar length.
 
-    best_frames maps a list of waveforms to their best symbols and scores (`decode.greedy.best_path`). While it works
-    on one batch, the next is read on a thread. failures: the message for each recording (by its place) that could not
-    be read.
+    While it works on one batch, the next is read on a thread. failures: the message for each recording (by its place)
+    that could not be read.
     """
 
     def __init__(
@@ -127,12 +126,14 @@ class PooledFrames:
             for recording, plan in zip(recordings, plans, strict=True)
         ]
         self._items = [(row, place, window) for row, plan in enumerate(plans) for place, window in enumerate(plan)]
-        self._parts: list[list[tuple[Tensor, Tensor]]] = [
-            [(torch.empty(0, dtype=torch.int64), torch.empty(0))] * len(plan) for plan in plans
-        ]
+        self._parts: list[list[tuple[Tensor, ...]]] = [[()] * len(plan) for plan in plans]
 
-    def compute(self, best_frames: Callable[[list[Waveform]], list[tuple[Tensor, Tensor]]], *, budget: int) -> None:
-        """Read and decode every window, in batches of at most `budget` padded samples."""
+    def compute(self, frames: Callable[[list[Waveform]], list[tuple[Tensor, ...]]], *, budget: int) -> None:
+        """Read every window and pass it on, in batches of at most `budget` padded samples.
+
+        frames: maps waveforms to tensors over their frames, (T, ...): best symbols and their scores as of
+        `decode.greedy.best_path`, then, where wanted, log-probabilities.
+        """
         plan = batches_by_length([window.samples for _, _, window in self._items], budget)
         with ThreadPoolExecutor(max_workers=1) as executor:
             coming = executor.submit(self._read, plan[0] if plan else [])
@@ -140,7 +141,7 @@ class PooledFrames:
                 ready = coming.result()
                 coming = executor.submit(self._read, following)
                 if ready:
-                    self._keep([item for item, _ in ready], best_frames([waveform for _, waveform in ready]))
+                    self._keep([item for item, _ in ready], frames([waveform for _, waveform in ready]))
 
     def _read(self, batch: list[int]) -> list[tuple[int, Waveform]]:
         ready = []
@@ -153,16 +154,22 @@ class PooledFrames:
                     self.failures[row] = str(error)
         return ready
 
-    def _keep(self, items: list[int], paths: list[tuple[Tensor, Tensor]]) -> None:
-        for item, (symbols, scores) in zip(items, paths, strict=True):
+    def _keep(self, items: list[int], computed: list[tuple[Tensor, ...]]) -> None:
+        for item, tensors in zip(items, computed, strict=True):
             row, place, window = self._items[item]
             kept = slice(window.skip, window.skip + window.keep)
-            self._parts[row][place] = (symbols[kept].clone(), scores[kept].clone())  # a view would hold the whole batch
+            self._parts[row][place] = tuple(tensor[kept].clone() for tensor in tensors)  # a view holds the whole batch
 
     def path(self, row: int) -> tuple[list[int], float]:
         """The best symbol of each frame of a recording, its windows joined, and the path's log-probability in nats."""
-        symbols = [symbol for part, _ in self._parts[row] for symbol in part.tolist()]
-        return symbols, sum(float(scores.double().sum()) for _, scores in self._parts[row])
+        parts = [part for part in self._parts[row] if part]
+        symbols = [symbol for part in parts for symbol in part[0].tolist()]
+        return symbols, sum(float(part[1].double().sum()) for part in parts)
+
+    def log_probs(self, row: int, width: int) -> NDArray[np.float32]:
+        """The log-probabilities of a recording's frames, its windows joined, (T, width)."""
+        parts = [part[2].numpy() for part in self._parts[row] if part]
+        return np.concatenate([np.empty((0, width), dtype=np.float32), *parts])
 
 
 def batches_by_length(lengths: Sequence[int], budget: int) -> list[list[int]]:

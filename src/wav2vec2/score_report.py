@@ -10,6 +10,7 @@ from wav2vec2.text.error_rate import ErrorCounts, align_text, bootstrap_interval
 from wav2vec2.text.normalize import is_spaceless_script
 
 _NAMED = 10  # ids shown on the screen; the JSON file names all
+_UNITS = {"wer": "words", "cer": "characters", "per": "phones"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Scored:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """What `evaluate` found. main: the score to look at, `cer` where most references are in scripts without spaces.
+    """What `evaluate` found. main: the score to look at, `cer` where most references are in scripts without spaces,
+    `per` (phone error rate, counted in `wer`) where the vocabulary is a symbol set split at white space.
 
     unalignable: ids whose audio has fewer frames than their labels and repeats need, so that CTC cannot write them
     whatever it learns. unknown: symbols of the references that the vocabulary lacks. untranscribed: utterances
@@ -51,7 +53,7 @@ class EvaluationReport:
 
     utterances: int
     seconds: float
-    main: Literal["wer", "cer"]
+    main: Literal["wer", "cer", "per"]
     wer: Score
     cer: Score
     worst: tuple[Scored, ...]
@@ -71,7 +73,15 @@ class EvaluationReport:
             name: getattr(self, name)
             for name in ("utterances", "seconds", "main", "unalignable", "unknown", "untranscribed")
         }
-        return plain | {"wer": self.wer.as_json(), "cer": self.cer.as_json(), "worst": worst, "failures": failures}
+        scores = {name: score.as_json() for name, score in self.scores().items()}
+        return plain | scores | {"worst": worst, "failures": failures}
+
+    def scores(self) -> dict[str, Score]:
+        """The scores by name, the main one first."""
+        if self.main == "per":
+            return {"per": self.wer}
+        both = {"wer": self.wer, "cer": self.cer}
+        return both if self.main == "wer" else dict(reversed(both.items()))
 
 
 def total_score(counts: list[ErrorCounts], replications: int, seed: int) -> Score:
@@ -93,14 +103,13 @@ def aligned(scored: Scored) -> str:
 def report_text(report: EvaluationReport) -> str:
     """The report as a person reads it: main score first, then what limits it, then the worst utterances."""
     lines = [f"{report.utterances} utterances, {report.seconds / 3600:.2f} hours"]
-    for name in ("wer", "cer") if report.main == "wer" else ("cer", "wer"):
-        score: Score = getattr(report, name)
+    for name, score in report.scores().items():
         counts = score.counts
         lines.append(
             f"{name.upper()} {100 * counts.rate:6.2f} %  "
             f"95 % interval {100 * score.low:.2f} to {100 * score.high:.2f}  "
             f"substitutions {counts.substitutions}  deletions {counts.deletions}  insertions {counts.insertions}  "
-            f"of {counts.reference} {'words' if name == 'wer' else 'characters'}"
+            f"of {counts.reference} {_UNITS[name]}"
         )
     if report.untranscribed:
         lines.append(f"{report.untranscribed} utterances without a transcript were left out")
@@ -115,5 +124,7 @@ def report_text(report: EvaluationReport) -> str:
         lines.append(f"{sum(report.unknown.values())} symbols of the references are not in the vocabulary: {shown}")
     for scored in report.worst:
         rates = f"WER {100 * scored.words.rate:.0f} %, CER {100 * scored.characters.rate:.0f} %"
+        if report.main == "per":
+            rates = f"PER {100 * scored.words.rate:.0f} %"
         lines.extend(["", f"{scored.id}  {rates}", aligned(scored)])
     return "\n".join(lines)

@@ -1,59 +1,31 @@
-"""From audio to text with a CTC model: files, folders or arrays, of any length, with the times of the words.
-
-Utterances are read when their batch comes, sorted by length within a pool, and only the best symbol of each frame is
-kept, so that neither a long recording nor a large folder grows the memory. Batches do not change results: the model
-ignores padding.
-"""
+"""From audio to text with a CTC model: files, folders or arrays, of any length, with the times of the words."""
 
 import json
-import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from tyro.conf import Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from wav2vec2.acoustic_model import AcousticModel, Frames
 from wav2vec2.audio import SAMPLE_RATE
-from wav2vec2.decode.greedy import best_path, collapse
+from wav2vec2.decode.build import DecodingOptions, build_searches
+from wav2vec2.decode.collapse import collapse
 from wav2vec2.decode.hypothesis import Hypothesis
+from wav2vec2.decode.search import Search, run_searches
 from wav2vec2.errors import UserError
-from wav2vec2.long_form import PooledFrames, Window, plan_windows
-from wav2vec2.recordings import Failure, Recording, Waveform, audio_files, open_recording
+from wav2vec2.recordings import Failure, Recording, audio_files, open_recording
 from wav2vec2.text.vocabulary import Vocabulary
+from wav2vec2.transcript import Transcript, Word, make_transcript
 
 if TYPE_CHECKING:
     from wav2vec2.model.ctc import Wav2Vec2ForCTC
 
-# Recordings that wait for each other so that batches can be sorted by length: this many batches of audio, this many
-# files.
-_POOL_BATCHES, _POOL_RECORDINGS = 16, 512
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word (or a symbol, where the vocabulary has no word separator); the centres of its first and last frame in
-    seconds.
-    """
-
-    text: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What was said in `source`. seconds: length of the audio; score: log-probability (nats) of the best path."""
-
-    source: str
-    text: str
-    words: tuple[Word, ...]
-    seconds: float
-    score: float
+__all__ = ["Transcriber", "Transcript", "Word", "progress_bar"]
 
 
 class Transcriber:
@@ -63,28 +35,50 @@ class Transcriber:
     else the model's own list of symbols. device: `auto` takes a GPU if there is one. batch_seconds: padded audio in
     one batch. window_seconds, context_seconds: recordings longer than a window are cut (see `long_form`). Raises
     UserError for a model without CTC head or vocabulary, and for impossible sizes.
+
+    lm, lexicon, preset, decoder, nbest and what else `DecodingOptions` has: how text is found, greedily by default; or
+    `search`, made before. A search may hold worker processes: `close` the transcriber, or use it in a `with`.
     """
 
     def __init__(
         self,
-        model: "Wav2Vec2ForCTC | str | Path",
+        model: "Wav2Vec2ForCTC | str | Path | AcousticModel",
         *,
         vocabulary: Vocabulary | None = None,
         device: str = "auto",
         batch_seconds: float = 60.0,
         window_seconds: float = 30.0,
         context_seconds: float = 4.0,
+        search: Search | None = None,
+        **decoding: Any,
     ) -> None:
-        if not (0 < batch_seconds < math.inf and 0 <= 2 * context_seconds < window_seconds < math.inf):
-            raise UserError("batch_seconds must be positive and window_seconds more than twice context_seconds")
-        self.model, self.vocabulary = _model_and_vocabulary(model, vocabulary)
-        self.architecture = self.model.architecture
-        self.device = _device(device)
-        self.model.to(self.device).eval()
-        self._budget = int(batch_seconds * SAMPLE_RATE)
-        frames_per_second = SAMPLE_RATE / self.architecture.stride
-        self._context_frames = round(context_seconds * frames_per_second)
-        self._window_frames = max(round(window_seconds * frames_per_second), 2 * self._context_frames + 1)
+        try:
+            chosen = DecodingOptions(**decoding).resolve()
+        except TypeError as error:
+            raise UserError(f"Transcriber: {error}") from None
+        if not isinstance(model, AcousticModel):
+            model = AcousticModel(
+                model,
+                vocabulary=vocabulary,
+                device=device,
+                batch_seconds=batch_seconds,
+                window_seconds=window_seconds,
+                context_seconds=context_seconds,
+            )
+        self.acoustic_model = model
+        self.model, self.vocabulary, self.device = model.model, model.vocabulary, model.device
+        self.architecture = model.architecture
+        self.search = search or build_searches(chosen, self.vocabulary, workers=decoding.get("workers"))[-1]
+
+    def close(self) -> None:
+        """End the search's workers."""
+        self.search.close()
+
+    def __enter__(self) -> "Transcriber":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __call__(self, audio: Any) -> Any:
         """Transcribe a file, encoded bytes or a float array (16 kHz mono), or a list of these or a folder.
@@ -108,108 +102,38 @@ class Transcriber:
 
         A recording shorter than one frame (400 samples) has an empty text.
         """
-        pool: list[Recording | Failure] = []
-        waiting = 0
-        for recording in recordings:
-            pool.append(recording)
-            waiting += 0 if isinstance(recording, Failure) else recording.samples
-            if waiting >= _POOL_BATCHES * self._budget or len(pool) >= _POOL_RECORDINGS:
-                yield from self._transcribe_pool(pool)
-                pool, waiting = [], 0
-        yield from self._transcribe_pool(pool)
+        for result in self.stream_searches(recordings, [self.search]):
+            yield result if isinstance(result, Failure) else result[0]
 
-    def _transcribe_pool(self, pool: Sequence[Recording | Failure]) -> Iterator[Transcript | Failure]:
-        readable = [recording for recording in pool if isinstance(recording, Recording)]
-        frames = PooledFrames(readable, self._windows, normalize=self.architecture.normalize_input)
-        frames.compute(self._best_frames, budget=self._budget)
-        row = 0
-        for recording in pool:
-            if isinstance(recording, Failure):
-                yield recording
-                continue
-            if row in frames.failures:
-                yield Failure(recording.name, frames.failures[row])
-            else:
-                symbols, score = frames.path(row)
-                yield self._transcript(recording, collapse(symbols, self.vocabulary.blank, score))
-            row += 1
+    def stream_searches(
+        self, recordings: Iterable[Recording | Failure], searches: Sequence[Search]
+    ) -> Iterator[list[Transcript] | Failure]:
+        """As `stream`, with a transcript by each of `searches` from one pass of the model."""
+        needed = any(search.decoder is not None for search in searches)
+        for pool in self.acoustic_model.pools(recordings, log_probs=needed):
+            good = [frames for frames in pool if isinstance(frames, Frames)]
+            columns = [self._transcripts(good, search) if search.decoder is None else [] for search in searches]
+            if needed:
+                beams = [number for number, search in enumerate(searches) if search.decoder is not None]
+                emissions = [frames.log_probs for frames in good if frames.log_probs is not None]
+                found = run_searches([searches[number] for number in beams], self.vocabulary, emissions)
+                for number, lists in zip(beams, found, strict=True):
+                    columns[number] = [
+                        self._transcript(frames, readings, searches[number])
+                        for frames, readings in zip(good, lists, strict=True)
+                    ]
+            rows = iter(zip(*columns, strict=True))
+            for frames in pool:
+                yield frames if isinstance(frames, Failure) else list(next(rows))
 
-    def _transcript(self, recording: Recording, hypothesis: Hypothesis) -> Transcript:
-        center = self.architecture.frame_center
-        words = tuple(
-            Word(text, center(first), center(last)) for text, first, last in word_frames(self.vocabulary, hypothesis)
-        )
-        text = self.vocabulary.decode(hypothesis.ids)
-        return Transcript(recording.name, text, words, recording.samples / SAMPLE_RATE, hypothesis.score)
+    def _transcripts(self, pool: Sequence[Frames], search: Search) -> list[Transcript]:
+        paths = [collapse(frames.symbols, self.vocabulary.blank, frames.score) for frames in pool]
+        return [self._transcript(frames, [path], search) for frames, path in zip(pool, paths, strict=True)]
 
-    def _windows(self, samples: int) -> list[Window]:
-        sizes = {"window_frames": self._window_frames, "context_frames": self._context_frames}
-        return plan_windows(samples, self.architecture, **sizes)
-
-    @torch.inference_mode()
-    def _best_frames(self, waveforms: Sequence[Waveform]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        lengths = torch.tensor([len(waveform) for waveform in waveforms])
-        batch = torch.zeros(len(waveforms), int(lengths.max()))
-        for row, waveform in enumerate(waveforms):
-            batch[row, : len(waveform)] = torch.from_numpy(waveform)
-        logits, frame_lengths = self.model(batch.to(self.device), lengths.to(self.device))
-        if logits.shape[-1] != len(self.vocabulary):
-            sizes = f"{len(self.vocabulary)} symbols, the model's head {logits.shape[-1]}"
-            raise UserError(f"vocabulary: has {sizes}; use the model's own")
-        return best_path(logits, frame_lengths)
-
-
-def word_frames(vocabulary: Vocabulary, hypothesis: Hypothesis) -> list[tuple[str, int, int]]:
-    """Cut a hypothesis at the word separator: each word with the first and last frame of its symbols.
-
-    Without a separator every symbol is a word of its own.
-    """
-    words: list[tuple[list[int], int, int]] = []
-    joins = False
-    for index, first, last in zip(hypothesis.ids, hypothesis.frames, hypothesis.last_frames, strict=True):
-        if vocabulary.word_separator is not None and vocabulary.symbols[index] == vocabulary.word_separator:
-            joins = False
-        elif joins:
-            words[-1] = ([*words[-1][0], index], words[-1][1], last)
-        else:
-            words.append(([index], first, last))
-            joins = vocabulary.word_separator is not None
-    shown = [(vocabulary.decode(ids), first, last) for ids, first, last in words]
-    return [word for word in shown if word[0]]
-
-
-def _model_and_vocabulary(
-    source: "Wav2Vec2ForCTC | str | Path", vocabulary: Vocabulary | None
-) -> tuple["Wav2Vec2ForCTC", Vocabulary]:
-    model: Any = source
-    if isinstance(source, (str, Path)):
-        from wav2vec2.checkpoints.load import load
-
-        model = load(source)
-        # The files say more than the model's list of symbols: what the unit is, and how transcripts were normalised.
-        directory = Path(source).parent if Path(source).suffix in (".safetensors", ".bin") else Path(source)
-        if vocabulary is None and hasattr(model, "blank") and (directory / "vocab.json").is_file():
-            vocabulary = Vocabulary.load(directory)
-    if not hasattr(model, "blank"):
-        raise UserError(f"{_name(source)}: has no CTC head and cannot write text; fine-tune it first")
-    if vocabulary is None:
-        if model.vocabulary is None:
-            raise UserError(f"{_name(source)}: has no vocabulary; pass one, or use a model directory with vocab.json")
-        vocabulary = Vocabulary.from_symbols(model.vocabulary, blank=model.blank)
-    return model, vocabulary
-
-
-def _name(source: Any) -> str:
-    return str(source) if isinstance(source, (str, Path)) else "model"
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {name!r} is not usable here; choose auto or cpu") from error
+    def _transcript(self, frames: Frames, readings: Sequence[Hypothesis], search: Search) -> Transcript:
+        recording, center = frames.recording, self.architecture.frame_center
+        seconds = recording.samples / SAMPLE_RATE
+        return make_transcript(recording.name, seconds, readings, self.vocabulary, center, nbest=search.nbest)
 
 
 @dataclass(frozen=True)
@@ -231,6 +155,7 @@ class TranscribeOptions:
     """Longer recordings are read in windows of this length."""
     context_seconds: float = 4.0
     """Part of a window, at both of its ends, that only serves the rest as context."""
+    decoding: OmitArgPrefixes[DecodingOptions] = field(default_factory=DecodingOptions)
 
 
 def run(options: TranscribeOptions) -> None:
@@ -244,7 +169,16 @@ def run(options: TranscribeOptions) -> None:
         batch_seconds=options.batch_seconds,
         window_seconds=options.window_seconds,
         context_seconds=options.context_seconds,
+        **vars(options.decoding),
     )
+    with transcriber:
+        failed = _write(transcriber, files, options)
+    if failed:
+        raise UserError(f"{failed} of {len(files)} files could not be transcribed; the lines above say why")
+
+
+def _write(transcriber: Transcriber, files: Sequence[Path], options: TranscribeOptions) -> int:
+    """Print every result as it comes; return how many files failed."""
     alone = len(files) == 1 and not Path(options.files[0]).is_dir()
     failed = 0
     first = True
@@ -260,14 +194,13 @@ def run(options: TranscribeOptions) -> None:
                 first = False
     if options.format == "json":
         print("[]" if first else "]")
-    if failed:
-        raise UserError(f"{failed} of {len(files)} files could not be transcribed; the lines above say why")
+    return failed
 
 
 def _format(transcript: Transcript, style: str, *, alone: bool, first: bool) -> str:
     if style == "text":
         return transcript.text if alone else f"{transcript.source}\t{transcript.text}"
-    line = json.dumps(asdict(transcript), ensure_ascii=False)
+    line = json.dumps(transcript.as_json(), ensure_ascii=False)
     return line if style == "jsonl" else ("[" if first else ",") + line
 
 

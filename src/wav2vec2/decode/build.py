@@ -4,6 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,11 +13,15 @@ from wav2vec2.decode.lexicon import LexiconDecoder
 from wav2vec2.decode.lexicon_file import Lexicon, LmCase, build_lexicon, read_lexicon
 from wav2vec2.decode.options import SearchOptions
 from wav2vec2.decode.presets import Preset, load_preset
+from wav2vec2.decode.search import GREEDY, Rescorer, Search
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
-from wav2vec2.lm.word_list import ngram_words
+from wav2vec2.lm.load import load_language_model
+from wav2vec2.lm.word_list import SENTENCE_MARKS, ngram_order, ngram_words
 from wav2vec2.text.vocabulary import Vocabulary
 
+RESCORED = 100
+"""Readings of a search that a second language model ranks, where the user did not ask for more."""
 _SEARCH = {field.name for field in dataclasses.fields(SearchOptions)}
 
 
@@ -105,48 +110,132 @@ def _print_notice(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def build_decoder(
+def build_searches(
     chosen: Preset, vocabulary: Vocabulary, *, workers: int | None = None, notice: Notice = _print_notice
-) -> Decoder | None:
-    """Load what `chosen` names and make its decoder; None for greedy decoding, which needs none.
+) -> list[Search]:
+    """Load what `chosen` names: its search, and behind it, on the same decoder, the one that rescores if it names such
+    a model. The last one is what the user chose; close all.
 
     notice takes lines that a user should see (words that cannot be spelled). Raises UserError for files that are
     missing or broken and for language models that do not fit the vocabulary.
     """
     if chosen.decoder == "greedy":
-        return None
-    if chosen.decoder == "beam":
-        return _beam(chosen, vocabulary, workers, notice)
-    model = None if chosen.lm is None or not Path(chosen.lm).is_dir() else _language_model(chosen.lm)
-    lexicon = make_lexicon(chosen, vocabulary, model)
+        return [GREEDY]
+    nbest = chosen.search.nbest
+    if chosen.rescore is None:
+        return [Search(title(chosen), build_decoder(chosen, vocabulary, workers=workers, notice=notice), None, nbest)]
+    rescorer = Rescorer(load_language_model(chosen.rescore), chosen.rescore_weight, chosen.rescore_word_score)
+    first = replace(chosen, search=replace(chosen.search, nbest=max(nbest, RESCORED)))
+    decoder = build_decoder(first, vocabulary, workers=workers, notice=notice)
+    return [Search(title(chosen), decoder, None, nbest), Search("Transformer, rescored", decoder, rescorer, nbest)]
+
+
+def title(chosen: Preset) -> str:
+    """How a table calls a search: by its language model, as the paper does."""
+    if chosen.lm is None:
+        return "no LM" if chosen.decoder == "greedy" else f"{chosen.decoder}, no LM"
+    if Path(chosen.lm).is_dir():
+        return "Transformer"
+    order = ngram_order(chosen.lm)
+    return "n-gram" if order is None else f"{order}-gram"
+
+
+def build_decoder(
+    chosen: Preset, vocabulary: Vocabulary, *, workers: int | None = None, notice: Notice = _print_notice
+) -> Decoder:
+    """Make the decoder alone. Raises UserError as `build_searches` does, and for greedy decoding, which needs none."""
+    return DecoderFactory(chosen, vocabulary, workers=workers, notice=notice)(chosen.search)
+
+
+class DecoderFactory:
+    """What `chosen` names, loaded once, and decoders of any options over it; see `build_decoder`."""
+
+    def __init__(
+        self, chosen: Preset, vocabulary: Vocabulary, *, workers: int | None = None, notice: Notice = _print_notice
+    ) -> None:
+        if chosen.decoder == "greedy":
+            raise UserError("greedy decoding needs no search; choose --decoder lexicon or beam")
+        self._opened: Decoder | None = None
+        self._shared = chosen.decoder == "lexicon"
+        self._make: Callable[[SearchOptions], Decoder]
+        if chosen.decoder == "lexicon":
+            searcher = _lexicon(chosen, vocabulary, workers, notice)
+            self._opened, self._make = searcher, searcher.with_options
+        else:
+            self._make = _beam(chosen, vocabulary, workers, notice)
+
+    def __call__(self, options: SearchOptions) -> Decoder:
+        """A decoder with these options; the one before it may no longer be used."""
+        if not self._shared:
+            self.close()
+        self._opened = self._make(options)
+        return self._opened
+
+    def close(self) -> None:
+        """End what the decoders share."""
+        if self._opened is not None:
+            self._opened.close()
+
+
+def _lexicon(chosen: Preset, vocabulary: Vocabulary, workers: int | None, notice: Notice) -> LexiconDecoder:
+    lexicon = make_lexicon(chosen, vocabulary)
     if (line := lexicon.left_out()) is not None:
         notice(f"{chosen.lexicon or chosen.lm}: {line}")
-    return LexiconDecoder(vocabulary, lexicon, model or chosen.lm, chosen.search, workers=workers)
+    return LexiconDecoder(vocabulary, lexicon, chosen.lm, chosen.search, workers=workers)
 
 
-def make_lexicon(chosen: Preset, vocabulary: Vocabulary, model: LanguageModel | None = None) -> Lexicon:
+def make_lexicon(chosen: Preset, vocabulary: Vocabulary) -> Lexicon:
     """The lexicon that `chosen` names, matched to its language model, or else that model's words, spelled."""
-    known = None if chosen.lm is None else list(model.tokens) if model is not None else ngram_words(chosen.lm)
+    known = None if chosen.lm is None else _words(chosen.lm)
     if chosen.lexicon is not None:
         lexicon = read_lexicon(chosen.lexicon, vocabulary, chosen.lm_case)
         return lexicon if known is None else lexicon.with_lm_words(known, vocabulary, chosen.lm_case, lm=str(chosen.lm))
     return build_lexicon(known or (), vocabulary, chosen.lm_case, source=str(chosen.lm))
 
 
-def _beam(chosen: Preset, vocabulary: Vocabulary, workers: int | None, notice: Notice) -> Decoder:
-    from wav2vec2.decode.beam_search import BeamSearch
+def _words(lm: str) -> list[str]:
+    if not Path(lm).is_dir():
+        return ngram_words(lm)
+    model = load_language_model(lm)
+    if getattr(model, "unit", "words") == "characters":
+        raise UserError(f"{lm}: is a model of characters, not of words; choose --decoder beam")
+    return list(model.tokens)
 
-    model = None if chosen.lm is None else _language_model(chosen.lm)
+
+def _beam(
+    chosen: Preset, vocabulary: Vocabulary, workers: int | None, notice: Notice
+) -> Callable[[SearchOptions], Decoder]:
+    model = None if chosen.lm is None else load_language_model(chosen.lm)
     words = None
     if chosen.lexicon is not None:
         lexicon = read_lexicon(chosen.lexicon, vocabulary, chosen.lm_case)
         if (line := lexicon.left_out()) is not None:
             notice(f"{chosen.lexicon}: {line}")
         words = list(dict.fromkeys(lexicon.words))
-    return BeamSearch(vocabulary, chosen.search, model, lm_case=chosen.lm_case, words=words, threads=workers or None)
+    unit: Literal["word", "symbol"] = "symbol" if model is not None and _over_symbols(model, vocabulary) else "word"
+    threads = 1 if workers == 0 else workers
+    return partial(_beam_search, vocabulary, model, unit, chosen.lm_case, words, threads)
 
 
-def _language_model(path: str) -> LanguageModel:
-    from wav2vec2.lm.load import load_language_model
+def _beam_search(
+    vocabulary: Vocabulary,
+    model: LanguageModel | None,
+    unit: Literal["word", "symbol"],
+    lm_case: LmCase,
+    words: list[str] | None,
+    threads: int | None,
+    options: SearchOptions,
+) -> Decoder:
+    from wav2vec2.decode.beam_search import BeamSearch
 
-    return load_language_model(path)
+    return BeamSearch(vocabulary, options, model, lm_unit=unit, lm_case=lm_case, words=words, threads=threads)
+
+
+def _over_symbols(model: LanguageModel, vocabulary: Vocabulary) -> bool:
+    """Whether a model's tokens are characters: it says so, or each is a symbol of a vocabulary of characters."""
+    if vocabulary.word_separator is None or getattr(model, "unit", "") == "characters":
+        return True
+    return all(
+        token in vocabulary.symbol_ids or token in (*SENTENCE_MARKS, vocabulary.word_separator)
+        for token in model.tokens
+    )

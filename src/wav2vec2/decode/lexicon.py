@@ -28,8 +28,9 @@ class _Engine:
 class LexiconDecoder:
     """The best sequences of the lexicon's words, `Decoder` over flashlight-text.
 
-    lm: path of an ARPA file or KenLM binary, a LanguageModel over words, or None. workers: processes, each of which
-    loads lexicon and language model once; None takes every core that this process may use, 0 decodes in this process.
+    lm: path of an ARPA file, KenLM binary or Transformer language model, a LanguageModel over words, or None. workers:
+    processes, each of which loads lexicon and language model once; None takes every core that this process may use, 0
+    decodes in this process.
     Results are the same for any number. Raises UserError where flashlight-text is missing, for a vocabulary without
     word separator, and for a language model that cannot be loaded.
 

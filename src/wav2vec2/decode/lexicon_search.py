@@ -6,6 +6,7 @@ nothing, so that the last word may end without one, as models write that were no
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from wav2vec2.decode.hypothesis import Emissions, Hypothesis
 from wav2vec2.decode.lexicon_file import Lexicon
 from wav2vec2.decode.options import SearchOptions
 from wav2vec2.lm.language_model import LanguageModel
+from wav2vec2.lm.load import load_language_model
 
 # A log-probability (nats) beyond every threshold; flashlight's arithmetic does not like minus infinity.
 _IMPOSSIBLE = 1e4
@@ -29,7 +31,7 @@ _UNKNOWN = "<unk>"
 
 @dataclass(frozen=True)
 class SearchSetup:
-    """All that a worker needs for a search. lm: path of an n-gram model, a LanguageModel, or None."""
+    """All that a worker needs for a search. lm: path of a language model, a LanguageModel, or None."""
 
     symbols: int
     blank: int
@@ -49,15 +51,19 @@ class LexiconSearch:
         self._setup = setup
         lexicon = setup.lexicon
         self._labels = list(dict.fromkeys(lexicon.lm_words))
-        model = None if setup.lm is None or isinstance(setup.lm, str) else setup.lm
-        self._lm_nats = KENLM_NATS if isinstance(setup.lm, str) else 1.0
+        lm, known = setup.lm, [*self._labels, _UNKNOWN]
+        if isinstance(lm, str) and Path(lm).is_dir():
+            lm = load_language_model(lm)
+        self._lm_nats = KENLM_NATS if isinstance(lm, str) else 1.0
         scores = np.zeros(len(self._labels))
-        if setup.lm is None:
+        if lm is None:
             self._lm: Any = ZeroLM()
+        elif isinstance(lm, str):
+            self._lm = open_kenlm(lm, known)
+            scores = unigram_scores(self._lm, None, self._labels)
         else:
-            known = [*self._labels, _UNKNOWN]
-            self._lm = open_kenlm(setup.lm, known) if model is None else python_lm(model, known)
-            scores = unigram_scores(self._lm, model, self._labels)
+            self._lm = python_lm(lm, known)
+            scores = unigram_scores(self._lm, lm, self._labels)
         label_of = {word: index for index, word in enumerate(self._labels)}
         self._written = {label_of[lm]: word for word, lm in zip(lexicon.words, lexicon.lm_words, strict=True)}
         self._trie = Trie(setup.symbols, setup.separator)

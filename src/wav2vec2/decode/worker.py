@@ -8,6 +8,7 @@ import pickle
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import IO, Any
 
 from wav2vec2.errors import UserError
@@ -37,7 +38,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
             emissions, options = pickle.load(requests)
         except EOFError:
             return
-        reply, _ = answer(lambda emissions=emissions, options=options: search.decode(emissions, options))
+        reply, _ = answer(partial(search.decode, emissions, options))
         pickle.dump(reply, answers, protocol=pickle.HIGHEST_PROTOCOL)
         answers.flush()
 

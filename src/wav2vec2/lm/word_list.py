@@ -6,12 +6,14 @@ import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import IO
 
 from wav2vec2.errors import UserError
 
 SENTENCE_MARKS = ("<s>", "</s>", "<unk>", "<UNK>")
 _KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
 _FIRST_WORD = b"<unk>\0"
+_KENLM_ORDER_AT = 88  # behind the magic line and the numbers that tell the machine's byte order
 _HEADER_LINES = 1000
 _REMEDY = "write or copy it again"
 
@@ -42,10 +44,34 @@ def ngram_words(path: str | Path) -> list[str]:
     return words
 
 
-def _arpa_words(path: Path) -> Iterator[str]:
+def ngram_order(path: str | Path) -> int | None:
+    """The order that an ARPA file's head or a KenLM binary's tells; None for anything else."""
+    path = Path(path)
+    try:
+        if is_kenlm_binary(path):
+            with path.open("rb") as file:
+                order = file.read(_KENLM_ORDER_AT + 1)[_KENLM_ORDER_AT:]
+            return order[0] if order and 1 <= order[0] <= 20 else None
+        orders = []
+        with _open_text(path) as file:
+            for line in islice(file, _HEADER_LINES):
+                if line.startswith("ngram "):
+                    orders.append(int(line[len("ngram ") :].partition("=")[0]))
+                elif line.startswith("\\1-grams:"):
+                    break
+    except (OSError, EOFError, ValueError, zlib.error, UserError):
+        return None
+    return max(orders, default=None)
+
+
+def _open_text(path: Path) -> IO[str]:
     with path.open("rb") as raw:
         zipped = raw.read(2) == b"\x1f\x8b"
-    with gzip.open(path, "rt", encoding="utf-8") if zipped else path.open(encoding="utf-8") as file:
+    return gzip.open(path, "rt", encoding="utf-8") if zipped else path.open(encoding="utf-8")
+
+
+def _arpa_words(path: Path) -> Iterator[str]:
+    with _open_text(path) as file:
         count = None
         for line in islice(file, _HEADER_LINES):
             if line.startswith("ngram 1="):
@@ -57,10 +83,10 @@ def _arpa_words(path: Path) -> Iterator[str]:
             raise UserError(f"{path}: has no section \\1-grams: and is no ARPA file; give an n-gram model")
         if count is None:
             raise UserError(f"{path}: does not say how many words it has ('ngram 1=' after \\data\\); {_REMEDY}")
-        for number in range(count):
+        for place in range(1, count + 1):
             fields = file.readline().split()
             if len(fields) not in (2, 3):
-                raise UserError(f"{path}: is cut short or malformed at word {number + 1} of {count}; {_REMEDY}")
+                raise UserError(f"{path}: is cut short or malformed at word {place} of {count}; {_REMEDY}")
             yield fields[1]
 
 

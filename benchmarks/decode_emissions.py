@@ -1,0 +1,94 @@
+"""Log-probabilities of many utterances in one .npz: from a model and a manifest, or made up from text.
+
+frames: (sum of T, V) float32; lengths: (N,); references: (N,) text; symbols: (V,); blank; separator is `|`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from wav2vec2.data.dataset import read_utterance
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.errors import UserError
+from wav2vec2.text.vocabulary import Vocabulary
+from wav2vec2.transcribe import Transcriber
+
+
+@dataclass(frozen=True)
+class EmissionsFile:
+    vocabulary: Vocabulary
+    emissions: list[np.ndarray]
+    references: list[str]
+
+    @property
+    def frames(self) -> int:
+        return sum(map(len, self.emissions))
+
+    def save(self, path: Path) -> None:
+        np.savez(
+            path,
+            frames=np.concatenate(self.emissions),
+            lengths=np.array([len(array) for array in self.emissions]),
+            references=np.array(self.references),
+            symbols=np.array(self.vocabulary.symbols),
+            blank=self.vocabulary.blank,
+        )
+
+    @classmethod
+    def load(cls, path: Path, utterances: int) -> "EmissionsFile":
+        try:
+            file = np.load(path)
+            edges = np.concatenate([[0], np.cumsum(file["lengths"])])
+            frames = file["frames"]
+            vocabulary = Vocabulary.from_symbols(file["symbols"].tolist(), blank=int(file["blank"]))
+            references = file["references"].tolist()
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"{path}: no file of emissions ({error}); make it with --make") from error
+        arrays = [frames[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        return cls(vocabulary, arrays[:utterances], references[:utterances])
+
+
+def from_model(model: Path, manifest: Path, split: str | None, utterances: int) -> EmissionsFile:
+    """Run a model over the transcribed utterances of a manifest, one by one."""
+    transcriber = Transcriber(model)
+    vocabulary, emissions, references = transcriber.vocabulary, [], []
+    network = transcriber.model.eval()
+    for batch in Manifest.open(manifest, split=split).batches(64):
+        for utterance in batch:
+            if utterance.text is None or len(emissions) == utterances:
+                continue
+            waveform = torch.from_numpy(read_utterance(utterance))
+            if transcriber.normalize:
+                waveform = (waveform - waveform.mean()) / (waveform.var(unbiased=False) + 1e-7).sqrt()
+            with torch.inference_mode():
+                logits, _ = network(waveform[None].to(transcriber.device), torch.tensor([len(waveform)]))
+            emissions.append(logits[0].float().log_softmax(-1).cpu().numpy())
+            references.append(vocabulary.normalize(utterance.text))
+    return EmissionsFile(vocabulary, emissions, references)
+
+
+def from_text(path: Path, utterances: int, seed: int = 0) -> EmissionsFile:
+    """Make up what a fine-tuned model would hear in the lines of a text: a blank for most frames, a peak of two frames
+    or less for each symbol, now and then the wrong one; one frame in three and a half is a symbol's.
+    """
+    texts = [line.split(" ", 1)[1] for line in path.read_text(encoding="utf-8").splitlines() if " " in line]
+    texts = texts[:utterances]
+    vocabulary = Vocabulary.from_transcripts(texts)
+    rng = np.random.default_rng(seed)
+    emissions = []
+    for text in texts:
+        ids = np.array(vocabulary.encode(text))
+        wrong = rng.random(len(ids)) < 0.12
+        heard = np.where(wrong, rng.integers(4, len(vocabulary), len(ids)), ids)
+        ends = np.cumsum(rng.integers(2, 6, len(ids)))
+        logits = rng.normal(size=(int(ends[-1]) + 3, len(vocabulary))) * 2.0
+        logits[:, 0] += 9.0
+        logits[:, 1:4] -= 10.0
+        for place, right, best in zip(ends, ids, heard, strict=True):
+            logits[place - 1 : place + 1 - int(rng.random() < 0.7), best] += 12.0
+            logits[place - 1, right] += 8.0
+        shifted = logits - logits.max(-1, keepdims=True)
+        emissions.append((shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))).astype(np.float32))
+    return EmissionsFile(vocabulary, emissions, texts)
