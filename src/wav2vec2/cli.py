@@ -43,6 +43,9 @@ COMMANDS: dict[str, Command] = {
     "transcribe": Command("transcribe", "TranscribeOptions", "text of audio files"),
     "evaluate": Command("evaluate", "EvaluateConfig", "word and character error rate on a manifest"),
     "info": Command("info", "InfoOptions", "what a model is: family, sizes, vocabulary, normalisation"),
+    "convert": Command(
+        "convert", "ConvertOptions", "a model in the format of another tool, with all that belongs to it"
+    ),
     "demo": Command("demo", "DemoOptions", "the whole way on a small corpus in minutes"),
 }
 

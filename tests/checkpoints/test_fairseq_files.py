@@ -137,7 +137,8 @@ VARIANTS = {
     "quantize_input": True,
     "target_glu": True,
     "quantizer_depth": 2,
-    "pos_conv_depth": 5,
+    "conv_pos_batch_norm": True,
+    "adp_num": 1,
     "activation_fn": "relu",
     "quantize_targets": False,
 }

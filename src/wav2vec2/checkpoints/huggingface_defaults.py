@@ -48,5 +48,8 @@ def check_sizes(config: Mapping[str, Any]) -> None:
     single = (config[name] for name in ("hidden_size", "intermediate_size", "num_conv_pos_embeddings", "vocab_size"))
     if not all(isinstance(size, int) and size > 0 for size in [*single, *itertools.chain(*lists)]):
         raise ValueError("a size is not a positive whole number")
+    rest = (config.get("pos_conv_depth", 1), config.get("adapter_attn_dim") or 0, config["num_hidden_layers"])
+    if not all(type(size) is int and size >= 0 for size in rest):
+        raise ValueError("a size is not a whole number")
     if not isinstance(config["layer_norm_eps"], float):
         raise ValueError(f"layer_norm_eps {config['layer_norm_eps']!r}")
