@@ -152,7 +152,7 @@ def vocabulary_of_pieces(path: Path) -> Vocabulary:
     """
     pieces = read_pieces(path)
     special = dict(zip(("<s>", "<pad>"), SPECIALS[:2], strict=True))
-    swapped = [special.get(piece, piece) for piece in pieces] if pieces[:1] == ["<s>"] else list(pieces)
+    swapped = [special.get(piece, piece) for piece in pieces] if pieces[0] == "<s>" else list(pieces)
     try:
         return Vocabulary.from_symbols(swapped, blank=0)
     except UserError as error:
