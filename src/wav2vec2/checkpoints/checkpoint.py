@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from wav2vec2.checkpoints.names import matches
 from wav2vec2.checkpoints.tensor_table import TensorTable
@@ -47,7 +48,7 @@ class Checkpoint:
     training: str = ""
 
     def build(self) -> Model:
-        """Return the model without memory for its weights when called under ``torch.device("meta")``."""
+        """Return a model of this kind and these sizes with weights as at the start of training."""
         a, r, m = self.architecture, self.regularization, self.masking
         if self.kind == "pretraining":
             return Wav2Vec2ForPretraining(a, r, m)
@@ -59,8 +60,21 @@ class Checkpoint:
     def parameters(self) -> int:
         """Number of parameters, from the sizes alone."""
         check_plausible(self.architecture, self.path)
-        with torch.device("meta"):
-            return sum(parameter.numel() for parameter in self.build().parameters())
+        return sum(parameter.numel() for parameter in self.skeleton().parameters())
+
+    def skeleton(self) -> Model:
+        """Return the model without memory for its weights, and without drawing them."""
+        with torch.device("meta"), _NothingDrawn():
+            return self.build()
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Skips random initialisation: on the meta device it does nothing, after importing half of torch's compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 _MOST = {"layers": 1000, "hidden_size": 1 << 16, "ffn_size": 1 << 18, "pos_conv_kernel": 1 << 14, "pos_conv_depth": 100}
@@ -84,8 +98,7 @@ def build_model(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> M
         UserError: A tensor is missing, has another shape or is not expected; the message names it and the file.
     """
     check_plausible(checkpoint.architecture, checkpoint.path)
-    with torch.device("meta"):
-        model = checkpoint.build()
+    model = checkpoint.skeleton()
     table = checkpoint.tensors()
     homes = _checked_names(model, checkpoint, table)
     order = {name: place for place, name in enumerate(table.shapes)}

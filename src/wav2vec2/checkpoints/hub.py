@@ -7,6 +7,7 @@ from pathlib import Path
 from wav2vec2.errors import UserError
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_LIBRARIES = ("huggingface_hub", "httpx", "httpx2", "httpcore", "requests", "urllib3")
 _DESCRIPTIONS = (
     "config.json",
     "preprocessor_config.json",
@@ -42,35 +43,37 @@ def fetch(
     """Return a folder with a model's files, from the cache where they are there already.
 
     ``revision`` is a branch, a tag or a commit; ``token`` opens private models (default: the one that ``hf auth login``
-    stored); ``offline`` reads the cache alone; ``cache`` is its folder. Of a multilingual model only ``language``'s
+    stored); ``offline`` reads the cache alone, which also answers when the
+    hub does not; ``cache`` is its folder. Of a multilingual model only ``language``'s
     adapter is fetched.
 
     Raises:
         UserError: There is no such model or revision, it is private, the cache lacks it, or the hub cannot be reached.
     """
-    import httpx
     import huggingface_hub
-    from huggingface_hub import constants, errors
+    from huggingface_hub import constants
 
+    cached = huggingface_hub.try_to_load_from_cache(model, "config.json", cache_dir=cache, revision=revision)
+    if offline or constants.HF_HUB_OFFLINE:
+        if not isinstance(cached, str):
+            raise UserError(f"{model}: neither a local path nor in the cache; fetch it once while online")
+        return Path(cached).parent
     try:
-        if offline or constants.HF_HUB_OFFLINE:
-            patterns = [pattern for group in _WEIGHTS for pattern in group]
-        else:
-            files = huggingface_hub.HfApi(token=token).list_repo_files(model, revision=revision)
-            patterns = _first_weights(model, files)
-        patterns += [
-            *_DESCRIPTIONS,
-            *([f"adapter.{language}.safetensors", f"adapter.{language}.bin"] if language else []),
-        ]
+        files = huggingface_hub.HfApi(token=token).list_repo_files(model, revision=revision)
+        patterns = [*_first_weights(model, files), *_DESCRIPTIONS]
+        patterns += [f"adapter.{language}.safetensors", f"adapter.{language}.bin"] if language else []
         folder = huggingface_hub.snapshot_download(
-            model,
-            revision=revision,
-            token=token,
-            cache_dir=cache,
-            local_files_only=offline,
-            allow_patterns=patterns,
+            model, revision=revision, token=token, cache_dir=cache, allow_patterns=patterns
         )
-    except (errors.HfHubHTTPError, errors.HFValidationError, httpx.HTTPError, OSError, ValueError) as error:
+    except UserError:
+        raise
+    except Exception as error:
+        # which HTTP library is beneath, and so which errors there are, depends on huggingface_hub's version
+        known = isinstance(error, OSError | ValueError) or type(error).__module__.split(".")[0] in _LIBRARIES
+        if not known:
+            raise
+        if isinstance(cached, str) and getattr(error, "response", None) is None:
+            return Path(cached).parent  # no answer, but the cache has it
         raise UserError(f"{model}: {_reason(error, revision)}") from error
     return Path(folder)
 
@@ -91,8 +94,6 @@ def _reason(error: Exception, revision: str | None) -> str:
         return "is gated on the hub; accept its conditions there and give a token"
     if isinstance(error, errors.RepositoryNotFoundError):
         return "neither a local path nor a model on the hub, or private; check the name, or give a token"
-    if isinstance(error, errors.LocalEntryNotFoundError):
-        return "neither a local path nor in the cache, and the hub cannot be reached; fetch it once while online"
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status is not None:
         return f"the hub answered {status}; try again later, or give a local directory"

@@ -180,7 +180,7 @@ def plain_settings(value: object) -> Any:
 class _SettingsReader:
     """Counts what it visits: a small pickle can refer to itself so often that it unfolds without end."""
 
-    deepest, most = 50, 1_000_000
+    deepest, most = 50, 100_000
     reference = re.compile(r"\$\{([\w.]+)\}")
 
     def __init__(self) -> None:
