@@ -37,7 +37,10 @@ _LONGEST_HEADER = 100_000_000
 class TensorTable(Protocol):
     """What a format gives: meta tensors by name, in file order, and the values of one."""
 
-    shapes: Mapping[str, Tensor]
+    @property
+    def shapes(self) -> Mapping[str, Tensor]:
+        """Meta tensors by name, in file order."""
+        ...
 
     def read(self, name: str) -> Tensor:
         """Return the values of a tensor, in memory of their own; UserError when the file is damaged."""
@@ -67,7 +70,7 @@ class SafetensorsTable:
         try:
             if self._open is None or self._open[0] != path:
                 self.close()
-                self._open = (path, self._stack.enter_context(safe_open(path, framework="pt")))  # type: ignore[no-untyped-call]
+                self._open = (path, self._stack.enter_context(safe_open(path, framework="pt")))
             # a copy: the file may be replaced or cut while the model lives
             return self._open[1].get_tensor(name).clone()  # type: ignore[no-any-return]
         except (OSError, SafetensorError) as error:

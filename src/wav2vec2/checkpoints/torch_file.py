@@ -58,7 +58,7 @@ class TorchFile:
                 raise pickle.UnpicklingError("the file is cut short")
             data = bytearray(size)
             file.seek(begin + first)
-            if file.readinto(data) != size:  # type: ignore[attr-defined]
+            if file.readinto(data) != size:
                 raise pickle.UnpicklingError("the file is cut short")
         return torch.frombuffer(data, dtype=dtype).as_strided(stored.size, stored.stride).contiguous()
 
