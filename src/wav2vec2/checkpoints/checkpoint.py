@@ -68,15 +68,18 @@ class Checkpoint:
             return self.build()
 
 
+_DRAWING = (torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.zero_, torch.Tensor.fill_)
+
+
 class _NothingDrawn(TorchFunctionMode):
     """Skips random initialisation: on the meta device it does nothing, after importing half of torch's compiler."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         named = kwargs or {}
-        if func in (torch.Tensor.normal_, torch.Tensor.uniform_):
+        if func in _DRAWING:
             return args[0]
-        if func is torch.Tensor.norm and named.get("dim") is not None:
-            return args[0].sum(named["dim"], keepdim=named.get("keepdim", False))  # of the same shape
+        if func is torch.Tensor.norm and named.get("keepdim"):
+            return torch.empty([1 if place in named["dim"] else size for place, size in enumerate(args[0].shape)])
         return func(*args, **named)
 
 
