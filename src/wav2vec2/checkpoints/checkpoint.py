@@ -76,8 +76,8 @@ class _NothingDrawn(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         named = kwargs or {}
-        if func in _DRAWING:
-            return args[0]
+        if func in _DRAWING or getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else named["tensor"]
         if func is torch.Tensor.norm and named.get("keepdim"):
             return torch.empty([1 if place in named["dim"] else size for place, size in enumerate(args[0].shape)])
         return func(*args, **named)
