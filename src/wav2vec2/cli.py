@@ -50,6 +50,9 @@ COMMANDS: dict[str, Command] = {
     "lm perplexity": Command("lm.perplexity", "PerplexityOptions", "perplexity of a text under a language model"),
     "tune": Command("tune", "TuneOptions", "language model weight and word score on a development set"),
     "info": Command("info", "InfoOptions", "what a model is: family, sizes, vocabulary, normalisation"),
+    "convert": Command(
+        "convert", "ConvertOptions", "a model in the format of another tool, with all that belongs to it"
+    ),
     "demo": Command("demo", "DemoOptions", "the whole way on a small corpus in minutes"),
 }
 

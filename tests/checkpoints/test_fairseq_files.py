@@ -1,5 +1,8 @@
 """fairseq's files of both eras, made here in miniature from our own models."""
 
+import sys
+import types
+import zipfile
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
@@ -137,7 +140,8 @@ VARIANTS = {
     "quantize_input": True,
     "target_glu": True,
     "quantizer_depth": 2,
-    "pos_conv_depth": 5,
+    "conv_pos_batch_norm": True,
+    "adp_num": 1,
     "activation_fn": "relu",
     "quantize_targets": False,
 }
@@ -181,3 +185,81 @@ def test_conv_layers_are_parsed_not_evaluated() -> None:
     for bad in ("__import__('os').system('true')", "[(1,2)]", "[(1,2,3)] * 10**9", "[(1,2,-3)]", "[(1,2,x)]", "(", "7"):
         with pytest.raises((ValueError, SyntaxError)):
             parse_conv_layers(bad)
+
+
+def _pickled(place: str, state: dict[str, object]) -> object:
+    """An object that pickles as an instance of a class elsewhere, with this state."""
+    module, _, name = place.rpartition(".")
+    home = sys.modules[module]
+    if not hasattr(home, name):
+        setattr(home, name, type(name, (), {"__module__": module}))
+    made = getattr(home, name)()
+    vars(made).update(state)
+    return made
+
+
+def omegaconf(value: object) -> object:
+    """A value as omegaconf's containers and nodes pickle it: content, leaf values, metadata full of types."""
+    metadata = _pickled("omegaconf.base.Metadata", {"ref_type": Any, "object_type": dict, "element_type": int})
+    if isinstance(value, dict):
+        content = {key: omegaconf(item) for key, item in value.items()}
+        state = {"_metadata": metadata, "_parent": None, "_content": content}
+        return _pickled("omegaconf.dictconfig.DictConfig", state)
+    if isinstance(value, list):
+        return _pickled(
+            "omegaconf.listconfig.ListConfig", {"_metadata": metadata, "_content": list(map(omegaconf, value))}
+        )
+    return _pickled("omegaconf.nodes.AnyNode", {"_metadata": metadata, "_val": value})
+
+
+@pytest.fixture
+def fake_omegaconf(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("omegaconf", "omegaconf.base", "omegaconf.dictconfig", "omegaconf.listconfig", "omegaconf.nodes"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+
+
+@pytest.mark.parametrize("ctc", [False, True])
+def test_omegaconf_containers(ctc: bool, tmp_path: Path, fake_omegaconf: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "m.pt", LAYER, new_era=True, ctc=ctc)
+    expected = wav2vec2.load(tmp_path / "m.pt")
+    content = torch.load(tmp_path / "m.pt")
+    content["cfg"]["model"]["normalize"] = "${task.normalize}"
+    content["cfg"] = omegaconf(content["cfg"])
+    torch.save(content, tmp_path / "m.pt")
+    monkeypatch.undo()
+    loaded = wav2vec2.load(tmp_path / "m.pt")
+    assert "omegaconf" not in sys.modules
+    assert (loaded.architecture, loaded.masking) == (expected.architecture, expected.masking)
+    assert loaded.regularization == expected.regularization
+
+
+def test_convolutions_as_nested_lists(tmp_path: Path) -> None:
+    nested = [list(layer) for layer in parse_conv_layers("[(16, 10, 5)] + [(16, 3, 2)] * 4 + [(16,2,2)] * 2")]
+    write(tmp_path / "m.pt", TINY, new_era=True, ctc=False, change=lambda s: s.update(conv_feature_layers=nested))
+    assert wav2vec2.load(tmp_path / "m.pt").architecture == TINY
+
+
+def test_another_sample_rate_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "m.pt", TINY, new_era=True, ctc=False)
+    content = torch.load(tmp_path / "m.pt")
+    content["cfg"]["task"]["sample_rate"] = 8000
+    torch.save(content, tmp_path / "m.pt")
+    with pytest.raises(UserError, match="sample_rate is 8000"):
+        wav2vec2.load(tmp_path / "m.pt")
+
+
+def test_an_optimisers_state_is_not_read(tmp_path: Path) -> None:
+    write(tmp_path / "m.pt", TINY, new_era=True, ctc=False)
+    content = torch.load(tmp_path / "m.pt")
+    content["last_optimizer_state"] = {"state": {0: {"exp_avg": torch.zeros(4_000_000)}}}
+    content["optimizer_history"] = [{"num_updates": 1234}]
+    content["extra_state"] = {"train_iterator": {"epoch": 5}}
+    torch.save(content, tmp_path / "m.pt")
+    assert describe(tmp_path / "m.pt").training == "1,234 updates, epoch 5, with optimiser state"
+    with zipfile.ZipFile(tmp_path / "m.pt") as archive:
+        largest = max(archive.infolist(), key=lambda member: member.file_size)
+    # spoil its values: nobody notices
+    data = bytearray((tmp_path / "m.pt").read_bytes())
+    data[largest.header_offset + 1000 : largest.header_offset + 2000] = b"x" * 1000
+    (tmp_path / "m.pt").write_bytes(data)
+    assert wav2vec2.load(tmp_path / "m.pt").architecture == TINY

@@ -11,7 +11,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import wav2vec2
+from wav2vec2.checkpoints.load import open_checkpoint
 from wav2vec2.checkpoints.names import fairseq_name
+from wav2vec2.checkpoints.torch_file import TorchFile
+from wav2vec2.convert import write
 from wav2vec2.model.architecture import Regularization
 from wav2vec2.model.contrastive_loss import gather_logits
 from wav2vec2.model.ctc import Wav2Vec2ForCTC, ctc_loss
@@ -166,3 +169,21 @@ def test_fine_tuned_model(name: str, reference_root: Path) -> None:
     assert model.vocabulary is not None
     # fairseq's blank is row 0, which it calls <s>
     assert (model.blank, model.vocabulary[:6]) == (0, ("<pad>", "<s>", "</s>", "<unk>", "|", "E"))
+
+
+@pytest.mark.parametrize("ctc", ["", "-ctc"])
+def test_written_back_key_for_key(name: str, ctc: str, reference_root: Path, tmp_path: Path) -> None:
+    source = reference_root / f"{name}{ctc}.pt"
+    write(wav2vec2.load(source), tmp_path / "again.pt", "fairseq")
+    theirs, ours = TorchFile(source), TorchFile(tmp_path / "again.pt")
+    assert ours.content["model"].keys() == theirs.content["model"].keys()
+    for key, tensor in theirs.content["model"].items():
+        assert torch.equal(ours.values(ours.content["model"][key]), theirs.values(tensor)), key
+    before, after = open_checkpoint(source), open_checkpoint(tmp_path / "again.pt")
+    for field in ("architecture", "regularization", "masking", "kind", "blank"):
+        assert getattr(after, field) == getattr(before, field), field
+    assert after.vocabulary == before.vocabulary
+    if ctc:
+        assert (tmp_path / "dict.ltr.txt").read_text().split()[::2] == (
+            (reference_root / "dict.ltr.txt").read_text().split()[::2]
+        )

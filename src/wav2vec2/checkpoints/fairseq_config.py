@@ -41,12 +41,12 @@ DEFAULTS: dict[str, Any] = {
     "num_negatives": 100,
     "conv_pos": 128,
     "conv_pos_groups": 16,
+    "pos_conv_depth": 1,
 }
 # Variants whose numbers would differ: setting -> the only value that is ours.
 FIXED: dict[str, Any] = {
     "activation_fn": "gelu",
     "layer_type": "transformer",
-    "pos_conv_depth": 1,
     "conv_pos_batch_norm": False,
     "quantize_input": False,
 }
@@ -71,12 +71,15 @@ def _literal(value: object) -> Any:
     return ast.literal_eval(value) if isinstance(value, str) else value
 
 
-def parse_conv_layers(text: str) -> list[tuple[int, int, int]]:
-    """Read "[(512,10,5)] + [(512,3,2)] * 4" without evaluating it: lists of tuples, sums, products with a small number.
+def parse_conv_layers(stored: object) -> list[tuple[int, int, int]]:
+    """Return (channels, kernel, stride) of every layer, stored as nested lists or as a Python expression.
+
+    "[(512,10,5)] + [(512,3,2)] * 4" is read without evaluating it: lists of tuples, sums, products with a small number.
 
     Raises:
         ValueError: Anything else.
     """
+    text = repr([tuple(layer) for layer in stored]) if isinstance(stored, list | tuple) else str(stored)
 
     def value(node: ast.expr) -> list[Any]:
         if isinstance(node, ast.List):
@@ -94,6 +97,11 @@ def parse_conv_layers(text: str) -> list[tuple[int, int, int]]:
     if not triples or len(layers) > 100:
         raise ValueError(f"conv_feature_layers {text!r}")
     return layers
+
+
+def _tidy(value: float) -> float:
+    """Drop the last digits, so that 0.65 / 10 is 0.065."""
+    return float(f"{value:.12g}")
 
 
 def architecture(s: Mapping[str, Any], normalize: bool) -> Architecture:
@@ -117,6 +125,7 @@ def architecture(s: Mapping[str, Any], normalize: bool) -> Architecture:
             layer_norm_first=bool(s["layer_norm_first"]),
             pos_conv_kernel=s["conv_pos"],
             pos_conv_groups=s["conv_pos_groups"],
+            pos_conv_depth=s["pos_conv_depth"],
             codebook_groups=s["latent_groups"],
             codebook_entries=s["latent_vars"],
             codevector_size=s["latent_dim"] or final,
@@ -153,9 +162,72 @@ def masking(s: Mapping[str, Any]) -> Masking:
     """Return the masks that settings ask for; none where ``apply_mask`` is off."""
     used = float(s.get("apply_mask", True))
     return Masking(
-        time_start=float(f"{used * s['mask_prob'] / s['mask_length']:.12g}"),
+        time_start=_tidy(used * s["mask_prob"] / s["mask_length"]),
         time_span=s["mask_length"],
         min_spans=2,
-        channel_start=float(f"{used * s['mask_channel_prob'] / s['mask_channel_length']:.12g}"),
+        channel_start=_tidy(used * s["mask_channel_prob"] / s["mask_channel_length"]),
         channel_span=s["mask_channel_length"],
     )
+
+
+def pretraining_settings(a: Architecture, r: Regularization, m: Masking) -> dict[str, Any]:
+    """Return fairseq's model settings for ours: what ``architecture``, ``regularization`` and ``masking`` read back."""
+    layers = zip(a.conv_channels, a.conv_kernels, a.conv_strides, strict=True)
+    return {
+        "_name": "wav2vec2",
+        **{name: value for name, value in FIXED.items() if name != "conv_pos_batch_norm"},
+        **FIXED_PRETRAINING,
+        "extractor_mode": "default" if a.conv_norm == "group" else "layer_norm",
+        "encoder_layers": a.layers,
+        "encoder_embed_dim": a.hidden_size,
+        "encoder_ffn_embed_dim": a.ffn_size,
+        "encoder_attention_heads": a.heads,
+        "layer_norm_first": a.layer_norm_first,
+        "conv_feature_layers": str(list(layers)),
+        "conv_bias": a.conv_bias,
+        "conv_pos": a.pos_conv_kernel,
+        "conv_pos_groups": a.pos_conv_groups,
+        "pos_conv_depth": a.pos_conv_depth,
+        "latent_vars": a.codebook_entries,
+        "latent_groups": a.codebook_groups,
+        "latent_dim": 0 if a.codevector_size == a.final_size else a.codevector_size,
+        "final_dim": a.final_size,
+        "num_negatives": a.negatives,
+        "logit_temp": a.logit_temperature,
+        "dropout": r.dropout,
+        "attention_dropout": r.attention_dropout,
+        "activation_dropout": r.activation_dropout,
+        "dropout_input": r.input_dropout,
+        "dropout_features": r.feature_dropout,
+        "encoder_layerdrop": r.layerdrop,
+        "feature_grad_mult": r.feature_grad_mult,
+        "latent_temp": [r.tau_start, r.tau_end, r.tau_decay],
+        **_mask_settings(m),
+    }
+
+
+def finetuning_settings(r: Regularization, m: Masking, normalize: bool) -> dict[str, Any]:
+    """Return fairseq's settings of a CTC model, without the pre-training settings that it carries."""
+    return {
+        "_name": "wav2vec_ctc",
+        "w2v_path": "",
+        "normalize": normalize,
+        "apply_mask": m.time_start > 0 or m.channel_start > 0,
+        "dropout": r.dropout,
+        "attention_dropout": r.attention_dropout,
+        "activation_dropout": r.activation_dropout,
+        "dropout_input": r.input_dropout,
+        "final_dropout": r.final_dropout,
+        "layerdrop": r.layerdrop,
+        "feature_grad_mult": r.feature_grad_mult,
+        **_mask_settings(m),
+    }
+
+
+def _mask_settings(m: Masking) -> dict[str, Any]:
+    return {
+        "mask_prob": _tidy(m.time_start * m.time_span),
+        "mask_length": m.time_span,
+        "mask_channel_prob": _tidy(m.channel_start * m.channel_span),
+        "mask_channel_length": m.channel_span,
+    }

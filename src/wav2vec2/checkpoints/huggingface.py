@@ -1,36 +1,36 @@
 """Model directories: what we save, transformers loads, and the reverse, with no conversion in between."""
 
-import errno
+import functools
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import save_file
 
+from wav2vec2.checkpoints.checkpoint import Checkpoint, Kind, Model
 from wav2vec2.checkpoints.huggingface_config import ModelConfig, config_json, preprocessor_json, read_config, read_json
-from wav2vec2.checkpoints.names import fill, huggingface_name, one_weight_norm_spelling
-from wav2vec2.checkpoints.unpickle import read_torch_file
+from wav2vec2.checkpoints.names import huggingface_name, new_weight_norm
+from wav2vec2.checkpoints.staging import staged
+from wav2vec2.checkpoints.tensor_table import ChangedTable, JoinedTable, SafetensorsTable, TensorTable, TorchTable
+from wav2vec2.checkpoints.torch_file import TorchFile
 from wav2vec2.errors import UserError
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
-from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
+from wav2vec2.model.encoder import Wav2Vec2Encoder
 from wav2vec2.text.vocabulary import Vocabulary
 
-Model = Wav2Vec2ForPretraining | Wav2Vec2ForCTC
-
-_STAGING = ".partial"
 # Buffers of transformers versions that stored them; no parameter of ours.
 _IGNORED = (r"\.position_ids$", r"\.num_batches_tracked$")
+_HEAD = "lm_head.weight"
 
 
-def save(model: Model, directory: str | Path, vocabulary: Vocabulary | None = None) -> None:
+def save(
+    model: Model, directory: str | Path, vocabulary: Vocabulary | None = None, dtype: torch.dtype = torch.float32
+) -> None:
     """Write a model directory that ``load`` and transformers read.
 
-    Files: ``config.json``, ``model.safetensors`` (float32), ``preprocessor_config.json`` and, for a CTC model with a
+    Files: ``config.json``, ``model.safetensors``, ``preprocessor_config.json`` and, for a CTC model with a
     vocabulary, the tokenizer's. All are written aside and then renamed into place: a failed save leaves the old model.
     ``vocabulary`` defaults to the table that the model was loaded with.
 
@@ -39,20 +39,19 @@ def save(model: Model, directory: str | Path, vocabulary: Vocabulary | None = No
     """
     target = Path(directory)
     size = model.head.out_features if isinstance(model, Wav2Vec2ForCTC) else None
-    if vocabulary is None and isinstance(model, Wav2Vec2ForCTC) and model.vocabulary is not None:
-        vocabulary = Vocabulary.from_symbols(model.vocabulary, blank=model.blank)
-    if vocabulary is not None and size is None:
-        raise UserError(f"{target}: a pre-training model has no vocabulary; save it without one")
-    if vocabulary is not None and len(vocabulary) != size:
-        raise UserError(
-            f"{target}: the vocabulary has {len(vocabulary)} symbols, the model's head {size}; use its own vocabulary"
-        )
+    vocabulary = fitting_vocabulary(model, vocabulary, target)
     blank = vocabulary.blank if vocabulary else model.blank if isinstance(model, Wav2Vec2ForCTC) else 0
-    config = config_json(model.architecture, model.regularization, model.masking, vocabulary_size=size, blank=blank)
-    staging = target / _STAGING
-    try:
-        _clear(staging)
-        staging.mkdir(parents=True)
+    kind: Kind = "encoder" if isinstance(model, Wav2Vec2Encoder) else "pretraining" if size is None else "ctc"
+    config = config_json(
+        model.architecture,
+        model.regularization,
+        model.masking,
+        kind=kind,
+        vocabulary_size=size,
+        blank=blank,
+        dtype=str(dtype).removeprefix("torch."),
+    )
+    with staged(target) as staging:
         _write_json(staging / "config.json", config)
         _write_json(
             staging / "preprocessor_config.json",
@@ -60,101 +59,134 @@ def save(model: Model, directory: str | Path, vocabulary: Vocabulary | None = No
         )
         if vocabulary is not None:
             vocabulary.save(staging)
-        save_file(_their_tensors(model), staging / "model.safetensors", metadata={"format": "pt"})
-        for file in sorted(staging.iterdir()):
-            file.replace(target / file.name)
-    except (OSError, SafetensorError) as error:
+        names = functools.partial(huggingface_name, bare=kind == "encoder")
+        tensors = {names(name): value.detach() for name, value in model.state_dict().items()}
+        tensors = {name: value.to("cpu", dtype).contiguous() for name, value in tensors.items()}
+        save_file(tensors, staging / "model.safetensors", metadata={"format": "pt"})
+
+
+def fitting_vocabulary(model: Model, vocabulary: Vocabulary | None, target: Path) -> Vocabulary | None:
+    """Return the symbol table to write beside a model: the given one, or its own; None without a head or a table.
+
+    Raises:
+        UserError: It does not fit the head, or the model has none; the message names ``target``.
+    """
+    if not isinstance(model, Wav2Vec2ForCTC):
+        if vocabulary is not None:
+            raise UserError(f"{target}: a pre-training model has no vocabulary; save it without one")
+        return None
+    if vocabulary is None and model.vocabulary is not None:
+        vocabulary = Vocabulary.from_symbols(model.vocabulary, blank=model.blank)
+    size = model.head.out_features
+    if vocabulary is not None and len(vocabulary) != size:
         raise UserError(
-            f"{target}: the model cannot be written ({_reason(error)}); free space or choose another directory"
-        ) from error
-    finally:
-        _clear(staging)
-
-
-def _clear(staging: Path) -> None:
-    shutil.rmtree(staging, ignore_errors=True)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = " ".join(str(error).split())
-    # safetensors hands on the number only inside its text
-    return "No space left on device" if f"code: {errno.ENOSPC}," in text else text
+            f"{target}: the vocabulary has {len(vocabulary)} symbols, the model's head {size}; use its own vocabulary"
+        )
+    return vocabulary
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _their_tensors(model: Model) -> dict[str, Tensor]:
-    tensors = {huggingface_name(name): value.detach() for name, value in model.state_dict().items()}
-    return {name: value.to("cpu", torch.float32).contiguous() for name, value in tensors.items()}
+def open_directory(directory: Path, language: str | None = None) -> Checkpoint:
+    """Open a directory of ours or of transformers: configuration and vocabulary, no weights.
 
-
-def load_directory(directory: Path) -> Model:
-    """Return the model of a directory of ours or of transformers, in evaluation mode, as float32 on the CPU.
-
-    Weights: ``model.safetensors``, its shards, or ``pytorch_model.bin``, with either spelling of weight norm. A CTC
-    model gets its symbol table when the directory has one.
+    Weights may lie in ``model.safetensors``, its shards, or ``pytorch_model.bin``, with either spelling of weight norm.
+    ``language`` chooses adapter, head and symbols of a multilingual model (``adapter.LANGUAGE.safetensors``).
 
     Raises:
         UserError: A file is missing, cut short, or does not fit its configuration; the message names it and the tensor.
     """
     config = read_config(directory)
-    path, tensors = _read_tensors(directory)
-    tensors = one_weight_norm_spelling(tensors, parametrized=True)
-    if not config.has_mask_embedding:
-        # transformers leaves the embedding out of models that never mask; the value is then never used
-        tensors.setdefault(huggingface_name("encoder.mask_embedding"), torch.zeros(config.architecture.hidden_size))
-    a, r, m, size = config.architecture, config.regularization, config.masking, config.vocabulary_size
-    if config.kind == "pretraining":
-        return fill(lambda: Wav2Vec2ForPretraining(a, r, m), tensors, huggingface_name, path, ignored=_IGNORED).eval()
-    model = fill(lambda: Wav2Vec2ForCTC(a, size, r, m), tensors, huggingface_name, path, ignored=_IGNORED)
-    vocabulary = read_vocabulary(directory, config)
-    model.vocabulary = vocabulary.symbols if vocabulary else None
-    model.blank = vocabulary.blank if vocabulary else config.blank
-    return model.eval()
+    architecture = config.architecture
+    adapter = _language_table(directory, config, language) if language else None
+    size = config.vocabulary_size if config.kind == "ctc" else None
+    if adapter is not None:
+        size = adapter.shapes[_HEAD].shape[0]
+    # transformers leaves the embedding out of models that never mask; the value is then never used
+    unmasked = {} if config.has_mask_embedding else {"encoder.mask_embedding": torch.zeros(architecture.hidden_size)}
+    return Checkpoint(
+        path=_weight_path(directory),
+        file_format="model directory",
+        kind=config.kind,
+        architecture=architecture,
+        regularization=config.regularization,
+        masking=config.masking,
+        tensors=lambda: _tensors(directory, adapter),
+        names=huggingface_name,
+        vocabulary=read_vocabulary(directory, size, language),
+        vocabulary_size=size,
+        blank=config.blank,
+        ignored=_IGNORED,
+        optional=unmasked,
+        origin=config.origin,
+    )
 
 
-def read_vocabulary(directory: Path, config: ModelConfig) -> Vocabulary | None:
+def read_vocabulary(directory: Path, size: int | None, language: str | None = None) -> Vocabulary | None:
     """Return the symbol table beside a CTC model, None when there is none; UserError when it does not fit the head."""
-    if config.kind != "ctc" or not (directory / "vocab.json").exists():
+    if size is None or not (directory / "vocab.json").exists():
         return None
-    vocabulary = Vocabulary.load(directory)
-    if len(vocabulary) != config.vocabulary_size:
+    vocabulary = Vocabulary.load(directory, language=language)
+    if len(vocabulary) != size:
         raise UserError(
-            f"{directory / 'vocab.json'}: has {len(vocabulary)} symbols, the model's head {config.vocabulary_size}; "
+            f"{directory / 'vocab.json'}: has {len(vocabulary)} symbols, the model's head {size}; "
             "give the table that the model was trained with"
         )
     return vocabulary
 
 
-def _read_tensors(directory: Path) -> tuple[Path, dict[str, Tensor]]:
+def _language_table(directory: Path, config: ModelConfig, language: str) -> TensorTable:
+    if not config.architecture.adapter_size or config.kind != "ctc":
+        raise UserError(f"{directory}: has no adapters; only a multilingual CTC model has a choice of language")
+    for suffix in ("safetensors", "bin"):
+        path = directory / f"adapter.{language}.{suffix}"
+        if path.is_file():
+            table: TensorTable = SafetensorsTable([path]) if suffix == "safetensors" else TorchTable([TorchFile(path)])
+            if _HEAD not in table.shapes or table.shapes[_HEAD].dim() != 2:
+                raise UserError(f"{path}: tensor {_HEAD} is missing; fetch or copy the file again")
+            return table
+    known = sorted(path.name.split(".")[1] for path in directory.glob("adapter.*.*"))
+    have = f"it has {len(known)}, such as {', '.join(known[:5])}" if known else "it has none"
+    raise UserError(f"{directory}: no file adapter.{language}.safetensors; {have}")
+
+
+def _weight_path(directory: Path) -> Path:
+    """The file that messages about weights name."""
+    for name in ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"):
+        if (directory / name).exists():
+            return directory / name
+    return directory / "pytorch_model.bin.index.json"
+
+
+def _tensors(directory: Path, adapter: TensorTable | None) -> TensorTable:
+    table = _stored_tensors(directory)
+    if adapter is not None:
+        table = JoinedTable(table, adapter)
+    return ChangedTable(table, rename=_full_name)
+
+
+def _full_name(name: str) -> str:
+    """A Wav2Vec2Model alone is stored without the prefix that it has inside the others; weight norm is made one."""
+    bare = name.startswith(("feature_extractor.", "feature_projection.", "encoder.")) or name == "masked_spec_embed"
+    return new_weight_norm(f"wav2vec2.{name}" if bare else name)
+
+
+def _stored_tensors(directory: Path) -> TensorTable:
     for single in ("model.safetensors", "pytorch_model.bin"):
         if (directory / single).exists():
-            return directory / single, _read_tensor_file(directory / single)
+            return _table([directory / single])
         index = directory / f"{single}.index.json"
         if index.exists():
-            table = read_json(index).get("weight_map")
-            if not isinstance(table, dict) or not all(isinstance(shard, str) for shard in table.values()):
+            weights = read_json(index).get("weight_map")
+            if not isinstance(weights, dict) or not all(isinstance(shard, str) for shard in weights.values()):
                 raise UserError(f"{index}: its weight_map is no table of file names; copy it again from its model")
-            shards = sorted(set(table.values()))
-            tensors: dict[str, Tensor] = {}
-            for shard in shards:
-                tensors |= _read_tensor_file(directory / Path(shard).name)
-            return index, tensors
+            return _table([directory / Path(shard).name for shard in sorted(set(weights.values()))])
     raise UserError(f"{directory}: has neither model.safetensors nor pytorch_model.bin; give the complete directory")
 
 
-def _read_tensor_file(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".bin":
-        content = read_torch_file(path)
-        if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
-            raise UserError(f"{path}: not a table of tensors; give transformers' pytorch_model.bin")
-        return dict(content)
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: damaged or cut short ({reason}); fetch or copy the file again") from error
+def _table(files: list[Path]) -> TensorTable:
+    if files[0].suffix == ".safetensors":
+        return SafetensorsTable(files)
+    return TorchTable([TorchFile(file) for file in files])

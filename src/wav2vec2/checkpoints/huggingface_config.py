@@ -2,34 +2,42 @@
 
 transformers calls ``mask_time_prob`` what the paper calls p times the span length. What it has no field for (gradient
 multiplier, Gumbel temperature, the architecture's name, input normalisation) sits beside its own fields; transformers
-keeps such keys untouched.
+keeps such keys untouched. An encoder that it has no class for gets a ``model_type`` of ours, so that it refuses it.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from wav2vec2.checkpoints.checkpoint import Kind
 from wav2vec2.checkpoints.huggingface_defaults import DEFAULTS, check_sizes
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import ARCHITECTURES, SAMPLE_RATE, Architecture, Masking, Regularization
 
 # Variants whose numbers would differ: field -> the only value that is ours.
-_FIXED = {"hidden_act": "gelu", "feat_extract_activation": "gelu", "add_adapter": False, "adapter_attn_dim": None}
+_FIXED = {"hidden_act": "gelu", "feat_extract_activation": "gelu", "add_adapter": False}
+_THEIR_TYPE, _OWN_TYPE = "wav2vec2", "wav2vec2-variant"
+_CLASSES: dict[str, Kind] = {
+    "Wav2Vec2ForPreTraining": "pretraining",
+    "Wav2Vec2ForCTC": "ctc",
+    "Wav2Vec2Model": "encoder",
+}
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """A directory's configuration in our terms."""
 
-    kind: Literal["pretraining", "ctc"]
+    kind: Kind
     architecture: Architecture
     regularization: Regularization
     masking: Masking
     vocabulary_size: int
     blank: int
     has_mask_embedding: bool
+    origin: str
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -54,7 +62,7 @@ def read_config(directory: Path) -> ModelConfig:
     """
     path = directory / "config.json"
     raw = read_json(path)
-    if raw.get("model_type") != "wav2vec2":
+    if raw.get("model_type") not in (_THEIR_TYPE, _OWN_TYPE):
         raise UserError(f"{path}: model_type is {raw.get('model_type')!r}; only 'wav2vec2' models can be loaded")
     for field, value in _FIXED.items():
         if raw.get(field, value) != value:
@@ -72,18 +80,24 @@ def read_config(directory: Path) -> ModelConfig:
             vocabulary_size=int(config["vocab_size"]),
             blank=int(config["pad_token_id"]),
             has_mask_embedding=config["mask_time_prob"] > 0 or config["mask_feature_prob"] > 0,
+            origin=_origin(raw),
         )
     except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
         raise UserError(f"{path}: a field has an impossible value ({error}); copy it again from its model") from error
 
 
-def _kind(raw: Mapping[str, Any], path: Path) -> Literal["pretraining", "ctc"]:
+def _kind(raw: Mapping[str, Any], path: Path) -> Kind:
     classes = raw.get("architectures") or []
-    if "Wav2Vec2ForPreTraining" in classes:
-        return "pretraining"
-    if "Wav2Vec2ForCTC" in classes:
-        return "ctc"
-    raise UserError(f"{path}: architectures is {classes}; only Wav2Vec2ForPreTraining and Wav2Vec2ForCTC can be loaded")
+    for name, kind in _CLASSES.items():
+        if name in classes:
+            return kind
+    raise UserError(f"{path}: architectures is {classes}; only {', '.join(_CLASSES)} can be loaded")
+
+
+def _origin(raw: Mapping[str, Any]) -> str:
+    parts = [f"transformers {raw['transformers_version']}"] if raw.get("transformers_version") else []
+    parts += [f"model {raw['_name_or_path']}"] if raw.get("_name_or_path") else []
+    return ", ".join(parts)
 
 
 def _normalize_input(directory: Path, config: Mapping[str, Any]) -> bool:
@@ -123,6 +137,9 @@ def _architecture(config: Mapping[str, Any], normalize_input: bool) -> Architect
         layer_norm_first=config["do_stable_layer_norm"],
         pos_conv_kernel=config["num_conv_pos_embeddings"],
         pos_conv_groups=config["num_conv_pos_embedding_groups"],
+        pos_conv_depth=config.get("pos_conv_depth", 1),
+        # transformers puts adapters into pre-LN layers only
+        adapter_size=(config.get("adapter_attn_dim") or 0) if config["do_stable_layer_norm"] else 0,
         layer_norm_eps=config["layer_norm_eps"],
         codebook_groups=config["num_codevector_groups"],
         codebook_entries=config["num_codevectors_per_group"],
@@ -201,7 +218,14 @@ def _sizes(architecture: Architecture) -> dict[str, Any]:
         "contrastive_logits_temperature": a.logit_temperature,
         "architecture": a.name,
         "normalize_input": a.normalize_input,
+        **({"adapter_attn_dim": a.adapter_size} if a.adapter_size else {}),
+        **({"pos_conv_depth": a.pos_conv_depth} if a.pos_conv_depth > 1 else {}),
     }
+
+
+def _fits_transformers(architecture: Architecture) -> bool:
+    a = architecture
+    return a.pos_conv_depth == 1 and (a.layer_norm_first or not a.adapter_size)
 
 
 def config_json(
@@ -209,14 +233,18 @@ def config_json(
     regularization: Regularization,
     masking: Masking,
     *,
+    kind: Kind,
     vocabulary_size: int | None,
     blank: int = 0,
+    dtype: str = "float32",
 ) -> dict[str, Any]:
-    """Return the content of ``config.json``; ``vocabulary_size`` None stands for a pre-training model."""
+    """Return the content of ``config.json``; ``vocabulary_size`` is None without a CTC head."""
     r, m = regularization, masking
+    theirs = _fits_transformers(architecture)
+    class_name = next(name for name, known in _CLASSES.items() if known == kind)
     config = {
-        "model_type": "wav2vec2",
-        "architectures": ["Wav2Vec2ForPreTraining" if vocabulary_size is None else "Wav2Vec2ForCTC"],
+        "model_type": _THEIR_TYPE if theirs else _OWN_TYPE,
+        "architectures": [class_name],
         **_sizes(architecture),
         "hidden_dropout": r.dropout,
         "attention_dropout": r.attention_dropout,
@@ -239,7 +267,7 @@ def config_json(
         "ctc_zero_infinity": True,
         "initializer_range": 0.02,
         "pad_token_id": blank,
-        "dtype": "float32",
+        "dtype": dtype,
     }
     return config if vocabulary_size is None else {**config, "vocab_size": vocabulary_size}
 

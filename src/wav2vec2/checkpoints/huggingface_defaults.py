@@ -54,5 +54,8 @@ def check_sizes(config: Mapping[str, Any]) -> None:
         raise ValueError("a size is not a positive whole number")
     if config["num_hidden_layers"] > _MOST_LAYERS:  # each is built: this would take for ever
         raise ValueError(f"{config['num_hidden_layers']} layers")
+    rest = (config.get("pos_conv_depth", 1), config.get("adapter_attn_dim") or 0)
+    if not all(type(size) is int and size >= 0 for size in rest):
+        raise ValueError("a size is not a whole number")
     if not isinstance(config["layer_norm_eps"], float):
         raise ValueError(f"layer_norm_eps {config['layer_norm_eps']!r}")

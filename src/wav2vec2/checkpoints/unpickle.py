@@ -1,17 +1,18 @@
-"""Read what ``torch.save`` wrote without running anything that the file asks for.
+"""Unpickle without running anything that the file asks for.
 
 A pickle names functions to import and call. Here every name is looked up in a closed list: tensors, plain containers
 and ``argparse.Namespace`` come through as inert values; classes of fairseq, omegaconf and numpy become an ``Opaque``
-that nobody opens (old files keep meters and optimiser history beside their weights); anything else is refused by name.
-Nothing but this file's own code runs, and neither fairseq nor omegaconf is imported.
+that keeps what it was given and does nothing with it (old files keep meters and optimiser history beside their
+weights); anything else is refused by name. Nothing but this file's own code runs, and neither fairseq nor omegaconf is
+imported. ``plain_settings`` turns a configuration in any of these disguises into dicts, lists and scalars.
 """
 
-import io
+import math
 import pickle
-import struct
-import zipfile
+import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,8 +33,9 @@ _STORAGE_DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
-_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-_OPAQUE_PACKAGES = ("fairseq", "omegaconf", "numpy")
+_OPAQUE_PACKAGES = ("fairseq", "fairseq2", "omegaconf", "numpy", "pathlib")
+# Types that omegaconf keeps in its metadata; as stand-ins, because a type can be called.
+_TYPE_NAMES = ("dict", "list", "tuple", "int", "long", "float", "str", "unicode", "bool", "object")
 
 
 class Namespace:
@@ -41,13 +43,18 @@ class Namespace:
 
 
 class Opaque:
-    """An object of a foreign class, kept closed: it ignores its arguments and its state."""
+    """An object of a foreign class, kept closed: it remembers arguments and state, and neither is acted upon."""
 
-    def __init__(self, *_args: object, **_kwargs: object) -> None:
-        """Take anything and keep nothing."""
+    arguments: tuple[object, ...] = ()
+    state: object = None
+
+    def __init__(self, *arguments: object, **_named: object) -> None:
+        """Keep the arguments."""
+        self.arguments = arguments
 
     def __setstate__(self, state: object) -> None:
-        """Drop the state: nothing in it is needed."""
+        """Keep the state as it is."""
+        self.state = state
 
     def append(self, item: object) -> None:
         """Ignore a list item."""
@@ -59,23 +66,47 @@ class Opaque:
         """Ignore a dictionary item."""
 
 
-class _Storage:
-    """One flat tensor that several tensors may share; filled later in the legacy format."""
+@dataclass(frozen=True)
+class StoredStorage:
+    """A storage that the pickle refers to by key; nothing of it has been read."""
 
-    def __init__(self, flat: Tensor) -> None:
-        self.flat = flat
+    key: str
+    dtype: torch.dtype
+    count: int
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where the values of a tensor lie: a strided window of a storage."""
+
+    storage: StoredStorage
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @property
+    def span(self) -> int:
+        """Elements of the storage from the first to the last of the window."""
+        return 0 if 0 in self.size else 1 + sum((n - 1) * s for n, s in zip(self.size, self.stride, strict=True))
+
+
+SOURCE_ATTRIBUTE = "stored_tensor"
+"""Attribute of a meta tensor that says where its values lie."""
 
 
 def _rebuild_tensor(
-    storage: _Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_rest: object
+    storage: StoredStorage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_rest: object
 ) -> Tensor:
-    if min((offset, *size, *stride)) < 0:
+    stored = StoredTensor(storage, offset, tuple(size), tuple(stride))
+    if min((offset, *stored.size, *stored.stride)) < 0:
         raise pickle.UnpicklingError("a tensor has negative sizes")
-    if 0 in size:
-        return storage.flat.new_empty(size)
-    if offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) >= storage.flat.numel():
+    if math.prod(stored.size) > max(storage.count, 1):
+        raise pickle.UnpicklingError("a tensor has more elements than its storage")
+    if offset + stored.span > storage.count:
         raise pickle.UnpicklingError("a tensor reaches beyond its storage")
-    return storage.flat.as_strided(size, stride, offset)
+    tensor = torch.empty(stored.size, dtype=storage.dtype, device="meta")
+    setattr(tensor, SOURCE_ATTRIBUTE, stored)
+    return tensor
 
 
 def _rebuild_parameter(data: Tensor, *_rest: object) -> Tensor:
@@ -89,24 +120,28 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
 _ALLOWED: dict[tuple[str, str], object] = {
     ("argparse", "Namespace"): Namespace,
     ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "defaultdict"): Opaque,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
     ("torch", "Size"): tuple,
     ("torch", "device"): Opaque,
+    ("typing", "Any"): Opaque,
     ("_codecs", "encode"): _encode,
     ("builtins", "set"): set,
     ("__builtin__", "set"): set,
+    **{(module, name): Opaque for module in ("builtins", "__builtin__") for name in _TYPE_NAMES},
     **{("torch", name): dtype for name, dtype in _STORAGE_DTYPES.items()},
+    **{("torch", str(dtype).removeprefix("torch.")): Opaque for dtype in _STORAGE_DTYPES.values()},
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    """A pickle reader whose every import goes through the closed list."""
+class ClosedUnpickler(pickle.Unpickler):
+    """A pickle reader whose every import goes through the closed list; storages stay where they are."""
 
-    def __init__(self, file: BinaryIO, path: Path, load_storage: Callable[[tuple[Any, ...]], _Storage]) -> None:
+    def __init__(self, file: BinaryIO, path: Path, storage: Callable[[tuple[Any, ...]], StoredStorage]) -> None:
         super().__init__(file, encoding="utf-8")
         self._path = path
-        self._load_storage = load_storage
+        self._storage = storage
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the harmless stand-in of a global, or refuse it."""
@@ -119,89 +154,74 @@ class _Unpickler(pickle.Unpickler):
             "containers only"
         )
 
-    def persistent_load(self, pid: Any) -> _Storage:
+    def persistent_load(self, pid: Any) -> StoredStorage:
         """Return the storage that the pickle refers to."""
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage" or not isinstance(pid[1], torch.dtype):
             raise pickle.UnpicklingError("an unknown kind of storage")
-        return self._load_storage(pid)
+        if type(pid[4]) is not int or pid[4] < 0 or not isinstance(pid[2], str):
+            raise pickle.UnpicklingError("a storage has an impossible size")
+        return self._storage(pid)
 
 
-def read_torch_file(path: Path, *, tensors: bool = True) -> Any:
-    """Return the object in a file of ``torch.save``, in its zip or its older format.
+def plain_settings(value: object) -> Any:
+    """Return a stored configuration as dicts, lists and scalars, whichever way it was pickled.
 
-    With ``tensors`` False no weight is read: tensors come back on the meta device, with shape and dtype only.
+    Understood: dicts, ``argparse.Namespace``, omegaconf's containers (their ``${a.b}`` references are followed), and
+    enumeration members by their value. Any other object becomes None.
 
     Raises:
-        UserError: The file is missing, damaged, or names something else than tensors and plain containers.
+        ValueError: It is nested or repeated beyond what any configuration is.
     """
-    try:
-        with path.open("rb") as file:
-            return _read_zip(file, path, tensors) if zipfile.is_zipfile(file) else _read_legacy(file, path, tensors)
-    except UserError:
-        raise
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}; give a readable checkpoint") from error
-    except Exception as error:  # a hostile or damaged pickle can raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path}: not a readable torch checkpoint ({reason}); fetch or copy the file again") from error
+    reader = _SettingsReader()
+    root = reader.plain(value, 0)
+    return reader.resolved(root, root, 0) if isinstance(root, Mapping) else root
 
 
-def _read_zip(file: BinaryIO, path: Path, tensors: bool) -> Any:
-    with zipfile.ZipFile(file) as archive:
-        names = set(archive.namelist())
-        pickles = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
-        if len(pickles) != 1:
-            raise pickle.UnpicklingError("no data.pkl inside")
-        root = pickles[0].removesuffix("data.pkl")
-        if f"{root}byteorder" in names and archive.read(f"{root}byteorder") != b"little":
-            raise pickle.UnpicklingError("big-endian tensors")
-        loaded: dict[str, _Storage] = {}
+class _SettingsReader:
+    """Counts what it visits: a small pickle can refer to itself so often that it unfolds without end."""
 
-        def load_storage(pid: tuple[Any, ...]) -> _Storage:
-            _, dtype, key, _, count = pid[:5]
-            if key not in loaded:
-                loaded[key] = _Storage(
-                    _from_bytes(archive.read(f"{root}data/{key}"), dtype, count)
-                    if tensors
-                    else torch.empty(count, dtype=dtype, device="meta")
-                )
-            return loaded[key]
+    deepest, most = 50, 100_000
+    reference = re.compile(r"\$\{([\w.]+)\}")
 
-        return _Unpickler(io.BytesIO(archive.read(pickles[0])), path, load_storage).load()
+    def __init__(self) -> None:
+        self.visited = 0
 
+    def _visit(self, depth: int) -> None:
+        self.visited += 1
+        if depth > self.deepest or self.visited > self.most:
+            raise ValueError("a configuration without end")
 
-def _from_bytes(data: bytes, dtype: torch.dtype, count: int) -> Tensor:
-    if len(data) < count * dtype.itemsize:
-        raise pickle.UnpicklingError("the file is cut short")
-    return torch.frombuffer(bytearray(data), dtype=dtype, count=count) if count else torch.empty(0, dtype=dtype)
+    def plain(self, value: object, depth: int) -> Any:
+        self._visit(depth)
+        if isinstance(value, Opaque):
+            return self._opened(value, depth)
+        if isinstance(value, Namespace):
+            value = vars(value)
+        if isinstance(value, Mapping):
+            return {str(key): self.plain(item, depth + 1) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.plain(item, depth + 1) for item in value]
+        return value if isinstance(value, str | int | float | bool) else None
 
+    def _opened(self, value: Opaque, depth: int) -> Any:
+        state = value.state[0] if isinstance(value.state, tuple) and value.state else value.state
+        if isinstance(state, Mapping):
+            # omegaconf: a container has _content, a leaf _val; anything else is a plain object with attributes
+            inner = next((state[name] for name in ("_content", "_val") if name in state), dict(state))
+            return self.plain(inner, depth + 1)
+        # a member of an enumeration was pickled as its class called with its value
+        return value.arguments[0] if len(value.arguments) == 1 and isinstance(value.arguments[0], str) else None
 
-def _read_legacy(file: BinaryIO, path: Path, tensors: bool) -> Any:
-    """Five pickles (magic, protocol, system, object, keys), then each storage as its count and raw values."""
-    file.seek(0, io.SEEK_END)
-    size = file.tell()
-    file.seek(0)
-    loaded: dict[str, _Storage] = {}
-
-    def load_storage(pid: tuple[Any, ...]) -> _Storage:
-        _, dtype, key, _, count = pid[:5]
-        if len(pid) > 5 and pid[5] is not None:
-            raise pickle.UnpicklingError("storage views are not supported")
-        if key not in loaded:
-            if not 0 <= count * dtype.itemsize <= size:
-                raise pickle.UnpicklingError("the file is cut short")
-            loaded[key] = _Storage(torch.empty(count, dtype=dtype, device=None if tensors else "meta"))
-        return loaded[key]
-
-    if _Unpickler(file, path, load_storage).load() != _LEGACY_MAGIC:
-        raise pickle.UnpicklingError("neither a zip archive nor torch's older format")
-    for _ in range(2):
-        _Unpickler(file, path, load_storage).load()
-    result = _Unpickler(file, path, load_storage).load()
-    for key in _Unpickler(file, path, load_storage).load() if tensors else ():
-        flat = loaded[key].flat
-        (count,) = struct.unpack("<q", file.read(8))
-        if count != flat.numel():
-            raise pickle.UnpicklingError("a storage has another size than announced")
-        flat.copy_(_from_bytes(file.read(count * flat.dtype.itemsize), flat.dtype, count))
-    return result
+    def resolved(self, value: Any, root: Mapping[str, Any], depth: int) -> Any:
+        self._visit(depth)
+        if isinstance(value, Mapping):
+            return {key: self.resolved(item, root, depth + 1) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.resolved(item, root, depth + 1) for item in value]
+        reference = self.reference.fullmatch(value) if isinstance(value, str) else None
+        if reference is None:
+            return value
+        found: Any = root
+        for part in reference[1].split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+        return self.resolved(found, root, depth + 1)

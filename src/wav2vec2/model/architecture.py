@@ -16,6 +16,9 @@ class Architecture:
 
     ``conv_norm`` "group" is the BASE family (one group norm after the first convolution, raw input), "layer" the LV-60k
     family (layer norm after every convolution, input normalised by the caller when ``normalize_input``).
+    ``pos_conv_depth`` above 1 stacks that many short convolutions instead of the one long one (data2vec's variant).
+    ``adapter_size`` is the width of the small residual block at the end of every layer that holds one language of a
+    multilingual model (MMS); 0 for none.
     """
 
     name: str = "base"
@@ -32,6 +35,8 @@ class Architecture:
     layer_norm_first: bool = False
     pos_conv_kernel: int = 128
     pos_conv_groups: int = 16
+    pos_conv_depth: int = 1
+    adapter_size: int = 0
     layer_norm_eps: float = 1e-5
     codebook_groups: int = 2
     codebook_entries: int = 320
@@ -60,6 +65,8 @@ class Architecture:
                 raise ValueError(f"{name} must be at least 1")
         if not self.logit_temperature > 0:
             raise ValueError("logit_temperature must be above 0")
+        if self.pos_conv_depth < 1 or self.adapter_size < 0:
+            raise ValueError("pos_conv_depth must be at least 1 and adapter_size at least 0")
 
     @property
     def feature_size(self) -> int:
@@ -164,6 +171,8 @@ def _published() -> tuple[Architecture, ...]:
         replace(lv60k, name="300m"),
         replace(wide, name="1b", hidden_size=1280, ffn_size=5120),
         replace(wide, name="2b", hidden_size=1920, ffn_size=7680),
+        replace(wide, name="3b", hidden_size=2048, ffn_size=8192, layers=60),
+        replace(wide, name="7b", hidden_size=2048, ffn_size=8192, layers=128),
     )
 
 

@@ -9,7 +9,7 @@ from wav2vec2.model.architecture import Architecture, Regularization
 from wav2vec2.model.counter_hash import WORD, Purpose, hash_int, hash_tensor
 from wav2vec2.model.dropout import DropoutKeys, dropout
 from wav2vec2.model.layout import Layout
-from wav2vec2.model.positional_convolution import PositionalConvolution
+from wav2vec2.model.positional_convolution import PositionalConvolution, StackedPositionalConvolution
 from wav2vec2.model.transformer import TransformerLayer
 
 
@@ -21,7 +21,12 @@ class ContextNetwork(nn.Module):
         size = architecture.hidden_size
         self.norm_first = architecture.layer_norm_first
         self.dropout, self.layerdrop = regularization.dropout, regularization.layerdrop
-        self.pos_conv = PositionalConvolution(size, architecture.pos_conv_kernel, architecture.pos_conv_groups)
+        kernel, groups = architecture.pos_conv_kernel, architecture.pos_conv_groups
+        self.pos_conv: nn.Module
+        if architecture.pos_conv_depth == 1:
+            self.pos_conv = PositionalConvolution(size, kernel, groups)
+        else:
+            self.pos_conv = StackedPositionalConvolution(size, kernel, groups, architecture.pos_conv_depth)
         self.norm = nn.LayerNorm(size, architecture.layer_norm_eps)
         self.layers = nn.ModuleList(TransformerLayer(architecture, regularization) for _ in range(architecture.layers))
 

@@ -165,6 +165,22 @@ class SharedEncoder(nn.Module):
         return self.encoder.feature_encoder.frame_lengths(lengths)
 
 
+class Wav2Vec2Encoder(SharedEncoder):
+    """An encoder without any head, as some files hold it: hidden states, or the start of fine-tuning."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        regularization: Regularization | None = None,
+        masking: Masking | None = None,
+    ) -> None:
+        super().__init__(architecture, regularization, masking)
+
+    def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(B, S) -> context vectors (B, T, d) and frame lengths (B,)."""
+        return self.encode(waveforms, lengths)
+
+
 def check_lengths(waveforms: Tensor, lengths: Tensor | None) -> Tensor:
     """(B,) lengths of (B, S) waveforms, all full when None; ValueError when they do not fit together."""
     if waveforms.dim() != 2:

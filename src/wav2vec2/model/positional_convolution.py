@@ -48,6 +48,35 @@ class PositionalConvolution(nn.Module):
         return F.gelu(y[:, :, : x.shape[2]].transpose(1, 2))
 
 
+class StackedPositionalConvolution(nn.Module):
+    """The variant with ``depth`` short convolutions: each is followed by a layer norm without parameters and GELU.
+
+    Their kernel is the given one divided by ``depth``, at least 3; none is weight-normalised. Frames beyond an
+    utterance's end count as zeros before every convolution.
+    """
+
+    def __init__(self, channels: int, kernel: int, groups: int, depth: int) -> None:
+        super().__init__()
+        short = max(3, kernel // depth)
+        self.layers = nn.ModuleList(
+            nn.Conv1d(channels, channels, short, padding=short // 2, groups=groups) for _ in range(depth)
+        )
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """X in either layout."""
+        y = layout.pad(x)
+        frames = y.shape[1]
+        if not frames:  # only recordings below the receptive field
+            return x
+        lengths = torch.as_tensor(layout.lengths, device=x.device)
+        valid = (torch.arange(frames, device=x.device) < lengths[:, None])[:, :, None]
+        for conv in self.layers:
+            # an even kernel gives one frame too many: the last is dropped
+            y = conv(torch.where(valid, y, 0).transpose(1, 2))[:, :, :frames].transpose(1, 2)
+            y = F.gelu(F.layer_norm(y, y.shape[-1:]))
+        return layout.pack(y)
+
+
 class OverlapSave(torch.autograd.Function):
     """Grouped correlation y[t] = sum_k w[k] x[t + k - K // 2] of packed frames, in the frequency domain."""
 

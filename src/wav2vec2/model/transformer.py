@@ -55,10 +55,15 @@ class TransformerLayer(nn.Module):
         self.ffn_in = nn.Linear(size, architecture.ffn_size)
         self.ffn_out = nn.Linear(architecture.ffn_size, size)
         self.ffn_norm = nn.LayerNorm(size, eps)
+        self.adapter = LanguageAdapter(size, architecture.adapter_size) if architecture.adapter_size else None
         self.apply(_bert_init)
 
     def forward(self, x: Tensor, layout: Layout, keys: DropoutKeys | None) -> Tensor:
         """Frames in, frames out."""
+        x = self._blocks(x, layout, keys)
+        return x if self.adapter is None else x + self.adapter(x)
+
+    def _blocks(self, x: Tensor, layout: Layout, keys: DropoutKeys | None) -> Tensor:
         p = self.dropout if self.training else 0.0
         if self.norm_first:
             x = dropout_add(x, self.attention(self.attention_norm(x), layout, keys), p, keys)
@@ -81,6 +86,20 @@ class TransformerLayer(nn.Module):
             weights = (self.ffn_in.weight, self.ffn_in.bias, self.ffn_out.weight, self.ffn_out.bias)
             return FeedForward.apply(x, *weights)  # type: ignore[no-any-return,no-untyped-call]
         return self.ffn_out(dropout(F.gelu(self.ffn_in(x)), p, keys))  # type: ignore[no-any-return]
+
+
+class LanguageAdapter(nn.Module):
+    """Residual bottleneck of MMS models: layer norm, down to a few channels, ReLU, up again."""
+
+    def __init__(self, size: int, bottleneck: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(size)
+        self.down = nn.Linear(size, bottleneck)
+        self.up = nn.Linear(bottleneck, size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Frames in, what is to be added to them out."""
+        return self.up(F.relu(self.down(self.norm(x))))  # type: ignore[no-any-return]
 
 
 class FeedForward(torch.autograd.Function):

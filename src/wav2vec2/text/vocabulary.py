@@ -21,6 +21,8 @@ Symbols = Literal["characters", "whitespace"]
 
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
 _BEGIN_NAMES, _END_NAMES, _UNKNOWN_NAMES = ("<s>", "[BOS]"), ("</s>", "[EOS]"), ("<unk>", "[UNK]")
+# What stands for a space in a SentencePiece model.
+SENTENCEPIECE_SPACE = "\u2581"
 # What an unknown symbol looks like in decoded text: one character that no transcript contains.
 UNKNOWN_MARK = "\u2047"
 _NORMALIZATION_KEY = "wav2vec2_text_normalization"
@@ -97,10 +99,11 @@ class Vocabulary:
     def from_symbols(cls, symbols: Sequence[str], *, blank: int = 0) -> "Vocabulary":
         """Read a bare table (a model's list of classes): unknown and separator are found by their usual names.
 
-        Symbols of several characters without a `|` are taken for phones, separated by white space.
+        Symbols of several characters without a `|` are taken for phones, separated by white space. Where
+        SentencePiece's mark of a space is a symbol, it is the separator.
         """
         unknown = next((index for index, symbol in enumerate(symbols) if symbol in _UNKNOWN_NAMES), None)
-        separator = WORD_SEPARATOR if WORD_SEPARATOR in symbols else None
+        separator = next((name for name in (SENTENCEPIECE_SPACE, WORD_SEPARATOR) if name in symbols), None)
         special = {*SPECIALS, *_BEGIN_NAMES, *_END_NAMES, *_UNKNOWN_NAMES}
         plain = [symbol for index, symbol in enumerate(symbols) if index != blank and symbol not in special]
         phones = separator is None and any(len(symbol) > 1 for symbol in plain)
@@ -126,6 +129,19 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.symbols)
+
+    @property
+    def fairseq_order(self) -> tuple[int | None, ...]:
+        """Ids in fairseq's order: blank, begin, end, unknown (None where there is none), then the rest.
+
+        A table that came from fairseq is in this order already.
+        """
+        special = [self.blank, *(self._first_of(names) for names in (_BEGIN_NAMES, _END_NAMES)), self.unknown]
+        return (*special, *(index for index in range(len(self)) if index not in special))
+
+    def _first_of(self, names: Sequence[str]) -> int | None:
+        found = (i for i, symbol in enumerate(self.symbols) if symbol in names and i not in (self.blank, self.unknown))
+        return next(found, None)
 
     @cached_property
     def _ids(self) -> dict[str, int]:

@@ -1,0 +1,201 @@
+"""The card beside a fairseq2 checkpoint (``model.yaml``): sizes, dropouts and masks, in and out.
+
+fairseq2 calls ``max_temporal_mask_prob`` what the paper calls p times the span length; it draws starts with
+replacement, so that the same number masks a little less (its defaults are some 6 % larger for that reason). The number
+is kept.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from wav2vec2.checkpoints.checkpoint import Model
+from wav2vec2.errors import UserError
+from wav2vec2.model.architecture import SAMPLE_RATE, Masking, Regularization
+
+_CARD = "model.yaml"
+_FINETUNING = Regularization(0.0, 0.0, 0.1, 0.0, 0.0, 0.0, 0.1, 0.0)
+_SIZES = {
+    "heads": "num_encoder_attn_heads",
+    "pos_conv_kernel": "pos_conv_kernel_size",
+}
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Return the card of a checkpoint, empty when there is none; of a run's shard it lies beside the ``step_N`` folder.
+
+    Raises:
+        UserError: It is not YAML or no card of fairseq2's.
+    """
+    folders = [path.parent, *([path.parents[4]] if path.name.startswith("sdp_") and len(path.parents) > 4 else [])]
+    found = next((folder / _CARD for folder in folders if (folder / _CARD).is_file()), None)
+    if found is None:
+        return {}
+    import yaml
+
+    try:
+        content = next(iter(yaml.safe_load_all(found.read_text(encoding="utf-8"))), None)
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{found}: not readable YAML ({reason}); copy it again from its run") from error
+    if not isinstance(content, dict) or not isinstance(content.get("model_config", {}), dict):
+        raise UserError(f"{found}: not a card of fairseq2's with its model_config; copy it again from its run")
+    encoder = content.get("model_config", {}).get("encoder_config", {})
+    if not isinstance(encoder, dict):
+        raise UserError(f"{found}: encoder_config is no table; copy it again from its run")
+    if encoder.get("use_conformer"):
+        raise UserError(f"{found}: use_conformer (a Conformer encoder) is not supported; only Transformer encoders are")
+    if encoder.get("pos_encoder_type", "conv") != "conv":
+        raise UserError(f"{found}: pos_encoder_type = {encoder['pos_encoder_type']!r} is not supported; only 'conv' is")
+    if content.get("sample_rate", SAMPLE_RATE) != SAMPLE_RATE:
+        raise UserError(f"{found}: sample_rate is {content['sample_rate']}; only {SAMPLE_RATE} Hz can be loaded")
+    return content
+
+
+def described_sizes(described: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return the fields of an architecture that a card gives and no shape tells.
+
+    Raises:
+        UserError: A value is impossible.
+    """
+    config = described.get("model_config", {})
+    encoder = config.get("encoder_config", {})
+    sizes: dict[str, Any] = {}
+    try:
+        sizes |= {ours: int(encoder[theirs]) for ours, theirs in _SIZES.items() if theirs in encoder}
+        if "feature_extractor_layer_descs" in encoder:
+            sizes["conv_strides"] = tuple(int(layer[2]) for layer in encoder["feature_extractor_layer_descs"])
+        if "num_distractors" in config:
+            sizes["negatives"] = int(config["num_distractors"])
+        if "logit_temp" in config:
+            sizes["logit_temperature"] = float(config["logit_temp"])
+        if "normalize_audio" in described:
+            sizes["normalize_input"] = bool(described["normalize_audio"])
+    except (TypeError, ValueError, IndexError) as error:
+        raise UserError(
+            f"{path.parent / _CARD}: a value is impossible ({error}); copy it again from its run"
+        ) from error
+    return sizes
+
+
+def regularization(described: Mapping[str, Any], path: Path, ctc: bool) -> Regularization:
+    """Return the dropouts of a card; without one those that fairseq2 trains with.
+
+    Raises:
+        UserError: A value is impossible.
+    """
+    config = described.get("model_config", {})
+    encoder = config.get("encoder_config", {})
+    ours = _FINETUNING if ctc else Regularization()
+    fields = {
+        "dropout": "dropout_p",
+        "attention_dropout": "attn_dropout_p",
+        "activation_dropout": "ffn_inner_dropout_p",
+        "layerdrop": "layer_drop_p",
+        "feature_grad_mult": "feature_grad_scale",
+        "input_dropout": "first_pass_dropout_p",
+        "feature_dropout": "first_pass_dropout_p",
+    }
+    try:
+        read = {name: float(encoder[theirs]) for name, theirs in fields.items() if theirs in encoder}
+        if "final_dropout_p" in config:
+            read["final_dropout"] = float(config["final_dropout_p"])
+        if "codebook_sampling_temperature" in config:
+            start, end, decay = (float(value) for value in config["codebook_sampling_temperature"])
+            read |= {"tau_start": start, "tau_end": end, "tau_decay": decay}
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{path.parent / _CARD}: a value is impossible ({error}); copy it again from its run"
+        ) from error
+    return replace(ours, **read)
+
+
+def masking(described: Mapping[str, Any], path: Path, ctc: bool, *, masked: bool) -> Masking:
+    """Return the masks of a card; ``masked`` says whether the file has a mask embedding: without one none are drawn.
+
+    Raises:
+        UserError: A value is impossible.
+    """
+    config = described.get("model_config", {})
+    ours = Masking(channel_start=0.0)
+    if not masked or (ctc and config.get("use_masking") is False):
+        return Masking(time_start=0.0, channel_start=0.0)
+    try:
+        time_span = int(config.get("temporal_mask_span_len", ours.time_span))
+        channel_span = int(config.get("spatial_mask_span_len", ours.channel_span))
+        time = float(config.get("max_temporal_mask_prob", ours.time_start * ours.time_span))
+        channel = float(config.get("max_spatial_mask_prob", 0.0))
+        return Masking(
+            time_start=float(f"{time / time_span:.12g}"),
+            time_span=time_span,
+            min_spans=int(config.get("min_num_temporal_mask_spans", ours.min_spans)),
+            channel_start=float(f"{channel / channel_span:.12g}"),
+            channel_span=channel_span,
+        )
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise UserError(
+            f"{path.parent / _CARD}: a value is impossible ({error}); copy it again from its run"
+        ) from error
+
+
+def card(model: Model, path: Path, rows: int | None, *, tokenizer: bool) -> dict[str, Any]:
+    """Return the content of ``model.yaml`` for a model whose CTC head has so many rows (None: pre-training)."""
+    a, r, m = model.architecture, model.regularization, model.masking
+    masks = {
+        "temporal_mask_span_len": m.time_span,
+        "max_temporal_mask_prob": float(f"{m.time_start * m.time_span:.12g}"),
+        "min_num_temporal_mask_spans": m.min_spans,
+        "spatial_mask_span_len": m.channel_span,
+        "max_spatial_mask_prob": float(f"{m.channel_start * m.channel_span:.12g}"),
+    }
+    if rows is None:
+        head: dict[str, Any] = {
+            "final_dim": a.final_size,
+            "quantized_dim": a.codevector_size,
+            "num_codebooks": a.codebook_groups,
+            "num_codebook_entries": a.codebook_entries,
+            "codebook_sampling_temperature": [r.tau_start, r.tau_end, r.tau_decay],
+            "num_distractors": a.negatives,
+            "logit_temp": a.logit_temperature,
+        }
+    else:
+        head = {"target_vocab_size": rows, "final_dropout_p": r.final_dropout, "use_masking": True}
+    found = {"tokenizer_family": "char_tokenizer", "tokenizer": "tokenizer.model"} if tokenizer else {}
+    return {
+        "name": "checkpoint",
+        "model_family": "wav2vec2" if rows is None else "wav2vec2_asr",
+        "model_config": {"encoder_config": _encoder_config(model), **head, **masks},
+        "checkpoint": path.name,
+        "sample_rate": SAMPLE_RATE,
+        "normalize_audio": a.normalize_input,
+        **found,
+    }
+
+
+def _encoder_config(model: Model) -> dict[str, Any]:
+    a, r = model.architecture, model.regularization
+    layers = zip(a.conv_channels, a.conv_kernels, a.conv_strides, strict=True)
+    return {
+        "model_dim": a.hidden_size,
+        "feature_dim": a.feature_size,
+        "first_pass_dropout_p": r.input_dropout,
+        "layer_norm_features": not a.layer_norm_first,
+        "feature_extractor_layer_descs": [list(layer) for layer in layers],
+        "feature_extractor_bias": a.conv_bias,
+        "feature_extractor_layer_norm_convs": a.conv_norm == "layer",
+        # fairseq2 freezes by requires_grad and wants a scale above 0
+        "feature_grad_scale": r.feature_grad_mult or 1.0,
+        "pos_encoder_type": "conv",
+        "pos_encoder_depth": a.pos_conv_depth,
+        "pos_conv_kernel_size": a.pos_conv_kernel,
+        "num_pos_conv_groups": a.pos_conv_groups,
+        "num_encoder_layers": a.layers,
+        "num_encoder_attn_heads": a.heads,
+        "ffn_inner_dim": a.ffn_size,
+        "dropout_p": r.dropout,
+        "attn_dropout_p": r.attention_dropout,
+        "ffn_inner_dropout_p": r.activation_dropout,
+        "layer_drop_p": r.layerdrop,
+        "norm_order": "PRE" if a.layer_norm_first else "POST",
+    }

@@ -1,0 +1,59 @@
+"""Small models of both families with every parameter off its trivial start, and their vocabularies."""
+
+from dataclasses import replace
+
+import torch
+
+from wav2vec2.checkpoints.checkpoint import Model
+from wav2vec2.model.architecture import Architecture, Masking, Regularization
+from wav2vec2.model.ctc import Wav2Vec2ForCTC
+from wav2vec2.model.encoder import Wav2Vec2Encoder
+from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
+from wav2vec2.text.vocabulary import Vocabulary
+
+GROUP = Architecture(
+    name="custom",
+    conv_channels=(16,) * 7,
+    hidden_size=32,
+    layers=2,
+    ffn_size=48,
+    heads=4,
+    pos_conv_kernel=8,
+    pos_conv_groups=4,
+    codebook_entries=10,
+    codevector_size=8,
+    final_size=12,
+    negatives=7,
+    logit_temperature=0.2,
+)
+LAYER = replace(GROUP, conv_norm="layer", conv_bias=True, normalize_input=True, layer_norm_first=True)
+REGULARIZATION = Regularization(0.01, 0.02, 0.03, 0.04, 0.04, 0.06, 0.07, 0.08, 3.0, 0.3, 0.999)
+MASKING = Masking(0.065, 10, 2, 0.0016, 64)
+STANDARD = Vocabulary(("<pad>", "<s>", "</s>", "<unk>", "|", "a", "b", "c"))
+# as users' fine-tuned models of transformers have it: the blank at the end, the unknown before it, no <s> or </s>
+BLANK_LAST = Vocabulary(("a", "|", "b", "c", "[UNK]", "[PAD]"), blank=5, unknown=4)
+
+
+def make(kind: str, architecture: Architecture, vocabulary: Vocabulary = STANDARD) -> Model:
+    torch.manual_seed(0)
+    model: Model
+    if kind == "ctc":
+        model = Wav2Vec2ForCTC(architecture, len(vocabulary), REGULARIZATION, MASKING)
+        model.vocabulary, model.blank = vocabulary.symbols, vocabulary.blank
+    elif kind == "pretraining":
+        model = Wav2Vec2ForPretraining(architecture, REGULARIZATION, MASKING)
+    else:
+        model = Wav2Vec2Encoder(architecture, REGULARIZATION, MASKING)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        if isinstance(model, Wav2Vec2ForCTC):
+            # every class wins somewhere, so that a swapped row shows in the text
+            model.head.weight.mul_(20)
+            logits = model.eval()(audio(16_000))[0]
+            model.head.bias.sub_(logits.mean((0, 1)))
+    return model.eval()
+
+
+def audio(samples: int = 6000) -> torch.Tensor:
+    return torch.randn(2, samples, generator=torch.Generator().manual_seed(1))
