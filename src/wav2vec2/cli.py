@@ -42,6 +42,9 @@ COMMANDS: dict[str, Command] = {
     "finetune": Command("train.finetune", "FinetuneConfig", "teach a model to write transcripts", recipe=True),
     "transcribe": Command("transcribe", "TranscribeOptions", "text of audio files"),
     "evaluate": Command("evaluate", "EvaluateConfig", "word and character error rate on a manifest"),
+    "features": Command("features", "FeaturesOptions", "vectors of the model's layers for every frame"),
+    "units": Command("units", "UnitsOptions", "the quantizer's choice for every frame"),
+    "export": Command("export", "ExportOptions", "one file for ONNX Runtime or torch.export, behind a gate"),
     "info": Command("info", "InfoOptions", "what a model is: family, sizes, vocabulary, normalisation"),
     "demo": Command("demo", "DemoOptions", "the whole way on a small corpus in minutes"),
 }
