@@ -23,7 +23,7 @@ BATCHES = [(4000,), (60, 3000), (500, 5000, 1, 49, 1234), (7000, 7000)]
 
 
 def session_outputs(path: Path, waveforms: torch.Tensor, lengths: torch.Tensor) -> list[np.ndarray]:
-    session = onnxruntime.InferenceSession(str(path))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return session.run(None, {"waveforms": waveforms.numpy(), "lengths": lengths.numpy()})
 
 
@@ -69,14 +69,6 @@ def test_the_file_says_what_it_needs(directory: Path, exported: Export) -> None:
     assert asdict(model.architecture) == asdict(architecture)
 
 
-def test_log_softmax(directory: Path, exported: Export) -> None:
-    batch = audio(3000)
-    logits, _ = session_outputs(exported("onnx", log_softmax=True), *batch)
-    np.testing.assert_allclose(np.exp(logits).sum(-1), 1, atol=1e-5)
-    expected = torch.from_numpy(eager(directory, *batch)[0]).log_softmax(-1)
-    np.testing.assert_allclose(logits, expected, atol=1e-4)
-
-
 def test_transcriber_gives_the_model_s_text_and_times(directory: Path, exported: Export, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", 0.1 * audio(20_000)[0][0].numpy(), 16_000)
     sources = [tmp_path / "a.wav", 0.1 * audio(9_000, seed=3)[0][0].numpy(), np.zeros(30, np.float32)]
@@ -89,17 +81,17 @@ def test_transcriber_gives_the_model_s_text_and_times(directory: Path, exported:
         assert mine.score == pytest.approx(other.score, rel=1e-4, abs=1e-3)
 
 
-@pytest.mark.parametrize("option", ["int8", "int8_convolutions"])
-def test_int8_is_small_close_and_the_same_in_any_batch(
-    directory: Path, exported: Export, option: str, tmp_path: Path
-) -> None:
+@pytest.mark.slow
+def test_int8_is_small_close_and_the_same_in_any_batch(directory: Path, exported: Export, tmp_path: Path) -> None:
+    """Linear layers alone in the group family, convolutions too in the layer family."""
     check = tmp_path / "speech.wav"
     soundfile.write(check, 0.1 * audio(16_000)[0][0].numpy(), 16_000)
+    convolutions = wav2vec2.load(directory).architecture.conv_norm == "layer"
+    option = "int8_convolutions" if convolutions else "int8"
     path = exported("onnx", **{option: True}, check=str(check), max_text_difference=30.0)
     kinds = [node.op_type for node in onnx.load(str(path)).graph.node]
-    convolutions = {"int8": 3, "int8_convolutions": 2 if "group" in str(directory) else 1}
-    assert kinds.count("MatMulInteger") == {"int8": 7, "int8_convolutions": 9}[option]
-    assert kinds.count("Conv") >= convolutions[option]
+    # projection, query, key, value, out, two of the feed-forward block; two more convolutions as matrix products
+    assert kinds.count("MatMulInteger") == (9 if convolutions else 7)
     model, batch = OnnxModel(path), audio(3000, 2000)
     logits, frames = model(*batch)
     expected, _ = eager(directory, *batch)
