@@ -138,13 +138,14 @@ def _model_and_vocabulary(
 ) -> tuple["Wav2Vec2ForCTC", Vocabulary]:
     model: Any = source
     if isinstance(source, (str, Path)):
-        from wav2vec2.checkpoints.load import load
+        from wav2vec2.recognizer import load_recognizer
 
-        model = load(source)
+        model = load_recognizer(source)
         # The files say more than the model's list of symbols: what the unit is, and how transcripts were normalised.
         directory = Path(source).parent if Path(source).suffix in (".safetensors", ".bin") else Path(source)
         if vocabulary is None and hasattr(model, "blank") and (directory / "vocab.json").is_file():
             vocabulary = Vocabulary.load(directory)
+    vocabulary = vocabulary or getattr(model, "symbol_table", None)  # an exported file carries the whole table
     if not hasattr(model, "blank"):
         raise UserError(f"{_name(source)}: has no CTC head and cannot write text; fine-tune it first")
     if vocabulary is None:

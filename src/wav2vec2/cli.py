@@ -49,6 +49,9 @@ COMMANDS: dict[str, Command] = {
     "lm ngram": Command("lm.estimate_ngram", "NgramOptions", "n-gram language model and lexicon from text"),
     "lm perplexity": Command("lm.perplexity", "PerplexityOptions", "perplexity of a text under a language model"),
     "tune": Command("tune", "TuneOptions", "language model weight and word score on a development set"),
+    "features": Command("features", "FeaturesOptions", "vectors of the model's layers for every frame"),
+    "units": Command("units", "UnitsOptions", "the quantizer's choice for every frame"),
+    "export": Command("export", "ExportOptions", "one file for ONNX Runtime or torch.export, behind a gate"),
     "info": Command("info", "InfoOptions", "what a model is: family, sizes, vocabulary, normalisation"),
     "convert": Command(
         "convert", "ConvertOptions", "a model in the format of another tool, with all that belongs to it"

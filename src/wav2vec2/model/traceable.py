@@ -1,0 +1,178 @@
+"""The CTC model as one graph for export: the padded path with its constant parts folded (model/layout.py).
+
+Three things differ from the model in training, with equal results:
+
+- The feature encoder is written in whole-tensor operations that a runtime has fast kernels for, and group norm is
+  folded into the first convolution: mean and variance of w * x follow from the mean and covariance of the input
+  windows, over each utterance's own frames, so padding changes nothing.
+- Weight normalisation is multiplied out.
+- Convolutions may be written as matrix products, which dynamic quantization has int8 kernels for.
+
+Legend: B utterances, S samples, T frames, C channels, k kernel, s stride, V symbols.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wav2vec2.model.architecture import Architecture
+from wav2vec2.model.ctc import Wav2Vec2ForCTC
+from wav2vec2.model.feature_encoder import FeatureEncoder
+from wav2vec2.model.layout import Layout, Padded
+from wav2vec2.model.positional_convolution import PositionalConvolution
+
+
+class TraceableCTC(nn.Module):
+    """(waveforms (B, S), lengths (B,)) -> logits or log-probabilities (B, T, V), frame lengths (B,).
+
+    A float32 copy of ``model`` in evaluation mode; S must reach the receptive field. Frames beyond an utterance's end
+    are zero. ``matrix_convolutions`` writes all convolutions after the first as matrix products.
+    """
+
+    def __init__(self, model: Wav2Vec2ForCTC, *, log_softmax: bool = False, matrix_convolutions: bool = False) -> None:
+        super().__init__()
+        model = copy.deepcopy(model).float().cpu().eval()
+        model.encoder.packed = False
+        stack = TraceableFeatureEncoder(model.encoder.feature_encoder, matrices=matrix_convolutions)
+        model.encoder.feature_encoder = stack  # type: ignore[assignment]
+        positions = model.encoder.context.pos_conv
+        if type(positions) is PositionalConvolution:
+            model.encoder.context.pos_conv = FoldedPositionalConvolution(positions)  # type: ignore[assignment]
+        self.model = model.requires_grad_(False)
+        self.log_softmax = log_softmax
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        encoder = self.model.encoder
+        features = encoder.features(waveforms, lengths, None)
+        logits = self.model.head(encoder.context_vectors(features, None, None))
+        if self.log_softmax:
+            logits = logits.log_softmax(-1)
+        frame_lengths = self.model.frame_lengths(lengths)
+        return torch.where(features.layout.valid[:, :, None], logits, 0.0), frame_lengths
+
+
+class FoldedPositionalConvolution(nn.Module):
+    """`PositionalConvolution` of padded frames with its weight norm multiplied out."""
+
+    def __init__(self, source: PositionalConvolution) -> None:
+        super().__init__()
+        self.groups = source.groups
+        self.weight = nn.Parameter(source.weight.detach().clone())
+        self.bias = source.bias
+
+    def forward(self, x: Tensor, layout: Padded) -> Tensor:
+        """X (B, T, C); frames beyond an utterance's end count as zeros."""
+        kernel = self.weight.shape[2]
+        x = torch.where(layout.valid[:, :, None], x, 0.0).transpose(1, 2)
+        # an even kernel with K // 2 zeros on both sides gives one frame too many: one zero less on the right
+        x = F.pad(x, (kernel // 2, kernel - 1 - kernel // 2))
+        return F.gelu(F.conv1d(x, self.weight, self.bias, groups=self.groups).transpose(1, 2))
+
+
+class TraceableFeatureEncoder(nn.Module):
+    """`FeatureEncoder` on padded waveforms, without branches on lengths."""
+
+    def __init__(self, source: FeatureEncoder, *, matrices: bool) -> None:
+        super().__init__()
+        self.architecture: Architecture = source.architecture
+        a = self.architecture
+        first, *others = source.layers
+        self.first = FoldedGroupNorm(first, a) if a.conv_norm == "group" else _plain(first, a, 0, matrices=False)
+        self.others = nn.ModuleList(_plain(layer, a, i + 1, matrices=matrices) for i, layer in enumerate(others))
+
+    def frame_lengths(self, lengths: Tensor) -> Tensor:
+        """(B,) samples -> (B,) frames; 0 below the receptive field."""
+        for kernel, stride in zip(self.architecture.conv_kernels, self.architecture.conv_strides, strict=True):
+            lengths = _frames(lengths, kernel, stride)
+        return lengths
+
+    def forward(self, waveforms: Tensor, lengths: Tensor, packed: bool) -> tuple[Tensor, Layout]:
+        """As `FeatureEncoder.forward` with ``packed`` False; S must reach the receptive field."""
+        x = self.first(waveforms, lengths)
+        for layer in self.others:
+            x = layer(x)
+        return x.transpose(1, 2), Padded(self.frame_lengths(lengths), x.shape[2])
+
+
+def _frames(samples: Tensor, kernel: int, stride: int) -> Tensor:
+    return (samples - (kernel - stride)).clamp_min(0) // stride
+
+
+class FoldedGroupNorm(nn.Module):
+    """First convolution and group norm of the group family, then GELU: (B, S) -> (B, C, T)."""
+
+    def __init__(self, layer: nn.Module, architecture: Architecture) -> None:
+        super().__init__()
+        self.kernel, self.stride = architecture.conv_kernels[0], architecture.conv_strides[0]
+        self.eps = architecture.layer_norm_eps
+        # In float64: a filter that hardly passes the speech has a variance far below that of the windows.
+        self.register_buffer("weight", layer.conv.weight.detach()[:, 0].double())
+        self.register_buffer("gain", layer.norm.weight.detach().double())
+        self.register_buffer("shift", layer.norm.bias.detach().double())
+        self.register_buffer("windows", torch.eye(self.kernel)[:, None])
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """A bias of the convolution would vanish in the norm."""
+        windows = F.conv1d(waveforms[:, None], self.windows, stride=self.stride)  # (B, k, T)
+        frames = _frames(lengths, self.kernel, self.stride)[:, None, None]
+        valid = torch.arange(windows.shape[2]) < frames
+        count = frames.clamp_min(1).double()
+        wide = torch.where(valid, windows, 0.0).double()
+        mean = wide.sum(2, keepdim=True) / count
+        centred = torch.where(valid, wide - mean, 0.0)
+        covariance = centred @ centred.transpose(1, 2) / count
+        variance = ((self.weight @ covariance) * self.weight).sum(2)
+        scale = self.gain * (variance + self.eps).rsqrt()
+        offset = self.shift - (self.weight @ mean)[:, :, 0] * scale
+        folded = (self.weight * scale[:, :, None]).float()
+        return F.gelu(folded @ windows + offset.float()[:, :, None])
+
+
+class PlainConvolution(nn.Module):
+    """Convolution, layer norm where the family has one, GELU: (B, C, T) -> (B, C', T')."""
+
+    def __init__(self, layer: nn.Module, stride: int, norm: nn.Module | None, eps: float) -> None:
+        super().__init__()
+        self.weight, self.bias = layer.conv.weight, layer.conv.bias
+        self.stride, self.norm, self.eps = stride, norm, eps
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """X (B, C, T), or waveforms (B, S)."""
+        x = x[:, None] if x.dim() == 2 else x
+        x = F.conv1d(x, self.weight, self.bias, stride=self.stride)
+        if self.norm is None:
+            return F.gelu(x)
+        x = F.layer_norm(x.transpose(1, 2), x.shape[1:2], self.norm.weight, self.norm.bias, self.eps)
+        return F.gelu(x).transpose(1, 2)
+
+
+class MatrixConvolution(nn.Module):
+    """`PlainConvolution` as one matrix product of the windows."""
+
+    def __init__(self, layer: nn.Module, stride: int, norm: nn.Module | None, eps: float) -> None:
+        super().__init__()
+        weight = layer.conv.weight.detach()
+        self.kernel = weight.shape[2]
+        self.matrix = nn.Parameter(weight.permute(2, 1, 0).reshape(-1, weight.shape[0]).contiguous())
+        self.bias = layer.conv.bias
+        self.stride, self.norm, self.eps = stride, norm, eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X (B, C, T) in memory order (B, T, C)."""
+        x = x.transpose(1, 2)
+        frames = (x.shape[1] - self.kernel) // self.stride + 1
+        taps = [x[:, tap : tap + (frames - 1) * self.stride + 1 : self.stride] for tap in range(self.kernel)]
+        x = torch.cat(taps, 2) @ self.matrix
+        x = x if self.bias is None else x + self.bias
+        if self.norm is not None:
+            x = F.layer_norm(x, x.shape[2:], self.norm.weight, self.norm.bias, self.eps)
+        return F.gelu(x).transpose(1, 2)
+
+
+def _plain(layer: nn.Module, architecture: Architecture, index: int, *, matrices: bool) -> nn.Module:
+    form = MatrixConvolution if matrices else PlainConvolution
+    norm = layer.norm if architecture.conv_norm == "layer" else None
+    return form(layer, architecture.conv_strides[index], norm, architecture.layer_norm_eps)

@@ -1,0 +1,141 @@
+"""``wav2vec2 units MODEL FILES...``: the pre-training quantizer's entry for every frame (section 2, "Quantization
+module"), from unmasked features.
+
+A frame has one entry in each of G codebooks of V; its flat unit is the number sum_g entry_g * V^(G-1-g), in [0, V^G).
+
+Legend: B utterances, S samples, T frames, G codebooks, V entries each.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tyro.conf import Positional, arg
+
+from wav2vec2.data.utterance import writing
+from wav2vec2.errors import UserError
+from wav2vec2.frame_outputs import FrameOutputs, WindowSizes, frame_outputs, output_names, usable_device
+from wav2vec2.model.encoder import check_lengths
+from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
+from wav2vec2.recordings import Failure, audio_files, open_recording
+
+Codes = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class UnitsOptions:
+    """Write the quantizer's choice for every frame of recordings. Files that fail get one line each on stderr."""
+
+    model: Annotated[str, Positional, arg(metavar="MODEL")]
+    """A pre-trained model: a directory or checkpoint file with its quantizer."""
+    files: Annotated[tuple[str, ...], Positional, arg(metavar="FILE [FILE ...]")]
+    """Audio files, and folders that are searched for them."""
+    format: Literal["text", "jsonl", "npz"] = "text"
+    """text: name, tab, flat units. jsonl: an object a line with units, entries per codebook, durations and times. npz:
+    the same as arrays, a file for each recording in --out."""
+    merge: bool = False
+    """Merge runs of equal units; durations then tell how many frames each lasted."""
+    out: Path | None = None
+    """Folder for npz files."""
+    device: str = "auto"
+    """auto takes a GPU if there is one; else cpu, cuda, cuda:1, ..."""
+    batch_seconds: float = 60.0
+    """Audio in one batch, padding included: less needs less memory."""
+    window_seconds: float = 30.0
+    """Longer recordings are read in windows of this length."""
+    context_seconds: float = 4.0
+    """Part of a window, at both of its ends, that only serves the rest as context."""
+
+
+@torch.inference_mode()
+def quantized_units(
+    model: Wav2Vec2ForPretraining, waveforms: Tensor, lengths: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """(B, S) audio -> entries (B, T, G) int64, 0 beyond each end, and frame lengths (B,)."""
+    lengths = check_lengths(waveforms, lengths)
+    features = model.encoder.features(waveforms, lengths, None)
+    x = features.layout.pad(features.normed)
+    rows = torch.arange(len(x), device=x.device)
+    frames = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
+    codes = model.quantizer(x, frames, seed=0, step=0, rows=rows, temperature=1.0).codes
+    frame_lengths = model.frame_lengths(lengths)
+    return torch.where((frames < frame_lengths[:, None])[:, :, None], codes, 0), frame_lengths
+
+
+def flat_units(codes: Codes, entries: int) -> Codes:
+    """(T, G) entries -> (T,) flat units, the first codebook the most significant."""
+    groups = codes.shape[1]
+    powers = np.array([entries ** (groups - 1 - group) for group in range(groups)], dtype=np.int64)
+    return np.asarray(codes.astype(np.int64) @ powers, dtype=np.int64)
+
+
+def run_lengths(units: Codes) -> tuple[Codes, Codes]:
+    """(T,) units -> where each run of equal units begins, and how many frames it lasts."""
+    durations = np.array([len(list(run)) for _, run in groupby(units.tolist())], dtype=np.int64)
+    return np.cumsum(durations) - durations, durations
+
+
+def run(options: UnitsOptions) -> None:
+    """Print or write the units; raises UserError at the end if any recording failed."""
+    if not options.files:
+        raise UserError("units: name at least one audio file or folder")
+    if (options.format == "npz") != (options.out is not None):
+        raise UserError("--format npz needs --out FOLDER, and text and jsonl go to stdout")
+    files = audio_files(options.files)
+    names = dict(zip(map(str, files), output_names([str(file) for file in files]), strict=True))
+    sizes = WindowSizes(options.batch_seconds, options.window_seconds, options.context_seconds)
+    device = usable_device(options.device)
+    model = _quantizing_model(options.model).to(device)
+
+    def compute(waveforms: Tensor, lengths: Tensor) -> list[Tensor]:
+        return [quantized_units(model, waveforms, lengths)[0]]
+
+    failed = 0
+    recordings = map(open_recording, files)
+    for result in frame_outputs(recordings, model.architecture, compute, sizes=sizes, device=device):
+        if isinstance(result, Failure):
+            failed += 1
+            print(result.message, file=sys.stderr)
+        else:
+            _show(result, options, model, names[result.source])
+    if failed:
+        raise UserError(f"{failed} of {len(files)} recordings have no units; the lines above say why")
+
+
+def _quantizing_model(source: str) -> Wav2Vec2ForPretraining:
+    from wav2vec2.checkpoints.load import load
+
+    model = load(source)
+    if not isinstance(model, Wav2Vec2ForPretraining):
+        raise UserError(f"{source}: is a recogniser without quantizer; give the pre-trained model that it came from")
+    return model
+
+
+def _show(result: FrameOutputs, options: UnitsOptions, model: Wav2Vec2ForPretraining, name: str) -> None:
+    codes = result.tensors[0].numpy()
+    units = flat_units(codes, model.quantizer.entries)
+    starts, durations = np.arange(len(units)), np.ones(len(units), dtype=np.int64)
+    if options.merge:
+        starts, durations = run_lengths(units)
+    arrays: dict[str, Any] = {
+        "units": units[starts],
+        "codes": codes[starts],
+        "durations": durations,
+        "times": np.array([model.architecture.frame_center(int(start)) for start in starts]),
+    }
+    if options.out is not None:
+        path = options.out / f"{name}.npz"
+        with writing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+        print(f"{path}\t{len(starts)} units")
+    elif options.format == "jsonl":
+        print(json.dumps({"source": result.source, **{key: array.tolist() for key, array in arrays.items()}}))
+    else:
+        print(f"{result.source}\t{' '.join(map(str, arrays['units'].tolist()))}", flush=True)
