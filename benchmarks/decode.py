@@ -2,7 +2,7 @@
 
     python benchmarks/decode.py --emissions e.npz --make-text dev.txt            # made-up emissions, once
     python benchmarks/decode.py --emissions e.npz --make-model MODEL --manifest m.parquet --split dev   # or real ones
-    python benchmarks/decode.py --emissions e.npz --lm 4gram.arpa --beams 50 500 1500 --pyctcdecode-python venv/bin/python
+    python benchmarks/decode.py --emissions e.npz --lm 4gram.arpa --pyctcdecode-python venv/bin/python
 
 pyctcdecode and ctc-beam-decoder run in the environment of that Python, with their own pruning (-10 nats a prefix, -5 a
 symbol), which is faster than none. `beam` is ours over any words, `beam, closed` ours over the language model's words

@@ -5,10 +5,12 @@ that has one of them (pyctcdecode needs an old numpy) and knows nothing of this 
 """
 
 import importlib
+import itertools
 import json
 import multiprocessing
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -20,11 +22,11 @@ def main() -> None:
     edges = np.concatenate([[0], np.cumsum(file["lengths"])])
     labels = [str(symbol) for symbol in file["symbols"]]
     labels = ["" if i == int(file["blank"]) else " " if s == "|" else s for i, s in enumerate(labels)]
-    unigrams = [line for line in open(task["words"], encoding="utf-8").read().split("\n") if line]
+    unigrams = [line for line in Path(task["words"]).read_text(encoding="utf-8").split("\n") if line]
     decoder = package.build_ctcdecoder(
         labels, kenlm_model_path=task["arpa"], unigrams=unigrams, alpha=task["lm_weight"], beta=task["word_score"]
     )
-    logits = [np.ascontiguousarray(file["frames"][a:b]) for a, b in zip(edges[:-1], edges[1:])]  # noqa: B905 - old
+    logits = [np.ascontiguousarray(file["frames"][a:b]) for a, b in itertools.pairwise(edges)]
     logits = logits[: task["utterances"]]
     decoder.decode(logits[0][:50], beam_width=task["beam"])
     begin, cpu = time.perf_counter(), time.process_time()

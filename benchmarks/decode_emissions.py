@@ -3,6 +3,7 @@
 frames: (sum of T, V) float32; lengths: (N,); references: (N,) text; symbols: (V,); blank; separator is `|`.
 """
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,7 @@ class EmissionsFile:
             references = file["references"].tolist()
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"{path}: no file of emissions ({error}); make it with --make") from error
-        arrays = [frames[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        arrays = [frames[a:b] for a, b in itertools.pairwise(edges)]
         return cls(vocabulary, arrays[:utterances], references[:utterances])
 
 

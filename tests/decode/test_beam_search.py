@@ -164,8 +164,9 @@ def test_ngram_in_compiled_code_equals_the_same_model_asked_from_python(ngram: N
 def test_output_does_not_depend_on_threads_and_batches(ngram: NgramModel, merge: str) -> None:
     batch = [random_emissions(seed, 20 + seed, spread=1.0) for seed in range(8)]
     options = SearchOptions(beam=30, nbest=5, unknown_score=-1.0, merge=merge)  # type: ignore[arg-type]
-    together = search(batch, options, ngram)
-    assert [search([emissions], options, ngram)[0] for emissions in batch] == together
+    for look_ahead in (True, False):
+        together = search(batch, options, ngram, look_ahead=look_ahead)
+        assert [search([emissions], options, ngram, look_ahead=look_ahead)[0] for emissions in batch] == together
     assert search(batch[::-1], options, Plain(ngram), batch=3)[::-1] == together
 
 

@@ -8,9 +8,9 @@ language model add. The bonus follows from the symbols alone.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from wav2vec2.decode.compiled import compiled
 from wav2vec2.decode.prefix_tree import Tree, new_tree
 
 ACTIVE, ROWS, FREE, REQUESTS = range(4)
@@ -18,9 +18,9 @@ ACTIVE, ROWS, FREE, REQUESTS = range(4)
 ROW, LAST_SYMBOL, NODE, FIRST_HELD, NEXT_HELD, STAYS = range(6)
 """Columns of Beam.slots: row in the tree, last symbol (-1: none), node in the spelling trie (-1: outside), the chain of
 held prefixes that are this one plus a symbol, whether it stays after the frame."""
-ENDS_BLANK, ENDS_SYMBOL, TOTAL, BONUS, LM, NEXT_BLANK, NEXT_SYMBOL = range(7)
+ENDS_BLANK, ENDS_SYMBOL, TOTAL, BONUS, LM, NEXT_BLANK, NEXT_SYMBOL, END = range(8)
 """Columns of Beam.scores: log-probability of the paths that end in a blank, in the last symbol, of both; bonus;
-language model; and the first two after the current frame."""
+language model; the first two after the current frame; what a separator adds but for the language model."""
 ACOUSTIC, ADDED, SCORE = range(3)
 """Columns of Beam.candidates: log-probability of the paths, bonus, their sum."""
 
@@ -31,8 +31,8 @@ class Rules(NamedTuple):
     symbols: what may be emitted besides the blank. separator: -1 if there is none. gain: (V,) what a symbol adds by
     itself, language model aside. by_symbol: the language model scores symbols, not words. lm_index: (V,) the symbols in
     such a model. unknown: the language model's index for a word outside the trie; unknown_gain: what such a word adds,
-    -inf forbids it. guided: unfinished words have potentials or must stay in the trie. most_gain: no symbol but a
-    separator adds more.
+    -inf forbids it; outside: the potential of an unfinished one. guided: unfinished words have potentials or must stay
+    in the trie. most_gain: no symbol but a separator adds more.
     """
 
     symbols: NDArray[np.int32]
@@ -50,6 +50,7 @@ class Rules(NamedTuple):
     word_gain: float
     unknown: int
     unknown_gain: float
+    outside: float
     guided: bool
     most_gain: float
 
@@ -58,7 +59,7 @@ class Beam(NamedTuple):
     """The prefixes in the beam, each in a slot of S = 2 * beam, and room for one frame's C candidates.
 
     Few arrays with columns, since compiled code takes each apart at every call. order: the slots in use, oldest prefix
-    first; former: the same before the frame. slots: (S, 6), scores: (S, 7), history: (S,). cached, cached_history:
+    first; former: the same before the frame. slots: (S, 6), scores: (S, 8), history: (S,). cached, cached_history:
     (S, K) the language model's answer for closing the word (K = 1) or for each next symbol (K = V), NaN while not
     asked. requests: slot and column to ask for. origin: (C, 2) slot and symbol (-1: it stays); candidates: (C, 3).
     frame_symbols: best first; extends: (V,) which of them may be added.
@@ -86,6 +87,7 @@ def new_beam(rules: Rules, width: int, start: int, rows: int) -> Beam:
     """Make the beam before the first frame: the empty prefix alone, after the language model's history `start`."""
     slots, columns = 2 * rules.beam, width if rules.by_symbol and rules.scored else 1
     candidates = 4 * rules.beam + 64
+    start_gain = float(rules.gain[rules.separator]) if rules.separator >= 0 else 0.0
     return Beam(
         tree=new_tree(rows),
         counts=np.array([1, 1, slots - 1, 0], np.int64),
@@ -93,7 +95,7 @@ def new_beam(rules: Rules, width: int, start: int, rows: int) -> Beam:
         former=np.zeros(rules.beam, np.int32),
         free=np.arange(slots - 1, -1, -1, dtype=np.int32),
         slots=np.tile(np.array([0, -1, 0, -1, -1, 0], np.int32), (slots, 1)),
-        scores=np.tile(np.array([0.0, -np.inf, 0.0, 0.0, 0.0, -np.inf, -np.inf]), (slots, 1)),
+        scores=np.tile(np.array([0.0, -np.inf, 0.0, 0.0, 0.0, -np.inf, -np.inf, start_gain]), (slots, 1)),
         history=np.full(slots, start, np.int64),
         cached=np.full((slots, columns), np.nan, np.float32),
         cached_history=np.zeros((slots, columns), np.int64),
@@ -106,7 +108,7 @@ def new_beam(rules: Rules, width: int, start: int, rows: int) -> Beam:
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def join(a: float, b: float, add: bool) -> float:
     """Log-probability of two sets of paths together: their sum, or the better of their best ones."""
     if a < b:
@@ -116,7 +118,7 @@ def join(a: float, b: float, add: bool) -> float:
     return a + np.log1p(np.exp(b - a))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def kth_largest(values: NDArray[np.float64], n: int, k: int) -> float:
     """The k-th largest (from 1) of the first n values, which are reordered (Hoare's selection)."""
     low, high, target = 0, n - 1, k - 1
@@ -141,7 +143,7 @@ def kth_largest(values: NDArray[np.float64], n: int, k: int) -> float:
     return values[target]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def best_score(beam: Beam, n: int) -> float:
     """The best of the first n candidates' scores."""
     best = -np.inf
@@ -150,7 +152,7 @@ def best_score(beam: Beam, n: int) -> float:
     return best
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def keep_best(beam: Beam, n: int, k: int) -> tuple[int, float]:
     """Keep the k best of n candidates in their order, of equal ones the first; return k and the worst score kept."""
     if n <= k:
@@ -178,10 +180,10 @@ def keep_best(beam: Beam, n: int, k: int) -> tuple[int, float]:
     return kept, worst
 
 
-@njit(cache=True, nogil=True)
-def is_held(beam: Beam, slot: int, symbol: int) -> bool:
+@compiled
+def is_held(slots: NDArray[np.int32], slot: int, symbol: int) -> bool:
     """Whether the prefix in `slot` plus `symbol` is in the beam already: then their paths were joined."""
-    held = beam.slots[slot, FIRST_HELD]
-    while held >= 0 and beam.slots[held, LAST_SYMBOL] != symbol:
-        held = beam.slots[held, NEXT_HELD]
+    held = slots[slot, FIRST_HELD]
+    while held >= 0 and slots[held, LAST_SYMBOL] != symbol:
+        held = slots[held, NEXT_HELD]
     return held >= 0

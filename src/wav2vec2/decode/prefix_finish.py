@@ -1,37 +1,37 @@
 """The end of a prefix beam search: last words closed, readings ranked, and the best path of a reading found again."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from wav2vec2.decode.compiled import compiled
 from wav2vec2.decode.prefix_beam import ACTIVE, BONUS, LM, REQUESTS, ROW, Beam, Rules
-from wav2vec2.decode.prefix_step import word_gain, word_is_open
+from wav2vec2.decode.prefix_gains import word_gain, word_is_open
 from wav2vec2.decode.prefix_tree import FIRST, LAST, PARENT, SLOT, SYMBOL, Tree
 from wav2vec2.decode.spelling_trie import SpellingTrie
 
 _UNREACHED, _WAITS, _FOLLOWS_BLANK, _FOLLOWS_SYMBOL = range(4)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def request_last_words(beam: Beam, rules: Rules) -> None:
     """Note in `requests` every unfinished word that the language model has not scored yet."""
     count = 0
     if rules.scored and not rules.by_symbol:
         for k in range(beam.counts[ACTIVE]):
             slot = beam.order[k]
-            if word_is_open(beam, rules, slot) and np.isnan(beam.cached[slot, 0]):
+            if word_is_open(beam.slots, rules.separator, slot) and np.isnan(beam.cached[slot, 0]):
                 beam.requests[count, 0], beam.requests[count, 1] = slot, 0
                 count += 1
     beam.counts[REQUESTS] = count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def close_words(beam: Beam, rules: Rules, trie: SpellingTrie, frames: int) -> None:
     """End the last word of every prefix: bonus, lm_score and history are complete but for the sentence's end."""
     for k in range(beam.counts[ACTIVE]):
         slot = beam.order[k]
         beam.tree[beam.slots[slot, ROW], LAST] = frames - 1
-        if not word_is_open(beam, rules, slot):
+        if not word_is_open(beam.slots, rules.separator, slot):
             continue
         beam.scores[slot, BONUS] += word_gain(beam, rules, trie, slot)
         if rules.scored and not rules.by_symbol:
@@ -40,7 +40,7 @@ def close_words(beam: Beam, rules: Rules, trie: SpellingTrie, frames: int) -> No
             beam.history[slot] = beam.cached_history[slot, 0]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def spell(tree: Tree, row: int) -> NDArray[np.int32]:
     """The rows of a prefix's beginnings, from its first symbol to itself."""
     length = 0
@@ -56,7 +56,7 @@ def spell(tree: Tree, row: int) -> NDArray[np.int32]:
     return rows
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def best_frames(
     tree: Tree, rows: NDArray[np.int32], emission: NDArray[np.float32], blank: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -97,7 +97,7 @@ def best_frames(
     return _trace_back(start, offset, ends_blank, ends_symbol, came, frames)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _trace_back(
     start: NDArray[np.int64],
     offset: NDArray[np.int64],

@@ -39,6 +39,33 @@ class Guidance:
         """Whether the language model is one of words in a vocabulary that spells them."""
         return self.language_model is not None and self.lm_unit == "word" and vocabulary.word_separator is not None
 
+    def looks_ahead(self, vocabulary: Vocabulary) -> bool:
+        """Whether unfinished words are ranked by what an n-gram expects of them."""
+        return self.look_ahead and self.scores_words(vocabulary) and isinstance(self.language_model, NgramModel)
+
+
+def _unknown_gain(vocabulary: Vocabulary, options: SearchOptions, guidance: Guidance) -> float:
+    """What a word outside the trie adds when it ends."""
+    if guidance.words is not None:
+        return -math.inf
+    return options.unknown_score if guidance.scores_words(vocabulary) else 0.0
+
+
+def _outside(vocabulary: Vocabulary, options: SearchOptions, guidance: Guidance) -> float:
+    """What such a word is expected to bring: a prefix pays as soon as it leaves the trie, or else a search prefers
+    words that never end.
+    """
+    gain, lm = _unknown_gain(vocabulary, options, guidance), guidance.language_model
+    if guidance.looks_ahead(vocabulary) and lm is not None:
+        gain += options.lm_weight * float(_unigram(lm, np.array([lm.unknown]))[0])
+    return gain
+
+
+def _unigram(lm: LanguageModel | None, words: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Log-probability of words without a history, which only an n-gram has."""
+    assert isinstance(lm, NgramModel)
+    return lm.score(np.zeros_like(words), words)[0].astype(np.float64)
+
 
 def make_trie(vocabulary: Vocabulary, options: SearchOptions, guidance: Guidance) -> SpellingTrie:
     """Spell the words that matter: the allowed ones or else the language model's, and the hotwords.
@@ -63,14 +90,15 @@ def make_trie(vocabulary: Vocabulary, options: SearchOptions, guidance: Guidance
     indices = np.array([known.get(word, unknown) for word in words], np.int64)
     scores = [0.0 if lm is None or word in known or word in hotwords else options.unknown_score for word in words]
     expected = None
-    if guidance.look_ahead and isinstance(lm, NgramModel) and (forbidden or guidance.words is not None) and words:
-        expected = options.lm_weight * lm.score(np.zeros_like(indices), indices)[0].astype(np.float64)
+    if guidance.looks_ahead(vocabulary) and words:
+        expected = scores + options.lm_weight * _unigram(lm, indices)
     return build_trie(
         [vocabulary.encode(word) for word in words],
         indices.tolist(),
         scores,
         [hotwords.get(word, 0.0) for word in words],
         expected,
+        _outside(vocabulary, options, guidance),
     )
 
 
@@ -101,14 +129,12 @@ def make_rules(vocabulary: Vocabulary, options: SearchOptions, guidance: Guidanc
         if np.all(lm_index[symbols] == lm.unknown):
             raise UserError("language model: knows none of the vocabulary's symbols; give one over symbols, not words")
         gain[lm_index == lm.unknown] += options.unknown_score
-    unknown_gain = 0.0
-    if guidance.words is not None:
-        unknown_gain = -math.inf
-    elif guidance.scores_words(vocabulary):
-        unknown_gain = options.unknown_score
+    unknown_gain, outside = _unknown_gain(vocabulary, options, guidance), _outside(vocabulary, options, guidance)
+    outside = 0.0 if outside == -math.inf else outside  # nothing gets there
     hopeful = options.lm_weight >= 0 or lm is None or not by_symbol
     steps = trie.potential[1:] - trie.potential[_parents(trie)[1:]]
-    most = max(0.0, float(steps.max(initial=0.0)), -float(trie.potential.min()))
+    leaving = outside - float(trie.potential.min()) if unknown_gain > -math.inf else 0.0
+    most = max(0.0, float(steps.max(initial=0.0)), leaving)
     plain = symbols[symbols != separator]
     return Rules(
         symbols=symbols,
@@ -126,7 +152,8 @@ def make_rules(vocabulary: Vocabulary, options: SearchOptions, guidance: Guidanc
         word_gain=float(options.word_score) if separator >= 0 else 0.0,
         unknown=0 if lm is None else int(lm.unknown),
         unknown_gain=float(unknown_gain),
-        guided=unknown_gain == -math.inf or bool(np.any(trie.potential != 0)),
+        outside=outside,
+        guided=unknown_gain == -math.inf or outside != 0 or bool(np.any(trie.potential != 0)),
         most_gain=most + float(gain[plain].max(initial=-math.inf)) if hopeful else math.inf,
     )
 

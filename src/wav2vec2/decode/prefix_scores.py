@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from wav2vec2.decode.compiled import compiled
 from wav2vec2.decode.prefix_beam import ACTIVE, BONUS, LM, NODE, REQUESTS, Beam, Rules, new_beam
 from wav2vec2.decode.prefix_finish import close_words, request_last_words
 from wav2vec2.decode.prefix_step import close_frame, open_frame
@@ -22,7 +22,7 @@ _FORGET_AFTER = 512  # new histories of other prefixes than those in the beam, b
 Matrix = NDArray[np.float32]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _requested_word(beam: Beam, rules: Rules, trie: SpellingTrie, request: int) -> int:
     if rules.by_symbol:
         return rules.lm_index[beam.requests[request, 1]]
@@ -30,7 +30,7 @@ def _requested_word(beam: Beam, rules: Rules, trie: SpellingTrie, request: int) 
     return trie.word[node] if node >= 0 and trie.word[node] >= 0 else rules.unknown
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _ask_ngram(beam: Beam, rules: Rules, trie: SpellingTrie, ngram: NgramArrays) -> None:
     for i in range(beam.counts[REQUESTS]):
         slot, column = beam.requests[i, 0], beam.requests[i, 1]
@@ -38,7 +38,7 @@ def _ask_ngram(beam: Beam, rules: Rules, trie: SpellingTrie, ngram: NgramArrays)
         beam.cached[slot, column], beam.cached_history[slot, column] = advance(ngram, beam.history[slot], word)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _search_alone(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Matrix, frame: int) -> int:
     """Search from `frame` on; return the first frame that was not done for want of rows in the tree."""
     while frame < len(emission) and open_frame(beam, rules, trie, emission[frame]):
@@ -47,7 +47,7 @@ def _search_alone(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Matrix
     return frame
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _search_with_ngram(
     beam: Beam, rules: Rules, trie: SpellingTrie, emission: Matrix, frame: int, ngram: NgramArrays
 ) -> int:
@@ -58,7 +58,7 @@ def _search_with_ngram(
     return frame
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _close_with_ngram(beam: Beam, rules: Rules, trie: SpellingTrie, frames: int, ngram: NgramArrays, end: int) -> None:
     request_last_words(beam, rules)
     _ask_ngram(beam, rules, trie, ngram)
@@ -116,7 +116,7 @@ class NgramScored:
         return beam
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _requests(beam: Beam, rules: Rules, trie: SpellingTrie) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     count = beam.counts[REQUESTS]
     histories, words = np.empty(count, np.int64), np.empty(count, np.int64)
@@ -126,7 +126,7 @@ def _requests(beam: Beam, rules: Rules, trie: SpellingTrie) -> tuple[NDArray[np.
     return histories, words
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _histories(beam: Beam) -> NDArray[np.int64]:
     """The histories that the beam still needs: of its prefixes and of what was asked for them."""
     columns = beam.cached.shape[1]

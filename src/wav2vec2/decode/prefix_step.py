@@ -6,14 +6,14 @@ first and the other symbols from the most to the least probable, the lower id fi
 """
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
+from wav2vec2.decode.compiled import compiled
 from wav2vec2.decode.prefix_beam import (
     ACOUSTIC,
     ACTIVE,
     ADDED,
     BONUS,
+    END,
     ENDS_BLANK,
     ENDS_SYMBOL,
     FIRST_HELD,
@@ -37,13 +37,12 @@ from wav2vec2.decode.prefix_beam import (
     join,
     keep_best,
 )
+from wav2vec2.decode.prefix_gains import Row, grown, symbol_gain, word_gain, word_is_open
 from wav2vec2.decode.prefix_tree import LAST, PARENT, SLOT, add_child, drop_dead_branches, find_child
 from wav2vec2.decode.spelling_trie import SpellingTrie, find_next
 
-Row = NDArray[np.float32]
 
-
-@njit(cache=True, nogil=True)
+@compiled
 def open_frame(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row) -> bool:
     """Let every prefix stay and note in `requests` the scores that growing may need. False: the tree needs more rows
     first, nothing was done.
@@ -61,7 +60,7 @@ def open_frame(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row) -> b
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _rank_symbols(beam: Beam, rules: Rules, emission: Row) -> None:
     ranked = beam.frame_symbols
     for i in range(len(ranked)):  # insertion: the order of the frame before is nearly this one's
@@ -78,7 +77,7 @@ def _rank_symbols(beam: Beam, rules: Rules, emission: Row) -> None:
         beam.extends[ranked[i]] = i < rules.beam_symbols
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _stay(beam: Beam, rules: Rules, emission: Row) -> None:
     active = beam.counts[ACTIVE]
     for k in range(active):
@@ -97,8 +96,8 @@ def _stay(beam: Beam, rules: Rules, emission: Row) -> None:
         beam.slots[shorter, FIRST_HELD] = slot
         symbol = beam.slots[slot, LAST_SYMBOL]
         if beam.extends[symbol]:
-            grown = _grown(beam, emission, shorter, symbol)
-            beam.scores[slot, NEXT_SYMBOL] = join(beam.scores[slot, NEXT_SYMBOL], grown, rules.add_paths)
+            added = grown(beam.slots, beam.scores, emission, shorter, symbol)
+            beam.scores[slot, NEXT_SYMBOL] = join(beam.scores[slot, NEXT_SYMBOL], added, rules.add_paths)
     for k in range(active):
         slot = beam.order[k]
         acoustic = join(beam.scores[slot, NEXT_BLANK], beam.scores[slot, NEXT_SYMBOL], rules.add_paths)
@@ -107,7 +106,7 @@ def _stay(beam: Beam, rules: Rules, emission: Row) -> None:
         beam.candidates[k, SCORE] = acoustic + beam.scores[slot, BONUS]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _floor(beam: Beam, rules: Rules) -> float:
     """The least score that may enter, as far as the staying prefixes tell: they fill the beam, or one is far better."""
     active = beam.counts[ACTIVE]
@@ -120,72 +119,35 @@ def _floor(beam: Beam, rules: Rules) -> float:
     return floor
 
 
-@njit(cache=True, nogil=True)
-def _grown(beam: Beam, emission: Row, slot: int, symbol: int) -> float:
-    """Log-probability of the prefix plus `symbol`, which must follow a blank where it repeats the last one."""
-    before = beam.scores[slot, ENDS_BLANK] if beam.slots[slot, LAST_SYMBOL] == symbol else beam.scores[slot, TOTAL]
-    return before + emission[symbol]
-
-
-@njit(cache=True, nogil=True)
-def word_is_open(beam: Beam, rules: Rules, slot: int) -> bool:
-    """Whether the prefix ends in an unfinished word."""
-    symbol = beam.slots[slot, LAST_SYMBOL]
-    return rules.separator >= 0 and symbol >= 0 and symbol != rules.separator
-
-
-@njit(cache=True, nogil=True)
-def word_gain(beam: Beam, rules: Rules, trie: SpellingTrie, slot: int) -> float:
-    """What ending the word of the prefix adds before the language model, 0 where no word is open."""
-    if not word_is_open(beam, rules, slot):
-        return 0.0
-    node = beam.slots[slot, NODE]
-    if node < 0:
-        return rules.word_gain + rules.unknown_gain
-    ended = trie.score[node] if trie.word[node] >= 0 else rules.unknown_gain
-    return rules.word_gain + ended - trie.potential[node]
-
-
-@njit(cache=True, nogil=True)
-def symbol_gain(beam: Beam, rules: Rules, trie: SpellingTrie, slot: int, symbol: int) -> float:
-    """What adding `symbol` (no separator) adds before the language model; -inf where it leaves the allowed words."""
-    gain = rules.gain[symbol]
-    node = beam.slots[slot, NODE]
-    if not rules.guided or node < 0:
-        return gain
-    following = find_next(trie, node, symbol)
-    if following >= 0:
-        return gain + trie.potential[following] - trie.potential[node]
-    return gain - trie.potential[node] if rules.unknown_gain > -np.inf else -np.inf
-
-
-@njit(cache=True, nogil=True)
+@compiled
 def _request(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row) -> None:
     """Note what is not cached yet and could enter the beam if the language model found it certain."""
     floor = _floor(beam, rules)
     hopeful = rules.lm_weight >= 0
+    strict = rules.guided and rules.unknown_gain == -np.inf
     count = 0
     for k in range(beam.counts[ACTIVE]):
         slot = beam.order[k]
         for i in range(rules.beam_symbols if rules.by_symbol else 1):
             symbol = beam.frame_symbols[i] if rules.by_symbol else rules.separator
             column = symbol if rules.by_symbol else 0
-            if not beam.extends[symbol] or not np.isnan(beam.cached[slot, column]) or is_held(beam, slot, symbol):
+            if not beam.extends[symbol] or not np.isnan(beam.cached[slot, column]):
+                continue
+            score = grown(beam.slots, beam.scores, emission, slot, symbol) + beam.scores[slot, BONUS]
+            score += beam.scores[slot, END] if symbol == rules.separator else rules.most_gain
+            if (score < floor and hopeful) or not score > -np.inf or is_held(beam.slots, slot, symbol):
                 continue
             if symbol == rules.separator:
-                if not rules.by_symbol and not word_is_open(beam, rules, slot):
+                if not rules.by_symbol and not word_is_open(beam.slots, rules.separator, slot):
                     continue
-                gain = rules.gain[symbol] + word_gain(beam, rules, trie, slot)
-            else:
-                gain = symbol_gain(beam, rules, trie, slot, symbol)
-            score = _grown(beam, emission, slot, symbol) + beam.scores[slot, BONUS] + gain
-            if score > -np.inf and (score >= floor or not hopeful):
-                beam.requests[count, 0], beam.requests[count, 1] = slot, column
-                count += 1
+            elif strict and find_next(trie, beam.slots[slot, NODE], symbol) < 0:
+                continue
+            beam.requests[count, 0], beam.requests[count, 1] = slot, column
+            count += 1
     beam.counts[REQUESTS] = count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def close_frame(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row, frame: int) -> None:
     """Make all candidates, keep the best and put them into the beam."""
     n = _grow(beam, rules, trie, emission)
@@ -219,7 +181,7 @@ def close_frame(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row, fra
             beam.counts[FREE] += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _enter(beam: Beam, rules: Rules, trie: SpellingTrie, candidate: int, frame: int) -> int:
     """Give a new prefix a slot and a row (the old one if it was held before); return the slot."""
     counts, tree = beam.counts, beam.tree
@@ -238,7 +200,9 @@ def _enter(beam: Beam, rules: Rules, trie: SpellingTrie, candidate: int, frame: 
     beam.scores[slot, BONUS] = beam.candidates[candidate, ADDED]
     beam.history[slot], beam.scores[slot, LM] = beam.history[shorter], beam.scores[shorter, LM]
     column = symbol if rules.by_symbol else 0
-    if rules.scored and (rules.by_symbol or (symbol == rules.separator and word_is_open(beam, rules, shorter))):
+    if rules.scored and (
+        rules.by_symbol or (symbol == rules.separator and word_is_open(beam.slots, rules.separator, shorter))
+    ):
         beam.history[slot] = beam.cached_history[shorter, column]
         beam.scores[slot, LM] += beam.cached[shorter, column]
     if symbol == rules.separator:
@@ -246,48 +210,63 @@ def _enter(beam: Beam, rules: Rules, trie: SpellingTrie, candidate: int, frame: 
     else:
         node = beam.slots[shorter, NODE]
         beam.slots[slot, NODE] = find_next(trie, node, symbol) if node >= 0 else -1
+    if rules.separator >= 0:
+        beam.scores[slot, END] = rules.gain[rules.separator] + word_gain(beam, rules, trie, slot)
     for i in range(beam.cached.shape[1]):
         beam.cached[slot, i] = np.nan
     return slot
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _offer(beam: Beam, n: int, slot: int, symbol: int, acoustic: float, bonus: float) -> None:
     beam.origin[n, 0], beam.origin[n, 1] = slot, symbol
     beam.candidates[n, ACOUSTIC], beam.candidates[n, ADDED] = acoustic, bonus
     beam.candidates[n, SCORE] = acoustic + bonus
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _grow(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row) -> int:
     """Add what grows from each prefix to the candidates; return how many there are then."""
     n = beam.counts[ACTIVE]
+    slots, scores, extends, ranked = beam.slots, beam.scores, beam.extends, beam.frame_symbols
+    symbol_of, first_child = trie.symbol, trie.first_child
     best = best_score(beam, n)
     floor = _floor(beam, rules)
     in_trie = rules.guided and rules.unknown_gain == -np.inf
     for k in range(beam.counts[ACTIVE]):
         slot = beam.order[k]
-        count = rules.beam_symbols
-        offset = 0
+        count, offset = rules.beam_symbols, 0
         if in_trie:
-            offset = trie.first_child[beam.slots[slot, NODE]]
-            count = trie.first_child[beam.slots[slot, NODE] + 1] - offset
-        most = beam.scores[slot, TOTAL] + beam.scores[slot, BONUS] + rules.most_gain
+            offset = first_child[slots[slot, NODE]]
+            count = first_child[slots[slot, NODE] + 1] - offset
         for i in range(-1, count):  # -1: the separator
+            most = scores[slot, TOTAL] + scores[slot, BONUS]
             if i < 0:
                 symbol = rules.separator
+                if symbol < 0 or (most + emission[symbol] + scores[slot, END] < floor and rules.lm_weight >= 0):
+                    continue
             else:
-                symbol = trie.symbol[offset + i] if in_trie else beam.frame_symbols[i]
+                symbol = symbol_of[offset + i] if in_trie else ranked[i]
                 if symbol == rules.separator:
                     continue
-                if most + emission[symbol] < floor:
+                if most + emission[symbol] + rules.most_gain < floor:
                     if in_trie:
                         continue
                     break
-            if symbol < 0 or not beam.extends[symbol] or is_held(beam, slot, symbol):
+            if not extends[symbol] or is_held(slots, slot, symbol):
                 continue
-            acoustic = _grown(beam, emission, slot, symbol)
-            bonus = beam.scores[slot, BONUS] + _gain(beam, rules, trie, slot, symbol)
+            acoustic = grown(slots, scores, emission, slot, symbol)
+            bonus = scores[slot, BONUS]
+            if i < 0:
+                bonus += scores[slot, END]
+            elif not rules.guided:
+                bonus += rules.gain[symbol]
+            elif in_trie:
+                bonus += rules.gain[symbol] + trie.potential[offset + i] - trie.potential[slots[slot, NODE]]
+            else:
+                bonus += symbol_gain(slots, rules.gain, rules.outside, trie, slot, symbol)
+            if rules.scored and (rules.by_symbol or (i < 0 and word_is_open(slots, rules.separator, slot))):
+                bonus += rules.lm_weight * beam.cached[slot, symbol if rules.by_symbol else 0]  # NaN: hopeless
             score = acoustic + bonus
             if not (score >= floor and score > -np.inf):
                 continue
@@ -302,17 +281,3 @@ def _grow(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row) -> int:
                 best = score
                 floor = max(floor, best - rules.threshold)
     return n
-
-
-@njit(cache=True, nogil=True)
-def _gain(beam: Beam, rules: Rules, trie: SpellingTrie, slot: int, symbol: int) -> float:
-    """All that adding `symbol` adds, the language model's share included (NaN where it was not asked)."""
-    if symbol == rules.separator:
-        gain = rules.gain[symbol] + word_gain(beam, rules, trie, slot)
-        asked = rules.by_symbol or word_is_open(beam, rules, slot)
-    else:
-        gain = symbol_gain(beam, rules, trie, slot, symbol)
-        asked = rules.by_symbol
-    if rules.scored and asked:
-        gain += rules.lm_weight * beam.cached[slot, symbol if rules.by_symbol else 0]
-    return gain

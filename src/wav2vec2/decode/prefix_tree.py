@@ -4,8 +4,9 @@ It is one int32 table, a row a node: row 0 is the empty sequence and a parent al
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from wav2vec2.decode.compiled import compiled
 
 # The columns. SLOT: where the search holds the sequence, -1 while it does not. FIRST, LAST: the frames after which it
 # was held for the first and for the last time, between which its best path ends.
@@ -22,7 +23,7 @@ def new_tree(rows: int) -> Tree:
     return tree
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def find_child(tree: Tree, node: int, symbol: int) -> int:
     """Row of the sequence `node` + `symbol`, -1 if there is none."""
     child = tree[node, CHILD]
@@ -31,7 +32,7 @@ def find_child(tree: Tree, node: int, symbol: int) -> int:
     return child
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def add_child(tree: Tree, row: int, node: int, symbol: int, frame: int) -> None:
     """Fill the free `row` with the sequence `node` + `symbol`, held since `frame`."""
     tree[row, PARENT] = node
@@ -44,7 +45,7 @@ def add_child(tree: Tree, row: int, node: int, symbol: int, frame: int) -> None:
     tree[node, CHILD] = row
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def drop_dead_branches(tree: Tree, rows: int, slots: NDArray[np.int32]) -> int:
     """Remove every sequence that no held one begins with; return how many rows are left.
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from wav2vec2.decode.compiled import compiled
 
 
 class SpellingTrie(NamedTuple):
@@ -24,7 +25,7 @@ class SpellingTrie(NamedTuple):
     potential: NDArray[np.float64]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def find_next(trie: SpellingTrie, node: int, symbol: int) -> int:
     """The child of `node` for `symbol`, -1 if there is none."""
     low, high = np.int64(trie.first_child[node]), np.int64(trie.first_child[node + 1])
@@ -38,7 +39,7 @@ def find_next(trie: SpellingTrie, node: int, symbol: int) -> int:
     return low if low < end and trie.symbol[low] == symbol else np.int64(-1)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _number_nodes(
     symbols: NDArray[np.int32], offsets: NDArray[np.int64], nodes: NDArray[np.int32]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], int]:
@@ -67,7 +68,7 @@ def _number_nodes(
     return symbol, first_child, depth, count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _pass_up(first_child: NDArray[np.int32], share: NDArray[np.float64], best: NDArray[np.float64]) -> None:
     """Give every node the largest share (by amount) and the best expectation among itself and all below it."""
     for node in range(len(share) - 1, -1, -1):
@@ -83,12 +84,14 @@ def build_trie(
     scores: Sequence[float],
     bonuses: Sequence[float],
     look_ahead: NDArray[np.float64] | None = None,
+    least: float = -np.inf,
 ) -> SpellingTrie:
     """Build the trie; all sequences have one entry a word, of equal spellings the first counts.
 
     words, scores: as in `SpellingTrie`, without the bonuses. bonuses: nats for a word that is wanted (or, negative,
     unwanted): an unfinished word is granted the share of it that is spelled, of the largest where several begin alike.
-    look_ahead: what a word is expected to bring at its end; an unfinished one is granted the best still possible.
+    look_ahead: what a word is expected to bring at its end; an unfinished one is granted the best still possible, or
+    `least` if none is better.
     """
     order = sorted(range(len(spellings)), key=lambda row: (tuple(spellings[row]), row))
     lengths = np.array([len(spellings[row]) for row in order], np.int64)
@@ -109,5 +112,5 @@ def build_trie(
     _pass_up(trie.first_child, share, best)
     trie.potential[:] = share * depth[:count]
     if look_ahead is not None:
-        trie.potential[:] += np.where(np.isfinite(best), best, 0.0) - (best[0] if np.isfinite(best[0]) else 0.0)
+        trie.potential[1:] += np.maximum(best[1:], least)
     return trie
