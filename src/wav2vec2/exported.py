@@ -63,7 +63,7 @@ class ExportMetadata:
         if facts.get(FORMAT) != VERSION:
             raise UserError(f"{source}: was not written by this version's wav2vec2 export; export the model again")
         try:
-            architecture = {
+            architecture: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value
                 for key, value in json.loads(facts["architecture"]).items()
             }

@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from wav2vec2.compiled import compiled
 from wav2vec2.decode.hypothesis import Emissions
 from wav2vec2.errors import UserError
 
+_Scores = NDArray[np.float64]
+_Indices = NDArray[np.int64]
 # Log-probabilities of a float16 or bfloat16 softmax may end slightly above zero.
 _ABOVE_ZERO = 1e-2
 
@@ -124,8 +126,18 @@ def _runs(emissions: Emissions, labels: NDArray[np.int64], states: NDArray[np.in
     return LabelAlignment(spoken[starts], spoken[stops], sums, float(best), len(states))
 
 
-@njit(cache=True, nogil=True)
-def _step(here, pause, before, gate, wanted, scores, quiet, new_here, new_pause):  # type: ignore[no-untyped-def]
+@compiled
+def _step(
+    here: _Scores,
+    pause: _Scores,
+    before: _Scores,
+    gate: _Scores,
+    wanted: _Indices,
+    scores: NDArray[Any],
+    quiet: np.float64,
+    new_here: _Scores,
+    new_pause: _Scores,
+) -> None:
     """One frame for a stretch of labels and the blanks before them; two loops, which the compiler can vectorise."""
     for place in range(len(here)):
         new_here[place] = scores[wanted[place]]
@@ -137,8 +149,10 @@ def _step(here, pause, before, gate, wanted, scores, quiet, new_here, new_pause)
         new_pause[place] = (enter if enter > before[place] else before[place]) + quiet
 
 
-@njit(cache=True, nogil=True)
-def _forward(emissions, labels, blank, barred, block, kept):  # type: ignore[no-untyped-def]
+@compiled
+def _forward(
+    emissions: NDArray[Any], labels: _Indices, blank: int, barred: _Scores, block: int, kept: NDArray[Any]
+) -> tuple[Any, int]:
     """Fill `kept` (row k: the scores of all states before frame k * block); return the best score and its last state.
 
     Blanks and labels are held apart, so that the inner loop is free of branches. Only states are visited that the
@@ -172,8 +186,17 @@ def _forward(emissions, labels, blank, barred, block, kept):  # type: ignore[no-
     return marks[count], 2 * count - 1
 
 
-@njit(cache=True, nogil=True)
-def _way_back(emissions, labels, blank, barred, scores, end, pointers, states):  # type: ignore[no-untyped-def]
+@compiled
+def _way_back(
+    emissions: NDArray[Any],
+    labels: _Indices,
+    blank: int,
+    barred: _Scores,
+    scores: NDArray[Any],
+    end: int,
+    pointers: NDArray[Any],
+    states: NDArray[Any],
+) -> Any:
     """Write the best path's states through a block that ends in state `end`; return the state before the block.
 
     scores: (S,), before the block. pointers: room for (frames, states in reach) steps of 0, 1 or 2.

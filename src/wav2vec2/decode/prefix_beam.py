@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2vec2.decode.compiled import compiled
+from wav2vec2.compiled import compiled
 from wav2vec2.decode.prefix_tree import Tree, new_tree
 
 ACTIVE, ROWS, FREE, REQUESTS = range(4)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2vec2.decode.compiled import compiled
+from wav2vec2.compiled import compiled
 from wav2vec2.decode.prefix_beam import ACTIVE, BONUS, LM, REQUESTS, ROW, Beam, Rules
 from wav2vec2.decode.prefix_gains import word_gain, word_is_open
 from wav2vec2.decode.prefix_tree import FIRST, LAST, PARENT, SLOT, SYMBOL, Tree

@@ -6,7 +6,7 @@ Small functions take the few arrays that they read: handing over a whole `Beam` 
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2vec2.decode.compiled import compiled
+from wav2vec2.compiled import compiled
 from wav2vec2.decode.prefix_beam import ENDS_BLANK, LAST_SYMBOL, NODE, TOTAL, Beam, Rules
 from wav2vec2.decode.spelling_trie import SpellingTrie, find_next
 

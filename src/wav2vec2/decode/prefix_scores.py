@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2vec2.decode.compiled import compiled
+from wav2vec2.compiled import compiled
 from wav2vec2.decode.prefix_beam import ACTIVE, BONUS, LM, NODE, REQUESTS, Beam, Rules, new_beam
 from wav2vec2.decode.prefix_finish import close_words, request_last_words
 from wav2vec2.decode.prefix_step import close_frame, open_frame

@@ -7,7 +7,7 @@ first and the other symbols from the most to the least probable, the lower id fi
 
 import numpy as np
 
-from wav2vec2.decode.compiled import compiled
+from wav2vec2.compiled import compiled
 from wav2vec2.decode.prefix_beam import (
     ACOUSTIC,
     ACTIVE,

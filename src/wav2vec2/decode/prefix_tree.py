@@ -6,7 +6,7 @@ It is one int32 table, a row a node: row 0 is the empty sequence and a parent al
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2vec2.decode.compiled import compiled
+from wav2vec2.compiled import compiled
 
 # The columns. SLOT: where the search holds the sequence, -1 while it does not. FIRST, LAST: the frames after which it
 # was held for the first and for the last time, between which its best path ends.

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2vec2.decode.compiled import compiled
+from wav2vec2.compiled import compiled
 
 
 class SpellingTrie(NamedTuple):
@@ -36,7 +36,7 @@ def find_next(trie: SpellingTrie, node: int, symbol: int) -> int:
             low = middle + 1
         else:
             high = middle
-    return low if low < end and trie.symbol[low] == symbol else np.int64(-1)
+    return low if low < end and trie.symbol[low] == symbol else np.int64(-1)  # type: ignore[return-value]
 
 
 @compiled

@@ -1,8 +1,9 @@
 """The lines of an ARPA section, parsed by compiled code: a few million a second where Python manages half a million."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from wav2vec2.compiled import compiled
 
 Bytes = NDArray[np.uint8]
 
@@ -12,7 +13,7 @@ _TAB, _NEWLINE, _RETURN, _SPACE = 9, 10, 13, 32
 _DIGITS_MAX = 17  # more digits than a double holds are read for their place only
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _hash(data: Bytes, start: int, end: int) -> np.uint64:
     """FNV-1a, 64 bits."""
     value = _FNV_OFFSET
@@ -21,7 +22,7 @@ def _hash(data: Bytes, start: int, end: int) -> np.uint64:
     return value
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def hash_words(letters: Bytes, offsets: NDArray[np.int64]) -> NDArray[np.int32]:
     """Open-addressed table of the words ``letters[offsets[i] : offsets[i + 1]]``; -1 where empty."""
     size = 16
@@ -37,7 +38,7 @@ def hash_words(letters: Bytes, offsets: NDArray[np.int64]) -> NDArray[np.int32]:
     return table
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def find_word(
     data: Bytes, start: int, end: int, table: NDArray[np.int32], letters: Bytes, offsets: NDArray[np.int64]
 ) -> np.int64:
@@ -59,7 +60,7 @@ def find_word(
     return np.int64(-1)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _number(data: Bytes, start: int, end: int) -> float:
     """The decimal number ``data[start:end]``, -inf included; NaN if it is none."""
     i, negative = start, False
@@ -104,7 +105,7 @@ def _number(data: Bytes, start: int, end: int) -> float:
     return -value if negative else value
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _field(data: Bytes, position: int) -> tuple[int, int]:
     """Begin and end of the next field of the line; begin == end at the line's end."""
     begin = position
@@ -121,7 +122,7 @@ def _field(data: Bytes, position: int) -> tuple[int, int]:
     return begin, end
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def parse_lines(
     data: Bytes,
     position: int,

@@ -5,8 +5,9 @@ from types import TracebackType
 from typing import IO
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from wav2vec2.compiled import compiled
 
 Bytes = NDArray[np.uint8]
 _NUMBER_BYTES = 24
@@ -14,7 +15,7 @@ _LINES = 1 << 15
 _DECIMALS = 7
 
 
-@njit(cache=True)
+@compiled
 def _put_number(out: Bytes, position: int, value: float) -> int:
     """Write ``value`` with up to 7 decimals; where the next byte goes."""
     if value < -9999.0:
@@ -45,7 +46,7 @@ def _put_number(out: Bytes, position: int, value: float) -> int:
     return position + 1 + digits
 
 
-@njit(cache=True)
+@compiled
 def _put_lines(
     out: Bytes,
     words: NDArray[np.int32],

@@ -5,14 +5,15 @@ alike are therefore neighbours, and the shorter contexts of the order below come
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from wav2vec2.compiled import compiled
 
 Rows = NDArray[np.int32]
 Doubles = NDArray[np.float64]
 
 
-@njit(cache=True)
+@compiled
 def discount_contexts(
     words: Rows, counts: NDArray[np.int64], discounts: Doubles
 ) -> tuple[Doubles, Doubles, NDArray[np.int64]]:
@@ -48,7 +49,7 @@ def discount_contexts(
     return probability, weight, firsts[:contexts].copy()
 
 
-@njit(cache=True)
+@compiled
 def _compare(a: Rows, i: int, b: Rows, j: int, columns: int) -> int:
     for c in range(columns):
         if a[i, c] != b[j, c]:
@@ -56,7 +57,7 @@ def _compare(a: Rows, i: int, b: Rows, j: int, columns: int) -> int:
     return 0
 
 
-@njit(cache=True)
+@compiled
 def interpolate_rows(
     words: Rows, probability: Doubles, weight: Doubles, row: int, lower: Rows, lower_probability: Doubles, group: int
 ) -> tuple[int, int]:
@@ -94,7 +95,7 @@ def interpolate_rows(
     return row, group
 
 
-@njit(cache=True)
+@compiled
 def attach_backoffs(
     words: Rows, weights: Doubles, row: int, contexts: Rows, values: Doubles, position: int
 ) -> tuple[int, int]:

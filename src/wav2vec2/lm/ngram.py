@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from wav2vec2.compiled import compiled
 from wav2vec2.errors import UserError
 from wav2vec2.lm.arpa import ArpaOrder, read_arpa
 
@@ -40,7 +40,7 @@ class NgramArrays(NamedTuple):
     state: NDArray[np.int32]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def find_child(arrays: NgramArrays, node: Integer, word: Integer) -> Integer:
     """The child of ``node`` for ``word``, or -1."""
     if node == 0:
@@ -56,7 +56,7 @@ def find_child(arrays: NgramArrays, node: Integer, word: Integer) -> Integer:
     return low if low < end and arrays.word[low] == word else np.int64(-1)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def advance(arrays: NgramArrays, history: Integer, word: Integer) -> tuple[np.float32, np.int64]:
     """Log-probability (float32, nats) of ``word`` after ``history``, and the history (int64) that follows.
 
@@ -71,7 +71,7 @@ def advance(arrays: NgramArrays, history: Integer, word: Integer) -> tuple[np.fl
         node = np.int64(arrays.suffix[node])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _advance_all(
     arrays: NgramArrays, histories: NDArray[np.int64], words: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -82,7 +82,7 @@ def _advance_all(
     return scores, following
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _parents(arrays: NgramArrays, words: NDArray[np.int32]) -> NDArray[np.int64]:
     """The node of each row's history (all words but the last), -1 where the model lacks it."""
     found = np.zeros(len(words), np.int64)
@@ -94,7 +94,7 @@ def _parents(arrays: NgramArrays, words: NDArray[np.int32]) -> NDArray[np.int64]
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _link_suffixes(arrays: NgramArrays, parents: NDArray[np.int64], first: int) -> None:
     """Set ``suffix`` of the nodes ``first`` and on, whose parents are linked already."""
     for i in range(len(parents)):
@@ -106,7 +106,7 @@ def _link_suffixes(arrays: NgramArrays, parents: NDArray[np.int64], first: int) 
         arrays.suffix[first + i] = child
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _link_states(arrays: NgramArrays) -> None:
     for node in range(1, len(arrays.word)):
         extends = arrays.first_child[node] < arrays.first_child[node + 1] or arrays.backoff[node] != 0

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from wav2vec2.compiled import compiled
 from wav2vec2.lm.external_sort import Block, Rows
 
 # Words are numbered from 1; 0 fills an n-gram that the sentence's beginning cuts short.
@@ -79,7 +79,7 @@ def _windows(flat: NDArray[np.int32], order: int) -> Rows:
     return kept
 
 
-@njit(cache=True)
+@compiled
 def _adjust(
     words: Rows,
     counts: NDArray[np.int64],

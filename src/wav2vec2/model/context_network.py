@@ -28,7 +28,10 @@ class ContextNetwork(nn.Module):
         else:
             self.pos_conv = StackedPositionalConvolution(size, kernel, groups, architecture.pos_conv_depth)
         self.norm = nn.LayerNorm(size, architecture.layer_norm_eps)
-        self.layers = nn.ModuleList(TransformerLayer(architecture, regularization) for _ in range(architecture.layers))
+        self.layers = nn.ModuleList(
+            TransformerLayer(architecture, regularization, adapter_size=architecture.adapter_size)
+            for _ in range(architecture.layers)
+        )
 
     def forward(
         self,

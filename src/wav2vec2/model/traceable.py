@@ -12,6 +12,7 @@ Legend: B utterances, S samples, T frames, C channels, k kernel, s stride, V sym
 """
 
 import copy
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
-from wav2vec2.model.feature_encoder import FeatureEncoder
+from wav2vec2.model.feature_encoder import ConvLayer, FeatureEncoder
 from wav2vec2.model.layout import Layout, Padded
 from wav2vec2.model.positional_convolution import PositionalConvolution
 
@@ -39,7 +40,7 @@ class TraceableCTC(nn.Module):
         model.encoder.feature_encoder = stack  # type: ignore[assignment]
         positions = model.encoder.context.pos_conv
         if type(positions) is PositionalConvolution:
-            model.encoder.context.pos_conv = FoldedPositionalConvolution(positions)  # type: ignore[assignment]
+            model.encoder.context.pos_conv = FoldedPositionalConvolution(positions)
         self.model = model.requires_grad_(False)
         self.log_softmax = log_softmax
 
@@ -51,6 +52,7 @@ class TraceableCTC(nn.Module):
         if self.log_softmax:
             logits = logits.log_softmax(-1)
         frame_lengths = self.model.frame_lengths(lengths)
+        assert isinstance(features.layout, Padded)
         return torch.where(features.layout.valid[:, :, None], logits, 0.0), frame_lengths
 
 
@@ -79,7 +81,7 @@ class TraceableFeatureEncoder(nn.Module):
         super().__init__()
         self.architecture: Architecture = source.architecture
         a = self.architecture
-        first, *others = source.layers
+        first, *others = cast(list[ConvLayer], list(source.layers))
         self.first = FoldedGroupNorm(first, a) if a.conv_norm == "group" else _plain(first, a, 0, matrices=False)
         self.others = nn.ModuleList(_plain(layer, a, i + 1, matrices=matrices) for i, layer in enumerate(others))
 
@@ -104,11 +106,16 @@ def _frames(samples: Tensor, kernel: int, stride: int) -> Tensor:
 class FoldedGroupNorm(nn.Module):
     """First convolution and group norm of the group family, then GELU: (B, S) -> (B, C, T)."""
 
-    def __init__(self, layer: nn.Module, architecture: Architecture) -> None:
+    def __init__(self, layer: ConvLayer, architecture: Architecture) -> None:
         super().__init__()
         self.kernel, self.stride = architecture.conv_kernels[0], architecture.conv_strides[0]
         self.eps = architecture.layer_norm_eps
         # In float64: a filter that hardly passes the speech has a variance far below that of the windows.
+        assert layer.norm is not None
+        self.weight: Tensor
+        self.gain: Tensor
+        self.shift: Tensor
+        self.windows: Tensor
         self.register_buffer("weight", layer.conv.weight.detach()[:, 0].double())
         self.register_buffer("gain", layer.norm.weight.detach().double())
         self.register_buffer("shift", layer.norm.bias.detach().double())
@@ -134,7 +141,7 @@ class FoldedGroupNorm(nn.Module):
 class PlainConvolution(nn.Module):
     """Convolution, layer norm where the family has one, GELU: (B, C, T) -> (B, C', T')."""
 
-    def __init__(self, layer: nn.Module, stride: int, norm: nn.Module | None, eps: float) -> None:
+    def __init__(self, layer: ConvLayer, stride: int, norm: nn.LayerNorm | None, eps: float) -> None:
         super().__init__()
         self.weight, self.bias = layer.conv.weight, layer.conv.bias
         self.stride, self.norm, self.eps = stride, norm, eps
@@ -152,7 +159,7 @@ class PlainConvolution(nn.Module):
 class MatrixConvolution(nn.Module):
     """`PlainConvolution` as one matrix product of the windows."""
 
-    def __init__(self, layer: nn.Module, stride: int, norm: nn.Module | None, eps: float) -> None:
+    def __init__(self, layer: ConvLayer, stride: int, norm: nn.LayerNorm | None, eps: float) -> None:
         super().__init__()
         weight = layer.conv.weight.detach()
         self.kernel = weight.shape[2]
@@ -172,7 +179,7 @@ class MatrixConvolution(nn.Module):
         return F.gelu(x).transpose(1, 2)
 
 
-def _plain(layer: nn.Module, architecture: Architecture, index: int, *, matrices: bool) -> nn.Module:
+def _plain(layer: ConvLayer, architecture: Architecture, index: int, *, matrices: bool) -> nn.Module:
     form = MatrixConvolution if matrices else PlainConvolution
     norm = layer.norm if architecture.conv_norm == "layer" else None
     return form(layer, architecture.conv_strides[index], norm, architecture.layer_norm_eps)

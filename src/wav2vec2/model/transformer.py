@@ -45,7 +45,9 @@ class BlockDropout(Protocol):
 class TransformerLayer(nn.Module):
     """Attention and feed-forward, each with dropout, residual and layer norm."""
 
-    def __init__(self, architecture: BlockSizes, regularization: BlockDropout, *, causal: bool = False) -> None:
+    def __init__(
+        self, architecture: BlockSizes, regularization: BlockDropout, *, causal: bool = False, adapter_size: int = 0
+    ) -> None:
         super().__init__()
         size, eps = architecture.hidden_size, architecture.layer_norm_eps
         self.norm_first = architecture.layer_norm_first
@@ -55,7 +57,7 @@ class TransformerLayer(nn.Module):
         self.ffn_in = nn.Linear(size, architecture.ffn_size)
         self.ffn_out = nn.Linear(architecture.ffn_size, size)
         self.ffn_norm = nn.LayerNorm(size, eps)
-        self.adapter = LanguageAdapter(size, architecture.adapter_size) if architecture.adapter_size else None
+        self.adapter = LanguageAdapter(size, adapter_size) if adapter_size else None
         self.apply(_bert_init)
 
     def forward(self, x: Tensor, layout: Layout, keys: DropoutKeys | None) -> Tensor:
