@@ -151,7 +151,7 @@ def _step(
 
 @compiled
 def _forward(
-    emissions: NDArray[Any], labels: _Indices, blank: int, barred: _Scores, block: int, kept: NDArray[Any]
+    emissions: NDArray[Any], labels: _Indices, blank: int | np.uint32, barred: _Scores, block: int, kept: NDArray[Any]
 ) -> tuple[Any, int]:
     """Fill `kept` (row k: the scores of all states before frame k * block); return the best score and its last state.
 
