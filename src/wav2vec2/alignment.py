@@ -9,32 +9,22 @@ where they recognise it, and blanks after it: times say where that is, and the e
 Memory: the emissions (T, V), float32, of what is aligned at a time, and the scores of `decode.align`.
 """
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
+from wav2vec2.acoustic_model import AcousticModel, Frames
 from wav2vec2.alignment_files import Alignment, TimedSymbol, TimedWord
 from wav2vec2.audio import SAMPLE_RATE
 from wav2vec2.decode.aligned_text import AlignedText, Span, align_text
 from wav2vec2.errors import UserError
-from wav2vec2.long_form import Window, WindowReader, batches_by_length, plan_windows
 from wav2vec2.model.architecture import Architecture
-from wav2vec2.recordings import Failure, Recording, Waveform, open_recording
+from wav2vec2.recordings import Failure, Recording, open_recording
 from wav2vec2.text.vocabulary import Vocabulary
-from wav2vec2.transcribe import Transcriber
 
 if TYPE_CHECKING:
     from wav2vec2.model.ctc import Wav2Vec2ForCTC
-
-# Recordings that wait for each other so that batches can be sorted by length: this many batches of audio, this many
-# files.
-_POOL_BATCHES, _POOL_RECORDINGS = 8, 256
 
 
 class Aligner:
@@ -53,15 +43,16 @@ class Aligner:
         window_seconds: float = 30.0,
         context_seconds: float = 4.0,
     ) -> None:
-        if not (0 < batch_seconds < math.inf and 0 <= 2 * context_seconds < window_seconds < math.inf):
-            raise UserError("batch_seconds must be positive and window_seconds more than twice context_seconds")
-        transcriber = Transcriber(model, vocabulary=vocabulary, device=device)
-        self.model, self.vocabulary, self.device = transcriber.model, transcriber.vocabulary, transcriber.device
-        self.architecture: Architecture = self.model.architecture
-        self._budget = int(batch_seconds * SAMPLE_RATE)
-        frames_per_second = SAMPLE_RATE / self.architecture.stride
-        self._context_frames = round(context_seconds * frames_per_second)
-        self._window_frames = max(round(window_seconds * frames_per_second), 2 * self._context_frames + 1)
+        self._acoustic = AcousticModel(
+            model,
+            vocabulary=vocabulary,
+            device=device,
+            batch_seconds=batch_seconds,
+            window_seconds=window_seconds,
+            context_seconds=context_seconds,
+        )
+        self.architecture: Architecture = self._acoustic.architecture
+        self.vocabulary = self._acoustic.vocabulary
 
     def __call__(self, audio: Any, text: str) -> Alignment:
         """Align `text` to a file, encoded bytes or a float array (16 kHz mono).
@@ -79,87 +70,32 @@ class Aligner:
         advance: Callable[[float], object] = lambda seconds: None,
     ) -> Iterator[Alignment | Failure]:
         """Yield one result for each recording and its text, in order; where that fails, a Failure, and the rest goes
-        on. `advance` is told how many more seconds of audio the model has heard.
+        on. `advance` is told the seconds of each recording that has been heard.
         """
-        pool: list[tuple[Recording | Failure, str]] = []
-        waiting = 0
-        for recording, text in pairs:
-            pool.append((recording, text))
-            waiting += 0 if isinstance(recording, Failure) else recording.samples
-            if waiting >= _POOL_BATCHES * self._budget or len(pool) >= _POOL_RECORDINGS:
-                yield from self._align_pool(pool, advance)
-                pool, waiting = [], 0
-        yield from self._align_pool(pool, advance)
+        texts: deque[str] = deque()
 
-    def _align_pool(
-        self, pool: Sequence[tuple[Recording | Failure, str]], advance: Callable[[float], object]
-    ) -> Iterator[Alignment | Failure]:
-        readable = [recording for recording, _ in pool if isinstance(recording, Recording)]
-        emissions = iter(self._emissions(readable, advance))
-        for recording, text in pool:
-            if isinstance(recording, Failure):
+        def recordings() -> Iterator[Recording | Failure]:
+            for recording, text in pairs:
+                texts.append(text)
                 yield recording
-                continue
-            matrix = next(emissions)
-            if isinstance(matrix, Failure):
-                yield matrix
-                continue
-            try:
-                aligned = align_text(matrix, text, self.vocabulary, name=recording.name)
-            except UserError as error:
-                yield Failure(recording.name, str(error))
-            else:
-                yield in_seconds(aligned, recording, self.architecture, self.vocabulary)
 
-    def _emissions(
-        self, recordings: Sequence[Recording], advance: Callable[[float], object]
-    ) -> list[NDArray[np.float32] | Failure]:
-        """(T, V) log-probabilities of every recording, its windows joined, or why it could not be read."""
-        sizes = {"window_frames": self._window_frames, "context_frames": self._context_frames}
-        plans = [plan_windows(recording.samples, self.architecture, **sizes) for recording in recordings]
-        normalize = self.architecture.normalize_input
-        readers = [WindowReader(r, plan, normalize=normalize) for r, plan in zip(recordings, plans, strict=True)]
-        results: list[NDArray[np.float32] | Failure] = [
-            np.empty((sum(window.keep for window in plan), len(self.vocabulary)), dtype=np.float32) for plan in plans
-        ]
-        items = [(row, window) for row, plan in enumerate(plans) for window in plan]
-        places = [end - window.keep for plan in plans for window, end in zip(plan, _ends(plan), strict=True)]
-        for batch in batches_by_length([window.samples for _, window in items], self._budget):
-            ready: list[tuple[int, Waveform]] = []
-            for item in batch:
-                row, window = items[item]
-                try:
-                    if not isinstance(results[row], Failure):
-                        ready.append((item, readers[row].read(window)))
-                except UserError as error:
-                    results[row] = Failure(recordings[row].name, str(error))
-            computed = self._log_probabilities([waveform for _, waveform in ready])
-            for (item, _), log_probs in zip(ready, computed, strict=True):
-                row, window = items[item]
-                matrix = results[row]
-                if not isinstance(matrix, Failure):
-                    matrix[places[item] : places[item] + window.keep] = log_probs[window.skip :][: window.keep]
-            advance(sum(items[item][1].keep for item in batch) * self.architecture.stride / SAMPLE_RATE)
-        return results
+        for pool in self._acoustic.pools(recordings(), log_probs=True):
+            for heard in pool:
+                text = texts.popleft()
+                if isinstance(heard, Failure):
+                    yield heard
+                    continue
+                advance(heard.recording.samples / SAMPLE_RATE)
+                yield self._align(heard, text)
 
-    @torch.inference_mode()
-    def _log_probabilities(self, waveforms: Sequence[Waveform]) -> list[NDArray[np.float32]]:
-        if not waveforms:
-            return []
-        lengths = torch.tensor([len(waveform) for waveform in waveforms])
-        batch = torch.zeros(len(waveforms), int(lengths.max()))
-        for row, waveform in enumerate(waveforms):
-            batch[row, : len(waveform)] = torch.from_numpy(waveform)
-        logits, frame_lengths = self.model(batch.to(self.device), lengths.to(self.device))
-        if logits.shape[-1] != len(self.vocabulary):
-            sizes = f"{len(self.vocabulary)} symbols, the model's head {logits.shape[-1]}"
-            raise UserError(f"vocabulary: has {sizes}; use the model's own")
-        log_probs = logits.float().log_softmax(-1).cpu().numpy()
-        return [log_probs[row, :frames] for row, frames in enumerate(frame_lengths.tolist())]
-
-
-def _ends(plan: Sequence[Window]) -> Iterator[int]:
-    return accumulate(window.keep for window in plan)
+    def _align(self, heard: Frames, text: str) -> Alignment | Failure:
+        name = heard.recording.name
+        assert heard.log_probs is not None
+        try:
+            aligned = align_text(heard.log_probs, text, self.vocabulary, name=name)
+        except UserError as error:
+            return Failure(name, str(error))
+        return in_seconds(aligned, heard.recording, self.architecture, self.vocabulary)
 
 
 def in_seconds(aligned: AlignedText, recording: Recording, a: Architecture, vocabulary: Vocabulary) -> Alignment:
