@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from numba import njit
 
@@ -23,8 +23,8 @@ def compiled(function: Function) -> Function:
     numba takes stored code for current as long as the function's own file is unchanged, although the functions that it
     calls are compiled into it. Here it is current as long as no file of the search or of the language models changed.
     """
-    dispatcher = njit(cache=True, nogil=True)(function)
-    stored = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    dispatcher: Any = njit(cache=True, nogil=True)(function)
+    stored: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
     if hasattr(stored, "_source_stamp"):
         stored._source_stamp = _sources_stamp()
-    return dispatcher  # type: ignore[no-any-return]
+    return cast(Function, dispatcher)
