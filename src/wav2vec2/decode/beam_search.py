@@ -35,11 +35,12 @@ class BeamSearch:
     the older prefix, then to the more probable symbol, then to the lower id.
 
     lm_unit: what the language model's tokens are, `word` or `symbol` (one for each of the vocabulary's; `|` or a space
-    for the separator). lm_case: fold matches a word model in another case than the symbols'. Without a word separator in the vocabulary (phones) every symbol is a word. hotwords: words with
-    the nats that each occurrence adds; a part of it is granted while the word is being spelled and taken back if it
-    does not become the word. words: if given, no others are written; with a word language model and `unknown_score`
-    -inf its own words are that list. threads: None takes all cores. batch: utterances searched in step where the
-    language model is asked from Python, all of them in one call.
+    for the separator); without a word separator in the vocabulary (phones) every symbol is a word. lm_case: `fold`
+    matches a word model in another case than the symbols'. hotwords: words with the nats that each occurrence adds; a
+    part of it is granted while the word is being spelled and taken back if it does not become the word. words: if
+    given, no others are written; with a word language model and `unknown_score` -inf its own words are that list.
+    threads: None takes all cores. batch: utterances searched in step where the language model is asked from Python,
+    all of them in one call.
 
     Readings that differ in separators only are listed once. Where every reading holds a forbidden word the likeliest
     is given all the same, with a score of -inf. look_ahead: unfinished words are ranked by what an n-gram of words
