@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from numba import njit
 
@@ -31,4 +31,4 @@ def compiled(function: Function) -> Function:
     stored = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
     if stored is not None and hasattr(stored, "_source_stamp"):
         stored._source_stamp = _sources_stamp()
-    return dispatcher  # type: ignore[no-any-return]
+    return cast(Function, dispatcher)

@@ -261,6 +261,13 @@ def test_no_frames_and_one_frame(ngram: NgramModel) -> None:
         assert search([], SearchOptions(), lm) == []
 
 
+def test_closed_decoder_says_so() -> None:
+    decoder = BeamSearch(VOCABULARY)
+    decoder.close()
+    with pytest.raises(UserError, match="closed"):
+        decoder.decode([])
+
+
 def test_language_model_in_the_wrong_case_says_so(tmp_path: Path, ngram: NgramModel) -> None:
     lower = tmp_path / "lower.arpa"
     lower.write_text(ARPA.replace("A", "a").replace("B", "b"))

@@ -21,6 +21,7 @@ from wav2vec2.decode.prefix_finish import best_frames, spell
 from wav2vec2.decode.prefix_rules import Guidance, LmCase, LmUnit, make_rules, make_trie
 from wav2vec2.decode.prefix_scores import InStep, NgramScored, Unscored
 from wav2vec2.decode.prefix_tree import SYMBOL
+from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.ngram import NgramModel
 from wav2vec2.text.vocabulary import Vocabulary
@@ -34,14 +35,16 @@ class BeamSearch:
     the older prefix, then to the more probable symbol, then to the lower id.
 
     lm_unit: what the language model's tokens are, `word` or `symbol` (one for each of the vocabulary's; `|` or a space
-    for the separator). Without a word separator in the vocabulary (phones) every symbol is a word. hotwords: words with
-    the nats that each occurrence adds; a part of it is granted while the word is being spelled and taken back if it
-    does not become the word. words: if given, no others are written; with a word language model and `unknown_score`
-    -inf its own words are that list. threads: None takes all cores. batch: utterances searched in step where the
-    language model is asked from Python, all of them in one call.
+    for the separator); without a word separator in the vocabulary (phones) every symbol is a word. lm_case: `fold`
+    matches a word model in another case than the symbols'. hotwords: words with the nats that each occurrence adds; a
+    part of it is granted while the word is being spelled and taken back if it does not become the word. words: if
+    given, no others are written; with a word language model and `unknown_score` -inf its own words are that list.
+    threads: None takes all cores. batch: utterances searched in step where the language model is asked from Python,
+    all of them in one call.
 
     Readings that differ in separators only are listed once. Where every reading holds a forbidden word the likeliest
-    is given all the same, with a score of -inf.
+    is given all the same, with a score of -inf. look_ahead: unfinished words are ranked by what an n-gram of words
+    expects of them without their history, which changes what is pruned but no score.
 
     Raises UserError for a language model, hotwords or words that cannot be spelled in the vocabulary.
     """
@@ -66,10 +69,13 @@ class BeamSearch:
         guidance = Guidance(language_model, lm_unit, lm_case, hotwords, allowed, look_ahead)
         self._trie = make_trie(vocabulary, self.options, guidance)
         self._rules = make_rules(vocabulary, self.options, guidance, self._trie)
+        self._closed = False
         self._threads = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="beam search")
 
     def decode(self, emissions: Sequence[Emissions]) -> list[list[Hypothesis]]:
         """See `Decoder.decode`."""
+        if self._closed:
+            raise UserError("this decoder is closed; make a new one")
         arrays = [check_emissions(array, len(self._vocabulary)) for array in emissions]
         if self._lm is None or isinstance(self._lm, NgramModel):
             return list(self._threads.map(self._decode_one, arrays))
@@ -85,6 +91,7 @@ class BeamSearch:
 
     def close(self) -> None:
         """See `Decoder.close`."""
+        self._closed = True
         self._threads.shutdown()
 
     def __enter__(self) -> "BeamSearch":

@@ -3,6 +3,9 @@
 It is one int32 table, a row a node: row 0 is the empty sequence and a parent always stands above its children.
 """
 
+# mypy: disable-error-code="no-any-return"
+# (an element of an array is Any)
+
 import numpy as np
 from numpy.typing import NDArray
 

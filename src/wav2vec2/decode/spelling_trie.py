@@ -36,7 +36,7 @@ def find_next(trie: SpellingTrie, node: int, symbol: int) -> int:
             low = middle + 1
         else:
             high = middle
-    return low if low < end and trie.symbol[low] == symbol else np.int64(-1)  # type: ignore[return-value]
+    return int(low) if low < end and trie.symbol[low] == symbol else -1
 
 
 @compiled
