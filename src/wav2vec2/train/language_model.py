@@ -158,7 +158,6 @@ def read_text(data: TextData, text: TokensConfig) -> EncodedText:
         raise UserError("data.text is not set: give text files, one sentence a line")
     normalization = TextNormalization(text.case, text.digits, text.punctuation)
     corpus = Corpus([Path(name) for name in data.text], normalization, data.ids)
-    validation = Corpus([Path(name) for name in data.validation], normalization, data.validation_ids)
     held: set[int] = set()
     if data.hold_out and not data.validation:
         held = held_out_lines(corpus, data.hold_out)
@@ -173,7 +172,9 @@ def read_text(data: TextData, text: TokensConfig) -> EncodedText:
     lines = [f"text: {len(training)} sentences; {known}"]
     if not data.validation and not held:
         return EncodedText(vocabulary, training, None, 0, lines)
-    aside = list(validation if data.validation else _some(corpus, held, inside=True))
+    aside = list(_some(corpus, held, inside=True))
+    if data.validation:
+        aside = list(Corpus([Path(name) for name in data.validation], normalization, data.validation_ids))
     count = sum(map(len, aside))
     lines.append(f"validation: {len(aside)} sentences, {count} words")
     return EncodedText(vocabulary, training, encode_sentences(map(vocabulary.encode, aside), 0), count, lines)
