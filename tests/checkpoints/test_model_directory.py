@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_up_models import GROUP
 from safetensors.torch import load_file, save_file
 
 import wav2vec2
@@ -20,21 +21,7 @@ from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.text.vocabulary import Vocabulary
 
-TINY = Architecture(
-    name="mine",
-    conv_channels=(8, 16, 16, 16, 16, 16, 16),
-    hidden_size=32,
-    layers=2,
-    ffn_size=48,
-    heads=4,
-    pos_conv_kernel=8,
-    pos_conv_groups=4,
-    codebook_entries=10,
-    codevector_size=8,
-    final_size=12,
-    negatives=7,
-    logit_temperature=0.2,
-)
+TINY = replace(GROUP, name="mine", conv_channels=(8, 16, 16, 16, 16, 16, 16))
 LAYER = replace(TINY, conv_norm="layer", conv_bias=True, normalize_input=True, layer_norm_first=True)
 REGULARIZATION = Regularization(0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 3.0, 0.3, 0.999)
 MASKING = Masking(0.065, 10, 1, 0.0016, 64)

@@ -8,12 +8,14 @@ from wav2vec2.model.architecture import ARCHITECTURES
 from wav2vec2.train.distributed import session
 from wav2vec2.train.finetune import FinetuneConfig
 from wav2vec2.train.finetune import run as finetune
+from wav2vec2.train.language_model import LanguageModelConfig
+from wav2vec2.train.language_model import run as language_model
 from wav2vec2.train.limits import LIMITS, Range, refuse_impossible
 from wav2vec2.train.options import ModelConfig
 from wav2vec2.train.pretrain import PretrainConfig
 from wav2vec2.train.pretrain import run as pretrain
 
-CONFIGS = (PretrainConfig(), FinetuneConfig(init="scratch"))
+CONFIGS = (PretrainConfig(), FinetuneConfig(init="scratch"), LanguageModelConfig())
 
 
 def with_value(config, key, value):
@@ -32,7 +34,8 @@ def keys(config, prefix=""):
 
 def numbers(config):
     found = keys(config)
-    return {k: v for k, v in found if isinstance(v, int | float) and not isinstance(v, bool)}
+    sizes = {f"model.{name}" for name in ("hidden_size", "layers", "ffn_size", "heads", "cutoff_factor")}
+    return {k: v for k, v in found if isinstance(v, int | float) and not isinstance(v, bool) and k not in sizes}
 
 
 def test_the_defaults_are_possible_and_every_limit_is_one_of_an_option() -> None:
@@ -43,7 +46,7 @@ def test_the_defaults_are_possible_and_every_limit_is_one_of_an_option() -> None
     assert set(LIMITS) <= known
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=["pretrain", "finetune"])
+@pytest.mark.parametrize("config", CONFIGS, ids=["pretrain", "finetune", "language model"])
 def test_every_number_outside_its_range_is_refused_by_name(config) -> None:
     for key, value in numbers(config).items():
         allowed = LIMITS[key]
@@ -68,10 +71,10 @@ def test_ranges_say_what_they_are() -> None:
     assert str(Range(0, 1)) == "at least 0 and at most 1"
 
 
-def test_both_commands_refuse_before_they_read_anything() -> None:
-    for command, config in zip((pretrain, finetune), CONFIGS, strict=True):
-        with pytest.raises(UserError, match=r"batch\.workers is -1: it must be at least 0"):
-            command(with_value(config, "batch.workers", -1))
+def test_every_command_refuses_before_it_reads_anything() -> None:
+    for command, config in zip((pretrain, finetune, language_model), CONFIGS, strict=True):
+        with pytest.raises(UserError, match=r"train\.threads is -1: it must be at least 0"):
+            command(with_value(config, "train.threads", -1))
 
 
 @pytest.mark.parametrize("device", ["meta", "nonsense", "gpu", ""])

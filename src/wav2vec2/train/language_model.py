@@ -18,6 +18,7 @@ from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.train import distributed
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.language_model_objective import LanguageModelObjective
+from wav2vec2.train.limits import refuse_impossible
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
 from wav2vec2.train.options import HealthConfig, LogConfig, TrainConfig
@@ -101,6 +102,7 @@ def run(config: LanguageModelConfig) -> Path:
     Raises:
         UserError: anything in the recipe or the text that the user can mend, or a sick run.
     """
+    refuse_impossible(config)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     with distributed.session(config.train.device) as ranks:
@@ -135,16 +137,7 @@ def _run(config: LanguageModelConfig, ranks: Ranks) -> Path:
         f"an epoch: {int(text.training.predicted.sum())} tokens, {loader.plan.batches(0)} updates of {batch.tokens}",
         f"model: {config.model.layers} blocks of width {config.model.hidden_size}, {millions:.2f} M parameters",
     ]
-    run = Run(
-        config=config,
-        output=Path(config.output),
-        seed=config.seed,
-        batch_seconds=None,
-        train=config.train,
-        log=config.log,
-        health=config.health,
-        fingerprint=text.training.fingerprint,
-    )
+    run = Run.of(config, text.training.fingerprint)
     return Trainer(run, objective, loader, ranks).train(lines)
 
 

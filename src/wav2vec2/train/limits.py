@@ -37,6 +37,8 @@ LIMITS: dict[str, Range] = {
     "seed": _COUNT,
     "data.hold_out": _COUNT,
     "data.validation_utterances": _COUNT,
+    "text.min_count": _ONE_OR_MORE,
+    "model.layer_norm_eps": _POSITIVE,
     "freeze.updates": _COUNT,
     "freeze.share": _SHARE,
     "regularization.dropout": _PROBABILITY,
@@ -65,6 +67,9 @@ LIMITS: dict[str, Range] = {
     "batch.length_jitter": _NOT_NEGATIVE,
     "batch.workers": _COUNT,
     "batch.prefetch": _ONE_OR_MORE,
+    "batch.tokens": _ONE_OR_MORE,
+    "batch.micro_tokens": _ONE_OR_MORE,
+    "batch.max_tokens": Range(2),
     "train.updates": _ONE_OR_MORE,
     "train.lr": _POSITIVE,
     "train.warmup_share": _SHARE,
@@ -88,7 +93,7 @@ LIMITS: dict[str, Range] = {
     "health.chance_share": _SHARE,
     "health.chance_margin": _NOT_NEGATIVE,
 }
-"""By dotted key; sizes of the model are judged by ``Architecture`` itself. 0 switches ``*_every`` and the like off."""
+"""By dotted key; sizes of a model are judged by its own class. 0 switches ``*_every`` and the like off."""
 
 
 def refuse_impossible(config: Any) -> None:

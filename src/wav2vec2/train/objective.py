@@ -106,12 +106,12 @@ class Run:
 
     @classmethod
     def of(cls, config: Any, fingerprint: str) -> "Run":
-        """The run that a recipe of pre-training or fine-tuning describes."""
+        """The run that a recipe of pre-training, fine-tuning or a language model describes."""
         return cls(
             config=config,
             output=Path(config.output),
             seed=config.seed,
-            batch_seconds=config.batch.seconds,
+            batch_seconds=getattr(config.batch, "seconds", None),
             train=config.train,
             log=config.log,
             health=config.health,
