@@ -48,6 +48,15 @@ def test_finds_a_better_weight_and_writes_a_preset(case: TuneOptions, capsys: py
     assert json.loads(log[1])["errors"] == 1
 
 
+def test_finds_the_weight_of_a_mixture_that_rescores(case: TuneOptions) -> None:
+    again = case.decoding.lm
+    search = replace(case.decoding, rescore=again, rescore_weight=0.0, rescore_word_score=0.0, rescore_share=0.5)
+    run(replace(case, decoding=search))
+    preset = load_preset(case.out)
+    assert preset.rescore_weight > 2.0
+    assert (preset.rescore_share, preset.search.lm_weight, preset.tuned.wer) == (0.5, 0.0, 0.0)
+
+
 def test_an_interrupted_search_is_written_and_goes_on(case: TuneOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     real, seen = tune.optimise, []
 

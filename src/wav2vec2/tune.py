@@ -16,7 +16,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from wav2vec2.acoustic_model import AcousticModel
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.decode.build import RESCORED, DecoderFactory, DecodingOptions
+from wav2vec2.decode.build import RESCORED, DecoderFactory, DecodingOptions, rescoring_model
 from wav2vec2.decode.hypothesis import Hypothesis
 from wav2vec2.decode.pieces import decode_in_pieces
 from wav2vec2.decode.presets import Preset, Tuned, fingerprint, write_preset
@@ -24,7 +24,6 @@ from wav2vec2.decode.words import hypothesis_text
 from wav2vec2.emissions import Emitted, Precision, cached_emissions
 from wav2vec2.errors import UserError
 from wav2vec2.evaluate import scoring_form
-from wav2vec2.lm.load import load_language_model
 from wav2vec2.text.error_rate import ErrorCounts, character_errors, word_errors
 from wav2vec2.text.normalize import is_spaceless_script
 from wav2vec2.text.vocabulary import Vocabulary
@@ -176,7 +175,7 @@ def _objective(chosen: Preset, vocabulary: Vocabulary, utterances: list[Emitted]
 
     kept = replace(chosen.search, nbest=max(chosen.search.nbest, RESCORED))
     lists = decode_in_pieces(factory(kept), vocabulary, emissions)
-    scored = rescore(lists, load_language_model(chosen.rescore), vocabulary, 1.0, 0.0)
+    scored = rescore(lists, rescoring_model(chosen), vocabulary, 1.0, 0.0)
 
     def rescored(lm_weight: float, word_score: float) -> ErrorCounts:
         def rank(reading: Hypothesis) -> float:
@@ -194,7 +193,7 @@ def _try_all(options: TuneOptions, chosen: Preset, objective: Objective, found: 
         "decoder": chosen.decoder,
         "lm": chosen.lm and fingerprint(chosen.lm),
         "lexicon": chosen.lexicon and fingerprint(chosen.lexicon),
-        "rescore": chosen.rescore and fingerprint(chosen.rescore),
+        "rescore": chosen.rescore and f"{fingerprint(chosen.rescore)} {chosen.rescore_share:g}",
         "search": repr(chosen.search),
         "ranges": [*options.lm_weight_range, *options.word_score_range],
         "seed": options.seed,

@@ -15,6 +15,7 @@ from wav2vec2.decode.options import SearchOptions
 from wav2vec2.decode.presets import Preset, load_preset
 from wav2vec2.decode.search import GREEDY, Rescorer, Search
 from wav2vec2.errors import UserError
+from wav2vec2.lm.interpolation import InterpolatedLM
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.load import load_language_model
 from wav2vec2.lm.word_list import SENTENCE_MARKS, ngram_order, ngram_words
@@ -48,6 +49,8 @@ class DecodingOptions:
     """Weight of that model (natural logarithm), beside the search's own."""
     rescore_word_score: float | None = None
     """Added for every word in that ranking."""
+    rescore_share: float | None = None
+    """Share of that model in a linear mixture with --lm, between 0 and 1; 1 (the default) is that model alone."""
     beam: int | None = None
     """Hypotheses kept after each frame; 50 without a preset."""
     beam_tokens: int | None = None
@@ -82,7 +85,7 @@ class DecodingOptions:
         for name in ("lm", "lexicon", "rescore"):
             if getattr(self, name) is not None:
                 changes[name] = str(getattr(self, name))
-        for name in ("lm_case", "rescore_weight", "rescore_word_score"):
+        for name in ("lm_case", "rescore_weight", "rescore_word_score", "rescore_share"):
             if getattr(self, name) is not None:
                 changes[name] = getattr(self, name)
         chosen = replace(preset, search=replace(preset.search, **search), **changes)  # type: ignore[arg-type]
@@ -92,6 +95,10 @@ class DecodingOptions:
     def _check(self, chosen: Preset) -> None:
         if self.workers is not None and self.workers < 0:
             raise UserError(f"--workers {self.workers}: must be at least 0")
+        if chosen.rescore is not None and not 0.0 < chosen.rescore_share <= 1.0:
+            raise UserError(f"--rescore-share {chosen.rescore_share:g}: must be above 0 and at most 1")
+        if chosen.rescore is not None and chosen.rescore_share < 1.0 and chosen.lm is None:
+            raise UserError("--rescore-share: there is nothing to mix with; give --lm as well")
         if chosen.decoder == "greedy":
             for name in ("lm", "lexicon", "rescore"):
                 if getattr(chosen, name) is not None:
@@ -124,10 +131,23 @@ def build_searches(
     nbest = chosen.search.nbest
     if chosen.rescore is None:
         return [Search(title(chosen), build_decoder(chosen, vocabulary, workers=workers, notice=notice), None, nbest)]
-    rescorer = Rescorer(load_language_model(chosen.rescore), chosen.rescore_weight, chosen.rescore_word_score)
+    rescorer = Rescorer(rescoring_model(chosen), chosen.rescore_weight, chosen.rescore_word_score)
     first = replace(chosen, search=replace(chosen.search, nbest=max(nbest, RESCORED)))
     decoder = build_decoder(first, vocabulary, workers=workers, notice=notice)
-    return [Search(title(chosen), decoder, None, nbest), Search("Transformer, rescored", decoder, rescorer, nbest)]
+    name = "Transformer, rescored" if chosen.rescore_share == 1.0 else "mixture, rescored"
+    return [Search(title(chosen), decoder, None, nbest), Search(name, decoder, rescorer, nbest)]
+
+
+def rescoring_model(chosen: Preset) -> LanguageModel:
+    """The model that ranks the n-best list anew: `rescore` alone, or mixed with `lm` by its share.
+
+    Raises UserError for models that cannot be read, or cannot be mixed.
+    """
+    assert chosen.rescore is not None
+    model: LanguageModel = load_language_model(chosen.rescore)
+    if chosen.rescore_share == 1.0 or chosen.lm is None:
+        return model
+    return InterpolatedLM(load_language_model(chosen.lm), model, chosen.rescore_share)
 
 
 def title(chosen: Preset) -> str:

@@ -55,6 +55,8 @@ class Preset:
     """Folder of a Transformer language model that ranks the n-best list anew."""
     rescore_weight: float = 0.5
     rescore_word_score: float = 0.0
+    rescore_share: float = 1.0
+    """Share of `rescore` in a linear mixture with `lm`; 1: that model alone."""
     search: SearchOptions = field(default_factory=SearchOptions)
     tuned: Tuned = field(default_factory=Tuned)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
+from wav2vec2.lm.word_list import SENTENCE_MARKS
 
 Integers = NDArray[np.int64]
 
@@ -37,10 +38,12 @@ class InterpolatedLM:
         self.unknown = first.unknown
         self._translate = np.array([second.index(token) for token in first.tokens], np.int64)
         missing = self._translate == second.unknown
-        if missing.mean() > 0.9:
-            shared = int((~missing).sum())
+        ordinary = np.array([token not in SENTENCE_MARKS for token in first.tokens])
+        ordinary[first.unknown] = False
+        if missing[ordinary].mean() > 0.9:
+            shared = int((~missing & ordinary).sum())
             raise UserError(
-                f"interpolation: the second model knows {shared} of the first one's {len(missing)} tokens; "
+                f"interpolation: the second model knows {shared} of the first one's {int(ordinary.sum())} tokens; "
                 "give two models over words, or two over characters, in the same case"
             )
         self.unit: str = getattr(first, "unit", getattr(second, "unit", "words"))

@@ -1,0 +1,105 @@
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lexicon_cases import VOCABULARY, emissions, write_arpa
+
+from wav2vec2.decode.build import DecodingOptions, build_searches, rescoring_model
+from wav2vec2.decode.presets import load_preset, write_preset
+from wav2vec2.decode.search import run_searches
+from wav2vec2.errors import UserError
+from wav2vec2.lm.load import load_language_model
+from wav2vec2.text.vocabulary import Vocabulary
+
+OTHER = """\\data\\
+ngram 1=7
+
+\\1-grams:
+-2.0\t<unk>
+-99\t<s>
+-0.7\t</s>
+-1.2\tA
+-0.4\tAB
+-1.3\tBA
+-1.6\tBB
+
+\\end\\
+"""
+
+
+def options(folder: Path, **changes: object) -> DecodingOptions:
+    (folder / "other.arpa").write_text(OTHER, encoding="utf-8")
+    given = {"lm": write_arpa(folder), "lm_weight": 0.5, "rescore": folder / "other.arpa", "rescore_weight": 0.8}
+    return DecodingOptions(**{**given, "rescore_word_score": 0.1, "workers": 0, **changes})  # type: ignore[arg-type]
+
+
+def sentence(model, words: list[str], share: float | None = None, other=None) -> float:
+    """Log-probability of a sentence word by word; with `share`, of the linear mixture of two models."""
+    total, histories = 0.0, [model.start(), *([] if other is None else [other.start()])]
+    for word in [*words, None]:
+        scores = []
+        for place, one in enumerate([model, *([] if other is None else [other])]):
+            history = np.array([histories[place]])
+            if word is None:
+                scores.append(float(one.finish(history)[0]))
+            else:
+                score, following = one.score(history, np.array([one.index(word)]))
+                scores.append(float(score[0]))
+                histories[place] = int(following[0])
+        parts = [1.0] if share is None else [1.0 - share, share]
+        total += math.log(sum(part * math.exp(score) for part, score in zip(parts, scores, strict=True)))
+    return total
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_rescoring_ranks_by_the_other_model_or_by_the_mixture(tmp_path: Path, share: float) -> None:
+    chosen = options(tmp_path, rescore_share=share, nbest=4).resolve()
+    searches = build_searches(chosen, VOCABULARY, workers=0)
+    assert [search.title for search in searches] == [
+        "2-gram",
+        "Transformer, rescored" if share == 1.0 else "mixture, rescored",
+    ]
+    (first,), (second,) = run_searches(searches, VOCABULARY, [emissions(12, seed=3)])
+    ngram, other = (load_language_model(tmp_path / name) for name in ("words.arpa", "other.arpa"))
+    assert len(second) == 4
+    for reading in second:
+        words = VOCABULARY.decode(reading.ids).split()
+        if "CAB" in words:  # the other model lacks it, and the mixture gives it a share of its unknown word
+            continue
+        expected = sentence(other, words) if share == 1.0 else sentence(ngram, words, share, other)
+        assert reading.lm_score == pytest.approx(expected, abs=1e-4)
+        assert reading.score == pytest.approx(reading.acoustic_score + 0.8 * expected + 0.1 * len(words), abs=1e-3)
+    assert [reading.score for reading in second] == sorted((reading.score for reading in second), reverse=True)
+    assert first[0].lm_score == pytest.approx(sentence(ngram, VOCABULARY.decode(first[0].ids).split()), abs=1e-4)
+
+
+def test_the_share_is_kept_by_a_preset(tmp_path: Path) -> None:
+    chosen = options(tmp_path, rescore_share=0.3).resolve()
+    write_preset(chosen, tmp_path / "p.toml")
+    assert load_preset(tmp_path / "p.toml").rescore_share == 0.3
+    assert type(rescoring_model(chosen)).__name__ == "InterpolatedLM"
+    assert type(rescoring_model(replace(chosen, rescore_share=1.0))).__name__ == "NgramModel"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"rescore_share": 0.0}, "--rescore-share 0: must be above 0"),
+        ({"rescore_share": 1.5}, "--rescore-share 1.5"),
+        ({"rescore_share": float("nan")}, "--rescore-share nan"),
+        ({"rescore_share": 0.5, "lm": None, "decoder": "beam"}, "nothing to mix with"),
+    ],
+)
+def test_impossible_mixtures_are_named(tmp_path: Path, changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        options(tmp_path, **changes).resolve()
+
+
+def test_models_over_other_words_cannot_be_mixed(tmp_path: Path) -> None:
+    lower = OTHER.replace("A", "a").replace("B", "b")
+    chosen = options(tmp_path, rescore_share=0.5).resolve()
+    (tmp_path / "other.arpa").write_text(lower, encoding="utf-8")
+    with pytest.raises(UserError, match="interpolation: the second model knows"):
+        build_searches(chosen, Vocabulary(VOCABULARY.symbols, unknown=None), workers=0)
