@@ -177,6 +177,13 @@ def test_what_is_an_id() -> None:
         assert not is_id(other), other
 
 
+def test_a_path_below_a_folder_that_is_here_is_no_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert is_id("runs/model")
+    (tmp_path / "runs").mkdir()
+    assert not is_id("runs/model")
+
+
 def test_a_folder_wins_over_an_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     wav2vec2.save(make("encoder", GROUP), Path("owner/model"))

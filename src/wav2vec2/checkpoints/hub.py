@@ -1,7 +1,9 @@
 """Models on the Hugging Face hub: fetch what loading needs of one, through huggingface_hub and its cache."""
 
+import contextlib
 import fnmatch
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from wav2vec2.errors import UserError
@@ -27,8 +29,10 @@ _WEIGHTS = (
 
 
 def is_id(source: str) -> bool:
-    """Tell whether a word has the form of an id, ``owner/name``."""
-    return _ID.fullmatch(source) is not None and not source.endswith((".pt", ".pth", ".bin", ".safetensors"))
+    """Tell whether a word has the form of an id, ``owner/name``, and is no path below a folder that is here."""
+    if _ID.fullmatch(source) is None or source.endswith((".pt", ".pth", ".bin", ".safetensors")):
+        return False
+    return not Path(source).parent.is_dir()
 
 
 def fetch(
@@ -59,12 +63,13 @@ def fetch(
             raise UserError(f"{model}: neither a local path nor in the cache; fetch it once while online")
         return Path(cached).parent
     try:
-        files = huggingface_hub.HfApi(token=token).list_repo_files(model, revision=revision)
-        patterns = [*_first_weights(model, files), *_DESCRIPTIONS]
-        patterns += [f"adapter.{language}.safetensors", f"adapter.{language}.bin"] if language else []
-        folder = huggingface_hub.snapshot_download(
-            model, revision=revision, token=token, cache_dir=cache, allow_patterns=patterns
-        )
+        with _without_retry_messages():
+            files = huggingface_hub.HfApi(token=token).list_repo_files(model, revision=revision)
+            patterns = [*_first_weights(model, files), *_DESCRIPTIONS]
+            patterns += [f"adapter.{language}.safetensors", f"adapter.{language}.bin"] if language else []
+            folder = huggingface_hub.snapshot_download(
+                model, revision=revision, token=token, cache_dir=cache, allow_patterns=patterns
+            )
     except UserError:
         raise
     except Exception as error:
@@ -76,6 +81,19 @@ def fetch(
             return Path(cached).parent  # no answer, but the cache has it
         raise UserError(f"{model}: {_reason(error, revision)}") from error
     return Path(folder)
+
+
+@contextlib.contextmanager
+def _without_retry_messages() -> Iterator[None]:
+    """The hub's library tells every attempt of its own; the last one's reason is in our one line."""
+    from huggingface_hub.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _first_weights(model: str, files: list[str]) -> list[str]:
