@@ -2,6 +2,7 @@
 
 import contextlib
 import fnmatch
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,14 +87,14 @@ def fetch(
 @contextlib.contextmanager
 def _without_retry_messages() -> Iterator[None]:
     """The hub's library tells every attempt of its own; the last one's reason is in our one line."""
-    from huggingface_hub.utils import logging
+    from huggingface_hub.utils import logging as hub_logging
 
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    before = hub_logging.get_verbosity()
+    hub_logging.set_verbosity(logging.ERROR)
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        hub_logging.set_verbosity(before)
 
 
 def _first_weights(model: str, files: list[str]) -> list[str]:
