@@ -49,9 +49,9 @@ class DemoOptions:
     """Folder for the speech, the manifest, the runs and the models; the same command goes on where it was stopped."""
     minutes: float = 20.0
     """How much speech is synthesised."""
-    pretrain_updates: int = 500
+    pretrain_updates: int = 400
     """Updates of pre-training."""
-    finetune_updates: int = 900
+    finetune_updates: int = 700
     """Updates of fine-tuning, and of training from scratch."""
     seed: int = 1
     """Of the initial weights, masks and the order of the speech."""
