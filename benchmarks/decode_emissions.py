@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from wav2vec2.data.dataset import read_utterance
+from wav2vec2.acoustic_model import AcousticModel
 from wav2vec2.data.manifest import Manifest
+from wav2vec2.emissions import utterance_recording
 from wav2vec2.errors import UserError
+from wav2vec2.recordings import Failure
 from wav2vec2.text.vocabulary import Vocabulary
-from wav2vec2.transcribe import Transcriber
 
 
 @dataclass(frozen=True)
@@ -52,22 +52,17 @@ class EmissionsFile:
 
 
 def from_model(model: Path, manifest: Path, split: str | None, utterances: int) -> EmissionsFile:
-    """Run a model over the transcribed utterances of a manifest, one by one."""
-    transcriber = Transcriber(model)
-    vocabulary, emissions, references = transcriber.vocabulary, [], []
-    network = transcriber.model.eval()
-    for batch in Manifest.open(manifest, split=split).batches(64):
-        for utterance in batch:
-            if utterance.text is None or len(emissions) == utterances:
-                continue
-            waveform = torch.from_numpy(read_utterance(utterance))
-            if transcriber.normalize:
-                waveform = (waveform - waveform.mean()) / (waveform.var(unbiased=False) + 1e-7).sqrt()
-            with torch.inference_mode():
-                logits, _ = network(waveform[None].to(transcriber.device), torch.tensor([len(waveform)]))
-            emissions.append(logits[0].float().log_softmax(-1).cpu().numpy())
-            references.append(vocabulary.normalize(utterance.text))
-    return EmissionsFile(vocabulary, emissions, references)
+    """Run a model over the transcribed utterances of a manifest."""
+    acoustic = AcousticModel(model)
+    rows = [row for row in Manifest.open(manifest, split=split) if row.text is not None][:utterances]
+    emissions = []
+    for pool in acoustic.pools(map(utterance_recording, rows), log_probs=True):
+        for heard in pool:
+            if isinstance(heard, Failure):
+                raise UserError(heard.message)
+            emissions.append(heard.log_probs)
+    references = [acoustic.vocabulary.normalize(row.text) for row in rows]
+    return EmissionsFile(acoustic.vocabulary, emissions, references)
 
 
 def from_text(path: Path, utterances: int, seed: int = 0) -> EmissionsFile:
