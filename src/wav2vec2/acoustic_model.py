@@ -6,21 +6,22 @@ each frame is kept, so that neither a long recording nor a large folder grows th
 the model ignores padding.
 """
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from wav2vec2.audio import SAMPLE_RATE
 from wav2vec2.decode.greedy import best_path
 from wav2vec2.decode.hypothesis import Emissions
+from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
-from wav2vec2.long_form import PooledFrames, Window, plan_windows
-from wav2vec2.recordings import Failure, Recording, Waveform
+from wav2vec2.frame_outputs import FrameOutputs, frame_outputs
+from wav2vec2.long_form import WindowSizes
+from wav2vec2.recordings import Failure, Recording
 from wav2vec2.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -56,81 +57,51 @@ class AcousticModel:
         window_seconds: float = 30.0,
         context_seconds: float = 4.0,
     ) -> None:
-        if not (0 < batch_seconds < math.inf and 0 <= 2 * context_seconds < window_seconds < math.inf):
-            raise UserError("batch_seconds must be positive and window_seconds more than twice context_seconds")
+        self._sizes = WindowSizes(batch_seconds, window_seconds, context_seconds)
         self.model, self.vocabulary = _model_and_vocabulary(model, vocabulary)
         self.architecture = self.model.architecture
-        self.device = _device(device)
+        self.device = usable_device(device)
         self.model.to(self.device).eval()
-        self._budget = int(batch_seconds * SAMPLE_RATE)
-        frames_per_second = SAMPLE_RATE / self.architecture.stride
-        self._context_frames = round(context_seconds * frames_per_second)
-        self._window_frames = max(round(window_seconds * frames_per_second), 2 * self._context_frames + 1)
 
     @property
     def windows(self) -> tuple[int, int]:
         """Frames of a window and of its context."""
-        return self._window_frames, self._context_frames
+        return self._sizes.in_frames(self.architecture)
 
     def pools(self, recordings: Iterable[Recording | Failure], *, log_probs: bool) -> Iterator[list[Frames | Failure]]:
         """Yield what recordings say in their order, as many at once as were computed together; one that cannot be read
         is a Failure. log_probs: whether they are wanted; they take V floats a frame.
         """
-        pool: list[Recording | Failure] = []
-        waiting = 0
-        for recording in recordings:
-            pool.append(recording)
-            waiting += 0 if isinstance(recording, Failure) else recording.samples
-            if waiting >= _POOL_BATCHES * self._budget or len(pool) >= _POOL_RECORDINGS:
-                yield self._compute(pool, log_probs)
-                pool, waiting = [], 0
-        if pool:
-            yield self._compute(pool, log_probs)
+        outputs = frame_outputs(
+            recordings,
+            self.architecture,
+            partial(self._rows, log_probs=log_probs),
+            sizes=self._sizes,
+            device=self.device,
+            pool_batches=_POOL_BATCHES,
+            pool_recordings=_POOL_RECORDINGS,
+        )
+        for pool in outputs:
+            yield [heard if isinstance(heard, Failure) else self._frames(heard, log_probs) for heard in pool]
 
-    def _compute(self, pool: Sequence[Recording | Failure], log_probs: bool) -> list[Frames | Failure]:
-        readable = [recording for recording in pool if isinstance(recording, Recording)]
-        frames = PooledFrames(readable, self._windows, normalize=self.architecture.normalize_input)
-        frames.compute(self._all_frames if log_probs else self._best_frames, budget=self._budget)
-        results: list[Frames | Failure] = []
-        row = 0
-        for recording in pool:
-            if isinstance(recording, Failure):
-                results.append(recording)
-                continue
-            if row in frames.failures:
-                results.append(Failure(recording.name, frames.failures[row]))
-            else:
-                symbols, score = frames.path(row)
-                emissions = frames.log_probs(row, len(self.vocabulary)) if log_probs else None
-                results.append(Frames(recording, symbols, score, emissions))
-            row += 1
-        return results
-
-    def _windows(self, samples: int) -> list[Window]:
-        sizes = {"window_frames": self._window_frames, "context_frames": self._context_frames}
-        return plan_windows(samples, self.architecture, **sizes)
-
-    def _best_frames(self, waveforms: Sequence[Waveform]) -> list[tuple[Tensor, ...]]:
-        logits, frame_lengths = self._logits(waveforms)
-        return list(best_path(logits, frame_lengths))
-
-    def _all_frames(self, waveforms: Sequence[Waveform]) -> list[tuple[Tensor, ...]]:
-        logits, frame_lengths = self._logits(waveforms)
-        emissions = logits.float().log_softmax(-1).cpu()
-        paths = best_path(logits, frame_lengths)
-        return [(*path, emissions[row, : len(path[0])]) for row, path in enumerate(paths)]
+    def _frames(self, heard: FrameOutputs, log_probs: bool) -> Frames:
+        nothing = [torch.empty(0), torch.empty(0), torch.empty(0, len(self.vocabulary))]  # shorter than one frame
+        symbols, scores, *emissions = heard.tensors or nothing[: 2 + log_probs]
+        score = float(scores.double().sum())
+        return Frames(heard.recording, symbols.tolist(), score, emissions[0].numpy() if emissions else None)
 
     @torch.inference_mode()
-    def _logits(self, waveforms: Sequence[Waveform]) -> tuple[Tensor, Tensor]:
-        lengths = torch.tensor([len(waveform) for waveform in waveforms])
-        batch = torch.zeros(len(waveforms), int(lengths.max()))
-        for row, waveform in enumerate(waveforms):
-            batch[row, : len(waveform)] = torch.from_numpy(waveform)
-        logits, frame_lengths = self.model(batch.to(self.device), lengths.to(self.device))
+    def _rows(self, waveforms: Tensor, lengths: Tensor, *, log_probs: bool) -> list[tuple[Tensor, ...]]:
+        """For each row its best path and that one's scores, then its log-probabilities where they are wanted."""
+        logits, frame_lengths = self.model(waveforms, lengths)
         if logits.shape[-1] != len(self.vocabulary):
             sizes = f"{len(self.vocabulary)} symbols, the model's head {logits.shape[-1]}"
             raise UserError(f"vocabulary: has {sizes}; use the model's own")
-        return logits, frame_lengths
+        paths = best_path(logits, frame_lengths)
+        if not log_probs:
+            return list(paths)
+        emissions = logits.float().log_softmax(-1).cpu()
+        return [(*path, emissions[row, : len(path[0])]) for row, path in enumerate(paths)]
 
 
 def _model_and_vocabulary(
@@ -157,12 +128,3 @@ def _model_and_vocabulary(
 
 def _name(source: Any) -> str:
     return str(source) if isinstance(source, (str, Path)) else "model"
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {name!r} is not usable here; choose auto or cpu") from error

@@ -24,8 +24,10 @@ from torch import Tensor
 from tyro.conf import Positional, arg
 
 from wav2vec2.data.utterance import writing
+from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
-from wav2vec2.frame_outputs import FrameOutputs, WindowSizes, frame_outputs, output_names, usable_device
+from wav2vec2.frame_outputs import FrameOutputs, frame_outputs, output_names, with_frames
+from wav2vec2.long_form import WindowSizes
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.encoder import SharedEncoder, check_lengths
 from wav2vec2.recordings import Failure, audio_files, open_recording
@@ -128,17 +130,18 @@ def run(options: FeaturesOptions) -> None:
     model = load(options.model).to(device)
     layers = _layers(options, model.architecture)
 
-    def compute(waveforms: Tensor, lengths: Tensor) -> list[Tensor]:
-        return hidden_states(model, waveforms, lengths, layers=layers, convention=options.convention)[0]
+    def compute(waveforms: Tensor, lengths: Tensor) -> list[tuple[Tensor, ...]]:
+        outputs = hidden_states(model, waveforms, lengths, layers=layers, convention=options.convention)[0]
+        return list(zip(*outputs, strict=True))
 
     failed = 0
-    recordings = map(open_recording, files)
-    for result in frame_outputs(recordings, model.architecture, compute, sizes=sizes, device=device):
+    pools = frame_outputs(map(open_recording, files), model.architecture, compute, sizes=sizes, device=device)
+    for result in with_frames(pools):
         if isinstance(result, Failure):
             failed += 1
             print(result.message, file=sys.stderr)
         else:
-            path = options.out / f"{names[result.source]}.{options.format}"
+            path = options.out / f"{names[result.recording.name]}.{options.format}"
             _write(result, path, options, layers, model.architecture)
     if failed:
         raise UserError(f"{failed} of {len(files)} recordings have no features; the lines above say why")
@@ -170,6 +173,6 @@ def _write(
         else:
             from safetensors.numpy import save
 
-            about = {"source": result.source, "convention": options.convention}
+            about = {"source": result.recording.name, "convention": options.convention}
             file.write(save({**arrays, "times": times}, about))
     print(f"{path}\t{frames} frames")

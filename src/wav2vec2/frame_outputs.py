@@ -1,48 +1,36 @@
 """What a model gives for every frame of recordings of any length: long ones in windows (see `long_form`), in batches.
 
-Legend: B utterances, T frames.
+Recordings wait in a pool for each other, so that batches can be sorted by length; results come in their order. While
+one batch is computed, the next is read on a thread.
+
+Legend: B utterances, S samples, T frames.
 """
 
-import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from wav2vec2.audio import SAMPLE_RATE
 from wav2vec2.errors import UserError
-from wav2vec2.long_form import Window, WindowReader, batches_by_length, plan_windows
+from wav2vec2.long_form import Window, WindowReader, WindowSizes, batches_by_length
 from wav2vec2.model.architecture import Architecture
-from wav2vec2.recordings import Failure, Recording
+from wav2vec2.recordings import Failure, Recording, Waveform
 
-_POOL_BATCHES = 4
-
-Compute = Callable[[Tensor, Tensor], list[Tensor]]
-"""(waveforms (B, S), lengths (B,)) -> one or more tensors (B, T, ...) of frames."""
-
-
-@dataclass(frozen=True)
-class WindowSizes:
-    """In seconds, as in `transcribe`: padded audio in a batch, a window, and its context at both ends.
-
-    Raises UserError for impossible sizes.
-    """
-
-    batch: float = 60.0
-    window: float = 30.0
-    context: float = 4.0
-
-    def __post_init__(self) -> None:
-        if not (0 < self.batch < math.inf and 0 <= 2 * self.context < self.window < math.inf):
-            raise UserError("batch_seconds must be positive and window_seconds more than twice context_seconds")
+Compute = Callable[[Tensor, Tensor], Sequence[tuple[Tensor, ...]]]
+"""(waveforms (B, S), lengths (B,)) -> for each row one or more tensors over its frames, (T, ...)."""
 
 
 @dataclass(frozen=True)
 class FrameOutputs:
-    """The tensors (T, ...) of one recording, in the order in which `Compute` gives them, on the CPU."""
+    """The tensors (T, ...) of one recording, in the order in which `Compute` gives them, on the CPU; none at all for a
+    recording shorter than one frame.
+    """
 
-    source: str
+    recording: Recording
     tensors: list[Tensor]
 
 
@@ -53,85 +41,90 @@ def frame_outputs(
     *,
     sizes: WindowSizes,
     device: torch.device,
-) -> Iterator[FrameOutputs | Failure]:
-    """Yield one result for each recording, in order; one that cannot be read, or has no frame, gives a Failure."""
+    pool_batches: int = 4,
+    pool_recordings: int = 512,
+) -> Iterator[list[FrameOutputs | Failure]]:
+    """Yield what recordings give in their order, as many at once as were computed together; one that cannot be read is
+    a Failure. A pool is full at that many batches of audio, or that many recordings.
+    """
     pool: list[Recording | Failure] = []
-    waiting, budget = 0, int(sizes.batch * SAMPLE_RATE)
+    waiting = 0
     for recording in recordings:
         pool.append(recording)
         waiting += 0 if isinstance(recording, Failure) else recording.samples
-        if waiting >= _POOL_BATCHES * budget:
-            yield from _Pool(pool, architecture, sizes).results(compute, budget, device)
+        if waiting >= pool_batches * sizes.batch_samples or len(pool) >= pool_recordings:
+            yield _Pool(pool, architecture, sizes).results(compute, sizes.batch_samples, device)
             pool, waiting = [], 0
-    yield from _Pool(pool, architecture, sizes).results(compute, budget, device)
+    if pool:
+        yield _Pool(pool, architecture, sizes).results(compute, sizes.batch_samples, device)
+
+
+def with_frames(pools: Iterable[list[FrameOutputs | Failure]]) -> Iterator[FrameOutputs | Failure]:
+    """One after the other, those that are shorter than one frame as a Failure."""
+    for pool in pools:
+        for result in pool:
+            if isinstance(result, FrameOutputs) and not result.tensors:
+                name = result.recording.name
+                yield Failure(name, f"{name}: is shorter than one frame; leave it out")
+            else:
+                yield result
 
 
 class _Pool:
     """Recordings whose windows are sorted into batches together."""
 
     def __init__(self, recordings: Sequence[Recording | Failure], architecture: Architecture, sizes: WindowSizes):
-        self.recordings = recordings
-        per_second = SAMPLE_RATE / architecture.stride
-        context = round(sizes.context * per_second)
-        window = max(round(sizes.window * per_second), 2 * context + 1)
-        self.failures: dict[int, str] = {}
-        self.readers: dict[int, WindowReader] = {}
-        self.items: list[tuple[int, Window]] = []
-        self.parts: dict[int, dict[int, list[Tensor]]] = {}
+        self._results: list[Recording | Failure] = list(recordings)
+        self._readers: dict[int, WindowReader] = {}
+        self._items: list[tuple[int, int, Window]] = []
+        self._parts: dict[int, list[tuple[Tensor, ...]]] = {}
         for row, recording in enumerate(recordings):
-            if isinstance(recording, Failure):
-                continue
-            plan = plan_windows(recording.samples, architecture, window_frames=window, context_frames=context)
-            if not plan:
-                self.failures[row] = f"{recording.name}: is shorter than one frame; leave it out"
-            self.readers[row] = WindowReader(recording, plan, normalize=architecture.normalize_input)
-            self.items += [(row, part) for part in plan]
-            self.parts[row] = {}
+            if isinstance(recording, Recording):
+                plan = sizes.plan(recording.samples, architecture)
+                self._readers[row] = WindowReader(recording, plan, normalize=architecture.normalize_input)
+                self._items += [(row, place, window) for place, window in enumerate(plan)]
+                self._parts[row] = [()] * len(plan)
 
-    def results(self, compute: Compute, budget: int, device: torch.device) -> Iterator[FrameOutputs | Failure]:
-        """Read and compute everything, then yield in order."""
-        for batch in batches_by_length([window.samples for _, window in self.items], budget):
-            self._compute([self.items[item] for item in batch], compute, device)
-        for row, recording in enumerate(self.recordings):
-            if isinstance(recording, Failure):
-                yield recording
-            elif row in self.failures:
-                yield Failure(recording.name, self.failures[row])
-            else:
-                parts = self.parts.pop(row)
-                joined = zip(*(parts[start] for start in sorted(parts)), strict=True)
-                yield FrameOutputs(recording.name, [torch.cat(pieces) for pieces in joined])
+    def results(self, compute: Compute, budget: int, device: torch.device) -> list[FrameOutputs | Failure]:
+        """Read and compute every window, in batches of at most `budget` padded samples, and join each recording's."""
+        plan = batches_by_length([window.samples for _, _, window in self._items], budget)
+        with ThreadPoolExecutor(max_workers=1) as executor:
+            coming = executor.submit(self._read, plan[0] if plan else [])
+            for following in [*plan[1:], []]:
+                ready = coming.result()
+                coming = executor.submit(self._read, following)
+                if ready:
+                    batch, lengths = _padded([waveform for _, waveform in ready], device)
+                    self._keep([item for item, _ in ready], compute(batch, lengths))
+        return [r if isinstance(r, Failure) else FrameOutputs(r, self._join(i)) for i, r in enumerate(self._results)]
 
-    @torch.inference_mode()
-    def _compute(self, items: list[tuple[int, Window]], compute: Compute, device: torch.device) -> None:
-        ready: list[tuple[int, Window]] = []
-        waveforms: list[Tensor] = []
-        for row, window in items:
-            if row in self.failures:
-                continue
-            try:
-                waveforms.append(torch.from_numpy(self.readers[row].read(window)))
-                ready.append((row, window))
-            except UserError as error:
-                self.failures[row] = str(error)
-        if not ready:
-            return
-        lengths = torch.tensor([len(waveform) for waveform in waveforms], device=device)
-        batch = torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True).to(device)
-        outputs = [tensor.cpu() for tensor in compute(batch, lengths)]
-        for place, (row, window) in enumerate(ready):
+    def _read(self, batch: list[int]) -> list[tuple[int, Waveform]]:
+        ready = []
+        for item in batch:
+            row, _, window = self._items[item]
+            recording = self._results[row]
+            if isinstance(recording, Recording):
+                try:
+                    ready.append((item, self._readers[row].read(window)))
+                except UserError as error:
+                    self._results[row] = Failure(recording.name, str(error))
+        return ready
+
+    def _keep(self, items: list[int], computed: Sequence[tuple[Tensor, ...]]) -> None:
+        for item, tensors in zip(items, computed, strict=True):
+            row, place, window = self._items[item]
             kept = slice(window.skip, window.skip + window.keep)
-            self.parts[row][window.start + window.skip] = [tensor[place, kept].clone() for tensor in outputs]
+            # copied, because a view would hold the whole batch
+            self._parts[row][place] = tuple(tensor[kept].to("cpu", copy=True) for tensor in tensors)
+
+    def _join(self, row: int) -> list[Tensor]:
+        return [torch.cat(pieces) for pieces in zip(*self._parts.pop(row), strict=True)]
 
 
-def usable_device(name: str) -> torch.device:
-    """The device that `name` means; auto takes a GPU if there is one. Raises UserError for one that is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError):
-        raise UserError(f"device {name!r} is not usable here; choose auto or cpu") from None
+def _padded(waveforms: Sequence[Waveform], device: torch.device) -> tuple[Tensor, Tensor]:
+    lengths = torch.tensor([len(waveform) for waveform in waveforms])
+    batch = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(w) for w in waveforms], batch_first=True)
+    return batch.to(device), lengths.to(device)
 
 
 def output_names(sources: Sequence[str]) -> list[str]:
@@ -139,9 +132,6 @@ def output_names(sources: Sequence[str]) -> list[str]:
 
     Raises UserError if two are still the same.
     """
-    from collections import Counter
-    from pathlib import Path
-
     paths = [Path(source) for source in sources]
     taken = Counter(path.stem for path in paths)
     names = [path.stem if taken[path.stem] == 1 else f"{path.parent.name}-{path.stem}" for path in paths]

@@ -8,14 +8,12 @@ the recording. What differs from one pass over the whole is attention beyond the
 the first layer's statistics.
 """
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
 
 from wav2vec2.audio import SAMPLE_RATE, normalize_waveform
 from wav2vec2.errors import UserError
@@ -24,6 +22,38 @@ from wav2vec2.recordings import Recording, Waveform
 
 _NORMALIZATION_EPS = 1e-5
 _STATISTICS_BLOCK = 60 * SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class WindowSizes:
+    """In seconds: padded audio in a batch, a window, and its context at both ends.
+
+    Raises UserError for impossible sizes.
+    """
+
+    batch: float = 60.0
+    window: float = 30.0
+    context: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.batch < math.inf and 0 <= 2 * self.context < self.window < math.inf):
+            raise UserError("batch_seconds must be positive and window_seconds more than twice context_seconds")
+
+    @property
+    def batch_samples(self) -> int:
+        """Most padded samples of a batch."""
+        return int(self.batch * SAMPLE_RATE)
+
+    def in_frames(self, architecture: Architecture) -> tuple[int, int]:
+        """Frames of a window and of its context."""
+        per_second = SAMPLE_RATE / architecture.stride
+        context = round(self.context * per_second)
+        return max(round(self.window * per_second), 2 * context + 1), context
+
+    def plan(self, samples: int, architecture: Architecture) -> "list[Window]":
+        """The windows of a recording (`plan_windows`)."""
+        window, context = self.in_frames(architecture)
+        return plan_windows(samples, architecture, window_frames=window, context_frames=context)
 
 
 @dataclass(frozen=True)
@@ -107,69 +137,6 @@ class WindowReader:
         mean = total / max(count, 1)
         variance = max(squares / max(count, 1) - mean * mean, 0.0)
         return mean, float(np.sqrt(variance + _NORMALIZATION_EPS))
-
-
-class PooledFrames:
-    """What the frames of every recording of a pool say, computed in batches of similar length.
-
-    While it works on one batch, the next is read on a thread. failures: the message for each recording (by its place)
-    that could not be read.
-    """
-
-    def __init__(
-        self, recordings: Sequence[Recording], windows: Callable[[int], list[Window]], *, normalize: bool
-    ) -> None:
-        self.failures: dict[int, str] = {}
-        plans = [windows(recording.samples) for recording in recordings]
-        self._readers = [
-            WindowReader(recording, plan, normalize=normalize)
-            for recording, plan in zip(recordings, plans, strict=True)
-        ]
-        self._items = [(row, place, window) for row, plan in enumerate(plans) for place, window in enumerate(plan)]
-        self._parts: list[list[tuple[Tensor, ...]]] = [[()] * len(plan) for plan in plans]
-
-    def compute(self, frames: Callable[[list[Waveform]], list[tuple[Tensor, ...]]], *, budget: int) -> None:
-        """Read every window and pass it on, in batches of at most `budget` padded samples.
-
-        frames: maps waveforms to tensors over their frames, (T, ...): best symbols and their scores as of
-        `decode.greedy.best_path`, then, where wanted, log-probabilities.
-        """
-        plan = batches_by_length([window.samples for _, _, window in self._items], budget)
-        with ThreadPoolExecutor(max_workers=1) as executor:
-            coming = executor.submit(self._read, plan[0] if plan else [])
-            for following in [*plan[1:], []]:
-                ready = coming.result()
-                coming = executor.submit(self._read, following)
-                if ready:
-                    self._keep([item for item, _ in ready], frames([waveform for _, waveform in ready]))
-
-    def _read(self, batch: list[int]) -> list[tuple[int, Waveform]]:
-        ready = []
-        for item in batch:
-            row, _, window = self._items[item]
-            if row not in self.failures:
-                try:
-                    ready.append((item, self._readers[row].read(window)))
-                except UserError as error:
-                    self.failures[row] = str(error)
-        return ready
-
-    def _keep(self, items: list[int], computed: list[tuple[Tensor, ...]]) -> None:
-        for item, tensors in zip(items, computed, strict=True):
-            row, place, window = self._items[item]
-            kept = slice(window.skip, window.skip + window.keep)
-            self._parts[row][place] = tuple(tensor[kept].clone() for tensor in tensors)  # a view holds the whole batch
-
-    def path(self, row: int) -> tuple[list[int], float]:
-        """The best symbol of each frame of a recording, its windows joined, and the path's log-probability in nats."""
-        parts = [part for part in self._parts[row] if part]
-        symbols = [symbol for part in parts for symbol in part[0].tolist()]
-        return symbols, sum(float(part[1].double().sum()) for part in parts)
-
-    def log_probs(self, row: int, width: int) -> NDArray[np.float32]:
-        """The log-probabilities of a recording's frames, its windows joined, (T, width)."""
-        parts = [part[2].numpy() for part in self._parts[row] if part]
-        return np.concatenate([np.empty((0, width), dtype=np.float32), *parts])
 
 
 def batches_by_length(lengths: Sequence[int], budget: int) -> list[list[int]]:

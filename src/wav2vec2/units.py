@@ -20,8 +20,10 @@ from torch import Tensor
 from tyro.conf import Positional, arg
 
 from wav2vec2.data.utterance import writing
+from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
-from wav2vec2.frame_outputs import FrameOutputs, WindowSizes, frame_outputs, output_names, usable_device
+from wav2vec2.frame_outputs import FrameOutputs, frame_outputs, output_names, with_frames
+from wav2vec2.long_form import WindowSizes
 from wav2vec2.model.encoder import check_lengths
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.recordings import Failure, audio_files, open_recording
@@ -94,17 +96,17 @@ def run(options: UnitsOptions) -> None:
     device = usable_device(options.device)
     model = _quantizing_model(options.model).to(device)
 
-    def compute(waveforms: Tensor, lengths: Tensor) -> list[Tensor]:
-        return [quantized_units(model, waveforms, lengths)[0]]
+    def compute(waveforms: Tensor, lengths: Tensor) -> list[tuple[Tensor, ...]]:
+        return [(codes,) for codes in quantized_units(model, waveforms, lengths)[0]]
 
     failed = 0
-    recordings = map(open_recording, files)
-    for result in frame_outputs(recordings, model.architecture, compute, sizes=sizes, device=device):
+    pools = frame_outputs(map(open_recording, files), model.architecture, compute, sizes=sizes, device=device)
+    for result in with_frames(pools):
         if isinstance(result, Failure):
             failed += 1
             print(result.message, file=sys.stderr)
         else:
-            _show(result, options, model, names[result.source])
+            _show(result, options, model, names[result.recording.name])
     if failed:
         raise UserError(f"{failed} of {len(files)} recordings have no units; the lines above say why")
 
@@ -136,6 +138,6 @@ def _show(result: FrameOutputs, options: UnitsOptions, model: Wav2Vec2ForPretrai
             np.savez(file, **arrays)
         print(f"{path}\t{len(starts)} units")
     elif options.format == "jsonl":
-        print(json.dumps({"source": result.source, **{key: array.tolist() for key, array in arrays.items()}}))
+        print(json.dumps({"source": result.recording.name, **{key: array.tolist() for key, array in arrays.items()}}))
     else:
-        print(f"{result.source}\t{' '.join(map(str, arrays['units'].tolist()))}", flush=True)
+        print(f"{result.recording.name}\t{' '.join(map(str, arrays['units'].tolist()))}", flush=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from made_up_models import GROUP
 
 import wav2vec2
 from wav2vec2.checkpoints.fairseq_config import parse_conv_layers
@@ -21,19 +22,7 @@ from wav2vec2.model.architecture import Architecture, Masking
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 
-TINY = Architecture(
-    name="custom",
-    conv_channels=(16,) * 7,
-    hidden_size=32,
-    layers=2,
-    ffn_size=48,
-    heads=4,
-    pos_conv_kernel=8,
-    pos_conv_groups=4,
-    codebook_entries=10,
-    codevector_size=32,
-    final_size=32,
-)
+TINY = replace(GROUP, codevector_size=32, final_size=32, negatives=100, logit_temperature=0.1)
 LAYER = replace(TINY, conv_norm="layer", conv_bias=True, normalize_input=True, layer_norm_first=True)
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from wav2vec2.decode.confidence import WordSpan, word_confidences
+from wav2vec2.decode.confidence import word_confidences
 from wav2vec2.decode.emissions import check_emissions
 from wav2vec2.decode.hypothesis import Emissions, Hypothesis
 from wav2vec2.decode.options import SearchOptions
@@ -21,6 +21,7 @@ from wav2vec2.decode.prefix_finish import best_frames, spell
 from wav2vec2.decode.prefix_rules import Guidance, LmCase, LmUnit, make_rules, make_trie
 from wav2vec2.decode.prefix_scores import InStep, NgramScored, Unscored
 from wav2vec2.decode.prefix_tree import SYMBOL
+from wav2vec2.decode.words import word_frames
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.ngram import NgramModel
@@ -138,23 +139,8 @@ class BeamSearch:
     def _with_confidences(self, readings: list[Hypothesis]) -> list[Hypothesis]:
         shown = readings[: self.options.nbest]
         readings = [reading for reading in readings if np.isfinite(reading.score)]  # forbidden ones come last
-        spans = [self._spans(reading) for reading in readings]
+        spans = [word_frames(self._vocabulary, reading) for reading in readings]
         scores = [reading.score for reading in readings]
         confidences = word_confidences(spans, scores, shown=min(len(shown), len(readings)))
         told = [replace(r, word_confidences=shares) for r, shares in zip(shown, confidences, strict=False)]
         return told + shown[len(told) :]
-
-    def _spans(self, reading: Hypothesis) -> list[WordSpan]:
-        spans: list[WordSpan] = []
-        separator, open_word = self._rules.separator, False
-        for symbol, first, last in zip(reading.ids, reading.frames, reading.last_frames, strict=True):
-            if symbol == separator:
-                open_word = False
-                continue
-            text = self._vocabulary.symbols[symbol]
-            if open_word:
-                spans[-1] = (spans[-1][0] + text, spans[-1][1], last)
-            else:
-                spans.append((text, first, last))
-            open_word = separator >= 0
-        return spans

@@ -1,13 +1,6 @@
 """Language models as flashlight's search asks for them: KenLM from a file, or any of ours through Python."""
 
-import contextlib
-import math
-import os
-import re
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +9,6 @@ from numpy.typing import NDArray
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
 
-KENLM_NATS = math.log(10)
-"""What one unit of KenLM's scores, which flashlight passes on unchanged, is in nats: they are decimal logarithms."""
 _SCORES_AT_ONCE = 4096
 
 
@@ -30,22 +21,6 @@ def require_flashlight() -> None:
             f"the lexicon search needs flashlight-text ({error}); install it on Python 3.11 or 3.12, or choose "
             "--decoder beam"
         ) from error
-
-
-def open_kenlm(path: str, words: Sequence[str]) -> Any:
-    """Open an ARPA file or KenLM binary; the i-th word is known to the search as i. UserError if it cannot be read."""
-    from flashlight.lib.text.decoder.kenlm import KenLM
-    from flashlight.lib.text.dictionary import Dictionary
-
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such file; give an ARPA file or a KenLM binary")
-    try:
-        with _quiet_stderr():
-            return KenLM(path, Dictionary(list(words)))
-    except RuntimeError as error:
-        # KenLM puts the line of its source and the failed condition before what a person can use.
-        reason = re.sub(r"^.* because `.*?'\.\s*", "", " ".join(str(error).split()))
-        raise UserError(f"{path}: cannot be read as an n-gram model ({reason}); write or copy it again") from error
 
 
 def python_lm(model: LanguageModel, words: Sequence[str]) -> Any:
@@ -100,21 +75,3 @@ def unigram_scores(lm: Any, model: LanguageModel | None, words: Sequence[str]) -
     ]
     model.retain(np.empty(0, dtype=np.int64))
     return np.concatenate(parts).astype(np.float64)
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Keep KenLM's progress bar, which it writes past Python, off the screen."""
-    sys.stderr.flush()
-    try:
-        kept = os.dup(2)
-    except OSError:  # there is no stderr
-        yield
-        return
-    with tempfile.TemporaryFile() as sink:
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)

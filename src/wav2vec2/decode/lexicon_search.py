@@ -13,10 +13,11 @@ import numpy as np
 
 from wav2vec2.decode.collapse import collapse
 from wav2vec2.decode.confidence import WordSpan, word_confidences
-from wav2vec2.decode.flashlight_lm import KENLM_NATS, open_kenlm, python_lm, unigram_scores
+from wav2vec2.decode.flashlight_lm import python_lm, unigram_scores
 from wav2vec2.decode.hypothesis import Emissions, Hypothesis
 from wav2vec2.decode.lexicon_file import Lexicon
 from wav2vec2.decode.options import SearchOptions
+from wav2vec2.lm.kenlm_file import KENLM_NATS, open_kenlm
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.load import load_language_model
 

@@ -7,6 +7,7 @@ handle stands for one state, until ``retain`` lets go of it. ``NgramModel`` on t
 import contextlib
 import math
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 from wav2vec2.errors import UserError
 from wav2vec2.lm.word_list import ngram_words
 
-_NATS = math.log(10)  # KenLM's logarithms are decimal
+KENLM_NATS = math.log(10)
+"""What one unit of KenLM's scores, which flashlight passes on unchanged, is in nats: they are decimal logarithms."""
 
 
 class KenlmFile:
@@ -32,7 +34,7 @@ class KenlmFile:
         self.tokens: Sequence[str] = ("<unk>", "<s>", "</s>", *ngram_words(path))
         self.unknown = 0
         self._ids = {token: index for index, token in enumerate(self.tokens)}
-        self._model = _open(self.path, self.tokens)
+        self._model = open_kenlm(self.path, self.tokens)
         self._forget(self._model.start(False), {})
 
     def _forget(self, start: Any, kept: dict[int, Any]) -> None:
@@ -66,11 +68,11 @@ class KenlmFile:
             raise ValueError("a history or token that is not of this model")
         if token == self._ids["</s>"]:
             # flashlight's `score` knows words only; what follows the end is of no use to anyone
-            found = self._model.finish(self._states[history])[1] * _NATS, history
+            found = self._model.finish(self._states[history])[1] * KENLM_NATS, history
         else:
             state, score = self._model.score(self._states[history], token)
             self._states[self._next] = state
-            found = score * _NATS, self._next
+            found = score * KENLM_NATS, self._next
             self._next += 1
         self._scored[history, token] = found
         return found
@@ -91,29 +93,40 @@ class KenlmFile:
         return KenlmFile, (self.path,)
 
 
-def _open(path: str, tokens: Sequence[str]) -> Any:
+def open_kenlm(path: str, words: Sequence[str]) -> Any:
+    """Open an ARPA file or KenLM binary through flashlight-text; the i-th word is known to it as i.
+
+    Raises UserError if it cannot be read, or flashlight-text is not installed.
+    """
     try:
         from flashlight.lib.text.decoder.kenlm import KenLM
         from flashlight.lib.text.dictionary import Dictionary
     except ImportError as error:
         raise UserError(f"{path}: a KenLM binary needs flashlight-text ({error}); give the ARPA file") from error
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file; give an ARPA file or a KenLM binary")
     try:
         with _quiet_stderr():
-            return KenLM(path, Dictionary(list(tokens)))
+            return KenLM(path, Dictionary(list(words)))
     except RuntimeError as error:
-        reason = " ".join(str(error).split()).rpartition("because ")[2]
-        raise UserError(f"{path}: KenLM cannot read it ({reason}); build or copy it again") from error
+        # KenLM puts the line of its source and the failed condition before what a person can use.
+        reason = re.sub(r"^.* because `.*?'\.\s*", "", " ".join(str(error).split()))
+        raise UserError(f"{path}: cannot be read as an n-gram model ({reason}); write or copy it again") from error
 
 
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """KenLM writes its progress to the process's stderr, whoever owns it."""
+    """Keep KenLM's progress bar, which it writes past Python to whoever owns the process's stderr, off the screen."""
     sys.stderr.flush()
-    saved = os.dup(2)
     try:
-        with tempfile.TemporaryFile() as sink:
-            os.dup2(sink.fileno(), 2)
+        kept = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
             yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -35,12 +35,16 @@ class Ranks:
 
 
 @contextmanager
-def session(device: str = "auto", timeout_minutes: float = 30.0) -> Iterator[Ranks]:
+def session(device: str = "auto", timeout_minutes: float = 30.0, threads: int = 0) -> Iterator[Ranks]:
     """Join the process group that torchrun prepared (gloo on CPU, nccl on CUDA), or run alone; leave it at the end.
+
+    ``threads`` is for this process on a CPU; 0 leaves PyTorch's choice.
 
     Raises:
         UserError: CUDA is asked for and absent, or the device is unknown.
     """
+    if threads:
+        torch.set_num_threads(threads)
     local = int(os.environ.get("LOCAL_RANK", "0"))
     chosen = _device(device, local)
     world = int(os.environ.get("WORLD_SIZE", "1"))

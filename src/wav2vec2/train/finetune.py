@@ -117,9 +117,7 @@ def run(config: FinetuneConfig) -> Path:
     if not config.init:
         raise UserError('init is not set: give the directory of a pre-trained model, or "scratch"')
     refuse_impossible(config)
-    if config.train.threads:
-        torch.set_num_threads(config.train.threads)
-    with distributed.session(config.train.device) as ranks:
+    with distributed.session(config.train.device, threads=config.train.threads) as ranks:
         return _run(config, ranks)
 
 

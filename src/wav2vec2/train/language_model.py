@@ -103,9 +103,7 @@ def run(config: LanguageModelConfig) -> Path:
         UserError: anything in the recipe or the text that the user can mend, or a sick run.
     """
     refuse_impossible(config)
-    if config.train.threads:
-        torch.set_num_threads(config.train.threads)
-    with distributed.session(config.train.device) as ranks:
+    with distributed.session(config.train.device, threads=config.train.threads) as ranks:
         return _run(config, ranks)
 
 
