@@ -56,6 +56,9 @@ COMMANDS: dict[str, Command] = {
     "convert": Command(
         "convert", "ConvertOptions", "a model in the format of another tool, with all that belongs to it"
     ),
+    "experiment low-label": Command(
+        "experiment.low_label", "LowLabelOptions", "few labels, with and without pre-training"
+    ),
     "demo": Command("demo", "DemoOptions", "the whole way on a small corpus in minutes"),
 }
 

@@ -1,0 +1,230 @@
+"""``wav2vec2 experiment low-label``: does pre-training on unlabelled sound make a few labels enough?
+
+{10 minutes, 1 hour, all} of labels x {from scratch, pre-trained} x {greedy, 4-gram, Transformer LM}. Both arms have the
+same model, labels and updates, and see the same utterances in the same order; each has its own learning rate, the
+best of equally many on dev, found with the first amount of labels and kept for the others. From scratch trains
+everything from the first update.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from wav2vec2.errors import UserError
+from wav2vec2.experiment.choose import choose_learning_rate
+from wav2vec2.experiment.command import run_experiment
+from wav2vec2.experiment.low_label_tables import tables
+from wav2vec2.experiment.options import ExperimentOptions
+from wav2vec2.experiment.plan import Plan
+from wav2vec2.experiment.scale import ARMS, TIERS
+from wav2vec2.experiment.speech import choose_speech
+from wav2vec2.experiment.stage import Argument, File, Function, Ref, Stage, Value
+from wav2vec2.experiment.steps import LMS, PREPARED, PRETRAINED, Steps, model_settings, splits
+
+Arm = Literal["pretrained", "scratch"]
+SPEECH = "speech"
+_MANIFEST = Ref(SPEECH)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowLabelOptions(ExperimentOptions):
+    """Few labels, with and without pre-training: {10 min, 1 h, all} x {from scratch, pre-trained} x {greedy, 4-gram,
+    Transformer LM}, error rates with intervals and the paired difference. --table prints what is there so far.
+    """
+
+    tiers: tuple[Literal["10min", "1h", "all"], ...] = TIERS  # type: ignore[assignment]
+    """Amounts of labels, in the order of work; "all" is the whole training split."""
+    labels: tuple[str, ...] = ()
+    """TIER=FILE: the ids of its labelled utterances, one a line; labels-TIER.txt in --speech if not given."""
+    arms: tuple[Arm, ...] = ARMS  # type: ignore[assignment]
+    """Which of the two are trained."""
+    lms: tuple[Literal["greedy", "ngram", "transformer"], ...] = LMS  # type: ignore[assignment]
+    """Ways of decoding."""
+    seeds: tuple[int, ...] = (1,)
+    """Seeds of fine-tuning; all cells of the first one come first."""
+    learning_rates: tuple[float, ...] = ()
+    """Learning rates to choose from for both arms, instead of the scale's. With one, nothing is tried."""
+    train_splits: str = ""
+    """Splits to learn from, joined by "+"; those whose names begin with "train", if not given."""
+    dev_splits: str = ""
+    """For learning rates and language model weights; dev* or valid*, if not given."""
+    test_splits: str = ""
+    """Scored, and pooled for the difference; test*, if not given."""
+    init: str = ""
+    """Continue the pre-training of this model, instead of starting from random weights."""
+
+
+def run(options: LowLabelOptions) -> None:
+    """Run what is not done, and print the table; raises UserError for what the user can mend."""
+    run_experiment("low-label", options, plan(options), goals(options), tables)
+
+
+def plan(options: LowLabelOptions) -> Plan:
+    """All stages, in the order of their interest."""
+    options.check()
+    for name, chosen in (
+        ("tiers", options.tiers),
+        ("arms", options.arms),
+        ("lms", options.lms),
+        ("seeds", options.seeds),
+    ):
+        if not chosen or len(set(chosen)) != len(chosen):
+            raise UserError(f"--{name}: give at least one, each once")
+    steps = Steps(options)
+    lms = steps.language_models(options.lms)
+    stages = [steps.prepare(), _speech(steps, options)]
+    if "pretrained" in options.arms:
+        stages.append(_pretrain(steps, options))
+    stages += [stage for stage in lms if stage.name == "lm-ngram"]
+    first = True
+    for seed in options.seeds:
+        for tier in options.tiers:
+            for arm in options.arms:
+                stages += _fine_tuned(steps, options, tier, arm, seed)
+            if first:  # late, so that the first greedy and 4-gram results do not wait for it
+                stages += [stage for stage in lms if stage.name != "lm-ngram"]
+                first = False
+            for arm in options.arms:
+                stages += _decoded(steps, options, tier, arm, seed)
+    return Plan(options.folder("low-label"), stages, options.adopted())
+
+
+def goals(options: LowLabelOptions) -> list[str]:
+    """The stages that are wanted for their own sake."""
+    return [stage.name for stage in plan(options).stages if stage.name.startswith("score-")]
+
+
+def _speech(steps: Steps, options: LowLabelOptions) -> Stage:
+    lists, scale = _label_lists(options), steps.scale
+    settings: dict[str, Any] = {
+        "manifest": Ref(PREPARED),
+        "train": options.train_splits,
+        "dev": options.dev_splits,
+        "tests": options.test_splits,
+        "tiers": options.tiers,
+        "lists": tuple(lists),
+        "train_seconds": scale.train_seconds,
+        "dev_seconds": scale.dev_seconds,
+        "test_seconds": scale.test_seconds,
+        "hold_out": scale.hold_out,
+    }
+    return Stage(SPEECH, Function(choose_speech, settings), "manifest.parquet", "choose splits, labels and hours")
+
+
+def _label_lists(options: LowLabelOptions) -> list[File]:
+    """The list of every amount but "all", in the order of the amounts."""
+    from pathlib import Path
+
+    named = dict(pair.partition("=")[::2] for pair in options.labels)
+    unknown = set(named) - set(options.tiers)
+    if unknown or not all(named.values()):
+        raise UserError(f"--labels {' '.join(options.labels)}: write TIER=FILE, tiers are {', '.join(options.tiers)}")
+    found = []
+    for tier in options.tiers:
+        if tier == "all":
+            continue
+        path = Path(named[tier]) if tier in named else (options.speech or Path()) / f"labels-{tier}.txt"
+        if not path.is_file():
+            raise UserError(f"{path}: no list of the labelled utterances of '{tier}': give --labels {tier}=FILE")
+        found.append(File(path))
+    return found
+
+
+def _pretrain(steps: Steps, options: LowLabelOptions) -> Stage:
+    settings: dict[str, Any] = {
+        "data.manifest": _MANIFEST,
+        "data.split": splits("train"),
+        "data.hold_out": Value(SPEECH, "hold_out"),
+        "data.hold_out_avoid": Ref(SPEECH, "labels/any.txt"),
+        **model_settings(steps),
+    }
+    if options.init:
+        settings["init"] = file_or_name(options.init)
+    return steps.pretrain(settings)
+
+
+def file_or_name(model: str) -> Argument:
+    """A model on disk counts by its content, an id on the hub by its name."""
+    from pathlib import Path
+
+    return File(Path(model)) if Path(model).exists() else model
+
+
+def _fine_tuned(steps: Steps, options: LowLabelOptions, tier: str, arm: str, seed: int) -> list[Stage]:
+    """Training up to the model ``finetune-TIER-ARM-sSEED``: with several learning rates, trials and their best."""
+    name = f"{tier}-{arm}-s{seed}"
+    rates = options.learning_rates or steps.scale.rates[arm]
+    if len(rates) == 1:
+        return _curriculum(steps, options, tier, arm, seed, rates[0], f"finetune-{name}")
+    tried = f"{options.tiers[0]}-{arm}-s{options.seeds[0]}"
+    if name != tried:
+        return _curriculum(steps, options, tier, arm, seed, Value(f"finetune-{tried}", "lr"), f"finetune-{name}")
+    stages: list[Stage] = []
+    trials = [f"trial-{name}-lr{rate:g}" for rate in rates]
+    for trial, rate in zip(trials, rates, strict=True):
+        stages += _curriculum(steps, options, tier, arm, seed, rate, trial)
+    settings = {
+        "models": tuple(map(Ref, trials)),
+        "logs": tuple(Ref(trial, "log.jsonl") for trial in trials),
+        "rates": tuple(rates),
+    }
+    choice = Function(choose_learning_rate, settings)  # type: ignore[arg-type]
+    return [
+        *stages,
+        Stage(f"finetune-{name}", choice, "model", f"{tier}, {arm}: the learning rate that is best on dev"),
+    ]
+
+
+def _curriculum(
+    steps: Steps, options: LowLabelOptions, tier: str, arm: str, seed: int, rate: Argument, name: str
+) -> list[Stage]:
+    """One fine-tuning, in two stages where the scale has a curriculum: short utterances, then all."""
+    scale, recipe = steps.scale, steps.scale.finetune[tier]
+    settings: dict[str, Any] = {
+        "data.manifest": _MANIFEST,
+        "data.split": splits("train"),
+        "data.validation_split": splits("dev"),
+        "data.validation_utterances": scale.validation_utterances,
+        "seed": seed,
+        "train.lr": rate,
+    }
+    if tier != "all":
+        settings["data.labels"] = Ref(SPEECH, f"labels/{tier}.txt")
+    if arm == "scratch":
+        settings |= {"regularization.feature_grad_mult": 1.0, "freeze.share": 0.0, "freeze.updates": 0}
+        settings |= model_settings(steps)
+        if scale.scratch_dropout is not None and tier != "all":
+            places = ("dropout", "attention_dropout", "activation_dropout", "input_dropout")
+            settings |= {f"regularization.{place}": scale.scratch_dropout for place in places}
+    start: Argument = "scratch" if arm == "scratch" else Ref(PRETRAINED)
+    title = f"{tier}, {arm}, seed {seed}"
+    whole = steps.training(name, "finetune", recipe, settings, title)
+    if not scale.short_share:
+        return [steps.training(name, "finetune", recipe, settings | {"init": start}, title)]
+    from wav2vec2.experiment.recipe import Training
+
+    assert isinstance(whole.work, Training)
+    total = whole.work.config().train.updates / steps.options.updates_scale
+    short = max(1, round(total * scale.short_share))
+    first = {**settings, "init": start, "train.updates": short}
+    first["batch.max_seconds"] = Value(SPEECH, f"short_{tier}")
+    if arm == "pretrained":
+        first["freeze.share"] = round(scale.frozen_share / scale.short_share, 4)
+    second = {**settings, "init": Ref(f"short-{name}"), "train.updates": max(1, round(total) - short)}
+    second |= {"freeze.share": 0.0, "freeze.updates": 0}
+    return [
+        steps.training(f"short-{name}", "finetune", recipe, first, f"{title}: short utterances"),
+        steps.training(name, "finetune", recipe, second, f"{title}: all its utterances"),
+    ]
+
+
+def _decoded(steps: Steps, options: LowLabelOptions, tier: str, arm: str, seed: int) -> list[Stage]:
+    name = f"{tier}-{arm}-s{seed}"
+    return steps.decode(
+        name,
+        Ref(f"finetune-{name}"),
+        manifest=_MANIFEST,
+        dev=splits("dev"),
+        tests=splits("test"),
+        lms=options.lms,
+        row={"tier": tier, "arm": arm, "seed": str(seed)},
+    )
