@@ -7,7 +7,7 @@ and how often it reports is left out.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from wav2vec2.config import as_plain, from_plain, load_recipe
 from wav2vec2.errors import UserError
@@ -91,13 +91,13 @@ class Training:
         words = [*self.command.split(), str(self.recipe)]
         for key, value in self._all().items():
             found, option = _each(value, resolve), key.replace("_", "-")
-            if isinstance(found, bool):
+            if isinstance(found, bool) and _is_flag(CONFIGS[self.command], key):
                 section, _, name = option.rpartition(".")
                 words.append(f"--{section}{'.' if section else ''}{'' if found else 'no-'}{name}")
             elif isinstance(found, list):
                 words += [f"--{option}", *map(written, found)]
             else:
-                words += [f"--{option}", written(found)]
+                words += [f"--{option}", str(found) if isinstance(found, bool) else written(found)]
         return words
 
     def run(self, resolve: Resolver, folder: Path, start: Callable[[Sequence[str]], None]) -> None:
@@ -125,6 +125,14 @@ def ended(run: Path) -> bool:
         return bool(json.loads(last).get("reason") == "done")
     except (OSError, IndexError, ValueError):
         return False
+
+
+def _is_flag(cls: Any, key: str) -> bool:
+    """Whether the command line says yes or no by the option's name; where a value may be unset, it follows the name."""
+    *sections, name = key.split(".")
+    for section in sections:
+        cls = get_type_hints(cls)[section]
+    return bool(get_type_hints(cls)[name] is bool)
 
 
 def _unknown(value: Any) -> bool:

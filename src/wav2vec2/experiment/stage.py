@@ -150,8 +150,6 @@ class Function:
 
 def written(value: Any) -> str:
     """A value as a command line has it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
     return repr(value) if isinstance(value, float) else str(value)
 
 
