@@ -17,7 +17,7 @@ def reasons(out: Path) -> list[tuple[str, str]]:
 
 
 def common_voice_tree(folder: Path) -> Path:
-    """A language with two clips a table; validated repeats them and adds a clip of a new and one of a held-out speaker."""
+    """A language with two clips a table; validated repeats them and adds clips of a new and a held-out speaker."""
     number = 0
     tables: dict[str, list[str]] = {}
     for table, speaker in (("train", "anna"), ("dev", "ben"), ("test", "cleo")):
