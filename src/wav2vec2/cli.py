@@ -67,6 +67,12 @@ COMMANDS: dict[str, Command] = {
     "experiment low-label": Command(
         "experiment.low_label", "LowLabelOptions", "few labels, with and without pre-training"
     ),
+    "experiment ablation": Command("experiment.ablation", "AblationOptions", "variants of the pre-training (table 4)"),
+    "experiment table1": Command("experiment.librispeech", "Table1Options", "10 min to 100 h of labels (tables 1, 9)"),
+    "experiment table2": Command(
+        "experiment.librispeech", "Table2Options", "960 h of labels (tables 2, 10)", function="run_table2"
+    ),
+    "experiment timit": Command("experiment.timit", "TimitOptions", "phone recognition on TIMIT (table 3)"),
     "demo": Command("demo", "DemoOptions", "the whole way on a small corpus in minutes"),
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wav2vec2.errors import UserError
 from wav2vec2.experiment.stage import VALUES_FILE
+from wav2vec2.experiment.training_log import best_score
 from wav2vec2.output_file import writing
 
 
@@ -26,13 +27,25 @@ def choose_learning_rate(folder: Path, *, models: Sequence[str], logs: Sequence[
     )
 
 
-def best_score(log: Path) -> float:
-    """The lowest validation score in a run's log. Raises UserError when it has none."""
-    try:
-        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-        return min(float(line["score"]) for line in lines if "score" in line)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{log}: has no validation to choose by ({error}); set log.validate_every") from None
+def choose_by_word_errors(
+    folder: Path, *, models: Sequence[str], reports: Sequence[str], names: Sequence[str], column: int
+) -> None:
+    """Keep the model with the fewest word errors in the reports of ``wav2vec2 evaluate`` (the Libri-light protocol).
+
+    column: which of the report's columns counts. Raises UserError for a file that is no such report.
+    """
+    rates = []
+    for report in reports:
+        try:
+            table = json.loads(Path(report).read_text(encoding="utf-8"))["table"]
+            rates.append(float(list(list(table.values())[-1].values())[column]["wer"]["rate"]))
+        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+            raise UserError(f"{report}: is not a report of wav2vec2 evaluate ({error})") from None
+    best = min(range(len(rates)), key=rates.__getitem__)
+    keep_model(Path(models[best]), folder / "model")
+    tried = {name: round(rate, 6) for name, rate in zip(names, rates, strict=True)}
+    write_values(folder, {"chosen": names[best], "tried": tried})
+    print("   " + ", ".join(f"{name}: {100 * rate:.2f} %" for name, rate in tried.items()))
 
 
 def keep_model(source: Path, target: Path) -> None:

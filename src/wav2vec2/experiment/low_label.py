@@ -12,29 +12,26 @@ from typing import Any, Literal
 from wav2vec2.errors import UserError
 from wav2vec2.experiment.choose import choose_learning_rate
 from wav2vec2.experiment.command import run_experiment
+from wav2vec2.experiment.fine_tuning import FineTuning
+from wav2vec2.experiment.labelled import LabelledOptions, speech_stage
 from wav2vec2.experiment.low_label_tables import tables
-from wav2vec2.experiment.options import ExperimentOptions
 from wav2vec2.experiment.plan import Plan
 from wav2vec2.experiment.scale import ARMS, TIERS
-from wav2vec2.experiment.speech import choose_speech
 from wav2vec2.experiment.stage import Argument, File, Function, Ref, Stage, Value
-from wav2vec2.experiment.steps import LMS, PREPARED, PRETRAINED, Steps, model_settings, splits
+from wav2vec2.experiment.steps import LMS, PRETRAINED, SPEECH, Steps, model_settings, splits
 
 Arm = Literal["pretrained", "scratch"]
-SPEECH = "speech"
 _MANIFEST = Ref(SPEECH)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LowLabelOptions(ExperimentOptions):
+class LowLabelOptions(LabelledOptions):
     """Few labels, with and without pre-training: {10 min, 1 h, all} x {from scratch, pre-trained} x {greedy, 4-gram,
     Transformer LM}, error rates with intervals and the paired difference. --table prints what is there so far.
     """
 
     tiers: tuple[Literal["10min", "1h", "all"], ...] = TIERS  # type: ignore[assignment]
     """Amounts of labels, in the order of work; "all" is the whole training split."""
-    labels: tuple[str, ...] = ()
-    """TIER=FILE: the ids of its labelled utterances, one a line; labels-TIER.txt in --speech if not given."""
     arms: tuple[Arm, ...] = ARMS  # type: ignore[assignment]
     """Which of the two are trained."""
     lms: tuple[Literal["greedy", "ngram", "transformer"], ...] = LMS  # type: ignore[assignment]
@@ -43,12 +40,6 @@ class LowLabelOptions(ExperimentOptions):
     """Seeds of fine-tuning; all cells of the first one come first."""
     learning_rates: tuple[float, ...] = ()
     """Learning rates to choose from for both arms, instead of the scale's. With one, nothing is tried."""
-    train_splits: str = ""
-    """Splits to learn from, joined by "+"; those whose names begin with "train", if not given."""
-    dev_splits: str = ""
-    """For learning rates and language model weights; dev* or valid*, if not given."""
-    test_splits: str = ""
-    """Scored, and pooled for the difference; test*, if not given."""
     init: str = ""
     """Continue the pre-training of this model, instead of starting from random weights."""
 
@@ -71,7 +62,7 @@ def plan(options: LowLabelOptions) -> Plan:
             raise UserError(f"--{name}: give at least one, each once")
     steps = Steps(options)
     lms = steps.language_models(options.lms)
-    stages = [steps.prepare(), _speech(steps, options)]
+    stages = [steps.prepare(), speech_stage(steps, options, options.tiers)]
     if "pretrained" in options.arms:
         stages.append(_pretrain(steps, options))
     stages += [stage for stage in lms if stage.name == "lm-ngram"]
@@ -91,42 +82,6 @@ def plan(options: LowLabelOptions) -> Plan:
 def goals(options: LowLabelOptions) -> list[str]:
     """The stages that are wanted for their own sake."""
     return [stage.name for stage in plan(options).stages if stage.name.startswith("score-")]
-
-
-def _speech(steps: Steps, options: LowLabelOptions) -> Stage:
-    lists, scale = _label_lists(options), steps.scale
-    settings: dict[str, Any] = {
-        "manifest": Ref(PREPARED),
-        "train": options.train_splits,
-        "dev": options.dev_splits,
-        "tests": options.test_splits,
-        "tiers": options.tiers,
-        "lists": tuple(lists),
-        "train_seconds": scale.train_seconds,
-        "dev_seconds": scale.dev_seconds,
-        "test_seconds": scale.test_seconds,
-        "hold_out": scale.hold_out,
-    }
-    return Stage(SPEECH, Function(choose_speech, settings), "manifest.parquet", "choose splits, labels and hours")
-
-
-def _label_lists(options: LowLabelOptions) -> list[File]:
-    """The list of every amount but "all", in the order of the amounts."""
-    from pathlib import Path
-
-    named = dict(pair.partition("=")[::2] for pair in options.labels)
-    unknown = set(named) - set(options.tiers)
-    if unknown or not all(named.values()):
-        raise UserError(f"--labels {' '.join(options.labels)}: write TIER=FILE, tiers are {', '.join(options.tiers)}")
-    found = []
-    for tier in options.tiers:
-        if tier == "all":
-            continue
-        path = Path(named[tier]) if tier in named else (options.speech or Path()) / f"labels-{tier}.txt"
-        if not path.is_file():
-            raise UserError(f"{path}: no list of the labelled utterances of '{tier}': give --labels {tier}=FILE")
-        found.append(File(path))
-    return found
 
 
 def _pretrain(steps: Steps, options: LowLabelOptions) -> Stage:
@@ -154,14 +109,14 @@ def _fine_tuned(steps: Steps, options: LowLabelOptions, tier: str, arm: str, see
     name = f"{tier}-{arm}-s{seed}"
     rates = options.learning_rates or steps.scale.rates[arm]
     if len(rates) == 1:
-        return _curriculum(steps, options, tier, arm, seed, rates[0], f"finetune-{name}")
+        return _trained(steps, tier, arm, seed, rates[0], f"finetune-{name}")
     tried = f"{options.tiers[0]}-{arm}-s{options.seeds[0]}"
     if name != tried:
-        return _curriculum(steps, options, tier, arm, seed, Value(f"finetune-{tried}", "lr"), f"finetune-{name}")
+        return _trained(steps, tier, arm, seed, Value(f"finetune-{tried}", "lr"), f"finetune-{name}")
     stages: list[Stage] = []
     trials = [f"trial-{name}-lr{rate:g}" for rate in rates]
     for trial, rate in zip(trials, rates, strict=True):
-        stages += _curriculum(steps, options, tier, arm, seed, rate, trial)
+        stages += _trained(steps, tier, arm, seed, rate, trial)
     settings = {
         "models": tuple(map(Ref, trials)),
         "logs": tuple(Ref(trial, "log.jsonl") for trial in trials),
@@ -174,47 +129,26 @@ def _fine_tuned(steps: Steps, options: LowLabelOptions, tier: str, arm: str, see
     ]
 
 
-def _curriculum(
-    steps: Steps, options: LowLabelOptions, tier: str, arm: str, seed: int, rate: Argument, name: str
-) -> list[Stage]:
-    """One fine-tuning, in two stages where the scale has a curriculum: short utterances, then all."""
-    scale, recipe = steps.scale, steps.scale.finetune[tier]
+def _trained(steps: Steps, tier: str, arm: str, seed: int, rate: Argument, name: str) -> list[Stage]:
     settings: dict[str, Any] = {
         "data.manifest": _MANIFEST,
         "data.split": splits("train"),
         "data.validation_split": splits("dev"),
-        "data.validation_utterances": scale.validation_utterances,
+        "data.validation_utterances": steps.scale.validation_utterances,
         "seed": seed,
         "train.lr": rate,
     }
     if tier != "all":
         settings["data.labels"] = Ref(SPEECH, f"labels/{tier}.txt")
-    if arm == "scratch":
-        settings |= {"regularization.feature_grad_mult": 1.0, "freeze.share": 0.0, "freeze.updates": 0}
-        settings |= model_settings(steps)
-        if scale.scratch_dropout is not None and tier != "all":
-            places = ("dropout", "attention_dropout", "activation_dropout", "input_dropout")
-            settings |= {f"regularization.{place}": scale.scratch_dropout for place in places}
-    start: Argument = "scratch" if arm == "scratch" else Ref(PRETRAINED)
-    title = f"{tier}, {arm}, seed {seed}"
-    whole = steps.training(name, "finetune", recipe, settings, title)
-    if not scale.short_share:
-        return [steps.training(name, "finetune", recipe, settings | {"init": start}, title)]
-    from wav2vec2.experiment.recipe import Training
-
-    assert isinstance(whole.work, Training)
-    total = whole.work.config().train.updates / steps.options.updates_scale
-    short = max(1, round(total * scale.short_share))
-    first = {**settings, "init": start, "train.updates": short}
-    first["batch.max_seconds"] = Value(SPEECH, f"short_{tier}")
-    if arm == "pretrained":
-        first["freeze.share"] = round(scale.frozen_share / scale.short_share, 4)
-    second = {**settings, "init": Ref(f"short-{name}"), "train.updates": max(1, round(total) - short)}
-    second |= {"freeze.share": 0.0, "freeze.updates": 0}
-    return [
-        steps.training(f"short-{name}", "finetune", recipe, first, f"{title}: short utterances"),
-        steps.training(name, "finetune", recipe, second, f"{title}: all its utterances"),
-    ]
+    return FineTuning(
+        name,
+        f"{tier}, {arm}, seed {seed}",
+        steps.scale.finetune[tier],
+        settings,
+        None if arm == "scratch" else Ref(PRETRAINED),
+        Value(SPEECH, f"short_{tier}"),
+        few=tier != "all",
+    ).stages(steps)
 
 
 def _decoded(steps: Steps, options: LowLabelOptions, tier: str, arm: str, seed: int) -> list[Stage]:

@@ -61,6 +61,9 @@ def choose_speech(
     spare = len(training) - len(set(training) & set().union(*labelled.values()))
     _write_list(folder / "labels" / "any.txt", sorted(set(training) & set().union(*labelled.values())))
     values: dict[str, object] = {f"{kind}_splits": names for kind, names in splits.items()}
+    dev = splits["dev"].split("+")
+    values["tuning_splits"] = "dev-other" if "dev-other" in dev else splits["dev"]  # as the paper does
+    values["scored_splits"] = f"{splits['dev']}+{splits['test']}"
     values["hold_out"] = max(0, min(hold_out, spare // 4))
     for tier in tiers:
         ids = labelled.get(tier, set(training))

@@ -14,7 +14,7 @@ from wav2vec2.experiment.stage import Argument, Command, File, Function, Here, R
 
 LMS = ("greedy", "ngram", "transformer")
 """Ways of decoding, in the order of the paper's columns."""
-PREPARED, PRETRAINED, NGRAM, TRANSFORMER = "prepare", "pretrain", "lm-ngram", "lm-transformer"
+PREPARED, SPEECH, PRETRAINED, NGRAM, TRANSFORMER = "prepare", "speech", "pretrain", "lm-ngram", "lm-transformer"
 
 
 @dataclass(frozen=True)
@@ -185,5 +185,5 @@ def model_settings(steps: Steps) -> dict[str, Any]:
 
 
 def splits(kind: str) -> Value:
-    """The names of the train, dev or test splits, as the stage "speech" found them."""
-    return Value("speech", f"{kind}_splits")
+    """The names of the train, dev or test splits, as the stage of the speech found them."""
+    return Value(SPEECH, f"{kind}_splits")
