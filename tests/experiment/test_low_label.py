@@ -5,53 +5,20 @@ from pathlib import Path
 
 import pytest
 from made_up_speech_tree import write_tree
+from smallest_models import run_here, smallest
 
-from wav2vec2 import cli
 from wav2vec2.errors import UserError
 from wav2vec2.experiment import low_label
 from wav2vec2.experiment.cell import read_cell
 from wav2vec2.experiment.low_label import LowLabelOptions, goals, plan
 from wav2vec2.experiment.recipe import Training
 
-SMALLEST = (
-    *("*:model.conv_channels=[8,8,8,8,8,8,8]", "*:model.hidden_size=16", "*:model.layers=1", "*:model.ffn_size=16"),
-    *("*:model.heads=2", "*:model.pos_conv_kernel=4", "*:model.pos_conv_groups=2"),
-)
-PRETRAIN = ("pretrain:batch.seconds=8", "pretrain:batch.micro_seconds=8", "pretrain:batch.workers=0")
-LM = ("lm-transformer:model.hidden_size=16", "lm-transformer:model.layers=1", "lm-transformer:model.ffn_size=16")
-
-
-def run_here(words: list[str], **_: object) -> None:
-    """The real commands, without a process of their own for each."""
-    if words[0] in ("tune", "evaluate"):
-        words = [*words[: words.index("--workers")], "--workers", "0", *words[words.index("--workers") + 2 :]]
-    status = cli.main([str(word) for word in words])
-    if status == 130:
-        raise KeyboardInterrupt
-    if status:
-        raise UserError(f"status {status}")
-
 
 @pytest.fixture
 def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LowLabelOptions:
     monkeypatch.setattr("wav2vec2.experiment.engine.run_command", run_here)
     tree = write_tree(tmp_path / "tree")
-    changes = [text for text in SMALLEST if "*:" in text]
-    speech_only = [text.replace("*:", f"{name}:") for text in changes for name in ("pretrain", "*scratch*")]
-    lm = [*LM, "lm-transformer:model.heads=2", "lm-transformer:model.cutoffs=[]", "lm-transformer:text.min_count=1"]
-    return LowLabelOptions(
-        speech=tree,
-        scale="tiny",
-        out=tmp_path / "out",
-        lm_text=(tree / "text.txt",),
-        set=(*speech_only, *PRETRAIN, *lm, "*scratch*:batch.workers=0", "*pretrained*:batch.workers=0"),
-        updates_scale=0.004,
-        trials=2,
-        workers=1,
-        threads=1,
-        device="cpu",
-        tiers=("1h",),
-    )
+    return LowLabelOptions(**smallest(tmp_path / "out", tree, tiers=("1h",)))
 
 
 def test_the_whole_way_stopped_and_resumed(options, capsys, monkeypatch):

@@ -21,12 +21,8 @@ def tables(cells: Cells, names: Sequence[str], accuracies: Mapping[str, float]) 
         ours = found[name]
         paper = ABLATION.get(name)
         accuracy = f"{100 * accuracies[name]:.1f}" if name in accuracies else MISSING
-        greedy = _of(cells, name, "greedy")
-        shown = (
-            [MISSING, MISSING, MISSING]
-            if not ours
-            else [_rate(greedy), _rate(ours), _difference(first, ours, name, names)]
-        )
+        difference = _difference(first, ours) if first and ours and name != names[0] else MISSING
+        shown = [_rate(_of(cells, name, "greedy")), _rate(ours), difference]
         splits = [percent(ours[0].score("wer", split)) if ours else MISSING for split in tests]
         rows.append((name, *shown, *splits, accuracy, MISSING if paper is None else f"{paper:.2f}", str(len(ours))))
     header = ("variant", "no LM", "4-gram", f"minus {names[0]}", *tests, "accuracy", "paper", "seeds")

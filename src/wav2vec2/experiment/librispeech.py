@@ -29,11 +29,7 @@ LOCAL = {"10m": "10min", "1h": "1h", "10h": "1h", "100h": "all", "960h": "all"}
 """Which of a smaller scale's fine-tuning recipes stands for which amount."""
 HUNDRED = "train-clean-100"
 PROTOCOL_WEIGHT = round(2.0 / math.log(10), 6)
-_PRETRAINING = {
-    "base": "pretrain_base.toml",
-    "large": "pretrain_large.toml",
-    "large_lv60k": "pretrain_large_lv60k.toml",
-}
+_PRETRAINED = ("base", "large", "large_lv60k")
 _LV60K: dict[str, Any] = {"model.conv_norm": "layer", "model.conv_bias": True, "model.normalize_input": True}
 
 
@@ -88,9 +84,11 @@ def run(options: Options, name: str = "table1") -> None:
     """Run what is not done, and print the table; raises UserError for what the user can mend."""
     whole = plan(options, name)
     goals = [stage.name for stage in whole.stages if stage.name.startswith("score-")]
-    run_experiment(
-        name, options, whole, goals, lambda cells: tables(cells, options.amounts, options.models, options.lms)
-    )
+
+    def shown(cells: dict[tuple[str, str], Cell]) -> list[Table]:
+        return tables(cells, options.amounts, options.models, options.lms)
+
+    run_experiment(name, options, whole, goals, shown)
 
 
 def run_table2(options: Table2Options) -> None:
