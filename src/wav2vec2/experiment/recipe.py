@@ -6,6 +6,7 @@ and how often it reports is left out.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -68,6 +69,10 @@ class Training:
 
     def config(self) -> Any:
         """The resolved configuration as far as it is known before other stages have run."""
+        return self._config
+
+    @cached_property
+    def _config(self) -> Any:
         cls = CONFIGS[self.command]
         known = {key: value for key, value in self._all().items() if not _unknown(value)}
         return from_plain(cls, _nested(known), source=str(self.recipe), base=load_recipe(self.recipe, cls))
