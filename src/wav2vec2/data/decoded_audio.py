@@ -45,4 +45,5 @@ class DecodedAudio:
             scaled = np.rint(read() * _FULL_SCALE)
             kept[:] = np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
             self._filled[index] = True
-        return kept.astype(np.float32) / np.float32(_FULL_SCALE)
+        waveform: npt.NDArray[np.float32] = kept.astype(np.float32) / np.float32(_FULL_SCALE)
+        return waveform
