@@ -125,11 +125,10 @@ def _metadata(path: Path) -> tuple[str, list[tuple[float, float]]]:
         raise ValueError("has no list 'voice_activity': unpack the archive again")
     stretches: list[tuple[float, float]] = []
     for entry in content["voice_activity"]:
-        pair = entry if isinstance(entry, list) and len(entry) == 2 else [None, None]
-        if not all(isinstance(value, int | float) and math.isfinite(value) for value in pair):
+        begin, end = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
+        if not (isinstance(begin, int | float) and isinstance(end, int | float) and math.isfinite(begin + end)):
             raise ValueError(f"its voice_activity has {str(entry)[:60]!r} where a pair of seconds belongs")
-        begin, end = float(pair[0]), float(pair[1])
         if not (stretches[-1][1] if stretches else 0.0) <= begin < end:
             raise ValueError(f"its voice_activity is out of order at {begin:g}-{end:g} s")
-        stretches.append((begin, end))
+        stretches.append((float(begin), float(end)))
     return str(content.get("speaker") or ""), stretches
