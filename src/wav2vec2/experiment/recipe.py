@@ -1,7 +1,7 @@
 """Training stages: a recipe and what is changed of it, as a command that anyone can repeat.
 
-The identity of such a stage is its whole resolved configuration, so that an edited recipe is noticed; where it runs
-and how often it reports is left out.
+The identity of such a stage is all that its resolved configuration has besides the defaults, so that an edited recipe
+is noticed, but a later version's new option is not; where it runs and how often it reports is left out.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +26,15 @@ CONFIGS: dict[str, Any] = {
 }
 
 MACHINE = (
-    *("output", "batch.workers", "batch.prefetch", "train.device", "train.threads", "train.max_minutes"),
+    *(
+        "output",
+        "batch.workers",
+        "batch.prefetch",
+        "batch.in_memory",
+        "train.device",
+        "train.threads",
+        "train.max_minutes",
+    ),
     *("log.every", "log.save_every", "log.keep_last", "log.tensorboard"),
 )
 """Keys that do not change what is learned."""
@@ -87,8 +95,9 @@ class Training:
 
     def identity(self, symbol: Resolver) -> Any:
         """See ``Work``."""
-        content = dict(_flat(as_plain(self.config())))
-        content |= {key: _each(value, symbol) for key, value in self.settings.items()}
+        usual = dict(_flat(as_plain(CONFIGS[self.command]())))
+        content = {key: value for key, value in _flat(as_plain(self.config())) if usual.get(key) != value}
+        content |= {key: _each(value, symbol) for key, value in self.settings.items() if _unknown(value)}
         return {"command": self.command} | {key: content[key] for key in sorted(content) if key not in MACHINE}
 
     def line(self, resolve: Resolver) -> list[str]:
