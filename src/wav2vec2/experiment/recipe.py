@@ -41,12 +41,12 @@ MACHINE = (
 
 
 def recipe_folder() -> Path:
-    """Where the recipes are: inside an installed package, else in the repository that the package is read from.
+    """Where the recipes are: in the repository that the package is read from, else inside an installed package.
 
     Raises UserError when they are in neither.
     """
     package = Path(__file__).resolve().parents[1]
-    for folder in (package / "recipes", package.parents[1] / "recipes"):
+    for folder in (package.parents[1] / "recipes", package / "recipes"):
         if (folder / "pretrain_base.toml").is_file():
             return folder
     raise UserError(f"{package}: its recipes are missing: install the package again, or give --recipes FOLDER")
