@@ -56,6 +56,7 @@ COMMANDS: dict[str, Command] = {
     "convert": Command(
         "convert", "ConvertOptions", "a model in the format of another tool, with all that belongs to it"
     ),
+    "report": Command("report.runs", "ReportOptions", "curves of training runs on one page"),
     "demo": Command("demo", "DemoOptions", "the whole way on a small corpus in minutes"),
 }
 
@@ -113,7 +114,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _choose(arguments: list[str]) -> tuple[str | None, list[str]]:
     """The command that the first one or two words name, and the words after it; None after a help page."""
-    for words in (1, 2):
+    for words in (2, 1):  # "report codes" is a command beside "report"
         name = " ".join(arguments[:words])
         if len(arguments) >= words and name in COMMANDS:
             return name, arguments[words:]
