@@ -57,6 +57,9 @@ COMMANDS: dict[str, Command] = {
         "convert", "ConvertOptions", "a model in the format of another tool, with all that belongs to it"
     ),
     "report": Command("report.runs", "ReportOptions", "curves of training runs on one page"),
+    "report hours": Command("report.label_hours", "HoursOptions", "error rate against hours of labels, from a table"),
+    "report codes": Command("report.codes", "CodesOptions", "phones by codewords of a pre-trained model"),
+    "report utterance": Command("report.utterance", "UtteranceOptions", "spectrogram, emissions and alignment"),
     "demo": Command("demo", "DemoOptions", "the whole way on a small corpus in minutes"),
 }
 
