@@ -122,8 +122,9 @@ def _legend(panels: Sequence[Panel], colors: dict[str, str]) -> list[Any]:
     if "dots" in styles:
         keys.append(Line2D([], [], color=_GREY, linewidth=1.2, label="line: training"))
         keys.append(Line2D([], [], color=_GREY, marker="o", linestyle="", markersize=4, label="dots: held-out data"))
-    for style, line in (("level", ":"), ("reference", "--")):
-        for label in dict.fromkeys(curve.label for curve in curves if curve.style == style):
-            marker = "D" if style == "reference" else ""
-            keys.append(Line2D([], [], color=_GREY, linestyle=line, marker=marker, markersize=4, label=label))
+    named = dict.fromkeys((curve.style, curve.label) for curve in curves)
+    for label in (label for style, label in named if style == "level"):
+        keys.append(Line2D([], [], color=_GREY, linestyle=":", label=label))
+    for label in (label for style, label in named if style == "reference"):
+        keys.append(Line2D([], [], color=_GREY, linestyle="--", marker="D", markersize=4, label=label))
     return keys
