@@ -176,7 +176,7 @@ def _hand_labels(rows: Iterable[Utterance]) -> Iterator[list[Interval] | Failure
             continue
         try:
             text = path.read_text(encoding="ascii", errors="replace")
-            yield read_phn(text, str(path), sample_rate=row.sample_rate, start=row.start / 16_000)
+            yield read_phn(text, str(path), sample_rate=row.sample_rate or 16_000, start=row.start / 16_000)
         except OSError as error:
             yield Failure(row.id, f"{path}: cannot be read ({error.strerror})")
         except UserError as error:

@@ -39,7 +39,7 @@ class UtteranceOptions:
     seconds: float = 0.0
     """How long a part to look at; 0: to the end. A text is that of this part."""
     picture_seconds: float = 6.0
-    """Each picture shows so much."""
+    """Each picture shows so much at most."""
     out: Path = Path("report")
     """Folder to write to: made if it is not there."""
     device: str = "auto"
@@ -69,9 +69,9 @@ def run(options: UtteranceOptions) -> None:
     half = a.stride / 2 / SAMPLE_RATE
     emissions = emitted(frames.log_probs, model.vocabulary, a.frame_center(0) - half, 2 * half)
     length = recording.samples / SAMPLE_RATE
-    shown = min(options.picture_seconds, length)
-    for number, first in enumerate(parts(length, shown), 1):
-        caption = f"Seconds {first:g} to {min(first + shown, length):.4g}: spectrogram, posteriors, alignment"
+    beginnings, shown = parts(length, options.picture_seconds)
+    for number, first in enumerate(beginnings, 1):
+        caption = f"Seconds {first:.4g} to {first + shown:.4g}: spectrogram, posteriors, alignment"
         figure = draw_utterance(waveform, emissions, alignment, first, shown, options.start)
         page.figure(figure, caption, f"utterance_{number}")
     html, markdown = page.write(options.out)

@@ -46,13 +46,11 @@ def spectrogram(waveform: Waveform) -> NDArray[np.float32]:
 
 
 def emitted(log_probs: NDArray[Any], vocabulary: Vocabulary, start: float, step: float) -> Emitted:
-    """Keep the symbols that reach a posterior of 0.05 anywhere, at most 45, the blank first, else in the vocabulary's
-    order.
-    """
+    """Keep the blank and the symbols that reach a posterior of 0.05 anywhere, at most 45 of them, in their order."""
     probabilities = np.exp(np.asarray(log_probs, dtype=np.float32).T)
     peaks = probabilities.max(1)
     order = [index for index in np.argsort(-peaks, kind="stable")[:_MOST].tolist() if peaks[index] >= _LEAST]
-    kept = sorted(order, key=lambda index: (index != vocabulary.blank, index))
+    kept = sorted({*order, vocabulary.blank}, key=lambda index: (index != vocabulary.blank, index))
     names = {vocabulary.blank: "(blank)"}
     if vocabulary.word_separator is not None:
         names[vocabulary.symbols.index(vocabulary.word_separator)] = "(space)"
@@ -80,7 +78,7 @@ def draw_utterance(
     from matplotlib.figure import Figure
 
     rows = len(emissions.labels)
-    heights = [1.7, max(1.0, 0.13 * rows), *([0.75] if alignment else [])]
+    heights = [1.7, max(1.0, 0.13 * rows), *([1.05] if alignment else [])]
     figure = Figure(figsize=(12.0, sum(heights) + 0.9), layout="constrained")
     grid = figure.add_gridspec(len(heights), 2, height_ratios=heights, width_ratios=[70, 1])
     top = figure.add_subplot(grid[0, 0])
@@ -129,13 +127,15 @@ def _bar(figure: Any, image: Any, beside: Any, label: str) -> None:
 
 
 def _alignment(axes: Any, alignment: Alignment, first: float, last: float) -> None:
-    """Words in two lanes in turn, so that short ones have room, above their characters."""
+    """Words in two lanes in turn and symbols in three, so that neighbours of one frame have room."""
+    shown = (first, last)
+    symbols = [symbol for word in alignment.words for symbol in word.characters if symbol.start is not None]
+    for place, symbol in enumerate(symbols):
+        _box(axes, symbol.start, symbol.end, symbol.text, _SYMBOL, (2.0 - place % 3, 1.0), shown, 7)
     for place, word in enumerate(alignment.words):
-        _box(axes, word.start, word.end, word.text, _WORD, (2.05 + place % 2, 0.9), (first, last), 9)
-        for symbol in word.characters:
-            _box(axes, symbol.start, symbol.end, symbol.text, _SYMBOL, (0.55, 0.9), (first, last), 7)
-    axes.set_ylim(0.4, 4.0)
-    axes.set_yticks([1.0, 3.0], ["symbols", "words"])
+        _box(axes, word.start, word.end, word.text, _WORD, (4.8 - 1.5 * (place % 2), 1.3), shown, 9)
+    axes.set_ylim(-0.2, 6.3)
+    axes.set_yticks([1.5, 4.7], ["symbols", "words"])
     axes.set_ylabel("text", fontsize=9)
     axes.tick_params(axis="y", length=0)
 
@@ -154,10 +154,14 @@ def _box(
         return
     bottom, height = lane
     axes.broken_barh([(start, end - start)], (bottom, height), facecolors=color, edgecolor="#888888", linewidth=0.4)
-    middle = (max(start, shown[0]) + min(end, shown[1])) / 2
-    axes.text(middle, bottom + height / 2, text, ha="center", va="center", fontsize=size, clip_on=True)
+    middle = (start + end) / 2
+    if shown[0] <= middle < shown[1]:
+        axes.text(middle, bottom + height / 2, text, ha="center", va="center", fontsize=size, clip_on=True)
 
 
-def parts(seconds: float, most: float) -> list[float]:
-    """Where the pictures of a recording begin: as many as are needed if each shows `most` seconds."""
-    return [most * number for number in range(max(1, math.ceil(seconds / most - 1e-6)))]
+def parts(seconds: float, most: float) -> tuple[list[float], float]:
+    """Where the pictures of a recording begin, and what each shows: as few as can be, equally long, none over `most`
+    seconds.
+    """
+    count = max(1, math.ceil(seconds / most - 1e-6))
+    return [seconds / count * number for number in range(count)], seconds / count
