@@ -37,6 +37,14 @@ COMMANDS: dict[str, Command] = {
     "prepare folder": Command("data.prepare", "PrepareFolder", "manifest of a folder of unlabelled recordings"),
     "prepare table": Command("data.prepare", "PrepareTable", "manifest of a CSV, TSV or JSONL of path and text"),
     "prepare fairseq": Command("data.prepare", "PrepareFairseq", "manifest of fairseq .tsv/.ltr/.wrd files"),
+    "prepare librilight": Command(
+        "data.corpora", "PrepareLibriLight", "manifest of Libri-light, cut at its own pauses"
+    ),
+    "prepare limited": Command("data.corpora", "PrepareLimited", "manifest of Libri-light's 10 min, 1 h and 10 h sets"),
+    "prepare timit": Command("data.corpora", "PrepareTimit", "manifest of your copy of TIMIT, phones as transcripts"),
+    "prepare commonvoice": Command("data.corpora", "PrepareCommonVoice", "manifest of Common Voice folders"),
+    "prepare mls": Command("data.corpora", "PrepareMls", "manifest of Multilingual LibriSpeech, or its limited sets"),
+    "prepare fleurs": Command("data.corpora", "PrepareFleurs", "manifest of FLEURS or tables like its own"),
     "prepare shards": Command("data.shards", "PrepareShards", "tar shards with a byte index, from a manifest"),
     "pretrain": Command("train.pretrain", "PretrainConfig", "learn representations from raw speech", recipe=True),
     "finetune": Command("train.finetune", "FinetuneConfig", "teach a model to write transcripts", recipe=True),
