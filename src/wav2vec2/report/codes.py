@@ -5,10 +5,10 @@ The phones of the speech come from forced alignment or from labels by hand.
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from wav2vec2.report.code_page import JOINT, codes_page
 from wav2vec2.report.cooccurrence import CodeTable, CoOccurrence
 from wav2vec2.report.intervals import Interval, character_intervals, frame_labels, phone_intervals, read_phn
 from wav2vec2.report.pronunciation import Pronunciations, espeak_pronunciations, read_phone_lexicon
+from wav2vec2.text.phones import fold_text
 from wav2vec2.units import flat_units, quantized_units, quantizing_model
 
 
@@ -49,6 +50,8 @@ class CodesOptions:
     """Needed: a model with a CTC head that aligns the transcripts; or phn: labels by hand, NAME.PHN beside NAME.WAV."""
     phones: str = "characters"
     """characters; espeak (needs the extra wav2vec2[phones]); or a file of 'word phone phone ...' lines (CMUdict)."""
+    phone_set: Literal["39", "61"] = "39"
+    """With --align phn: TIMIT's labels folded to the 39 that are scored, as in the paper, or as they were written."""
     language: str = "en-us"
     """espeak-ng's name of the language."""
     out: Path = Path("report")
@@ -95,14 +98,15 @@ def _count(
     model: Wav2Vec2ForPretraining, rows: Sequence[Utterance], options: CodesOptions
 ) -> tuple[dict[str, CodeTable], int]:
     """Count phones and codewords, all codebooks joint and each alone; and how many utterances failed."""
-    labelled = _hand_labels(rows) if options.align == "phn" else _aligned(rows, options)
+    labelled = _hand_labels(rows, options) if options.align == "phn" else _aligned(rows, options)
     groups = range(model.quantizer.groups)
     counts = {JOINT: CoOccurrence()} | {str(group + 1): CoOccurrence() for group in groups}
     failed = 0
     for intervals, codes in zip(labelled, _codes(model, rows, options), strict=True):
         if isinstance(intervals, Failure) or isinstance(codes, Failure):
             failed += 1
-            print(intervals.message if isinstance(intervals, Failure) else codes.message, file=sys.stderr)
+            for failure in (found for found in (intervals, codes) if isinstance(found, Failure)):
+                print(failure.message, file=sys.stderr)
             continue
         times = np.array([model.architecture.frame_center(frame) for frame in range(len(codes))])
         labels = frame_labels(intervals, times)
@@ -164,8 +168,8 @@ def _pronunciations(rows: Sequence[Utterance], options: CodesOptions) -> Pronunc
     return known
 
 
-def _hand_labels(rows: Iterable[Utterance]) -> Iterator[list[Interval] | Failure]:
-    """TIMIT's labels, from the file of the recording's name with the suffix .PHN in any letter case."""
+def _hand_labels(rows: Iterable[Utterance], options: CodesOptions) -> Iterator[list[Interval] | Failure]:
+    """TIMIT's labels, from the file of the recording's name with the suffix .PHN or .phn."""
     for row in rows:
         audio = Path(row.path)
         stem = audio.with_suffix("") if audio.suffix.lower() == ".wav" else audio
@@ -176,7 +180,9 @@ def _hand_labels(rows: Iterable[Utterance]) -> Iterator[list[Interval] | Failure
             continue
         try:
             text = path.read_text(encoding="ascii", errors="replace")
-            yield read_phn(text, str(path), sample_rate=row.sample_rate or 16_000, start=row.start / 16_000)
+            intervals = read_phn(text, str(path), sample_rate=row.sample_rate or 16_000, start=row.start / 16_000)
+            # what folding deletes, the glottal stop, is left without a label
+            yield [replace(i, label=fold_text(i.label)) for i in intervals] if options.phone_set == "39" else intervals
         except OSError as error:
             yield Failure(row.id, f"{path}: cannot be read ({error.strerror})")
         except UserError as error:
@@ -202,6 +208,10 @@ def _codes(
 def _origin(options: CodesOptions, used: int, failed: int) -> str:
     said = {"characters": "the recogniser's own symbols", "espeak": f"phones of espeak-ng, {options.language}"}
     labels = said.get(options.phones, f"phones of `{options.phones}`")
-    how = "by hand (.PHN)" if options.align == "phn" else f"{labels}, transcripts aligned by `{options.align}`"
+    how = (
+        f"by hand (.PHN), {options.phone_set} phones"
+        if options.align == "phn"
+        else f"{labels}, transcripts aligned by `{options.align}`"
+    )
     left = f"; {failed} could not be used" if failed else ""
     return f"Model `{options.model}`, {used} utterances of `{options.manifest}`{left}. Labels: {how}."
