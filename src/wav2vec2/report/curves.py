@@ -120,12 +120,11 @@ def codebook_sizes(run: RunLog) -> tuple[float, float]:
 
     The diversity term of held-out data is (GV - perplexity) / GV (equation 4), which gives the number of all entries.
     """
-    for update in sorted(run.validation, reverse=True):
-        record = run.validation[update]
-        if "soft_perplexity" in record and record.get("diversity", 1.0) < 1:
-            groups = sum(f"code_perplexity_{group}" in record for group in range(1, 9)) or 2
-            return round(record["soft_perplexity"] / (1 - record["diversity"])) / groups, groups
-    return math.nan, math.nan
+    perplexity, diversity = run.last("validation", "soft_perplexity"), run.last("validation", "diversity")
+    if not (math.isfinite(perplexity) and diversity < 1):
+        return math.nan, math.nan
+    groups = sum(math.isfinite(run.last("validation", f"code_perplexity_{group}")) for group in range(1, 9)) or 2
+    return round(perplexity / (1 - diversity)) / groups, groups
 
 
 def _schedule(runs: Sequence[RunLog]) -> list[Panel]:

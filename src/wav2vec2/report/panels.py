@@ -77,7 +77,8 @@ def draw_panels(panels: Sequence[Panel], *, columns: int = 3) -> "Figure":
     labels = list(dict.fromkeys(c.label for p in shown for c in p.curves if c.style in ("line", "dots")))
     colors = {label: COLORS[place % len(COLORS)] for place, label in enumerate(labels)}
     keys = _legend(shown, colors)
-    legend_rows = math.ceil(len(keys) / columns)
+    legend_columns = max(2, columns)
+    legend_rows = math.ceil(len(keys) / legend_columns)
     width = 4.2 * columns if columns > 1 else 6.5
     figure = Figure(figsize=(width, 2.9 * rows + 0.25 * legend_rows + 0.1), layout="constrained")
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
@@ -85,7 +86,7 @@ def draw_panels(panels: Sequence[Panel], *, columns: int = 3) -> "Figure":
         _draw(panel, axes, colors)
     for axes in grid[len(shown) :]:
         axes.remove()
-    figure.legend(handles=keys, loc="outside upper left", ncols=columns, frameon=False, fontsize=9)
+    figure.legend(handles=keys, loc="outside upper left", ncols=legend_columns, frameon=False, fontsize=9)
     return figure
 
 
@@ -104,10 +105,12 @@ def _draw(panel: Panel, axes: Any, colors: dict[str, str]) -> None:
         axes.set_xscale("log")
     if panel.log_y and all((curve.y > 0).all() for curve in panel.curves):
         axes.set_yscale("log")
+    else:
+        axes.ticklabel_format(axis="y", useOffset=False)
     axes.set_title(panel.title, fontsize=10, loc="left")
     axes.set_xlabel(panel.x_label, fontsize=9)
     axes.set_ylabel(panel.unit, fontsize=9)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(labelsize=8, which="both")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
 

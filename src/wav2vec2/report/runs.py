@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,13 +12,22 @@ from tyro.conf import Positional, arg
 from wav2vec2.errors import UserError
 from wav2vec2.report import curves
 from wav2vec2.report.page import Page
-from wav2vec2.report.panels import draw_panels
+from wav2vec2.report.panels import Panel, draw_panels
 from wav2vec2.report.run_log import RunKind, RunLog, differing_settings, read_runs
 
 _TITLES: dict[RunKind, str] = {
     "pre-training": "Pre-training",
     "fine-tuning": "Fine-tuning",
     "language model": "Language models",
+}
+
+_CURVES: dict[RunKind, tuple[Callable[[Sequence[RunLog]], list[Panel]], str]] = {
+    "pre-training": (curves.pretraining_panels, "Pre-training by update"),
+    "fine-tuning": (
+        curves.finetuning_panels,
+        "Fine-tuning by update; error rates of greedy decoding on held-out data",
+    ),
+    "language model": (curves.language_model_panels, "Language models by update"),
 }
 
 
@@ -65,18 +74,14 @@ def add_runs(page: Page, runs: Sequence[RunLog], title: str) -> None:
     if len(runs) > 1 and (rows := differing_settings(runs)):
         page.table(["setting", *(run.name for run in runs)], [[key, *values] for key, values in rows], "Differences")
     stem = kind.replace("-", "_").replace(" ", "_")
+    panels, caption = _CURVES[kind]
+    page.figure(draw_panels(panels(runs)), caption, f"{stem}_curves")
+    if any(panel.curves for panel in curves.gradient_panels(runs)):
+        caption = "Gradient norms by part: of the last update of each log line"
+        page.figure(draw_panels(curves.gradient_panels(runs), columns=2), caption, f"{stem}_gradients")
     if kind == "pre-training":
-        page.figure(draw_panels(curves.pretraining_panels(runs)), "Pre-training by update", f"{stem}_curves")
-        if any(panel.curves for panel in curves.gradient_panels(runs)):
-            caption = "Gradient norms by part: of the last update of each log line"
-            page.figure(draw_panels(curves.gradient_panels(runs), columns=2), caption, f"{stem}_gradients")
         caption = "Contrastive accuracy beside a published run of BASE (960 hours, 1.6 hours an update)"
         page.figure(draw_panels([curves.reference_panel(runs)]), caption, f"{stem}_reference")
-    elif kind == "fine-tuning":
-        caption = "Fine-tuning by update; error rates of greedy decoding on held-out data"
-        page.figure(draw_panels(curves.finetuning_panels(runs)), caption, f"{stem}_curves")
-    else:
-        page.figure(draw_panels(curves.language_model_panels(runs)), "Language models by update", f"{stem}_curves")
 
 
 def summary(runs: Sequence[RunLog]) -> tuple[list[str], list[list[str]], str]:
