@@ -19,6 +19,7 @@ from wav2vec2.data.utterance import Utterance, writing
 from wav2vec2.decode.aligned_text import unknown_text
 from wav2vec2.errors import UserError
 from wav2vec2.recordings import AUDIO_SUFFIXES, Failure, Recording, Waveform, open_recording
+from wav2vec2.text.text_argument import read_text
 from wav2vec2.transcribe import progress_bar
 
 
@@ -61,33 +62,6 @@ def run(options: AlignOptions) -> None:
         raise UserError("align: --split chooses among a manifest's rows; with an audio file and its text leave it out")
     else:
         _align_one(options, read_text(" ".join(options.text)))
-
-
-def read_text(text: str) -> str:
-    """Return `text` itself, or the content of the file of that name, or stdin for `-`.
-
-    Raises UserError for a file that is missing (by its name: .txt), unreadable, or not UTF-8.
-    """
-    if text == "-":
-        content = sys.stdin.buffer.read()
-    else:
-        try:
-            named = Path(text).is_file()
-        except OSError:  # longer than any name of a file
-            named = False
-        if not named:
-            if Path(text).suffix == ".txt" and len(text.split()) == 1:
-                raise UserError(f"{text}: does not exist; name a text file or write the words themselves in quotes")
-            return text
-        try:
-            content = Path(text).read_bytes()
-        except OSError as error:
-            raise UserError(f"{text}: cannot be read ({error.strerror}); check its permissions") from None
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        name = "stdin" if text == "-" else text
-        raise UserError(f"{name}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
 
 def _align_one(options: AlignOptions, text: str) -> None:

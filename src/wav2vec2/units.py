@@ -94,7 +94,7 @@ def run(options: UnitsOptions) -> None:
     names = dict(zip(map(str, files), output_names([str(file) for file in files]), strict=True))
     sizes = WindowSizes(options.batch_seconds, options.window_seconds, options.context_seconds)
     device = usable_device(options.device)
-    model = _quantizing_model(options.model).to(device)
+    model = quantizing_model(options.model).to(device)
 
     def compute(waveforms: Tensor, lengths: Tensor) -> list[tuple[Tensor, ...]]:
         return [(codes,) for codes in quantized_units(model, waveforms, lengths)[0]]
@@ -111,7 +111,8 @@ def run(options: UnitsOptions) -> None:
         raise UserError(f"{failed} of {len(files)} recordings have no units; the lines above say why")
 
 
-def _quantizing_model(source: str) -> Wav2Vec2ForPretraining:
+def quantizing_model(source: str) -> Wav2Vec2ForPretraining:
+    """Load a pre-trained model with its quantizer. Raises UserError for a recogniser, which has none."""
     from wav2vec2.checkpoints.load import load
 
     model = load(source)

@@ -37,7 +37,7 @@ def run_experiment(name: str, options: ExperimentOptions, plan: Plan, tables: Ta
 
     def after(stage: Stage) -> None:
         if stage.name in plan.goals:
-            show(name, plan, tables)
+            show(name, plan, tables, curves=stage.name == stages[-1].name)
 
     engine = Engine(plan, options.launch, options.minutes, options.keep_going, after)
     try:
@@ -49,13 +49,13 @@ def run_experiment(name: str, options: ExperimentOptions, plan: Plan, tables: Ta
         show(name, plan, tables)
 
 
-def show(name: str, plan: Plan, tables: Tables) -> None:
+def show(name: str, plan: Plan, tables: Tables, *, curves: bool = True) -> None:
     """Print the tables so far, keep their cells as JSON below ``results``, and write the report."""
     cells = collect(plan)
     found = tables(cells)
     print("\n" + "\n\n".join(table.text() for table in found))
     print(f"\n{_progress(plan)}", flush=True)
-    page = write_report(name, plan, found, cells, _progress(plan))
+    page = write_report(name, plan, found, cells, _progress(plan), curves=curves)
     print(f"report: {page}", flush=True)
 
 

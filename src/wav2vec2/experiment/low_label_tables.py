@@ -49,7 +49,7 @@ def rates(cells: Cells, kind: Kind, planned: Sequence[tuple[str, str, str]], lms
     caption = f"{kind.upper()} in percent with its 95 % bootstrap interval over utterances"
     if kind == "wer":
         caption += "; the paper's BASE (pre-trained on 960 hours) for orientation"
-    return Table(header, tuple(rows), caption)
+    return Table(header, tuple(rows), caption, "Word error rate" if kind == "wer" else "Character error rate")
 
 
 def differences(cells: Cells) -> Table:
@@ -83,7 +83,7 @@ def differences(cells: Cells) -> Table:
         "Pre-trained minus from scratch, all test splits pooled (below zero: pre-training helps); 95 % intervals of a "
         "paired bootstrap over utterances, and over whole speakers"
     )
-    return Table((*header, "lower for certain", "seeds"), tuple(rows), caption)
+    return Table((*header, "lower for certain", "seeds"), tuple(rows), caption, "What pre-training gains")
 
 
 def speakers(cells: Cells) -> Table:
@@ -113,7 +113,8 @@ def speakers(cells: Cells) -> Table:
                 )
             break
     header = ("labels", "decoding", "speakers", "speaker", "split", "utterances", "from scratch", "pre-trained")
-    return Table((*header, "difference"), tuple(rows), "WER in percent speaker by speaker, the largest gain first")
+    caption = "WER in percent speaker by speaker, the largest gain first"
+    return Table((*header, "difference"), tuple(rows), caption, "Speaker by speaker")
 
 
 def _pairs(cells: Cells, tier: str, lm: str) -> list[tuple[Cell, Cell]]:

@@ -119,6 +119,10 @@ class ContrastiveObjective:
 
     def _means(self, sums: dict[str, Tensor]) -> dict[str, float]:
         masked = sums["masked"].clamp_min(1)
+        by_codebook = [
+            {f"{name}_perplexity_{group}": float(perplexity(mean)) for group, mean in enumerate(sums[of] / masked, 1)}
+            for name, of in (("code", "codes"), ("soft", "probabilities"))
+        ]
         return {
             "contrastive": float(sums["contrastive"] / masked),
             "accuracy": float(sums["correct"] / masked),
@@ -126,6 +130,8 @@ class ContrastiveObjective:
             "code_perplexity": float(perplexity(sums["codes"] / masked)),
             "soft_perplexity": float(perplexity(sums["probabilities"] / masked)),
             "codes_used": float((sums["codes"] > 0).double().mean()),
+            **by_codebook[0],
+            **by_codebook[1],
         }
 
     def _total(self, numbers: dict[str, float]) -> float:
