@@ -50,10 +50,7 @@ def test_the_whole_way_stopped_and_resumed(options, capsys, monkeypatch):
     assert "complete: 2 of 2 rows scored" in shown
     assert "paper: BASE, 1h" in shown
     assert re.search(r"1h +no LM +WER +[\d.]+ +[\d.]+ +[+-][\d.]+ \[", shown)
-    before = len(commands)
-    low_label.run(replace(options, table=True))
-    low_label.run(options)
-    assert len(commands) == before
+    assert plan(options).needed(plan(options).goals) == []
     _check_results(options)
 
 
@@ -152,7 +149,12 @@ def test_mistakes(options, tmp_path):
             plan(replace(options, **changes))
 
 
-def test_dry_run_makes_nothing(options, capsys):
+def test_dry_run_makes_nothing_and_a_table_shows_what_is_planned(options, capsys):
     low_label.run(replace(options, dry_run=True))
     assert "wav2vec2 pretrain" in capsys.readouterr().out
     assert not options.out.exists()
+    low_label.run(replace(options, table=True))
+    shown = capsys.readouterr().out
+    assert "partial: 0 of 2 rows scored" in shown
+    assert shown.count("from scratch") == 1  # planned rows are there
+    assert "Stages" in (options.out / "report.md").read_text()

@@ -37,7 +37,7 @@ def run_experiment(name: str, options: ExperimentOptions, plan: Plan, tables: Ta
 
     def after(stage: Stage) -> None:
         if stage.name in plan.goals:
-            show(name, plan, tables, curves=stage.name == stages[-1].name)
+            show(name, plan, tables, curves=all(map(plan.done, plan.goals)))
 
     engine = Engine(plan, options.launch, options.minutes, options.keep_going, after)
     try:
@@ -45,7 +45,7 @@ def run_experiment(name: str, options: ExperimentOptions, plan: Plan, tables: Ta
     except KeyboardInterrupt:
         print(f"\nstopped; the same command goes on. {_progress(plan)}", flush=True)
         raise
-    if not todo or options.only:
+    if not todo or (options.only and stages[-1].name not in plan.goals):
         show(name, plan, tables)
 
 

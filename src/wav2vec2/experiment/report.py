@@ -67,10 +67,10 @@ def _trainings(plan: Plan) -> dict[str, list[RunLog]]:
     found: dict[str, list[RunLog]] = {}
     titles = {"pretrain": "Pre-training", "finetune": "Fine-tuning", "lm transformer": "Language model"}
     for stage in plan.stages:
-        if isinstance(stage.work, Training) and not stage.name.startswith("short-"):
-            if stage.name not in plan.adopted and plan.done(stage.name):
-                run = read_run(plan.folder(stage.name), stage.name)
-                found.setdefault(titles[stage.work.command], []).append(run)
+        here = stage.name not in plan.adopted and plan.done(stage.name) and not stage.name.startswith("short-")
+        if here and isinstance(stage.work, Training):
+            run = read_run(plan.folder(stage.name), stage.name)
+            found.setdefault(titles[stage.work.command], []).append(run)
     return found
 
 
