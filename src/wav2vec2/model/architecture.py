@@ -162,7 +162,7 @@ class Masking:
 
     @property
     def varied(self) -> bool:
-        """Whether spans in time have random lengths, do not overlap, or are so many that together they are longer than a row.
+        """Whether spans in time have random lengths, do not overlap, or are together longer than a row on average.
 
         ``model/span_variants.py`` draws such masks, ``model/masking.py`` the proposed ones.
         """

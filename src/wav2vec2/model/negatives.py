@@ -1,9 +1,9 @@
 """Distractors from elsewhere than the utterance's own masked frames (appendix F of the paper, and options of its code).
 
 Three kinds, each a pool of candidates and a log count of how often each was drawn, as in ``contrastive_loss.py``; the
-partition sum runs over the positive and all pools. Draws are hashes of (seed, step, row) and do not depend on other rows,
-with one exception: distractors from other utterances come from those of the same forward pass, and therefore change
-with how an update is cut into micro-batches and dealt to processes.
+partition sum runs over the positive and all pools. Draws are hashes of (seed, step, row) and do not depend on other
+rows, with one exception: distractors from other utterances come from those of the same forward pass, and therefore
+change with how an update is cut into micro-batches and dealt to processes.
 
 Legend: B utterances, T frames, M masked frames (padded), n draws, J candidates, D channels, G codebooks.
 """

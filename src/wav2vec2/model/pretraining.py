@@ -68,9 +68,14 @@ class Wav2Vec2ForPretraining(SharedEncoder):
         self.target_encoder = TargetEncoder(architecture) if variant.separate_encoder else None
 
     @property
+    def quantizes_targets(self) -> bool:
+        """Whether the targets are entries of learned codebooks, as proposed."""
+        return isinstance(self.quantizer, Quantizer | SharedQuantizer)
+
+    @property
     def learned_codebooks(self) -> bool:
         """Whether the output's codes are learned ones, to which the diversity loss applies."""
-        return isinstance(self.quantizer, Quantizer | SharedQuantizer) or self.encoder.input_quantizer is not None
+        return self.quantizes_targets or self.encoder.input_quantizer is not None
 
     @property
     def codebooks(self) -> tuple[int, int]:
@@ -78,9 +83,20 @@ class Wav2Vec2ForPretraining(SharedEncoder):
         without any.
         """
         inputs, targets = self.encoder.input_quantizer, self.quantizer
-        if inputs is not None and not isinstance(targets, Quantizer | SharedQuantizer):
+        if inputs is not None and not self.quantizes_targets:
             return inputs.groups, inputs.entries
         return targets.groups, targets.entries
+
+    def codes(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """(B, S) audio -> the best entries (B, T, G) for every unmasked frame; beyond an utterance's end undefined."""
+        features = self.encoder.features(waveforms, lengths, None)
+        normed, packed = features.normed, isinstance(features.layout, Packed)
+        if self.target_encoder is not None:
+            normed = self.target_encoder(waveforms, lengths, packed, 1.0)[1]
+        x = features.layout.pad(normed)
+        draw = Draw(0, 0, torch.arange(len(x), device=x.device))
+        places = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
+        return self._quantize(x, places, draw, None).codes
 
     def masked_counts(self, lengths: Tensor, *, seed: int, step: int | Tensor, rows: Tensor) -> Tensor:
         """(B,) masked frames that will enter the loss, known before the forward pass."""
@@ -111,13 +127,13 @@ class Wav2Vec2ForPretraining(SharedEncoder):
         draw = Draw(seed, step, torch.arange(len(lengths), device=lengths.device) if rows is None else rows)
         features = self.encoder.features(waveforms, lengths, draw)
         frame_lengths = self.frame_lengths(lengths)
-        frames = features.layout.frames
-        if not frames:
+        longest = features.layout.frames
+        if not longest:
             return self._nothing_to_learn(features.raw)
         if (units is None) == (self.architecture.variant.targets == "fixed"):
             raise ValueError("units must be given for fixed targets, and for no others")
         if masks is None:
-            masks = self.encoder.draw_time_masks(frame_lengths, max(1, frames), draw)[:, :frames]
+            masks = self.encoder.draw_time_masks(frame_lengths, max(1, longest), draw)[:, :longest]
         inputs, choice = self._quantized_inputs(features, draw)
         context = self.encoder.context_vectors(features, masks, draw, inputs=inputs)
         normed, penalty_sum, penalty_count = features.normed, *self._penalty(features.raw, features, frame_lengths)
@@ -231,7 +247,7 @@ class Wav2Vec2ForPretraining(SharedEncoder):
     def _code_sums(self, quantized: Quantized, choice: Choice | None, frames: MaskedFrames) -> dict[str, Tensor]:
         """Probabilities and counts (G, V) of the codes that ``codebooks`` tells of, at the masked frames."""
         probabilities, codes = quantized.probabilities, quantized.codes
-        if choice is not None and not isinstance(self.quantizer, Quantizer | SharedQuantizer):
+        if choice is not None and not self.quantizes_targets:
             probabilities, codes = at(choice.probabilities, frames.places), at(choice.codes, frames.places)
         groups, entries = self.codebooks
         valid = frames.valid[:, :, None, None]

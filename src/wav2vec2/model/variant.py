@@ -45,6 +45,8 @@ class Variant:
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise ValueError(f"{name} must be at least {value}")
+        if self.quantizer_depth > 100:
+            raise ValueError("quantizer_depth must be at most 100")
         fixed, quantized = self.targets == "fixed", "quantized" in (self.inputs, self.targets)
         shared = self.input_quantizer == "shared"
         for wrong, reason in (
