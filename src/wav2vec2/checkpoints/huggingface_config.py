@@ -185,7 +185,7 @@ def _tidy(value: float) -> float:
 
 
 def _masking(config: Mapping[str, Any]) -> Masking:
-    return Masking(
+    masking = Masking(
         time_start=_tidy(config["mask_time_prob"] / config["mask_time_length"]),
         time_span=config["mask_time_length"],
         min_spans=config["mask_time_min_masks"],
@@ -193,6 +193,8 @@ def _masking(config: Mapping[str, Any]) -> Masking:
         channel_span=config["mask_feature_length"],
         **span_fields(config.get("mask_time_variant") or {}),
     )
+    masking.check()
+    return masking
 
 
 def _sizes(architecture: Architecture) -> dict[str, Any]:

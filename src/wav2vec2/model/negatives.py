@@ -90,21 +90,13 @@ class Judge:
     def pool(self, candidates: Tensor, codes: Tensor, draws: Tensor) -> Pool:
         """Distractors ``draws`` (B, M, n) among candidates (J, D), or (B, J, D), of the given codes (.., J, G)."""
         logits = self.context @ unit(candidates).transpose(-1, -2) / self.temperature
-        return Pool(logits, self._log_counts(codes if codes.dim() == 3 else codes[None], draws, logits))
+        return Pool(logits, _log_counts(self.codes, codes if codes.dim() == 3 else codes[None], draws, logits))
 
     def codebook_pool(self, embed: Callable[[Tensor], Tensor], codes: Tensor) -> Pool:
         """Distractors of codes (B, M, n, G), each drawn once."""
         logits = torch.einsum("bmd,bmnd->bmn", self.context, unit(embed(codes))) / self.temperature
         equal = (codes == self.codes[:, :, None]).all(-1)
         return Pool(logits, torch.where(equal, -torch.inf, torch.zeros_like(logits)))
-
-    @torch.no_grad()
-    def _log_counts(self, codes: Tensor, draws: Tensor, like: Tensor) -> Tensor:
-        counts = torch.zeros_like(like)
-        ones = torch.ones((), dtype=like.dtype, device=like.device).expand(draws.shape)
-        counts.scatter_add_(2, draws.clamp_max(like.shape[2] - 1), ones)
-        equal = (self.codes[:, :, None] == codes[:, None]).all(-1)
-        return torch.where(equal, -torch.inf, counts.log())
 
     def contrast(self, pools: list[Pool], valid: Tensor) -> Contrast:
         """Equation 3 with the pools' distractors; ``valid`` (B, M) are the frames that enter the sum."""
@@ -114,6 +106,16 @@ class Judge:
         seen = [torch.where(p.log_counts > -torch.inf, p.logits.detach(), -torch.inf).amax(2) for p in pools]
         correct = (positive.detach() > torch.stack(seen).amax(0)) & valid
         return Contrast(torch.where(valid, loss, 0).sum(), correct.sum(), pools[0].logits)
+
+
+@torch.no_grad()
+def _log_counts(own: Tensor, codes: Tensor, draws: Tensor, like: Tensor) -> Tensor:
+    """(B, M, J) log of how often each candidate was drawn, -inf where never or where it has the frame's own codes."""
+    counts = torch.zeros_like(like)
+    ones = torch.ones((), dtype=like.dtype, device=like.device).expand(draws.shape)
+    counts.scatter_add_(2, draws.clamp_max(like.shape[2] - 1), ones)
+    equal = (own[:, :, None] == codes[:, None]).all(-1)
+    return torch.where(equal, -torch.inf, counts.log())
 
 
 def unit(vectors: Tensor) -> Tensor:
