@@ -126,11 +126,7 @@ def test_a_recipe_differs_from_the_baseline_by_its_row_alone(name: str) -> None:
 def test_every_model_can_be_built_at_full_size_and_small(name: str) -> None:
     config = load(name)
     for size in ("base", "tiny"):
-        architecture = (
-            PretrainConfig(model=config.model)
-            .model.__class__(**{**vars(config.model), "architecture": size})
-            .build(config.variant)
-        )
+        architecture = replace(config.model, architecture=size).build(config.variant)
         with torch.device("meta"):
             Wav2Vec2ForPretraining(architecture, config.regularization, config.masking)
     field = architecture.receptive_field / 16

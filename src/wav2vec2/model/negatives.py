@@ -63,7 +63,7 @@ def draw_from_batch(counts: Tensor, most: int, number: int, key: Key) -> Tensor:
 def draw_codes(most: int, number: int, groups: int, entries: int, key: Key) -> Tensor:
     """(B, M, n, G) entries, uniform and independent in every codebook."""
     words = key.words(Purpose.CODEBOOK_NEGATIVES, most, number * groups)
-    return ((words * entries) >> 32).unflatten(2, (number, groups))
+    return ((words * entries) >> 32).view(*words.shape[:2], number, groups)
 
 
 @dataclass
