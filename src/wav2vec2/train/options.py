@@ -67,6 +67,9 @@ class BatchConfig:
     """Processes that read audio; 0 reads in the main process."""
     prefetch: int = 4
     """Micro-batches that each of them reads ahead."""
+    in_memory: bool = False
+    """Keep what was decoded as 16-bit samples in memory that they share (115 MB an hour), for devices that outrun the
+    decoder."""
 
 
 @dataclass(frozen=True)
