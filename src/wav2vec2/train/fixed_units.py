@@ -41,8 +41,8 @@ class UnitsConfig:
     """A pre-trained model (for k-means: a readable model of any kind)."""
     kind: Literal["quantizer", "kmeans"] = "quantizer"
     """quantizer: its codes, from its own features. kmeans: clusters of the output of one of its layers."""
-    layer: int = 6
-    """k-means: 0 is what enters the first Transformer block, k the output of block k."""
+    layer: int = -1
+    """k-means: 0 is what enters the first Transformer block, k the output of block k; -1: the middle block's."""
     clusters: int = 500
     """k-means: number of units."""
     fit_frames: int = 200_000
@@ -83,9 +83,14 @@ class KMeansUnits:
     def __call__(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """(B, S) audio -> (B, T, 1) units."""
         with torch.autocast(waveforms.device.type, enabled=False):
-            hidden = self.model.encode(waveforms.float(), lengths, self.layer)[0]
+            hidden = layer_output(self.model, waveforms.float(), lengths, self.layer)[0]
         nearest = nearest_centroids(hidden.flatten(0, 1), self.centroids)[0]
         return nearest.view(*hidden.shape[:2], 1)
+
+
+def layer_output(model: SharedEncoder, waveforms: Tensor, lengths: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+    """(B, S) audio -> a layer's output (B, T, D), -1 the middle one's, and frame lengths (B,)."""
+    return model.encode(waveforms, lengths, model.architecture.layers // 2 if layer < 0 else layer)
 
 
 def with_units(config: UnitsConfig, architecture: Architecture) -> Architecture:
@@ -123,7 +128,7 @@ def with_units(config: UnitsConfig, architecture: Architecture) -> Architecture:
 def fix_entries(config: UnitsConfig, model: Wav2Vec2ForPretraining) -> str:
     """Give a new model the source's codebook entries, frozen; for k-means its embeddings are learned. Says which."""
     if config.kind == "kmeans":
-        return f"{config.clusters} k-means clusters of layer {config.layer} of {config.source}, embeddings learned"
+        return f"{config.clusters} k-means clusters of {config.source}, embeddings learned"
     source = _load(config.source)
     assert isinstance(source, Wav2Vec2ForPretraining)
     assert isinstance(model.quantizer, FixedUnits)
@@ -207,6 +212,6 @@ def _fitting_points(
     for batch in fixed_batches(manifest.select(chosen), limit, normalize=normalize, max_samples=limit):
         if len(batch.rows):
             there = batch.to(device)
-            hidden, lengths = source.encode(there.waveforms, there.lengths, config.layer)
+            hidden, lengths = layer_output(source, there.waveforms, there.lengths, config.layer)
             points += [row[:length] for row, length in zip(hidden, lengths.tolist(), strict=True)]
     return torch.cat(points) if points else torch.zeros(0, source.architecture.hidden_size)

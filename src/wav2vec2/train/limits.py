@@ -90,7 +90,7 @@ LIMITS: dict[str, Range] = {
     "train.max_skips": _ONE_OR_MORE,
     "train.threads": _COUNT,
     "train.max_minutes": _NOT_NEGATIVE,
-    "units.layer": _COUNT,
+    "units.layer": Range(-1),
     "units.clusters": Range(2),
     "units.fit_frames": Range(2),
     "units.iterations": _ONE_OR_MORE,
