@@ -62,12 +62,8 @@ def quantized_units(
 ) -> tuple[Tensor, Tensor]:
     """(B, S) audio -> entries (B, T, G) int64, 0 beyond each end, and frame lengths (B,)."""
     lengths = check_lengths(waveforms, lengths)
-    features = model.encoder.features(waveforms, lengths, None)
-    x = features.layout.pad(features.normed)
-    rows = torch.arange(len(x), device=x.device)
-    frames = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
-    codes = model.quantizer(x, frames, seed=0, step=0, rows=rows, temperature=1.0).codes
-    frame_lengths = model.frame_lengths(lengths)
+    codes = model.codes(waveforms, lengths)
+    frames, frame_lengths = torch.arange(codes.shape[1], device=codes.device), model.frame_lengths(lengths)
     return torch.where((frames < frame_lengths[:, None])[:, :, None], codes, 0), frame_lengths
 
 
@@ -118,6 +114,8 @@ def quantizing_model(source: str) -> Wav2Vec2ForPretraining:
     model = load(source)
     if not isinstance(model, Wav2Vec2ForPretraining):
         raise UserError(f"{source}: is a recogniser without quantizer; give the pre-trained model that it came from")
+    if not model.quantizes_targets:
+        raise UserError(f"{source}: has no learned codebook (its targets are {model.architecture.variant.targets})")
     return model
 
 
