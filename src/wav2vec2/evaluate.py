@@ -21,7 +21,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, writing
-from wav2vec2.decode.build import DecodingOptions, build_searches
+from wav2vec2.decode.build import DecodingOptions, build_searches, open_each_once
 from wav2vec2.decode.search import GREEDY, Search
 from wav2vec2.emissions import utterance_recording
 from wav2vec2.errors import UserError
@@ -219,12 +219,12 @@ def _searches(transcriber: Transcriber, config: EvaluateConfig, stack: contextli
     searches = [GREEDY]
     if transcriber.search.decoder is not None:
         searches.append(transcriber.search)
-    workers = config.decoding.workers
+    workers, open_lm = config.decoding.workers, open_each_once()
     options = [config.decoding, *(DecodingOptions(preset=preset, workers=workers) for preset in config.columns)]
     for decoding in options:
         chosen = decoding.resolve()
         if chosen.decoder != "greedy":
-            for search in build_searches(chosen, transcriber.vocabulary, workers=workers):
+            for search in build_searches(chosen, transcriber.vocabulary, workers=workers, open_lm=open_lm):
                 stack.callback(search.close)
                 searches.append(search)
     titles = Counter(search.title for search in searches)

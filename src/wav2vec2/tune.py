@@ -16,7 +16,14 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from wav2vec2.acoustic_model import AcousticModel
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.decode.build import RESCORED, DecoderFactory, DecodingOptions, rescoring_model
+from wav2vec2.decode.build import (
+    RESCORED,
+    DecoderFactory,
+    DecodingOptions,
+    OpenLM,
+    open_each_once,
+    rescoring_model,
+)
 from wav2vec2.decode.hypothesis import Hypothesis
 from wav2vec2.decode.pieces import decode_in_pieces
 from wav2vec2.decode.presets import Preset, Tuned, fingerprint, write_preset
@@ -99,10 +106,11 @@ def tune(options: TuneOptions) -> Preset:
             window_seconds=options.window_seconds,
         )
         # The language model is opened before the long pass over the audio, so that a broken one is told at once.
-        factory = DecoderFactory(chosen, model.vocabulary, workers=options.decoding.workers)
+        open_lm = open_each_once()
+        factory = DecoderFactory(chosen, model.vocabulary, workers=options.decoding.workers, open_lm=open_lm)
         stack.callback(factory.close)
         utterances = _emitted(options, model)
-        objective = _objective(chosen, model.vocabulary, utterances, factory)
+        objective = _objective(chosen, model.vocabulary, utterances, factory, open_lm)
         found: list[Trial] = []
         try:
             _try_all(options, chosen, objective, found)
@@ -151,7 +159,9 @@ def _emitted(options: TuneOptions, model: AcousticModel) -> list[Emitted]:
     return utterances
 
 
-def _objective(chosen: Preset, vocabulary: Vocabulary, utterances: list[Emitted], factory: DecoderFactory) -> Objective:
+def _objective(
+    chosen: Preset, vocabulary: Vocabulary, utterances: list[Emitted], factory: DecoderFactory, open_lm: OpenLM
+) -> Objective:
     """Errors as a function of LM weight and word score."""
     normalize = scoring_form(vocabulary, "auto", "auto")
     references = [normalize(utterance.text) for utterance in utterances]
@@ -175,7 +185,7 @@ def _objective(chosen: Preset, vocabulary: Vocabulary, utterances: list[Emitted]
 
     kept = replace(chosen.search, nbest=max(chosen.search.nbest, RESCORED))
     lists = decode_in_pieces(factory(kept), vocabulary, emissions)
-    scored = rescore(lists, rescoring_model(chosen), vocabulary, 1.0, 0.0)
+    scored = rescore(lists, rescoring_model(chosen, open_lm), vocabulary, 1.0, 0.0)
 
     def rescored(lm_weight: float, word_score: float) -> ErrorCounts:
         def rank(reading: Hypothesis) -> float:

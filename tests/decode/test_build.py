@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from lexicon_cases import VOCABULARY, emissions, write_arpa
 
+from wav2vec2.decode import build
 from wav2vec2.decode.build import DecodingOptions, build_searches, rescoring_model
 from wav2vec2.decode.presets import load_preset, write_preset
 from wav2vec2.decode.search import run_searches
 from wav2vec2.errors import UserError
+from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.load import load_language_model
 from wav2vec2.text.vocabulary import Vocabulary
 
@@ -73,6 +75,26 @@ def test_rescoring_ranks_by_the_other_model_or_by_the_mixture(tmp_path: Path, sh
         assert reading.score == pytest.approx(reading.acoustic_score + 0.8 * expected + 0.1 * len(words), abs=1e-3)
     assert [reading.score for reading in second] == sorted((reading.score for reading in second), reverse=True)
     assert first[0].lm_score == pytest.approx(sentence(ngram, VOCABULARY.decode(first[0].ids).split()), abs=1e-4)
+
+
+@pytest.mark.parametrize("decoder", ["beam", "lexicon"])
+def test_a_mixture_reads_no_model_twice(tmp_path: Path, decoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+
+    def load(path: str) -> LanguageModel:
+        opened.append(Path(path).name)
+        return load_language_model(path)
+
+    monkeypatch.setattr(build, "load_language_model", load)
+    chosen = options(tmp_path, rescore_share=0.3, decoder=decoder).resolve()
+    first, second = build_searches(chosen, VOCABULARY, workers=0)
+    assert sorted(opened) == ["other.arpa", "words.arpa"]
+    heard = [emissions(12, seed=seed) for seed in range(3)]
+    before = run_searches([first], VOCABULARY, heard)
+    mixed = run_searches([first, second], VOCABULARY, heard)
+    assert mixed[0] == before[0] == run_searches([first], VOCABULARY, heard)[0]
+    alone = build_searches(chosen, VOCABULARY, workers=0, open_lm=load_language_model)
+    assert run_searches(alone, VOCABULARY, heard) == mixed
 
 
 def test_the_share_is_kept_by_a_preset(tmp_path: Path) -> None:
