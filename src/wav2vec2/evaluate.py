@@ -25,6 +25,7 @@ from wav2vec2.decode.build import DecodingOptions, build_searches, open_each_onc
 from wav2vec2.decode.search import GREEDY, Search
 from wav2vec2.emissions import utterance_recording
 from wav2vec2.errors import UserError
+from wav2vec2.frame_outputs import ComputeOptions
 from wav2vec2.model.ctc import can_align
 from wav2vec2.recordings import Failure, Recording
 from wav2vec2.score_report import EvaluationReport, Scored, total_score
@@ -127,7 +128,7 @@ def _transcribe(
 
 
 @dataclass(frozen=True)
-class EvaluateConfig:
+class EvaluateConfig(ComputeOptions):
     """Measure a model on the transcribed utterances of a manifest.
 
     With a language model or preset the table has a column without and one with it, from one pass over the audio; a
@@ -156,12 +157,6 @@ class EvaluateConfig:
     """Write the whole report to this JSON file."""
     hypotheses: Path | None = None
     """Write id, reference and hypothesis (one a column of the table) of every utterance to this TSV file."""
-    device: str = "auto"
-    """auto takes a GPU if there is one; else cpu, cuda, cuda:1, ..."""
-    batch_seconds: float = 60.0
-    """Audio in one batch, padding included: less needs less memory."""
-    window_seconds: float = 30.0
-    """Longer utterances are read in windows of this length."""
     decoding: OmitArgPrefixes[DecodingOptions] = field(default_factory=DecodingOptions)
 
 
@@ -184,12 +179,7 @@ def compare(
     with contextlib.ExitStack() as stack:
         transcriber = model
         if not isinstance(transcriber, Transcriber):
-            transcriber = Transcriber(
-                transcriber,
-                device=config.device,
-                batch_seconds=config.batch_seconds,
-                window_seconds=config.window_seconds,
-            )
+            transcriber = Transcriber(transcriber, **config.computing())
         searches = _searches(transcriber, config, stack)
         normalize = scoring_form(transcriber.vocabulary, config.case, config.punctuation)
         heard = Heard()

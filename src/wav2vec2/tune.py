@@ -31,6 +31,7 @@ from wav2vec2.decode.words import hypothesis_text
 from wav2vec2.emissions import Emitted, Precision, cached_emissions
 from wav2vec2.errors import UserError
 from wav2vec2.evaluate import scoring_form
+from wav2vec2.frame_outputs import ComputeOptions
 from wav2vec2.text.error_rate import ErrorCounts, character_errors, word_errors
 from wav2vec2.text.normalize import is_spaceless_script
 from wav2vec2.text.vocabulary import Vocabulary
@@ -44,7 +45,7 @@ Objective = Callable[[float, float], ErrorCounts]
 
 
 @dataclass(frozen=True)
-class TuneOptions:
+class TuneOptions(ComputeOptions):
     """Find the language model weight and word score with the fewest errors on a development set, and write a preset
     that transcribe, evaluate and serve take as --preset. With --rescore, those of the second ranking are found, and the
     search keeps its own (from --preset or --lm-weight and --word-score). Ctrl-C writes what was found; the same line
@@ -71,12 +72,6 @@ class TuneOptions:
     """File that keeps the model's log-probabilities; by default PRESET.emissions.npz beside the preset."""
     precision: Precision = "float32"
     """Numbers in that file; float16 takes half the room."""
-    device: str = "auto"
-    """auto takes a GPU if there is one; else cpu, cuda, cuda:1, ..."""
-    batch_seconds: float = 60.0
-    """Audio in one batch, padding included: less needs less memory."""
-    window_seconds: float = 30.0
-    """Longer utterances are read in windows of this length."""
     decoding: OmitArgPrefixes[DecodingOptions] = field(default_factory=DecodingOptions)
 
 
@@ -99,12 +94,7 @@ def tune(options: TuneOptions) -> Preset:
     """
     chosen = _chosen(options)
     with ExitStack() as stack:
-        model = AcousticModel(
-            options.model,
-            device=options.device,
-            batch_seconds=options.batch_seconds,
-            window_seconds=options.window_seconds,
-        )
+        model = AcousticModel(options.model, **options.computing())
         # The language model is opened before the long pass over the audio, so that a broken one is told at once.
         open_lm = open_each_once()
         factory = DecoderFactory(chosen, model.vocabulary, workers=options.decoding.workers, open_lm=open_lm)
