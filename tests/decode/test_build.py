@@ -125,3 +125,12 @@ def test_models_over_other_words_cannot_be_mixed(tmp_path: Path) -> None:
     (tmp_path / "other.arpa").write_text(lower, encoding="utf-8")
     with pytest.raises(UserError, match="interpolation: the second model knows"):
         build_searches(chosen, Vocabulary(VOCABULARY.symbols, unknown=None), workers=0)
+
+
+@pytest.mark.parametrize("decoder", ["beam", "lexicon"])
+def test_a_model_in_the_wrong_case_is_named_with_the_option_that_helps(tmp_path: Path, decoder: str) -> None:
+    (tmp_path / "lower.arpa").write_text(OTHER.replace("A", "a").replace("B", "b"), encoding="utf-8")
+    upper = Vocabulary(VOCABULARY.symbols, unknown=None)
+    chosen = DecodingOptions(decoder=decoder, lm=tmp_path / "lower.arpa")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"lower\.arpa: its words are not in upper case .* --lm-case fold"):
+        build_searches(chosen.resolve(), upper, workers=0)

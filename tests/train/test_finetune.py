@@ -117,7 +117,7 @@ def test_validation_counts_only_what_has_a_transcript(
     said = capsys.readouterr().out
     assert said.count(f"left out of validation: {len(bare)} utterances without a transcript") == 1
     manifest = write_manifest([row for row in [*rows, *bare] if row.text is None or row.split == "train"], manifest)
-    with pytest.raises(UserError, match=f"none of its {len(bare)} utterances has a transcript to validate on"):
+    with pytest.raises(UserError, match=f"none of its {len(bare)} utterances has a transcript; check its text column"):
         run(replace(config, output=str(tmp_path / "none")))
 
 

@@ -264,21 +264,22 @@ def _beam(
         words = list(dict.fromkeys(lexicon.words))
     unit: Literal["word", "symbol"] = "symbol" if model is not None and _over_symbols(model, vocabulary) else "word"
     threads = 1 if workers == 0 else workers
-    return partial(_beam_search, vocabulary, model, unit, chosen.lm_case, words, threads)
 
+    def search(options: SearchOptions) -> Decoder:
+        from wav2vec2.decode.beam_search import BeamSearch
 
-def _beam_search(
-    vocabulary: Vocabulary,
-    model: LanguageModel | None,
-    unit: Literal["word", "symbol"],
-    lm_case: LmCase,
-    words: list[str] | None,
-    threads: int | None,
-    options: SearchOptions,
-) -> Decoder:
-    from wav2vec2.decode.beam_search import BeamSearch
+        return BeamSearch(
+            vocabulary,
+            options,
+            model,
+            lm_unit=unit,
+            lm_case=chosen.lm_case,
+            words=words,
+            threads=threads,
+            lm_name=chosen.lm or "language model",
+        )
 
-    return BeamSearch(vocabulary, options, model, lm_unit=unit, lm_case=lm_case, words=words, threads=threads)
+    return search
 
 
 def _over_symbols(model: LanguageModel, vocabulary: Vocabulary) -> bool:

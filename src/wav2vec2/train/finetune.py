@@ -176,7 +176,7 @@ def build_vocabulary(text: TextConfig, manifest: Manifest, normalization: TextNo
     if text.vocabulary:
         vocabulary: Vocabulary = Vocabulary.load(text.vocabulary)
         return vocabulary
-    texts = (value for value in manifest.column("text").to_pylist() if value is not None)
+    texts = transcribed(manifest).column("text").to_pylist()
     return Vocabulary.from_transcripts(texts, symbols=text.symbols, normalization=normalization)
 
 

@@ -31,7 +31,9 @@ def transcribed(manifest: Manifest) -> Manifest:
     """
     found = np.flatnonzero(manifest.column("text").is_valid().to_numpy(zero_copy_only=False))
     if not len(found):
-        raise UserError(f"{manifest.name}: none of its {len(manifest)} utterances has a transcript to validate on")
+        raise UserError(
+            f"{manifest.name}: none of its {len(manifest)} utterances has a transcript; check its text column"
+        )
     return manifest if len(found) == len(manifest) else manifest.select(found)
 
 
