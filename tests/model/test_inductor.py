@@ -5,6 +5,7 @@ Its C++ takes minutes to compile on a slow core, so these run where WAV2VEC2_IND
 
 import os
 import shutil
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -27,12 +28,12 @@ pytestmark = [
 
 
 @pytest.fixture(autouse=True)
-def _one_process_and_eager_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+def _one_process_and_eager_draws() -> Iterator[None]:
     import torch._inductor.config as inductor
 
-    monkeypatch.setattr(inductor, "compile_threads", 1)
     # dropout of the compiled model draws from torch's generator: here the same numbers as eager
-    monkeypatch.setattr(inductor, "fallback_random", True)
+    with inductor.patch(compile_threads=1, fallback_random=True):
+        yield
 
 
 def step(architecture: Architecture, *, compiled: bool) -> tuple[Tensor, dict[str, Tensor], Tensor]:
