@@ -20,7 +20,7 @@ from arguments import run
 
 from wav2vec2.alignment import Aligner
 from wav2vec2.audio import SAMPLE_RATE
-from wav2vec2.demo_speech import Speaker, _Synthesizer, phrase, speakers
+from wav2vec2.demo_speech import Speaker, Synthesizer, phrase, speakers
 from wav2vec2.errors import UserError
 
 END_OF_LIST, WORD, PHONEME = 0, 1, 7
@@ -42,7 +42,7 @@ class Event(ctypes.Structure):
     )
 
 
-class TimedSynthesizer(_Synthesizer):
+class TimedSynthesizer(Synthesizer):
     """Says also where words begin and the final pause does, in seconds."""
 
     def __init__(self) -> None:
