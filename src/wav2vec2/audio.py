@@ -19,6 +19,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from wav2vec2.container import sphere_compression
 from wav2vec2.decoder_messages import silent_decoder
 from wav2vec2.errors import UserError
 
@@ -116,22 +117,6 @@ def normalize_waveform(x: np.ndarray) -> np.ndarray:
     return np.asarray(centred / math.sqrt(variance + 1e-5), dtype=np.float32)
 
 
-def container_of(head: bytes) -> str | None:
-    """The usual suffix of the container whose first bytes (64 or more) these are; None for all but the common ones."""
-    if head[:4] == b"OggS":
-        return "opus" if b"OpusHead" in head else "ogg"
-    if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
-        return "wav"
-    if head[4:8] == b"ftyp":
-        return "m4a"
-    for magic, suffix in ((b"fLaC", "flac"), (b"ID3", "mp3"), (b"\x1aE\xdf\xa3", "webm"), (b"FORM", "aiff")):
-        if head.startswith(magic):
-            return suffix
-    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:
-        return "aac" if head[1] & 0x06 == 0 else "mp3"
-    return None
-
-
 def _name(source: Source) -> str:
     return f"<{len(source)} bytes of audio>" if isinstance(source, bytes) else str(source)
 
@@ -174,6 +159,13 @@ def _open_descriptor(path: str | Path) -> int:
         raise AudioError(f"{path}: does not exist: mend the path or prepare the manifest again", "missing") from None
     except (OSError, ValueError) as error:
         raise AudioError(f"{path}: cannot be opened ({error}): check its permissions", "unreadable") from None
+
+
+def _head(source: Source) -> bytes:
+    if isinstance(source, bytes):
+        return source[:1024]
+    with open(source, "rb") as file:
+        return file.read(1024)
 
 
 def _length_unknown(frames: int) -> bool:
@@ -253,6 +245,9 @@ def _checked(waveform: np.ndarray, source: Source) -> np.ndarray:
 
 def _read_with_av(source: Source, start: int, samples: int | None) -> tuple[np.ndarray, int, int]:
     """As `_read_with_soundfile`, by PyAV: for the containers that libsndfile does not know."""
+    if packing := sphere_compression(_head(source)):
+        message = f"is a NIST SPHERE file packed with {packing}: unpack it with 'sph2pipe -f wav' first"
+        raise AudioError(f"{_name(source)}: {message}", "packed SPHERE")
     try:
         import av
     except ImportError:

@@ -37,6 +37,14 @@ COMMANDS: dict[str, Command] = {
     "prepare folder": Command("data.prepare", "PrepareFolder", "manifest of a folder of unlabelled recordings"),
     "prepare table": Command("data.prepare", "PrepareTable", "manifest of a CSV, TSV or JSONL of path and text"),
     "prepare fairseq": Command("data.prepare", "PrepareFairseq", "manifest of fairseq .tsv/.ltr/.wrd files"),
+    "prepare librilight": Command(
+        "data.corpora", "PrepareLibriLight", "manifest of Libri-light, cut at its own pauses"
+    ),
+    "prepare limited": Command("data.corpora", "PrepareLimited", "manifest of Libri-light's 10 min, 1 h and 10 h sets"),
+    "prepare timit": Command("data.corpora", "PrepareTimit", "manifest of your copy of TIMIT, phones as transcripts"),
+    "prepare commonvoice": Command("data.corpora", "PrepareCommonVoice", "manifest of Common Voice folders"),
+    "prepare mls": Command("data.corpora", "PrepareMls", "manifest of Multilingual LibriSpeech, or its limited sets"),
+    "prepare fleurs": Command("data.corpora", "PrepareFleurs", "manifest of FLEURS or tables like its own"),
     "prepare shards": Command("data.shards", "PrepareShards", "tar shards with a byte index, from a manifest"),
     "pretrain": Command("train.pretrain", "PretrainConfig", "learn representations from raw speech", recipe=True),
     "finetune": Command("train.finetune", "FinetuneConfig", "teach a model to write transcripts", recipe=True),
@@ -56,6 +64,15 @@ COMMANDS: dict[str, Command] = {
     "convert": Command(
         "convert", "ConvertOptions", "a model in the format of another tool, with all that belongs to it"
     ),
+    "experiment low-label": Command(
+        "experiment.low_label", "LowLabelOptions", "few labels, with and without pre-training"
+    ),
+    "experiment ablation": Command("experiment.ablation", "AblationOptions", "variants of the pre-training (table 4)"),
+    "experiment table1": Command("experiment.librispeech", "Table1Options", "10 min to 100 h of labels (tables 1, 9)"),
+    "experiment table2": Command(
+        "experiment.librispeech", "Table2Options", "960 h of labels (tables 2, 10)", function="run_table2"
+    ),
+    "experiment timit": Command("experiment.timit", "TimitOptions", "phone recognition on TIMIT (table 3)"),
     "demo": Command("demo", "DemoOptions", "the whole way on a small corpus in minutes"),
 }
 

@@ -50,9 +50,11 @@ class Heard:
 class Evaluation:
     """Collects one utterance after the other and makes the report; holds two counts an utterance and `worst` texts."""
 
-    def __init__(self, transcriber: Transcriber, normalize: Callable[[str], str], *, worst: int) -> None:
+    def __init__(
+        self, transcriber: Transcriber, normalize: Callable[[str], str], fold: Callable[[str], str], *, worst: int
+    ) -> None:
         self._transcriber = transcriber
-        self._normalize = normalize
+        self._normalize, self._fold = normalize, fold
         self._worst_size = worst
         self._worst: list[tuple[float, int, str, int, Scored]] = []
         self._words: list[ErrorCounts] = []
@@ -65,7 +67,8 @@ class Evaluation:
     def add(self, utterance: Utterance, transcript: Transcript) -> Scored:
         """Score one utterance, which has a reference."""
         vocabulary = self._transcriber.vocabulary
-        reference, hypothesis = self._normalize(utterance.text or ""), self._normalize(transcript.text)
+        written = self._normalize(utterance.text or "")
+        reference, hypothesis = self._fold(written), self._fold(self._normalize(transcript.text))
         scored = Scored(
             utterance.id,
             reference,
@@ -76,8 +79,8 @@ class Evaluation:
         self._words.append(scored.words)
         self._characters.append(scored.characters)
         self._seconds += transcript.seconds
-        self._unknown += vocabulary.unknown_symbols(reference)
-        if not can_align(self._transcriber.architecture.frame_length(utterance.samples), vocabulary.encode(reference)):
+        self._unknown += vocabulary.unknown_symbols(written)
+        if not can_align(self._transcriber.architecture.frame_length(utterance.samples), vocabulary.encode(written)):
             self._unalignable.append(utterance.id)
         spaceless = is_spaceless_script(reference)
         self._spaceless += spaceless
@@ -102,6 +105,7 @@ class Evaluation:
             unknown=dict(self._unknown.most_common()),
             untranscribed=heard.untranscribed,
             failures=tuple(heard.failures),
+            folded=self._fold is not str,
         )
 
 
@@ -147,6 +151,8 @@ class EvaluateConfig(ComputeOptions):
     """Case of both texts before they are compared; auto is what the model was trained on."""
     punctuation: Literal["auto", "keep", "remove"] = "auto"
     """Whether punctuation counts; auto is what the model was trained on."""
+    phones: Literal["auto", "keep"] = "auto"
+    """auto scores models of TIMIT's 61 or 48 phones on the usual 39 (Lee and Hon); keep counts every difference."""
     worst: int = 5
     """How many of the worst utterances are shown aligned."""
     replications: int = 1000
@@ -182,8 +188,9 @@ def compare(
             transcriber = Transcriber(transcriber, **config.computing())
         searches = _searches(transcriber, config, stack)
         normalize = scoring_form(transcriber.vocabulary, config.case, config.punctuation)
+        fold = (config.phones == "auto" and transcriber.vocabulary.scoring_fold) or str
         heard = Heard()
-        totals = [Evaluation(transcriber, normalize, worst=config.worst) for _ in searches]
+        totals = [Evaluation(transcriber, normalize, fold, worst=config.worst) for _ in searches]
         rows: dict[str, list[Evaluation]] = {}
         progress = stack.enter_context(progress_bar())
         task = progress.add_task("evaluate", total=len(manifest))
@@ -192,7 +199,7 @@ def compare(
             progress.advance(task)
             row = utterance.split or "no split"
             if row not in rows:
-                rows[row] = [Evaluation(transcriber, normalize, worst=0) for _ in searches]
+                rows[row] = [Evaluation(transcriber, normalize, fold, worst=0) for _ in searches]
             for column, transcript in zip(rows[row], transcripts, strict=True):
                 column.add(utterance, transcript)
             write([total.add(utterance, transcript) for total, transcript in zip(totals, transcripts, strict=True)])

@@ -48,7 +48,7 @@ class EvaluationReport:
     unalignable: ids whose audio has fewer frames than their labels and repeats need, so that CTC cannot write them
     whatever it learns. unknown: symbols of the references that the vocabulary lacks. untranscribed: utterances
     without a reference (not scored; an empty reference is). failures: utterances whose audio could not be read (not
-    scored).
+    scored). folded: TIMIT's phones were folded to 39 before they were compared.
     """
 
     utterances: int
@@ -61,6 +61,7 @@ class EvaluationReport:
     unknown: dict[str, int]
     untranscribed: int
     failures: tuple[Failure, ...]
+    folded: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for a JSON file, the worst utterances aligned."""
@@ -71,7 +72,7 @@ class EvaluationReport:
         failures = [dataclasses.asdict(failure) for failure in self.failures]
         plain = {
             name: getattr(self, name)
-            for name in ("utterances", "seconds", "main", "unalignable", "unknown", "untranscribed")
+            for name in ("utterances", "seconds", "main", "unalignable", "unknown", "untranscribed", "folded")
         }
         scores = {name: score.as_json() for name, score in self.scores().items()}
         return plain | scores | {"worst": worst, "failures": failures}
@@ -111,6 +112,8 @@ def report_text(report: EvaluationReport) -> str:
             f"substitutions {counts.substitutions}  deletions {counts.deletions}  insertions {counts.insertions}  "
             f"of {counts.reference} {_UNITS[name]}"
         )
+    if report.folded:
+        lines.append("both sides folded to 39 phones (Lee and Hon); --phones keep counts every difference")
     if report.untranscribed:
         lines.append(f"{report.untranscribed} utterances without a transcript were left out")
     if report.failures:

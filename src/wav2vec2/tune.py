@@ -153,7 +153,11 @@ def _objective(
     chosen: Preset, vocabulary: Vocabulary, utterances: list[Emitted], factory: DecoderFactory, open_lm: OpenLM
 ) -> Objective:
     """Errors as a function of LM weight and word score."""
-    normalize = scoring_form(vocabulary, "auto", "auto")
+    written, fold = scoring_form(vocabulary, "auto", "auto"), vocabulary.scoring_fold or str
+
+    def normalize(text: str) -> str:
+        return fold(written(text))
+
     references = [normalize(utterance.text) for utterance in utterances]
     spaceless = 2 * sum(map(is_spaceless_script, references)) > len(references)
     count = character_errors if spaceless else word_errors

@@ -9,6 +9,7 @@ import torch
 
 from wav2vec2.audio import normalize_waveform
 from wav2vec2.data.dataset import Row, UpdateLoader, fixed_batches, read_rows, read_utterance
+from wav2vec2.data.decoded_audio import DecodedAudio
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import BatchPlan, Position
 from wav2vec2.data.utterance import Utterance, write_manifest
@@ -123,3 +124,28 @@ def test_validation_reads_everything_once_with_the_manifests_rows(manifest: Mani
                 seen |= dict(zip(batch.ids, batch.rows.tolist(), strict=True))
                 assert batch.waveforms.shape[1] <= 5_000
         assert seen == {f"u{i}": i for i in range(8)}
+
+
+def test_decoded_speech_in_memory_is_read_once_and_equals_the_files_to_16_bits(manifest: Manifest) -> None:
+    decoded = DecodedAudio(manifest.samples)
+    plain = take(loader(manifest), Position(), 6)
+    kept = take(loader(manifest, decoded=decoded), Position(), 6)
+    normalized = take(loader(manifest, decoded=decoded, normalize=True), Position(), 6)
+    for reference, update, scaled in zip(plain, kept, normalized, strict=True):
+        for a, b, c in zip(reference.micro_batches, update.micro_batches, scaled.micro_batches, strict=True):  # type: ignore[attr-defined]
+            assert torch.equal(a.rows, b.rows)
+            assert torch.equal(a.rows, c.rows)
+            torch.testing.assert_close(b.waveforms, a.waveforms, rtol=0, atol=1 / 65_536)
+            assert float(c.waveforms.abs().max()) > 1
+    for row in manifest:
+        Path(row.path).unlink()
+    again = take(loader(manifest, decoded=decoded, workers=2), Position(), 6)
+    for update, other in zip(kept, again, strict=True):
+        for b, d in zip(update.micro_batches, other.micro_batches, strict=True):  # type: ignore[attr-defined]
+            assert torch.equal(b.waveforms, d.waveforms)
+            assert not d.bad
+
+
+def test_decoded_speech_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(UserError, match=r"batch\.in_memory: 80000\.0 GB .* set it to false"):
+        DecodedAudio(np.full(4, 10**13, dtype=np.int64))

@@ -1,8 +1,9 @@
 """Audio of planned batches, read by worker processes: micro-batches of padded waveforms in the order of the plan.
 
-Workers receive rows of the manifest, never the manifest, and keep no decoded audio: each crop is read from its file
-or byte range when its turn comes. A file that cannot be read leaves its row out of the batch, with its reason, and
-changes nothing else: the other rows keep their index in the global batch.
+Workers receive rows of the manifest, never the manifest, and keep no decoded audio (unless asked to: see
+``decoded_audio``): each crop is read from its file or byte range when its turn comes. A file that cannot be read
+leaves its row out of the batch, with its reason, and changes nothing else: the other rows keep their index in the
+global batch.
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from wav2vec2.audio import SAMPLE_RATE, normalize_waveform, read_audio
 from wav2vec2.data.byte_range import read_bytes
+from wav2vec2.data.decoded_audio import DecodedAudio
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import BatchPlan, Position, deal
 from wav2vec2.data.utterance import Utterance
@@ -52,6 +54,8 @@ class Row:
     start: int
     """First sample of the crop, inside the utterance."""
     samples: int
+    index: int = 0
+    """The utterance's place in the manifest."""
 
 
 @dataclass(frozen=True)
@@ -112,20 +116,24 @@ class _Request:
 class _Reader(Dataset[tuple[MicroBatch, bool, Position]]):
     """Turns requests into micro-batches; the only object that is sent to workers."""
 
-    def __init__(self, normalize: bool) -> None:
-        self._normalize = normalize
+    def __init__(self, normalize: bool, decoded: DecodedAudio | None) -> None:
+        self._normalize, self._decoded = normalize, decoded
 
     def __getitem__(self, request: Any) -> tuple[MicroBatch, bool, Position]:
-        return read_rows(request.rows, normalize=self._normalize), request.last, request.following
+        batch = read_rows(request.rows, normalize=self._normalize, decoded=self._decoded)
+        return batch, request.last, request.following
 
 
-def read_rows(rows: tuple[Row, ...], *, normalize: bool) -> MicroBatch:
-    """Read and pad rows. ``normalize``: the whole utterance is normalised before it is cropped (SPEC A1)."""
+def read_rows(rows: tuple[Row, ...], *, normalize: bool, decoded: DecodedAudio | None = None) -> MicroBatch:
+    """Read and pad rows. ``normalize``: the whole utterance is normalised before it is cropped (SPEC A1).
+
+    ``decoded`` holds the utterances that were read before.
+    """
     kept: list[tuple[Row, Waveform]] = []
     bad: list[str] = []
     for row in rows:
         try:
-            kept.append((row, _read_row(row, normalize)))
+            kept.append((row, _read_row(row, normalize, decoded)))
         except UserError as error:
             bad.append(f"{row.utterance.id}: {error}")
     waveforms = torch.zeros(len(kept), max((len(waveform) for _, waveform in kept), default=0))
@@ -141,12 +149,16 @@ def read_rows(rows: tuple[Row, ...], *, normalize: bool) -> MicroBatch:
     )
 
 
-def _read_row(row: Row, normalize: bool) -> Waveform:
-    if normalize:
-        whole = normalize_waveform(read_utterance(row.utterance))
-        return np.ascontiguousarray(whole[row.start : row.start + row.samples])
-    piece = dataclasses.replace(row.utterance, start=row.utterance.start + row.start, samples=row.samples)
-    return read_utterance(piece)
+def _read_row(row: Row, normalize: bool, decoded: DecodedAudio | None) -> Waveform:
+    if not normalize and decoded is None:
+        piece = dataclasses.replace(row.utterance, start=row.utterance.start + row.start, samples=row.samples)
+        return read_utterance(piece)
+    if decoded is None:
+        whole = read_utterance(row.utterance)
+    else:
+        whole = decoded.waveform(row.index, lambda: read_utterance(row.utterance))
+    whole = normalize_waveform(whole) if normalize else whole
+    return np.ascontiguousarray(whole[row.start : row.start + row.samples])
 
 
 @dataclass
@@ -167,6 +179,7 @@ class UpdateLoader:
     prefetch: int = 4
     """Micro-batches that each worker reads ahead."""
     pin_memory: bool = False
+    decoded: DecodedAudio | None = None
     unit: str = "seconds"
 
     def updates(self, position: Position) -> Iterator[Update[MicroBatch]]:
@@ -180,7 +193,7 @@ class UpdateLoader:
 
     def _batches(self, requests: "_Requests") -> Iterator[tuple[MicroBatch, bool, Position]]:
         loader: DataLoader[Any] = DataLoader(
-            _Reader(self.normalize),
+            _Reader(self.normalize, self.decoded),
             sampler=requests,
             batch_size=None,
             num_workers=self.workers,
@@ -209,6 +222,7 @@ class UpdateLoader:
                         int(row),
                         int(batch.starts[row]),
                         int(batch.samples[row]),
+                        int(batch.utterances[row]),
                     )
                     for row in share
                 )

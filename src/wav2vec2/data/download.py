@@ -1,12 +1,20 @@
-"""LibriSpeech from OpenSLR: resumed by HTTP ranges, checked by MD5 as it streams, unpacked inside its folder only."""
+"""Archives of corpora: resumed by HTTP ranges, checked by digest as they stream, unpacked inside their folder only.
 
+Where each corpus lies is in `addresses.py`.
+"""
+
+import base64
+import binascii
+import contextlib
 import hashlib
 import os
 import sys
 import tarfile
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
@@ -15,84 +23,117 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from wav2vec2.errors import UserError
 
-LIBRISPEECH_URL = "https://www.openslr.org/resources/12"
-LIBRISPEECH_MD5 = {
-    "dev-clean": "42e2234ba48799c1f50f24a7926300a1",
-    "dev-other": "c8d0bcc9cca99d4f8b62fcc847357931",
-    "test-clean": "32fa31d27d2e1cad72775fff3f4849a9",
-    "test-other": "fb5a50374b501bb3bac4815ee91d3135",
-    "train-clean-100": "2a93770f6d5c6c964bc36631d331a522",
-    "train-clean-360": "c0e676e450a7ff2f54aeade5171606fa",
-    "train-other-500": "d1a0fd59409feb2c614ce4d30c387708",
-}
 _BLOCK = 1 << 20
 _ATTEMPTS = 5
 _TIMEOUT_SECONDS = 60
 
 
-def download_librispeech(
-    names: Iterable[str], root: Path, base_url: str = LIBRISPEECH_URL, checksums: dict[str, str] | None = None
-) -> None:
-    """Fetch and unpack parts of LibriSpeech into `root`/dev-clean, ...; parts that are there already are left alone.
+@dataclass(frozen=True)
+class Archive:
+    """A tar archive of a corpus.
 
-    Args:
-        names: parts, as in `LIBRISPEECH_MD5`.
-        root: the folder for them; archives wait in `root`/.download until they are unpacked.
-        base_url: folder of the archives NAME.tar.gz.
-        checksums: MD5 by name, LibriSpeech's own by default.
+    name: its file name. url: where it lies. checksum: MD5 or SHA-256 in hexadecimal; empty: the server is asked, in
+    the list `checksums` (lines "MD5 NAME") or, without such a list, in its header `x-goog-hash`. top: the leading
+    folder of its members that is left out.
+    """
+
+    name: str
+    url: str
+    checksum: str = ""
+    checksums: str = ""
+    top: str = ""
+
+
+def download(archives: Iterable[Archive], root: Path) -> None:
+    """Fetch and unpack archives into `root`; what an earlier run unpacked is left alone.
+
+    The archives wait in `root`/.download until they are unpacked, so their size is needed twice for a while.
 
     Raises:
-        UserError: for an unknown part, no connection, a wrong checksum, or a full disk.
+        UserError: for no connection, a wrong checksum, or a full disk.
     """
-    known = LIBRISPEECH_MD5 if checksums is None else checksums
-    wanted = [name.strip() for name in names if name.strip()]
-    for name in wanted:
-        if name not in known:
-            raise UserError(f"--download {name}: is no part of LibriSpeech: choose among {', '.join(known)}")
-    for name in wanted:
-        done = root / ".download" / f"{name}.done"
+    for archive in archives:
+        stem = archive.name.removesuffix(".gz").removesuffix(".tgz").removesuffix(".tar")
+        done = root / ".download" / f"{stem}.done"
         if done.exists():
             continue
         try:
             done.parent.mkdir(parents=True, exist_ok=True)
-            archive = done.with_suffix(".tar.gz")
-            fetch(f"{base_url.rstrip('/')}/{name}.tar.gz", archive, known[name])
-            unpack(archive, root)
+            packed = done.with_name(archive.name)
+            if not packed.exists():
+                fetch(archive.url, packed, archive.checksum or _published_checksum(archive))
+            unpack(packed, root, top=archive.top)
             done.touch()
-            archive.unlink()
+            packed.unlink()
         except OSError as error:
             why = error.strerror or " ".join(str(error).split())
-            raise UserError(f"{root}: cannot take {name} ({why}): free space or choose another folder") from None
+            raise UserError(f"{root}: cannot take {stem} ({why}): free space or choose another folder") from None
 
 
-def fetch(url: str, path: Path, md5: str) -> None:
+def _published_checksum(archive: Archive) -> str:
+    """The MD5 that the server itself gives for an archive; empty, with a note, if it gives none."""
+    if archive.checksums:
+        text = _ask(urllib.request.Request(archive.checksums))[0].decode("utf-8", "replace")
+        listed = [line.split() for line in text.splitlines()]
+        found = [words[0] for words in listed if len(words) == 2 and Path(words[1].lstrip("*")).name == archive.name]
+        if not found:
+            raise UserError(f"{archive.checksums}: lists no checksum of {archive.name}: the corpus may have moved")
+        return found[0].lower()
+    for given in _ask(urllib.request.Request(archive.url, method="HEAD"))[1]:
+        for part in given.split(","):
+            kind, _, value = part.strip().partition("=")
+            with contextlib.suppress(binascii.Error):
+                if kind == "md5":
+                    return base64.b64decode(value, validate=True).hex()
+    print(f"{archive.name}: the server gives no checksum, only the length is checked", file=sys.stderr)
+    return ""
+
+
+def _ask(request: urllib.request.Request) -> tuple[bytes, list[str]]:
+    """(content, the values of its header x-goog-hash) of a small answer."""
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
+            return response.read(_BLOCK), response.headers.get_all("x-goog-hash") or []
+    except (urllib.error.URLError, HTTPException, OSError, ValueError) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{request.full_url}: cannot be read ({why}): check the address and the connection") from None
+
+
+def fetch(url: str, path: Path, checksum: str) -> None:
     """Download `url` to `path`; what an interrupted download left in `path`.part is continued, not fetched again.
 
+    Args:
+        url: where the file lies.
+        path: where it shall be.
+        checksum: its MD5 or SHA-256 in hexadecimal; empty: only the length that the server names is checked.
+
     Raises:
-        UserError: when the server does not deliver after several attempts, or the content has another MD5 (it is then
-            removed).
+        UserError: when the server does not deliver after several attempts, or the content has another checksum (it is
+            then removed).
     """
     if path.exists():
         return
     partial = path.with_name(path.name + ".part")
+    kind = "SHA-256" if len(checksum) == 64 else "MD5"
     console = Console(stderr=True)
     columns = (TextColumn(path.name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("download", total=None)
-        digest = _persist(url, partial, lambda done, total: progress.update(task, completed=done, total=total))
-    if digest != md5:
+        report = lambda done, total: progress.update(task, completed=done, total=total)  # noqa: E731
+        digest = _persist(url, partial, kind, report)
+    if checksum and digest != checksum:
         partial.unlink()
-        raise UserError(f"{url}: has MD5 {digest} instead of {md5} and was removed: download it again")
+        raise UserError(f"{url}: has {kind} {digest} instead of {checksum} and was removed: download it again")
     os.replace(partial, path)
 
 
-def _persist(url: str, partial: Path, report: Callable[[int, int | None], None]) -> str:
-    """Continue until all is there, as long as each attempt brings something; returns the MD5."""
+def _persist(url: str, partial: Path, kind: str, report: Callable[[int, int | None], None]) -> str:
+    """Continue until all is there, as long as each attempt brings something; returns the digest."""
     problem = ""
     for _ in range(_ATTEMPTS):
         before = _size(partial)
         try:
-            return _continue(url, partial, report)
+            return _continue(url, partial, kind, report)
         except (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError, ValueError) as error:
             problem = " ".join(str(error).split()) or type(error).__name__
             if _size(partial) <= before:
@@ -100,20 +141,20 @@ def _persist(url: str, partial: Path, report: Callable[[int, int | None], None])
     raise UserError(f"{url}: cannot be downloaded ({problem}): check the address and run the same command again")
 
 
-def _continue(url: str, partial: Path, report: Callable[[int, int | None], None]) -> str:
-    """Append to `partial` what is missing; returns the MD5 over the whole file. Raises when the connection breaks."""
+def _continue(url: str, partial: Path, kind: str, report: Callable[[int, int | None], None]) -> str:
+    """Append to `partial` what is missing; returns the digest of the whole file. Raises when the connection breaks."""
     have = _size(partial)
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         if error.code == 416 and have:  # nothing is missing any more
-            return _hash_file(partial).hexdigest()
+            return _hash_file(partial, kind).hexdigest()
         raise
     with response:
         if response.status != 206:  # a server without ranges sends it all again
             have = 0
-        digest = _hash_file(partial) if have else hashlib.md5(usedforsecurity=False)
+        digest = _hash_file(partial, kind) if have else _digest(kind)
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else None
         with partial.open("ab" if have else "wb") as file:
@@ -127,17 +168,21 @@ def _continue(url: str, partial: Path, report: Callable[[int, int | None], None]
     return digest.hexdigest()
 
 
-def _hash_file(path: Path) -> "hashlib._Hash":
+def _digest(kind: str) -> "hashlib._Hash":
+    return hashlib.sha256() if kind == "SHA-256" else hashlib.md5(usedforsecurity=False)
+
+
+def _hash_file(path: Path, kind: str) -> "hashlib._Hash":
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
+        return hashlib.file_digest(file, lambda: _digest(kind))
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def unpack(archive: Path, root: Path) -> None:
-    """Unpack a tar archive into `root`, without its leading folder LibriSpeech/; nothing may land outside of `root`.
+def unpack(archive: Path, root: Path, *, top: str = "") -> None:
+    """Unpack a tar archive into `root`, without its leading folder `top`; nothing may land outside of `root`.
 
     Raises:
         UserError: for a damaged archive, or a member with a path or link that leaves the folder.
@@ -146,10 +191,11 @@ def unpack(archive: Path, root: Path) -> None:
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
-                name = member.name.removeprefix("./").removeprefix("LibriSpeech/")
-                if name in ("", ".", "LibriSpeech"):
+                name = member.name.removeprefix("./")
+                if name in ("", ".", top):
                     continue
+                name = name.removeprefix(f"{top}/") if top else name
                 tar.extract(member.replace(name=name, deep=False), root, filter="data")
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, EOFError, ValueError, zlib.error) as error:
         why = " ".join(str(error).split())[:200]
         raise UserError(f"{archive}: cannot be unpacked safely ({why}): remove it and download it again") from None

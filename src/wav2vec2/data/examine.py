@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from wav2vec2.audio import SAMPLE_RATE, AudioError, AudioInfo, Source, audio_info, container_of, read_audio
+from wav2vec2.audio import SAMPLE_RATE, AudioError, AudioInfo, Source, audio_info, read_audio
+from wav2vec2.container import container_of
 from wav2vec2.data.byte_range import read_bytes
 from wav2vec2.data.segment import (
     Detector,

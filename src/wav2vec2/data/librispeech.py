@@ -6,6 +6,7 @@ directly below it) gets its splits from the speakers, as any other source.
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from wav2vec2.data.folder import audio_files, walk
@@ -24,11 +25,18 @@ def scan_librispeech(root: Path, *, language: str = "") -> Iterator[Utterance | 
     if not root.is_dir():
         raise UserError(f"{root}: is not a folder: name the one that holds train-clean-100, dev-clean, ...")
     for folder, names in walk(root):
-        transcripts: dict[str, str] = {}
-        for name in names:
-            if name.endswith(TRANSCRIPT_SUFFIX):
-                transcripts |= read_transcripts(Path(folder, name))
-        yield from _match(root, folder, audio_files(names), transcripts, language)
+        split, speaker = _split_and_speaker(os.path.relpath(folder, root))
+        row = Utterance("", "", speaker=speaker, split=split, language=language, source=root.name)
+        yield from match_transcripts(folder, audio_files(names), transcripts_in(folder, names), row)
+
+
+def transcripts_in(folder: str, names: list[str]) -> dict[str, str]:
+    """Transcripts by utterance id from every *.trans.txt among the files `names` of a folder."""
+    transcripts: dict[str, str] = {}
+    for name in names:
+        if name.endswith(TRANSCRIPT_SUFFIX):
+            transcripts |= read_transcripts(Path(folder, name))
+    return transcripts
 
 
 def read_transcripts(path: Path) -> dict[str, str]:
@@ -45,20 +53,17 @@ def read_transcripts(path: Path) -> dict[str, str]:
     return {identity: text for identity, _, text in parts}
 
 
-def _match(
-    root: Path, folder: str, names: list[str], transcripts: dict[str, str], language: str
+def match_transcripts(
+    folder: str, names: list[str], transcripts: dict[str, str], row: Utterance
 ) -> Iterator[Utterance | Rejection]:
-    split, speaker = _split_and_speaker(os.path.relpath(folder, root))
+    """Yield `row` with the id, path and transcript of each audio file; what lacks its counterpart is a Rejection."""
     heard: set[str] = set()
     for name in names:
         identity = os.path.splitext(name)[0]
         path = os.path.join(folder, name)
         heard.add(identity)
         if identity in transcripts:
-            text = transcripts[identity]
-            yield Utterance(
-                identity, path, text=text, speaker=speaker, split=split, language=language, source=root.name
-            )
+            yield replace(row, id=identity, path=path, text=transcripts[identity])
         else:
             message = f"{path}: no *{TRANSCRIPT_SUFFIX} beside it has a line for {identity}"
             yield Rejection(identity, path, "audio without transcript", message)

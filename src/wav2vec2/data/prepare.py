@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 from tyro.conf import Positional
 
-from wav2vec2.data.download import LIBRISPEECH_URL, download_librispeech
+from wav2vec2.data.addresses import LIBRISPEECH_URL, librispeech_archives
+from wav2vec2.data.download import download
 from wav2vec2.data.examine import Rules
 from wav2vec2.data.fairseq_manifest import scan_fairseq
 from wav2vec2.data.folder import SpeakerRule, scan_folder
@@ -63,6 +64,16 @@ class PrepareOptions:
     def scan(self) -> Iterator[Utterance | Rejection]:
         """The recordings of the source, not yet opened, always in the same order."""
 
+    def fetch(self) -> None:
+        """Download what the options ask for; sources that cannot be downloaded have nothing to do."""
+        return
+
+    def remarks(self, summary: Summary) -> list[str]:
+        """Lines below the summary about what is odd in this source."""
+        if set(summary.splits) == {"train"} and self.valid_percent > 0:
+            return ["note: no speaker fell into split 'valid': give a larger --valid-percent if you want one"]
+        return []
+
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareLibriSpeech(PrepareOptions):
@@ -71,9 +82,13 @@ class PrepareLibriSpeech(PrepareOptions):
     root: Annotated[Path, Positional] = Path("LibriSpeech")
     """The folder that holds train-clean-100, dev-clean, ... (with --download: where they shall be)."""
     download: str = ""
-    """Parts to fetch first, if they are not there: dev-clean,test-clean,train-clean-100, ..."""
+    """Parts to fetch first, if they are not there: dev-clean,test-clean,train-clean-100, ... or all."""
     base_url: str = LIBRISPEECH_URL
     """Where the archives lie (a mirror near you is faster)."""
+
+    def fetch(self) -> None:
+        """See `PrepareOptions.fetch`."""
+        download(librispeech_archives(self.download, self.base_url), self.root)
 
     def scan(self) -> Iterator[Utterance | Rejection]:
         """See `PrepareOptions.scan`."""
@@ -127,8 +142,7 @@ def run(options: PrepareOptions) -> Path:
     """
     part, parts = _part(options.part)
     rules = _rules(options)
-    if isinstance(options, PrepareLibriSpeech) and options.download:
-        download_librispeech(options.download.split(","), options.root, options.base_url)
+    options.fetch()
     total = sum(isinstance(item, Utterance) for item in _share(options.scan(), part, parts))
     rejected: list[Rejection] = []
     suffix = "" if parts == 1 else f"-{part:03d}-of-{parts:03d}"
@@ -146,7 +160,8 @@ def run(options: PrepareOptions) -> Path:
         _write_lines(notes, options.out / f"notes{suffix}.jsonl")
     if journals:
         forget_others(journal, journals)
-    _print_summary(summary, rejected, notes, total, path, refused)
+    remarks = options.remarks(summary) if parts == 1 else []
+    _print_summary(summary, rejected, notes, total, path, refused, remarks)
     if parts == 1 and not summary.splits:
         why = f"{total} files, all rejected, see {refused}" if total else "no audio file was found"
         raise UserError(f"{path}: has no utterance ({why}): name another folder or mend the files")
@@ -240,13 +255,17 @@ def _write_lines(items: list[Rejection], path: Path) -> None:
 
 
 def _print_summary(
-    summary: Summary, rejected: list[Rejection], notes: list[Rejection], total: int, path: Path, refused: Path
+    summary: Summary,
+    rejected: list[Rejection],
+    notes: list[Rejection],
+    total: int,
+    path: Path,
+    refused: Path,
+    remarks: list[str],
 ) -> None:
     lines = [*summary.lines(), *rejection_lines(rejected, total, str(refused))]
     if notes:
         lines.append(
             f"note: {len(notes):,} files were read although their name says another format: {notes[0].message}"
         )
-    if set(summary.splits) == {"train"}:
-        lines.append("note: no speaker fell into split 'valid': give a larger --valid-percent if you want one")
-    print("\n".join([*lines, f"manifest: {path}"]))
+    print("\n".join([*lines, *remarks, f"manifest: {path}"]))

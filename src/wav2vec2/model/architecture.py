@@ -7,6 +7,8 @@ Three frozen dataclasses, so that what a weight file fixes (``Architecture``) st
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from wav2vec2.model.variant import Variant
+
 SAMPLE_RATE = 16_000
 
 
@@ -44,6 +46,7 @@ class Architecture:
     final_size: int = 256
     negatives: int = 100
     logit_temperature: float = 0.1
+    variant: Variant = Variant()
 
     def __post_init__(self) -> None:
         """Raise ValueError when the sizes contradict each other."""
@@ -60,13 +63,21 @@ class Architecture:
         ):
             if small < 1 or large < 1 or large % small:
                 raise ValueError(names)
-        for name in ("layers", "ffn_size", "pos_conv_kernel", "codebook_entries", "final_size", "negatives"):
+        for name in ("layers", "ffn_size", "pos_conv_kernel", "codebook_entries", "final_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
+        if self.negatives < 0 or self.all_negatives < 1:
+            raise ValueError("negatives must be at least 1")
         if not self.logit_temperature > 0:
             raise ValueError("logit_temperature must be above 0")
         if self.pos_conv_depth < 1 or self.adapter_size < 0:
             raise ValueError("pos_conv_depth must be at least 1 and adapter_size at least 0")
+        self.variant.check()
+
+    @property
+    def all_negatives(self) -> int:
+        """Distractors of a masked frame, of all kinds."""
+        return self.negatives + self.variant.batch_negatives + self.variant.codebook_negatives
 
     @property
     def feature_size(self) -> int:
@@ -137,9 +148,26 @@ class Masking:
 
     time_start: float = 0.065
     time_span: int = 10
+    """Frames of a span, or the parameter of ``span_lengths``."""
     min_spans: int = 2
     channel_start: float = 0.0
     channel_span: int = 64
+    span_lengths: Literal["static", "uniform", "normal", "poisson"] = "static"
+    """Of spans in time (appendix A): all ``time_span``; uniform from ``span_spread`` to twice ``time_span``; normal with
+    mean ``time_span`` and deviation ``span_spread``; or Poisson with mean ``time_span``. At least 1."""
+    span_spread: float = 0.0
+    overlap: bool = True
+    """Off: spans in time do not touch, at least ``min_space`` frames stay between them."""
+    min_space: int = 1
+
+    def check(self) -> None:
+        """Raise ValueError for a distribution that has no lengths."""
+        if self.span_lengths == "uniform" and not 0 <= self.span_spread <= 2 * self.time_span:
+            raise ValueError("span_lengths = uniform needs span_spread between 0 and twice time_span")
+        if self.span_lengths == "normal" and not self.span_spread > 0:
+            raise ValueError("span_lengths = normal needs span_spread above 0")
+        if self.min_space < 0:
+            raise ValueError("min_space must be at least 0")
 
 
 def _large_lv60k() -> Architecture:

@@ -7,7 +7,7 @@ It is stored as the files of a Hugging Face tokenizer; what is ours alone (how t
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Literal
 
 from wav2vec2.errors import UserError
 from wav2vec2.text.normalize import WORD_SEPARATOR, TextNormalization, is_spaceless_script, normalize_text
+from wav2vec2.text.phones import scoring_fold
 from wav2vec2.text.tokenizer_files import TokenizerFiles, read_tokenizer, write_tokenizer
 
 Symbols = Literal["characters", "whitespace"]
@@ -153,6 +154,11 @@ class Vocabulary:
     def symbol_ids(self) -> Mapping[str, int]:
         """The ids of the symbols that text can contain; neither separator nor control symbols."""
         return self._ids
+
+    @cached_property
+    def scoring_fold(self) -> Callable[[str], str] | None:
+        """What both texts go through before errors are counted: 39 phones, where the symbols are TIMIT's 61 or 48."""
+        return scoring_fold(self._ids) if self.unit == "whitespace" else None
 
     @cached_property
     def _control_ids(self) -> frozenset[int]:

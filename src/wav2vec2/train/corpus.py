@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from wav2vec2.data.dataset import UpdateLoader
+from wav2vec2.data.decoded_audio import DecodedAudio
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import BatchPlan
 from wav2vec2.errors import UserError
@@ -88,6 +89,7 @@ def plan_corpus(
         workers=batch.workers,
         prefetch=batch.prefetch,
         pin_memory=ranks.device.type == "cuda",
+        decoded=DecodedAudio(manifest.samples) if batch.in_memory else None,
     )
     hours = plan.epoch_samples / SAMPLE_RATE / 3600
     lines = [

@@ -96,13 +96,17 @@ class CTCObjective:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float] | None:
-        """CER and WER of greedy decoding on the validation utterances; the score is the CER."""
+        """CER and WER of greedy decoding on the validation utterances; the score is the CER.
+
+        Phone models: PER (after folding to 39 phones where they are TIMIT's), under the names `per` and `wer`.
+        """
         if self._validation is None:
             return None
         parameter = next(self.model.parameters())
         words, characters = ErrorCounts(), ErrorCounts()
         sums, examples = self.sums(), []
         rank, world = distributed.place()
+        fold = self._vocabulary.scoring_fold or str
         for batch in fixed_batches(
             self._validation,
             self._micro_samples,
@@ -121,7 +125,10 @@ class CTCObjective:
             for hypothesis, text in zip(
                 greedy_decode(logits, frame_lengths, self._vocabulary.blank), _texts(batch), strict=True
             ):
-                reference, decoded = self._vocabulary.normalize(text), self._vocabulary.decode(hypothesis.ids)
+                reference, decoded = (
+                    fold(self._vocabulary.normalize(text)),
+                    fold(self._vocabulary.decode(hypothesis.ids)),
+                )
                 words += word_errors(reference, decoded)
                 characters += character_errors(reference, decoded)
                 examples.append((reference, decoded))
@@ -136,13 +143,11 @@ class CTCObjective:
         ctc, labels, sentences = (float(sum(one[i] for one in gathered)) for i in (2, 3, 4))
         middle = examples[len(examples) // 2 : len(examples) // 2 + 1]
         self._examples = [line for pair in middle for line in (f"  reference  {pair[0]}", f"  hypothesis {pair[1]}")]
-        return {
-            "cer": characters.rate,
-            "wer": words.rate,
-            "loss": ctc / max(1.0, sentences),
-            "per_label": ctc / max(1.0, labels),
-            "score": characters.rate,
-        }
+        if self._vocabulary.unit == "whitespace":
+            rates = {"per": words.rate, "wer": words.rate, "score": words.rate}
+        else:
+            rates = {"cer": characters.rate, "wer": words.rate, "score": characters.rate}
+        return rates | {"loss": ctc / max(1.0, sentences), "per_label": ctc / max(1.0, labels)}
 
     def remarks(self) -> list[str]:
         """An utterance of the last validation: reference and hypothesis."""

@@ -84,6 +84,10 @@ LIMITS: dict[str, Range] = {
     "train.max_skips": _ONE_OR_MORE,
     "train.threads": _COUNT,
     "train.max_minutes": _NOT_NEGATIVE,
+    "units.layer": _COUNT,
+    "units.clusters": Range(2),
+    "units.fit_frames": Range(2),
+    "units.iterations": _ONE_OR_MORE,
     "log.every": _ONE_OR_MORE,
     "log.validate_every": _COUNT,
     "log.save_every": _COUNT,
@@ -102,6 +106,12 @@ def refuse_impossible(config: Any) -> None:
         allowed = LIMITS.get(key)
         if not math.isfinite(value) or (allowed is not None and value not in allowed):
             raise UserError(f"{key} is {value:g}: it must be {allowed or 'a finite number'}")
+    for section in ("masking", "variant"):
+        if hasattr(config, section):
+            try:
+                getattr(config, section).check()
+            except ValueError as error:
+                raise UserError(f"{section}: {error}; change these keys of the recipe") from None
     if config.train.schedule == "tri-stage" and config.train.decay == "exponential" and not config.train.final_scale:
         raise UserError("train.final_scale is 0: an exponential decay never gets there, choose train.decay = linear")
 

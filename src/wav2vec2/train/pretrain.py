@@ -10,10 +10,12 @@ from torch import nn
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
+from wav2vec2.model.variant import Variant
 from wav2vec2.train import distributed
 from wav2vec2.train.contrastive_objective import ContrastiveObjective, LossConfig
 from wav2vec2.train.corpus import SAMPLE_RATE, hold_out, open_manifest, plan_corpus, read_ids
 from wav2vec2.train.distributed import Ranks
+from wav2vec2.train.fixed_units import UnitsConfig
 from wav2vec2.train.limits import refuse_impossible
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
@@ -50,6 +52,8 @@ class PretrainConfig:
     """With init: keep the quantizer and projections, or draw new ones."""
     data: PretrainData = field(default_factory=PretrainData)
     model: ModelConfig = field(default_factory=ModelConfig)
+    variant: Variant = field(default_factory=Variant)
+    units: UnitsConfig = field(default_factory=UnitsConfig)
     regularization: Regularization = field(default_factory=Regularization)
     masking: Masking = field(default_factory=Masking)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -111,7 +115,7 @@ def build_model(config: PretrainConfig) -> tuple[Wav2Vec2ForPretraining, list[st
     regularization, masking = scaled_regularization(config), config.masking
     if config.init:
         return continued_model(config.init, config.init_quantizer, regularization, masking)
-    architecture = config.model.build()
+    architecture = config.model.build(config.variant)
     model = Wav2Vec2ForPretraining(architecture, regularization, masking)
     return model, [f"model: {architecture.name}, {_millions(model)} M parameters, from scratch"]
 

@@ -1,0 +1,157 @@
+"""``wav2vec2 experiment ablation``: what the model loses without each of its parts (table 4 and the appendix).
+
+Every variant is pre-trained, fine-tuned and decoded with the 4-gram alike. A variant is what its recipe in
+``recipes/ablation`` changes of BASE; that change is made to the scale's own pre-training recipe.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wav2vec2.config import as_plain, differing_keys, load_recipe
+from wav2vec2.errors import UserError
+from wav2vec2.experiment.ablation_tables import tables
+from wav2vec2.experiment.command import run_experiment
+from wav2vec2.experiment.fine_tuning import FineTuning
+from wav2vec2.experiment.labelled import LabelledOptions, speech_stage
+from wav2vec2.experiment.paper_results import TABLE_4
+from wav2vec2.experiment.plan import Plan
+from wav2vec2.experiment.recipe import recipe_folder
+from wav2vec2.experiment.scale import TIERS
+from wav2vec2.experiment.stage import Ref, Stage, Value
+from wav2vec2.experiment.steps import SPEECH, Steps, splits
+from wav2vec2.experiment.training_log import last_validation
+from wav2vec2.train.pretrain import PretrainConfig
+
+FOLDER = "ablation"
+_BASE = "pretrain_base.toml"
+_OWN = ("output", "train.updates")  # of the recipe of an ablation, but not of what it changes
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationOptions(LabelledOptions):
+    """Variants of the pre-training: pre-trained, fine-tuned on the same labels, decoded with the same 4-gram, the
+    paper's numbers beside ours. Without --variants those of table 4: quantized and continuous inputs and targets.
+    """
+
+    variants: tuple[str, ...] = tuple(TABLE_4)
+    """Names of recipes in recipes/ablation, the first one is what the others are compared with; "all" is every one."""
+    tier: str = "1h"
+    """Labels to fine-tune on: a list's name (--labels NAME=FILE, or labels-NAME.txt in --speech), or all."""
+    seeds: tuple[int, ...] = (1,)
+    """Seeds of fine-tuning; the paper takes three."""
+    learning_rate: float = 0.0
+    """Of fine-tuning, the same for all; 0 is the scale's first one."""
+
+
+def run(options: AblationOptions) -> None:
+    """Run what is not done, and print the table; raises UserError for what the user can mend."""
+    whole = plan(options)
+    goals = [stage.name for stage in whole.stages if stage.name.startswith("score-")]
+    names = variants(options)
+    run_experiment("ablation", options, whole, goals, lambda cells: tables(cells, names, accuracies(whole, names)))
+
+
+def variants(options: AblationOptions) -> tuple[str, ...]:
+    """Names of the chosen recipes. Raises UserError for one that is not there."""
+    folder = (options.recipes or recipe_folder()) / FOLDER
+    known = sorted(path.stem for path in folder.glob("*.toml") if not path.stem.startswith("finetune"))
+    if options.variants == ("all",):
+        return ("baseline", *(name for name in known if name != "baseline"))
+    for name in options.variants:
+        if name not in known:
+            raise UserError(f"--variants {name}: no such recipe in {folder}; there are {', '.join(known) or 'none'}")
+    if not options.variants:
+        raise UserError("--variants: give at least one")
+    return tuple(dict.fromkeys(options.variants))
+
+
+def plan(options: AblationOptions) -> Plan:
+    """All stages: every variant with the first seed, then the other seeds."""
+    options.check()
+    steps = Steps(options)
+    tiers = (options.tier,)
+    stages = [steps.prepare(), speech_stage(steps, options, tiers)]
+    stages += steps.language_models(("ngram",))
+    names = variants(options)
+    for name in _with_sources(names):
+        stages.append(_pretrain(steps, options, name))
+    for seed in options.seeds:
+        for name in names:
+            stages += _fine_tuned(steps, options, name, seed)
+    return Plan(options.folder("ablation"), stages, options.adopted())
+
+
+def changes(recipe: Path, base: Path) -> dict[str, Any]:
+    """What a recipe of an ablation changes of BASE's pre-training, by dotted key, but for its number of updates."""
+    ours, theirs = (as_plain(load_recipe(path, PretrainConfig)) for path in (recipe, base))
+    found = {}
+    for key, _, value in differing_keys(theirs, ours):
+        if key not in _OWN and value is not None:
+            found[key] = tuple(value) if isinstance(value, list) else value
+    return found
+
+
+def _with_sources(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Units that were fixed in an earlier step come from the baseline, which is pre-trained then too."""
+    if any(name.startswith("units_") for name in names) and "baseline" not in names:
+        return ("baseline", *names)
+    return tuple(sorted(names, key=lambda name: name.startswith("units_")))
+
+
+def _pretrain(steps: Steps, options: AblationOptions, name: str) -> Stage:
+    folder = options.recipes or recipe_folder()
+    settings: dict[str, Any] = {
+        "data.manifest": Ref(SPEECH),
+        "data.split": splits("train"),
+        "data.hold_out": Value(SPEECH, "hold_out"),
+        "data.hold_out_avoid": Ref(SPEECH, "labels/any.txt"),
+        **steps.scale.model,
+        **changes(folder / FOLDER / f"{name}.toml", folder / _BASE),
+    }
+    if name.startswith("units_"):
+        settings["units.source"] = Ref("pretrain-baseline")
+    if options.scale == "paper":
+        settings["train.updates"] = load_recipe(folder / FOLDER / f"{name}.toml", PretrainConfig).train.updates
+    return steps.pretrain(settings, name=f"pretrain-{name}")
+
+
+def _fine_tuned(steps: Steps, options: AblationOptions, name: str, seed: int) -> list[Stage]:
+    scale, row = steps.scale, f"{name}-s{seed}"
+    settings: dict[str, Any] = {
+        "data.manifest": Ref(SPEECH),
+        "data.split": splits("train"),
+        "data.validation_split": splits("dev"),
+        "data.validation_utterances": scale.validation_utterances,
+        "seed": seed,
+        "train.lr": options.learning_rate or scale.rates["pretrained"][0],
+    }
+    if options.tier != "all":
+        settings["data.labels"] = Ref(SPEECH, f"labels/{options.tier}.txt")
+    recipe = "ablation/finetune_10h.toml"
+    if options.scale != "paper":
+        recipe = scale.finetune[options.tier if options.tier in TIERS else "1h"]
+    start, short = Ref(f"pretrain-{name}"), Value(SPEECH, f"short_{options.tier}")
+    tuning = FineTuning(f"finetune-{row}", f"{name}, seed {seed}", recipe, settings, start, short)
+    decoded = steps.decode(
+        row,
+        Ref(f"finetune-{row}"),
+        manifest=Ref(SPEECH),
+        dev=splits("dev"),
+        tests=Value(SPEECH, "scored_splits"),
+        lms=("greedy", "ngram"),
+        row={"variant": name, "seed": str(seed)},
+    )
+    return [*tuning.stages(steps), *decoded]
+
+
+def accuracies(whole: Plan, names: tuple[str, ...]) -> dict[str, float]:
+    """Share of the positives found on held-out speech at the end of each finished pre-training."""
+    found = {}
+    for name in names:
+        stage = f"pretrain-{name}"
+        if whole.done(stage) and stage not in whole.adopted:
+            accuracy = last_validation(whole.folder(stage)).get("accuracy")
+            if accuracy is not None:
+                found[name] = float(accuracy)
+    return found

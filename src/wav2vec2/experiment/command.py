@@ -1,0 +1,85 @@
+"""What every ``wav2vec2 experiment NAME`` does with its plan: print, run, collect cells, write the report."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from wav2vec2.experiment.cell import Cell, read_cell
+from wav2vec2.experiment.engine import Engine
+from wav2vec2.experiment.options import ExperimentOptions
+from wav2vec2.experiment.plan import Plan
+from wav2vec2.experiment.report import write_report
+from wav2vec2.experiment.stage import Stage
+from wav2vec2.experiment.table import Table
+
+Cells = dict[tuple[str, str], Cell]
+Tables = Callable[[Cells], list[Table]]
+RESULTS = "results"
+
+
+def run_experiment(name: str, options: ExperimentOptions, plan: Plan, goals: Sequence[str], tables: Tables) -> None:
+    """Do what the options say: list the stages, print the table so far, or run what is not done.
+
+    goals: the score-* stages. tables: makes the tables of whatever cells there are.
+
+    Raises:
+        UserError: a stage failed, or cannot be run.
+        KeyboardInterrupt: after Ctrl-C; the same command goes on.
+    """
+    if options.dry_run:
+        print("\n".join(plan.lines()))
+        return
+    if options.table:
+        show(name, plan, goals, tables)
+        return
+    stages = plan.matching(options.only) if options.only else plan.needed(goals)
+    todo = sum(not plan.done(stage.name) for stage in stages)
+    print(f"{plan.root}: {len(plan.stages)} stages, {todo} to do", flush=True)
+
+    def after(stage: Stage) -> None:
+        if stage.name in goals:
+            show(name, plan, goals, tables)
+
+    engine = Engine(plan, options.launch, options.minutes, options.keep_going, after)
+    try:
+        engine.run(stages)
+    except KeyboardInterrupt:
+        print(f"\nstopped; the same command goes on. {_progress(plan, goals)}", flush=True)
+        raise
+    if not todo or options.only:
+        show(name, plan, goals, tables)
+
+
+def show(name: str, plan: Plan, goals: Sequence[str], tables: Tables) -> None:
+    """Print the tables so far, keep their cells as JSON below ``results``, and write the report."""
+    cells = collect(plan, goals)
+    found = tables(cells)
+    print("\n" + "\n\n".join(table.text() for table in found))
+    print(f"\n{_progress(plan, goals)}", flush=True)
+    page = write_report(name, plan, found, cells, _progress(plan, goals))
+    print(f"report: {page}", flush=True)
+
+
+def collect(plan: Plan, goals: Sequence[str]) -> Cells:
+    """The cells of the goals that are done, by row and language model; each is copied to ``results``."""
+    found: Cells = {}
+    for goal in goals:
+        if plan.done(goal):
+            for path in sorted(plan.result(goal).glob("*.json")):
+                cell = read_cell(path)
+                found[cell.name, cell.lm] = cell
+    for cell in found.values():
+        target = plan.root / RESULTS / f"{cell.name}-{cell.lm}.json"
+        if not target.exists() or read_cell(target) != cell:
+            cell.write(target.parent)
+    return found
+
+
+def _progress(plan: Plan, goals: Sequence[str]) -> str:
+    done = sum(plan.done(goal) for goal in goals)
+    state = "complete" if done == len(goals) else "partial"
+    return f"{state}: {done} of {len(goals)} rows scored"
+
+
+def results_folder(plan: Plan) -> Path:
+    """Where the cells are kept, one JSON file each."""
+    return plan.root / RESULTS

@@ -1,0 +1,164 @@
+"""``wav2vec2 experiment low-label``: does pre-training on unlabelled sound make a few labels enough?
+
+{10 minutes, 1 hour, all} of labels x {from scratch, pre-trained} x {greedy, 4-gram, Transformer LM}. Both arms have the
+same model, labels and updates, and see the same utterances in the same order; each has its own learning rate, the
+best of equally many on dev, found with the first amount of labels and kept for the others. From scratch trains
+everything from the first update.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from wav2vec2.errors import UserError
+from wav2vec2.experiment.choose import choose_learning_rate
+from wav2vec2.experiment.command import run_experiment
+from wav2vec2.experiment.fine_tuning import FineTuning
+from wav2vec2.experiment.labelled import LabelledOptions, speech_stage
+from wav2vec2.experiment.low_label_tables import tables
+from wav2vec2.experiment.plan import Plan
+from wav2vec2.experiment.scale import ARMS, TIERS
+from wav2vec2.experiment.stage import Argument, File, Function, Ref, Stage, Value
+from wav2vec2.experiment.steps import LMS, PRETRAINED, SPEECH, Steps, model_settings, splits
+
+Arm = Literal["pretrained", "scratch"]
+_MANIFEST = Ref(SPEECH)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowLabelOptions(LabelledOptions):
+    """Few labels, with and without pre-training: {10 min, 1 h, all} x {from scratch, pre-trained} x {greedy, 4-gram,
+    Transformer LM}, error rates with intervals and the paired difference. --table prints what is there so far.
+    """
+
+    tiers: tuple[Literal["10min", "1h", "all"], ...] = TIERS  # type: ignore[assignment]
+    """Amounts of labels, in the order of work; "all" is the whole training split."""
+    arms: tuple[Arm, ...] = ARMS  # type: ignore[assignment]
+    """Which of the two are trained."""
+    lms: tuple[Literal["greedy", "ngram", "transformer"], ...] = LMS  # type: ignore[assignment]
+    """Ways of decoding."""
+    seeds: tuple[int, ...] = (1,)
+    """Seeds of fine-tuning; all cells of the first one come first."""
+    learning_rates: tuple[float, ...] = ()
+    """Learning rates to choose from for both arms, instead of the scale's. With one, nothing is tried."""
+    init: str = ""
+    """Continue the pre-training of this model, instead of starting from random weights."""
+
+
+def run(options: LowLabelOptions) -> None:
+    """Run what is not done, and print the table; raises UserError for what the user can mend."""
+    run_experiment("low-label", options, plan(options), goals(options), tables)
+
+
+def plan(options: LowLabelOptions) -> Plan:
+    """All stages, in the order of their interest."""
+    options.check()
+    for name, chosen in (
+        ("tiers", options.tiers),
+        ("arms", options.arms),
+        ("lms", options.lms),
+        ("seeds", options.seeds),
+    ):
+        if not chosen or len(set(chosen)) != len(chosen):
+            raise UserError(f"--{name}: give at least one, each once")
+    steps = Steps(options)
+    lms = steps.language_models(options.lms)
+    stages = [steps.prepare(), speech_stage(steps, options, options.tiers)]
+    if "pretrained" in options.arms:
+        stages.append(_pretrain(steps, options))
+    stages += [stage for stage in lms if stage.name == "lm-ngram"]
+    first = True
+    for seed in options.seeds:
+        for tier in options.tiers:
+            for arm in options.arms:
+                stages += _fine_tuned(steps, options, tier, arm, seed)
+            if first:  # late, so that the first greedy and 4-gram results do not wait for it
+                stages += [stage for stage in lms if stage.name != "lm-ngram"]
+                first = False
+            for arm in options.arms:
+                stages += _decoded(steps, options, tier, arm, seed)
+    return Plan(options.folder("low-label"), stages, options.adopted())
+
+
+def goals(options: LowLabelOptions) -> list[str]:
+    """The stages that are wanted for their own sake."""
+    return [stage.name for stage in plan(options).stages if stage.name.startswith("score-")]
+
+
+def _pretrain(steps: Steps, options: LowLabelOptions) -> Stage:
+    settings: dict[str, Any] = {
+        "data.manifest": _MANIFEST,
+        "data.split": splits("train"),
+        "data.hold_out": Value(SPEECH, "hold_out"),
+        "data.hold_out_avoid": Ref(SPEECH, "labels/any.txt"),
+        **model_settings(steps),
+    }
+    if options.init:
+        settings["init"] = file_or_name(options.init)
+    return steps.pretrain(settings)
+
+
+def file_or_name(model: str) -> Argument:
+    """A model on disk counts by its content, an id on the hub by its name."""
+    from pathlib import Path
+
+    return File(Path(model)) if Path(model).exists() else model
+
+
+def _fine_tuned(steps: Steps, options: LowLabelOptions, tier: str, arm: str, seed: int) -> list[Stage]:
+    """Training up to the model ``finetune-TIER-ARM-sSEED``: with several learning rates, trials and their best."""
+    name = f"{tier}-{arm}-s{seed}"
+    rates = options.learning_rates or steps.scale.rates[arm]
+    if len(rates) == 1:
+        return _trained(steps, tier, arm, seed, rates[0], f"finetune-{name}")
+    tried = f"{options.tiers[0]}-{arm}-s{options.seeds[0]}"
+    if name != tried:
+        return _trained(steps, tier, arm, seed, Value(f"finetune-{tried}", "lr"), f"finetune-{name}")
+    stages: list[Stage] = []
+    trials = [f"trial-{name}-lr{rate:g}" for rate in rates]
+    for trial, rate in zip(trials, rates, strict=True):
+        stages += _trained(steps, tier, arm, seed, rate, trial)
+    settings = {
+        "models": tuple(map(Ref, trials)),
+        "logs": tuple(Ref(trial, "log.jsonl") for trial in trials),
+        "rates": tuple(rates),
+    }
+    choice = Function(choose_learning_rate, settings)  # type: ignore[arg-type]
+    return [
+        *stages,
+        Stage(f"finetune-{name}", choice, "model", f"{tier}, {arm}: the learning rate that is best on dev"),
+    ]
+
+
+def _trained(steps: Steps, tier: str, arm: str, seed: int, rate: Argument, name: str) -> list[Stage]:
+    settings: dict[str, Any] = {
+        "data.manifest": _MANIFEST,
+        "data.split": splits("train"),
+        "data.validation_split": splits("dev"),
+        "data.validation_utterances": steps.scale.validation_utterances,
+        "seed": seed,
+        "train.lr": rate,
+    }
+    if tier != "all":
+        settings["data.labels"] = Ref(SPEECH, f"labels/{tier}.txt")
+    return FineTuning(
+        name,
+        f"{tier}, {arm}, seed {seed}",
+        steps.scale.finetune[tier],
+        settings,
+        None if arm == "scratch" else Ref(PRETRAINED),
+        Value(SPEECH, f"short_{tier}"),
+        few=tier != "all",
+    ).stages(steps)
+
+
+def _decoded(steps: Steps, options: LowLabelOptions, tier: str, arm: str, seed: int) -> list[Stage]:
+    name = f"{tier}-{arm}-s{seed}"
+    return steps.decode(
+        name,
+        Ref(f"finetune-{name}"),
+        manifest=_MANIFEST,
+        dev=splits("dev"),
+        tests=splits("test"),
+        lms=options.lms,
+        row={"tier": tier, "arm": arm, "seed": str(seed)},
+    )

@@ -1,0 +1,148 @@
+"""Sizes of an experiment: model, hours and updates, in one place. What is compared stays the same at every size.
+
+``tiny`` shows that everything runs, in minutes; ``small`` is a day on a few CPU cores, ``medium`` half an hour on one
+GPU; ``paper`` is BASE as published. Small models differ from the paper's in two more ways, both measured (docs/log.md):
+layer norms come first, and fine-tuning begins with short utterances, since CTC at this size stays at the symbols'
+frequencies for a long time otherwise. Both arms of a comparison get the same.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from wav2vec2.errors import UserError
+from wav2vec2.experiment.stage import Argument
+
+ScaleName = Literal["tiny", "small", "medium", "paper"]
+TIERS = ("1h", "10min", "all")
+"""Amounts of labels in the order of their interest."""
+ARMS = ("pretrained", "scratch")
+_PRE_NORM: Mapping[str, Argument] = {"model.layer_norm_first": True}
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How language model weights are found on dev, and what the tests are decoded with (section 4.4 of the paper)."""
+
+    trials: int = 128
+    ngram_beam: int = 500
+    transformer_beam: int = 50
+    test_ngram_beam: int = 1500
+    test_transformer_beam: int = 500
+    transformer: Literal["search", "rescore"] = "search"
+    """The paper searches with the Transformer; rescore ranks the n-gram's best readings by a mixture of both."""
+    share: float = 0.5
+    """rescore: the Transformer's share of the mixture."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One size. Seconds of speech are at most so much of a split, 0 for everything."""
+
+    name: ScaleName
+    pretrain: str
+    """Recipe of pre-training."""
+    finetune: Mapping[str, str]
+    """Recipe of fine-tuning, by amount of labels."""
+    language_model: str
+    rates: Mapping[str, tuple[float, ...]]
+    """Learning rates that are tried, for each arm equally many."""
+    tuning: Tuning
+    model: Mapping[str, Argument] = field(default_factory=dict)
+    """What the model has besides its recipe, in both arms."""
+    scratch_dropout: float | None = None
+    """From scratch with few labels."""
+    short_share: float = 0.0
+    """Share of the updates that see short utterances alone; 0 switches the curriculum off."""
+    frozen_share: float = 0.1
+    """Share of all updates that train the output layer alone, where the curriculum is on."""
+    train_seconds: float = 0.0
+    dev_seconds: float = 0.0
+    test_seconds: float = 0.0
+    hold_out: int = 60
+    validation_utterances: int = 100
+    language_model_hold_out: int = 500
+
+
+SCALES: dict[str, Scale] = {
+    scale.name: scale
+    for scale in (
+        Scale(
+            name="tiny",
+            pretrain="pretrain_tiny.toml",
+            finetune=dict.fromkeys(TIERS, "finetune_tiny.toml"),
+            language_model="lm_word_small.toml",
+            rates=dict.fromkeys(ARMS, (5e-4, 2e-3)),
+            tuning=Tuning(
+                8,
+                ngram_beam=20,
+                transformer_beam=10,
+                test_ngram_beam=50,
+                test_transformer_beam=20,
+                transformer="rescore",
+            ),
+            model=_PRE_NORM,
+            short_share=0.35,
+            train_seconds=1800.0,
+            dev_seconds=240.0,
+            test_seconds=240.0,
+            hold_out=20,
+            validation_utterances=20,
+            language_model_hold_out=50,
+        ),
+        Scale(
+            name="small",
+            pretrain="pretrain_small.toml",
+            finetune={
+                "10min": "finetune_small_10min.toml",
+                "1h": "finetune_small_1h.toml",
+                "all": "finetune_small_6h.toml",
+            },
+            language_model="lm_word_small.toml",
+            rates=dict.fromkeys(ARMS, (3e-4, 1e-3)),
+            tuning=Tuning(32, 100, 50, 500, 100, "rescore"),
+            model=_PRE_NORM,
+            scratch_dropout=0.2,
+            short_share=0.35,
+            dev_seconds=1800.0,
+        ),
+        Scale(
+            name="medium",
+            pretrain="pretrain_medium.toml",
+            finetune={
+                "10min": "finetune_medium_10min.toml",
+                "1h": "finetune_medium_1h.toml",
+                "all": "finetune_medium_6h.toml",
+            },
+            language_model="lm_word_small.toml",
+            rates={"pretrained": (2e-4, 5e-4), "scratch": (3e-4, 1e-3)},
+            tuning=Tuning(64, 200, 50, 500, 100, "rescore"),
+            model=_PRE_NORM,
+            scratch_dropout=0.2,
+            short_share=0.35,
+            dev_seconds=1800.0,
+        ),
+        Scale(
+            name="paper",
+            pretrain="pretrain_base.toml",
+            finetune={
+                "10min": "finetune_base_10m.toml",
+                "1h": "finetune_base_1h.toml",
+                "all": "finetune_base_960h.toml",
+            },
+            language_model="lm_transformer_paper.toml",
+            rates={"pretrained": (2e-5, 3e-5), "scratch": (1e-4, 3e-4)},
+            tuning=Tuning(),
+            hold_out=1000,
+            validation_utterances=0,
+            language_model_hold_out=5000,
+        ),
+    )
+}
+
+
+def scale_named(name: str) -> Scale:
+    """The size of that name; raises UserError for another name."""
+    if name not in SCALES:
+        raise UserError(f"--scale {name}: choose one of {', '.join(SCALES)}")
+    return SCALES[name]

@@ -1,0 +1,80 @@
+"""Variants of the pre-training model that the paper ablates (Table 4, appendices A and F); the defaults are its proposal.
+
+Two kinds: ``inputs`` changes the encoder, which then stays so in a fine-tuned model; all others change only what is
+thrown away after pre-training.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What of the model differs from the paper's proposal."""
+
+    inputs: Literal["continuous", "quantized"] = "continuous"
+    """What the Transformer sees: features, or the codebook entries chosen for them (Table 4)."""
+    input_quantizer: Literal["own", "shared"] = "own"
+    """With quantized inputs: codebooks of their own, or those of the targets."""
+    targets: Literal["quantized", "continuous", "fixed"] = "quantized"
+    """What is to be found: codebook entries, features (Table 4), or embeddings of units fixed in an earlier step."""
+    target_mlp: bool = False
+    """Continuous targets: two layers instead of one linear projection (Table 4)."""
+    separate_encoder: bool = False
+    """Targets come from a feature encoder of their own (Table 4)."""
+    target_glu: bool = False
+    """A gated linear unit after the projection of the targets."""
+    quantizer_depth: int = 1
+    """Layers that compute the codebook logits; all but the last are 3 x as wide as the features, with GELU."""
+    gumbel_noise: bool = True
+    """Off: the best entry is chosen in training as well (straight through the softmax)."""
+    target_gradient: bool = True
+    """Off: no gradient flows from the targets into the feature encoder."""
+    negatives_from: Literal["masked", "anywhere"] = "masked"
+    """Where in the utterance distractors are drawn from: masked frames, or all."""
+    batch_negatives: int = 0
+    """Distractors beside model.negatives, from masked frames of the other utterances of the same forward pass."""
+    codebook_negatives: int = 0
+    """Distractors beside model.negatives: codebook entries combined at random."""
+    edge_frames: int = 0
+    """Predict only masked frames at most this far from an unmasked one; 0: all masked frames."""
+
+    def check(self) -> None:
+        """Raise ValueError for a number out of range, or two values that contradict each other."""
+        for name, least in (("quantizer_depth", 1), ("batch_negatives", 0), ("codebook_negatives", 0), ("edge_frames", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}")
+        quantized = "quantized" in (self.inputs, self.targets)
+        for wrong, reason in (
+            (
+                self.input_quantizer == "shared" and (self.inputs, self.targets) != ("quantized", "quantized"),
+                "input_quantizer = shared needs quantized inputs and quantized targets",
+            ),
+            (
+                self.input_quantizer == "shared" and self.separate_encoder,
+                "a shared quantizer needs one feature encoder: separate_encoder must be off",
+            ),
+            (self.target_mlp and self.targets != "continuous", "target_mlp is for continuous targets"),
+            (self.separate_encoder and self.targets == "fixed", "fixed targets have no encoder: separate_encoder is on"),
+            (
+                not self.target_gradient and (self.separate_encoder or self.targets == "fixed"),
+                "target_gradient off leaves nothing that learns the targets: they need the one feature encoder",
+            ),
+            (not self.gumbel_noise and not quantized, "gumbel_noise is of a quantizer: nothing is quantized here"),
+            (self.quantizer_depth > 1 and not quantized, "quantizer_depth is of a quantizer: nothing is quantized here"),
+            (
+                self.codebook_negatives > 0 and self.targets == "continuous",
+                "codebook_negatives need a codebook: the targets are continuous",
+            ),
+        ):
+            if wrong:
+                raise ValueError(reason)
+
+    @property
+    def own_loss(self) -> bool:
+        """Whether distractors come from elsewhere than the utterance's masked frames."""
+        return self.negatives_from != "masked" or self.batch_negatives > 0 or self.codebook_negatives > 0
+
+    def differences(self) -> dict[str, Any]:
+        """The fields that are not the paper's proposal."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}

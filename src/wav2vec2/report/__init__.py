@@ -1,0 +1,1 @@
+"""Curves, pictures and tables of runs and models on one page that needs nothing beside it."""

@@ -1,0 +1,150 @@
+"""A page of text, tables and figures: HTML that needs nothing beside it, and Markdown with its figures beside it."""
+
+import base64
+import io
+import re
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wav2vec2.errors import UserError
+from wav2vec2.output_file import writing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_STYLE = """
+body { margin: 2rem auto; max-width: 64rem; padding: 0 1rem; color: #222; background: #fff;
+       font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
+h1 { font-size: 1.7rem; margin: 0 0 1rem; } h2 { font-size: 1.25rem; margin: 2.2rem 0 .6rem; }
+p, ul, ol { max-width: 48rem; }
+code { background: #f3f3f3; padding: .1em .3em; border-radius: 3px; font-size: .9em; }
+pre { background: #f3f3f3; padding: .7rem 1rem; overflow-x: auto; } pre code { padding: 0; background: none; }
+div.table { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+caption, figcaption { color: #555; font-size: .92rem; text-align: left; }
+caption { padding-bottom: .4rem; }
+th, td { padding: .25rem .8rem; text-align: left; border-bottom: 1px solid #ddd; }
+th { border-bottom: 2px solid #999; } .number { text-align: right; }
+figure { margin: 1.4rem 0; } figure img { max-width: 100%; height: auto; }
+"""
+
+_NUMBER = re.compile(r"[-+−]?[\d.,]+\s*(%|‰)?(\s*[±(\[].*)?|[-–—]?")
+
+
+class Page:
+    """Collects what a report shows, in order; `write` makes ``report.html`` and ``report.md`` of it.
+
+    Text is Markdown (CommonMark): raw HTML in it is shown, not obeyed, and images are not fetched. Titles, captions and
+    cells are plain text.
+    """
+
+    def __init__(self, title: str) -> None:
+        self.title = _line(title)
+        self._html: list[str] = [f"<h1>{escape(self.title)}</h1>"]
+        self._markdown: list[str] = [f"# {_plain(self.title)}"]
+        self._pictures: dict[str, bytes] = {}
+
+    def heading(self, text: str) -> None:
+        """Begin a section."""
+        self._html.append(f"<h2>{escape(_line(text))}</h2>")
+        self._markdown.append(f"## {_plain(_line(text))}")
+
+    def text(self, markdown: str) -> None:
+        """Add paragraphs, lists or code in Markdown."""
+        from markdown_it import MarkdownIt
+
+        renderer = MarkdownIt("commonmark", {"html": False}).disable("image")
+        self._html.append(renderer.render(markdown).strip())
+        # The reader's Markdown renderer may obey raw HTML; code is left as it is.
+        shielded = re.sub(r"(`+[^`]*`+)|<", lambda found: found[1] or "&lt;", markdown)
+        self._markdown.append(shielded.strip())
+
+    def table(self, header: Sequence[object], rows: Sequence[Sequence[object]], caption: str = "") -> None:
+        """Add a table; a column of numbers is aligned to the right. Raises ValueError for a row of another width."""
+        names = [_line(cell) for cell in header]
+        cells = [[_line(cell) for cell in row] for row in rows]
+        if odd := next((row for row in cells if len(row) != len(names)), None):
+            raise ValueError(f"a row of {len(odd)} cells in a table of {len(names)} columns: {odd}")
+        numeric = [bool(cells) and all(_NUMBER.fullmatch(row[column]) for row in cells) for column in range(len(names))]
+
+        def row(tag: str, texts: Sequence[str]) -> str:
+            kinds = [' class="number"' if number else "" for number in numeric]
+            return (
+                "<tr>" + "".join(f"<{tag}{k}>{escape(t)}</{tag}>" for k, t in zip(kinds, texts, strict=True)) + "</tr>"
+            )
+
+        title = f"<caption>{escape(_line(caption))}</caption>" if caption else ""
+        body = "\n".join(row("td", texts) for texts in cells)
+        self._html.append(
+            f'<div class="table"><table>{title}<thead>{row("th", names)}</thead>\n'
+            f"<tbody>\n{body}\n</tbody></table></div>"
+        )
+        lines = [names, ["--:" if number else ":--" for number in numeric], *cells]
+        shown = [[_plain(text) if place != 1 else text for text in texts] for place, texts in enumerate(lines)]
+        table = "\n".join("| " + " | ".join(texts) + " |" for texts in shown)
+        self._markdown.append((f"{_plain(_line(caption))}\n\n" if caption else "") + table)
+
+    def figure(self, figure: "Figure", caption: str, name: str | None = None) -> None:
+        """Add a matplotlib figure, drawn now: the page does not change when the figure does.
+
+        Args:
+            figure: any matplotlib figure.
+            caption: what it shows, in plain text.
+            name: of the picture file beside the Markdown, without suffix; default ``figure_1``, ``figure_2`` ...
+        """
+        caption = _line(caption)
+        stem = re.sub(r"[^\w.-]+", "_", name) if name else f"figure_{len(self._pictures) + 1}"
+        if f"{stem}.png" in self._pictures:
+            raise ValueError(f"two figures of the name {stem}")
+        vector = base64.b64encode(_drawn(figure, "svg")).decode("ascii")
+        self._pictures[f"{stem}.png"] = _drawn(figure, "png")
+        self._html.append(
+            f'<figure><img alt="{escape(caption)}" src="data:image/svg+xml;base64,{vector}">'
+            f"<figcaption>{escape(caption)}</figcaption></figure>"
+        )
+        self._markdown.append(f"![{_plain(caption)}]({stem}.png)\n\n{_plain(caption)}")
+
+    def write(self, folder: str | Path) -> tuple[Path, Path]:
+        """Write ``report.html``, ``report.md`` and the figures into a folder, which is made if it is not there.
+
+        Returns the two pages' paths. Raises UserError if they cannot be written.
+        """
+        folder = Path(folder)
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder}: is a file; a report is a folder, name another with --out")
+        html = (
+            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f"<title>{escape(self.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        ) + "\n".join([*self._html, "</body>", "</html>", ""])
+        files = {
+            **self._pictures,
+            "report.md": ("\n\n".join(self._markdown) + "\n").encode(),
+            "report.html": html.encode(),
+        }
+        for name, content in files.items():
+            with writing(folder / name) as temporary:
+                Path(temporary).write_bytes(content)
+        return folder / "report.html", folder / "report.md"
+
+
+def _drawn(figure: "Figure", kind: str) -> bytes:
+    """The figure as a file; the same figure gives the same bytes, so that reports can be compared."""
+    import matplotlib
+
+    metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
+    picture = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "wav2vec2"}):
+        figure.savefig(picture, format=kind, dpi=150, bbox_inches="tight", metadata=metadata)
+    return picture.getvalue()
+
+
+def _line(text: object) -> str:
+    return " ".join(str(text).split())
+
+
+def _plain(text: str) -> str:
+    """Plain text as Markdown that shows it."""
+    return re.sub(r"([\\`*|\[\]<])", r"\\\1", text)
