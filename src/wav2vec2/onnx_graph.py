@@ -123,13 +123,12 @@ class Graph:
         inputs: Mapping[str, tuple[Any, tuple[str, ...]]],
         outputs: Mapping[str, tuple[Any, tuple[str, ...]]],
         metadata: Mapping[str, str],
-        largest_file: int = LARGEST_FILE,
     ) -> None:
-        """Write the file and, where its weights are more than ``largest_file`` bytes, PATH.data beside it.
+        """Write the file and, where its weights are more than `LARGEST_FILE`, PATH.data beside it.
 
         ``inputs`` and ``outputs`` give kind and axes of each name.
         """
-        outside = sum(value.nbytes for value in self._constants.values()) > largest_file
+        outside = sum(value.nbytes for value in self._constants.values()) > LARGEST_FILE
         helper = self._onnx.helper
         tensors = self._written_outside(path) if outside else self._inside()
         ends = (
