@@ -137,6 +137,8 @@ def fairseq2_stand_ins(folder: Path) -> None:
     _package(folder, "fairseq2.models.wav2vec2.asr")
     for name in ("config", "factory", "frontend", "masker", "model"):
         speech.__dict__.update(vars(importlib.import_module(f"fairseq2.models.wav2vec2.{name}")))
+    gangs = importlib.import_module("fairseq2.gang").create_fake_gangs(torch.device("cpu"))
+    importlib.import_module("fairseq2.nn.projection").get_current_gangs = lambda _device=None: gangs
 
 
 def fairseq_stand_ins(folder: Path) -> None:
