@@ -135,10 +135,13 @@ def fairseq2_stand_ins(folder: Path) -> None:
         _package(folder, name)
     speech = _package(folder, "fairseq2.models.wav2vec2")
     _package(folder, "fairseq2.models.wav2vec2.asr")
+    # one process on the CPU, said before the layers ask their registry for it
+    devices, gangs = (importlib.import_module(f"fairseq2.{name}") for name in ("device", "gang"))
+    alone = gangs.create_fake_gangs(torch.device("cpu"))
+    devices.get_current_device = lambda: torch.device("cpu")
+    gangs.get_current_gangs = lambda _device=None: alone
     for name in ("config", "factory", "frontend", "masker", "model"):
         speech.__dict__.update(vars(importlib.import_module(f"fairseq2.models.wav2vec2.{name}")))
-    gangs = importlib.import_module("fairseq2.gang").create_fake_gangs(torch.device("cpu"))
-    importlib.import_module("fairseq2.nn.projection").get_current_gangs = lambda _device=None: gangs
 
 
 def fairseq_stand_ins(folder: Path) -> None:
