@@ -114,11 +114,12 @@ def _model_and_vocabulary(
 ) -> tuple["Wav2Vec2ForCTC", Vocabulary]:
     model: Any = source
     if isinstance(source, (str, Path)):
-        from wav2vec2.recognizer import load_recognizer
+        from wav2vec2.recognizer import load_recognizer, locate_recognizer
 
-        model = load_recognizer(source)
+        path = locate_recognizer(source)
+        model = load_recognizer(path)
         # The files say more than the model's list of symbols: what the unit is, and how transcripts were normalised.
-        directory = Path(source).parent if Path(source).suffix in (".safetensors", ".bin") else Path(source)
+        directory = path.parent if path.suffix in (".safetensors", ".bin") else path
         if vocabulary is None and hasattr(model, "blank") and (directory / "vocab.json").is_file():
             vocabulary = Vocabulary.load(directory)
     vocabulary = vocabulary or getattr(model, "symbol_table", None)  # an exported file carries the whole table
