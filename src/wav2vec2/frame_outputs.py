@@ -111,7 +111,7 @@ def write_outputs(
     names = {str(file): name for file, name in files.items()}
     device = next(model.parameters()).device
     pools = frame_outputs(map(open_recording, files), model.architecture, compute, sizes=options.sizes, device=device)
-    for result in _with_frames(pools):
+    for result in with_frames(pools):
         if isinstance(result, Failure):
             failed += 1
             print(result.message, file=sys.stderr)
@@ -121,7 +121,7 @@ def write_outputs(
         raise UserError(f"{failed} of {len(files)} recordings have no {lacking}; the lines above say why")
 
 
-def _with_frames(pools: Iterable[list[FrameOutputs | Failure]]) -> Iterator[FrameOutputs | Failure]:
+def with_frames(pools: Iterable[list[FrameOutputs | Failure]]) -> Iterator[FrameOutputs | Failure]:
     """One after the other, those that are shorter than one frame as a Failure."""
     for pool in pools:
         for result in pool:

@@ -88,7 +88,7 @@ class Graph:
     ) -> str:
         """(B, C, T) -> (B, C', T'). In two dimensions, one of them 1: ONNX Runtime has its fast kernel for these."""
         plane = self("Unsqueeze", x, integers(2))
-        inputs = [plane, weight[:, :, None]] + ([] if bias is None else [bias])
+        inputs: list[str | Array] = [plane, weight[:, :, None], *([] if bias is None else [bias])]
         y = self("Conv", *inputs, strides=[1, stride], pads=[0, pads[0], 0, pads[1]], group=groups)
         return self("Squeeze", y, integers(2))
 

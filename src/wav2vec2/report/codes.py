@@ -21,8 +21,7 @@ from wav2vec2.data.utterance import Utterance
 from wav2vec2.device import usable_device
 from wav2vec2.emissions import utterance_recording
 from wav2vec2.errors import UserError
-from wav2vec2.frame_outputs import frame_outputs, with_frames
-from wav2vec2.long_form import WindowSizes
+from wav2vec2.frame_outputs import ComputeOptions, frame_outputs, with_frames
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.recordings import Failure
 from wav2vec2.report.code_page import JOINT, codes_page
@@ -34,7 +33,7 @@ from wav2vec2.units import flat_units, quantized_units, quantizing_model
 
 
 @dataclass(frozen=True)
-class CodesOptions:
+class CodesOptions(ComputeOptions):
     """Draw which phones the codewords of a pre-trained model stand for; writes DIR/report.html and report.md.
 
     The phones' times come from a recogniser that aligns the transcripts (--align MODEL), or from TIMIT's .PHN files
@@ -62,14 +61,6 @@ class CodesOptions:
     """Only so many, spread over the manifest; 0: all."""
     min_frames: int = 10
     """Codewords that occur in fewer frames are not drawn: they would look sure by chance."""
-    device: str = "auto"
-    """auto takes a GPU if there is one; else cpu, cuda, cuda:1, ..."""
-    batch_seconds: float = 60.0
-    """Audio in one batch, padding included: less needs less memory."""
-    window_seconds: float = 30.0
-    """Longer recordings are read in windows of this length."""
-    context_seconds: float = 4.0
-    """Part of a window, at both of its ends, that only serves the rest as context."""
 
 
 def run(options: CodesOptions) -> None:
@@ -135,13 +126,7 @@ def chosen(manifest: Manifest, options: CodesOptions) -> list[Utterance]:
 def _aligned(rows: Sequence[Utterance], options: CodesOptions) -> Iterator[list[Interval] | Failure]:
     """Phones, or characters, of each utterance by forced alignment."""
     pronounce = _pronunciations(rows, options)
-    aligner = Aligner(
-        options.align,
-        device=options.device,
-        batch_seconds=options.batch_seconds,
-        window_seconds=options.window_seconds,
-        context_seconds=options.context_seconds,
-    )
+    aligner = Aligner(options.align, **options.computing())
     if pronounce is not None and aligner.vocabulary.unit == "whitespace":
         raise UserError(f"{options.align}: writes phones of its own; leave --phones out")
     for result in aligner.stream((utterance_recording(row), row.text or "") for row in rows):
@@ -193,14 +178,15 @@ def _codes(
     model: Wav2Vec2ForPretraining, rows: Iterable[Utterance], options: CodesOptions
 ) -> Iterator[NDArray[np.int64] | Failure]:
     """The quantizer's entries (T, G) for every frame of each utterance."""
-    sizes = WindowSizes(options.batch_seconds, options.window_seconds, options.context_seconds)
     device = usable_device(options.device)
     model.to(device)
 
     def compute(waveforms: Tensor, lengths: Tensor) -> list[tuple[Tensor, ...]]:
         return [(codes,) for codes in quantized_units(model, waveforms, lengths)[0]]
 
-    pools = frame_outputs(map(utterance_recording, rows), model.architecture, compute, sizes=sizes, device=device)
+    pools = frame_outputs(
+        map(utterance_recording, rows), model.architecture, compute, sizes=options.sizes, device=device
+    )
     for result in with_frames(pools):
         yield result if isinstance(result, Failure) else result.tensors[0].numpy()
 
