@@ -88,8 +88,10 @@ class Graph:
     ) -> str:
         """(B, C, T) -> (B, C', T'). In two dimensions, one of them 1: ONNX Runtime has its fast kernel for these."""
         plane = self("Unsqueeze", x, integers(2))
-        inputs = [plane, weight[:, :, None]] + ([] if bias is None else [bias])
-        y = self("Conv", *inputs, strides=[1, stride], pads=[0, pads[0], 0, pads[1]], group=groups)
+        biases = () if bias is None else (bias,)
+        y = self(
+            "Conv", plane, weight[:, :, None], *biases, strides=[1, stride], pads=[0, pads[0], 0, pads[1]], group=groups
+        )
         return self("Squeeze", y, integers(2))
 
     def gelu(self, x: str, *, exact: bool) -> str:
