@@ -171,6 +171,35 @@ def test_their_state_dicts_in_ours(tmp_path: Path) -> None:
             assert ours.architecture.normalize_input == a.normalize_input
 
 
+UNKNOWN = {
+    "encoder.layers.0.conv.pointwise_conv1.weight": "a Conformer encoder is not supported",
+    "encoder.layers.0.ffn1.inner_proj.weight": "a Conformer encoder is not supported",
+    "encoder.layers.0.self_attn.sdpa.r_proj.weight": "relative positions is not supported",
+    "encoder.layers.0.self_attn.q_norm.weight": "normalised queries and keys is not supported",
+    "llama_decoder.layers.0.ffn.gate_proj.weight": "an omnilingual LLM recogniser is not supported",
+}
+
+
+@pytest.mark.parametrize("tensor", UNKNOWN)
+def test_fairseq2_variants_are_refused_by_name(tensor: str, tmp_path: Path) -> None:
+    write(make("ctc", LAYER), tmp_path, "fairseq2")
+    state = torch.load(tmp_path / "model.pt")
+    state["model"][tensor] = torch.zeros(2, 2)
+    torch.save(state, tmp_path / "model.pt")
+    with pytest.raises(UserError, match=UNKNOWN[tensor]) as caught:
+        wav2vec2.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_card_that_says_conformer_is_refused(tmp_path: Path) -> None:
+    write(make("ctc", LAYER), tmp_path, "fairseq2")
+    card = json.loads((tmp_path / "model.yaml").read_text())
+    card["model_config"]["encoder_config"]["use_conformer"] = True
+    (tmp_path / "model.yaml").write_text(json.dumps(card))
+    with pytest.raises(UserError, match="use_conformer"):
+        wav2vec2.load(tmp_path)
+
+
 REFUSED = {
     "normalised group norm": (replace(GROUP, normalize_input=True), "has group-norm extractors with raw input only"),
     "epsilon": (replace(GROUP, layer_norm_eps=1e-6), "layer_norm_eps is 1e-06"),
