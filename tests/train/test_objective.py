@@ -9,6 +9,7 @@ from wav2vec2.data.dataset import MicroBatch
 from wav2vec2.model.architecture import Masking, Regularization
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.train.contrastive_objective import ContrastiveObjective, LossConfig
+from wav2vec2.train.ctc_objective import selection_score
 
 LENGTHS = (16_000, 14_000, 12_500, 9_000, 9_000, 3_000, 500, 100)
 QUIET = Regularization(
