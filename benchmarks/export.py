@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -28,14 +28,14 @@ from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
 from wav2vec2.evaluate import EvaluateConfig, evaluate
 from wav2vec2.export_formats import write_onnx
-from wav2vec2.exported import ExportMetadata
+from wav2vec2.exported import ExportMetadata, Precision
 from wav2vec2.model.architecture import ARCHITECTURES
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.onnx_model import OnnxModel
 from wav2vec2.text.vocabulary import Vocabulary
 from wav2vec2.transcribe import Transcriber
 
-FORMS = {"float32": {}, "int8": {"int8": True}, "int8 with convolutions": {"int8_convolutions": True}}
+FORMS = get_args(Precision)
 ALLOWED_POINTS = 0.3
 
 
@@ -64,10 +64,10 @@ def model_of(o: argparse.Namespace) -> Transcriber:
 
 def export_all(transcriber: Transcriber, folder: Path) -> dict[str, Path]:
     files = {}
-    for form, quantize in FORMS.items():
+    for form in FORMS:
         files[form] = folder / f"{form.replace(' ', '-')}.onnx"
         metadata = ExportMetadata(transcriber.architecture, transcriber.vocabulary, log_softmax=False, precision=form)
-        write_onnx(transcriber.model, str(files[form]), metadata, **quantize)
+        write_onnx(transcriber.model, files[form], metadata)
         print(f"{form}: written", file=sys.stderr)
     return files
 

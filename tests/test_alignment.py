@@ -8,12 +8,13 @@ import torch
 
 from spoken_symbols import VOCABULARY, LoudnessCTC, spoken
 from wav2vec2 import cli
-from wav2vec2.align import AlignOptions, file_name, read_text, run
+from wav2vec2.align import AlignOptions, file_name, run
 from wav2vec2.alignment import Aligner
 from wav2vec2.data.manifest import write_manifest
 from wav2vec2.data.utterance import Utterance
 from wav2vec2.errors import UserError
 from wav2vec2.recordings import Failure, open_recording
+from wav2vec2.text.text_argument import read_text
 
 
 def write(path: Path, samples: np.ndarray) -> Path:

@@ -73,6 +73,10 @@ COMMANDS: dict[str, Command] = {
         "experiment.librispeech", "Table2Options", "960 h of labels (tables 2, 10)", function="run_table2"
     ),
     "experiment timit": Command("experiment.timit", "TimitOptions", "phone recognition on TIMIT (table 3)"),
+    "report": Command("report.runs", "ReportOptions", "curves of training runs on one page"),
+    "report hours": Command("report.label_hours", "HoursOptions", "error rate against hours of labels, from a table"),
+    "report codes": Command("report.codes", "CodesOptions", "phones by codewords of a pre-trained model"),
+    "report utterance": Command("report.utterance", "UtteranceOptions", "spectrogram, emissions and alignment"),
     "demo": Command("demo", "DemoOptions", "the whole way on a small corpus in minutes"),
 }
 
@@ -130,7 +134,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _choose(arguments: list[str]) -> tuple[str | None, list[str]]:
     """The command that the first one or two words name, and the words after it; None after a help page."""
-    for words in (1, 2):
+    for words in (2, 1):  # "report codes" is a command beside "report"
         name = " ".join(arguments[:words])
         if len(arguments) >= words and name in COMMANDS:
             return name, arguments[words:]
@@ -176,9 +180,11 @@ def _parse(name: str, options: type[Any], arguments: list[str], *, recipe: bool)
 def _one_line(box: str) -> str:
     """The message inside the frame that tyro draws: without title, rules, the option's help and pointers to help.
 
-    Where the output's encoding is unknown, the frame is drawn with "-", "+" and "|".
+    Where the output's encoding is unknown, the frame is drawn with "-", "+" and "|", or is only a rule below the title.
     """
-    lines = (line.strip("│| \t") for line in box.splitlines())
+    lines = [line.strip("│| \t") for line in box.splitlines() if line.strip()]
+    if len(lines) > 1 and not lines[1].strip("-─"):
+        lines = lines[1:]
     kept: list[str] = []
     for line in lines:
         if line.startswith(("For full helptext", "Argument helptext")):

@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from wav2vec2.data.utterance import writing
 from wav2vec2.errors import UserError
 from wav2vec2.export_formats import write_onnx, write_program
 from wav2vec2.export_gate import Limits, check_export
-from wav2vec2.exported import ExportedRecognizer, ExportMetadata
+from wav2vec2.exported import ExportedRecognizer, ExportMetadata, Precision
+from wav2vec2.onnx_graph import data_file
 from wav2vec2.onnx_model import OnnxModel
+from wav2vec2.output_file import writing_together
 from wav2vec2.torch_program import ProgramModel
 from wav2vec2.transcribe import Transcriber
 
@@ -61,30 +62,32 @@ def run(options: ExportOptions) -> None:
     transcriber = Transcriber(options.model, device="cpu")
     if isinstance(transcriber.model, ExportedRecognizer):
         raise UserError(f"{options.model}: is an exported file already; give the model that it was made of")
-    precision = "int8 with convolutions" if options.int8_convolutions else "int8" if options.int8 else "float32"
+    precision: Precision = (
+        "int8 with convolutions" if options.int8_convolutions else "int8" if options.int8 else "float32"
+    )
     metadata = ExportMetadata(
         transcriber.architecture, transcriber.vocabulary, log_softmax=options.log_softmax, precision=precision
     )
     limits = Limits(options.tolerance, options.max_error_increase, options.max_text_difference)
     started = time.monotonic()
-    with writing(options.out) as temporary:
-        exported = _writer(options, transcriber, metadata)(temporary)
+    weights = data_file(options.out)
+    with writing_together(options.out, weights) as folder:
+        exported = _writer(options, transcriber, metadata)(folder / options.out.name)
         agreement = check_export(transcriber, exported, options.check, options.split, limits)
-    size = options.out.stat().st_size / 1e6
+    size = sum(file.stat().st_size for file in (options.out, weights) if file.exists()) / 1e6
     print(f"{options.out}: {precision}, {size:.1f} MB, {time.monotonic() - started:.0f} s; {agreement}")
 
 
 def _writer(
     options: ExportOptions, transcriber: Transcriber, metadata: ExportMetadata
-) -> Callable[[str], ExportedRecognizer]:
+) -> Callable[[Path], ExportedRecognizer]:
     """Write to a path and open what was written."""
 
-    def onnx(path: str) -> ExportedRecognizer:
-        quantize = {"int8": options.int8, "int8_convolutions": options.int8_convolutions}
-        write_onnx(transcriber.model, path, metadata, **quantize)
+    def onnx(path: Path) -> ExportedRecognizer:
+        write_onnx(transcriber.model, path, metadata)
         return OnnxModel(path)
 
-    def program(path: str) -> ExportedRecognizer:
+    def program(path: Path) -> ExportedRecognizer:
         write_program(transcriber.model, path, metadata)
         return ProgramModel(path)
 

@@ -11,7 +11,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from wav2vec2.model.architecture import SAMPLE_RATE, Architecture
 from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.text.vocabulary import Vocabulary
 
+Precision = Literal["float32", "int8", "int8 with convolutions"]
 FORMAT = "wav2vec2_export"
 VERSION = "1"
 
@@ -34,7 +35,7 @@ class ExportMetadata:
     architecture: Architecture
     vocabulary: Vocabulary
     log_softmax: bool
-    precision: str
+    precision: Precision
 
     @property
     def minimum_samples(self) -> int:
@@ -73,7 +74,7 @@ class ExportMetadata:
                 Architecture(**architecture, variant=variant),
                 _vocabulary(json.loads(facts["vocabulary"])),
                 facts["outputs"] == "log-probabilities",
-                facts["precision"],
+                cast(Precision, facts["precision"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError, UserError) as error:
             raise UserError(f"{source}: its metadata is damaged ({error}); export the model again") from None

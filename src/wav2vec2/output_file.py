@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,6 +34,31 @@ def writing(path: str | Path) -> Iterator[str]:
     finally:
         with suppress(OSError):  # where a file lies in place of the folder, there is nothing to remove either
             temporary.unlink()
+
+
+@contextmanager
+def writing_together(path: str | Path, *companions: Path) -> Iterator[Path]:
+    """Give a temporary folder; what was written there under the names of `path` and `companions`, files that belong to
+    it, is put in their place, `path` last. A companion that was not written this time is removed.
+
+    After an error the temporary folder is gone and all is as it was. A full disk and its like become one UserError.
+    """
+    target = Path(os.path.realpath(path))
+    folder = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        folder.mkdir(parents=True)
+        yield folder
+        for companion in companions:
+            written, place = folder / companion.name, target.with_name(companion.name)
+            if written.exists():
+                os.replace(written, place)
+            else:
+                place.unlink(missing_ok=True)
+        os.replace(folder / target.name, target)
+    except OSError as error:
+        raise write_error(target, error) from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_error(path: Path, error: OSError) -> UserError:

@@ -3,6 +3,20 @@
 from pathlib import Path
 from typing import Any
 
+_EXPORTED = (".onnx", ".pt2")
+
+
+def locate_recognizer(source: str | Path) -> Path:
+    """Return the local path of what `load_recognizer` reads: the hub's files lie in its cache.
+
+    Raises UserError if nothing is there.
+    """
+    if Path(source).suffix in _EXPORTED:
+        return Path(source)
+    from wav2vec2.checkpoints.load import locate
+
+    return locate(source)
+
 
 def load_recognizer(source: str | Path) -> Any:
     """Return what `source` holds: an `OnnxModel` (.onnx), a `ProgramModel` (.pt2), or what `wav2vec2.load` reads.

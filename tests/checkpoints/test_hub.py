@@ -1,5 +1,6 @@
 """Ids on the hub, against a server on this machine that speaks the hub's paths."""
 
+import dataclasses
 import hashlib
 import http.server
 import json
@@ -16,6 +17,7 @@ from made_up_models import GROUP, LAYER, STANDARD, make
 
 import wav2vec2
 from wav2vec2.checkpoints.hub import is_id
+from wav2vec2.text.normalize import TextNormalization
 
 COMMITS = {"main": "a" * 40, "v2": "b" * 40}
 
@@ -79,6 +81,8 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     root = tmp_path_factory.mktemp("hub")
     wav2vec2.save(make("ctc", GROUP), root / "owner/model/main", STANDARD)
     wav2vec2.save(make("ctc", LAYER), root / "owner/model/v2", STANDARD)
+    shouting = dataclasses.replace(STANDARD, normalization=TextNormalization(case="upper", digits="names"))
+    wav2vec2.save(make("ctc", GROUP), root / "owner/shouting/main", shouting)
     wav2vec2.save(make("pretraining", GROUP), root / "owner/private/main")
     (root / "owner/model/main/pytorch_model.bin").write_bytes(b"the other kind of weights")
     (root / "owner/model/main/adapter.deu.safetensors").write_bytes(b"a language that was not asked for")
@@ -91,6 +95,11 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.shutdown()
 
 
+TRANSCRIBER = """
+import sys
+import wav2vec2
+print(wav2vec2.Transcriber(sys.argv[1], device="cpu").vocabulary.normalization)
+"""
 SCRIPT = """
 import json, sys
 import wav2vec2
@@ -105,9 +114,8 @@ for line in sys.stdin:
 """
 
 
-def ask(endpoint: str, cache: Path, *questions: tuple[str, dict]) -> list[list[str]]:
-    """In a process of its own: huggingface_hub reads its environment when it is imported."""
-    environment = {
+def _environment(endpoint: str, cache: Path) -> dict[str, str]:
+    return {
         **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
         "HF_ENDPOINT": endpoint,
         "HF_HOME": str(cache),
@@ -116,6 +124,11 @@ def ask(endpoint: str, cache: Path, *questions: tuple[str, dict]) -> list[list[s
         "HF_HUB_DISABLE_XET": "1",
         "NO_PROXY": "127.0.0.1",
     }
+
+
+def ask(endpoint: str, cache: Path, *questions: tuple[str, dict]) -> list[list[str]]:
+    """In a process of its own: huggingface_hub reads its environment when it is imported."""
+    environment = _environment(endpoint, cache)
     lines = "".join(json.dumps(question) + "\n" for question in questions)
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], input=lines, capture_output=True, text=True, env=environment, check=False
@@ -169,6 +182,19 @@ def test_models_of_the_hub(hub: str, tmp_path: Path) -> None:
     assert offline == cached == ["Wav2Vec2ForCTC", "group"]
     assert lacking[1].startswith("owner/other: neither a local path nor in the cache")
     assert unreachable[1].startswith("owner/other: neither a local path, nor can it be fetched from the hub")
+
+
+def test_a_transcriber_knows_how_the_hub_s_transcripts_were_written(hub: str, tmp_path: Path) -> None:
+    """The rules lie in a file beside the weights, wherever the hub's cache keeps them."""
+    done = subprocess.run(
+        [sys.executable, "-c", TRANSCRIBER, "owner/shouting"],
+        capture_output=True,
+        text=True,
+        env=_environment(hub, tmp_path),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(TextNormalization(case="upper", digits="names"))
 
 
 def test_what_is_an_id() -> None:

@@ -15,6 +15,7 @@ from wav2vec2.cli import main
 from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.errors import UserError
 from wav2vec2.exported import ExportedRecognizer, ExportMetadata
+from wav2vec2.onnx_graph import data_file
 from wav2vec2.onnx_model import OnnxModel
 from wav2vec2.torch_program import ProgramModel
 
@@ -40,9 +41,10 @@ def write(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     def run(spoil: Callable[[Tensor], Tensor], *options: str) -> int:
         def writer(
             given: object, transcriber: wav2vec2.Transcriber, metadata: ExportMetadata
-        ) -> Callable[[str], object]:
-            def write(path: str) -> StandIn:
-                Path(path).write_bytes(b"exported")
+        ) -> Callable[[Path], object]:
+            def write(path: Path) -> StandIn:
+                path.write_bytes(b"exported")
+                data_file(path).write_bytes(b"weights")
                 return StandIn(transcriber, metadata, spoil)
 
             return write
@@ -69,6 +71,7 @@ def test_an_equal_file_is_put_at_its_place(
 ) -> None:
     assert write(lambda logits: logits) == 0
     assert (tmp_path / "model.onnx").read_bytes() == b"exported"
+    assert (tmp_path / "model.onnx.data").read_bytes() == b"weights"
     assert "largest difference of outputs" in capsys.readouterr().out
 
 
@@ -88,12 +91,13 @@ def test_a_spoiled_file_is_refused_and_the_old_one_stays(
     message: str,
 ) -> None:
     (tmp_path / "model.onnx").write_bytes(b"old")
+    (tmp_path / "model.onnx.data").write_bytes(b"old weights")
     assert write(spoil) == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert message in said[0]
-    assert (tmp_path / "model.onnx").read_bytes() == b"old"
-    assert not list(tmp_path.glob(".*tmp"))
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert files == {"model.onnx": b"old", "model.onnx.data": b"old weights"}
 
 
 def test_int8_is_judged_by_its_text(

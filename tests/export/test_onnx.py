@@ -16,7 +16,6 @@ from wav2vec2.onnx_model import OnnxModel
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
-pytest.importorskip("onnxscript")
 
 Export = Callable[..., Path]
 BATCHES = [(4000,), (60, 3000), (500, 5000, 1, 49, 1234), (7000, 7000)]

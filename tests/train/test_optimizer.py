@@ -95,3 +95,24 @@ def test_clipping_scales_the_whole_gradient() -> None:
     norm = optimizer.gradient_norm(layer.parameters())
     optimizer.clip_gradients(layer.parameters(), norm, 1.0)
     assert torch.allclose(layer.weight.grad, torch.tensor([[0.6, 0.8]]))
+
+
+def test_gradient_norms_by_part_add_up_to_the_whole() -> None:
+    model = Wav2Vec2ForPretraining(TINY.build())
+    parameters = dict(model.named_parameters())
+    for number, parameter in enumerate(parameters.values(), 1):
+        parameter.grad = torch.full_like(parameter, 1e-3 * number)
+    norms = optimizer.gradient_norms_by_part(model)
+    assert list(norms) == [f"gradient_norm_{p}" for p in ("context_network", "feature_encoder", "quantizer", "heads")]
+    assert math.hypot(*norms.values()) == pytest.approx(float(optimizer.gradient_norm(parameters.values())))
+    quantizer = [parameter.grad for name, parameter in parameters.items() if "quantizer" in name]
+    expected = math.sqrt(sum(float((gradient**2).sum()) for gradient in quantizer))
+    assert norms["gradient_norm_quantizer"] == pytest.approx(expected)
+
+
+def test_frozen_and_infinite_parts_have_no_norm_and_other_models_no_parts() -> None:
+    model = Wav2Vec2ForPretraining(TINY.build())
+    model.context_projection.weight.grad = torch.ones_like(model.context_projection.weight)
+    model.quantizer.logits.bias.grad = torch.full_like(model.quantizer.logits.bias, math.inf)
+    assert list(optimizer.gradient_norms_by_part(model)) == ["gradient_norm_heads"]
+    assert optimizer.gradient_norms_by_part(nn.Linear(2, 2)) == {}

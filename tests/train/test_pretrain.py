@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,25 @@ def test_a_run_leaves_config_log_checkpoints_and_a_model_that_loads(corpus: Path
     assert [record["kind"] for record in records] == ["train", "validation", "stop"]
     wanted = {"contrastive", "chance", "accuracy", "code_perplexity", "soft_perplexity", "codes_used", "tau", "lr"}
     assert wanted | {"gradient_norm", "seconds_per_second", "padding", "penalty", "diversity"} <= records[0].keys()
+    parts = ("feature_encoder", "context_network", "quantizer", "heads")
+    assert all(records[0][f"gradient_norm_{part}"] > 0 for part in parts)
+
+
+def test_numbers_of_the_parts_agree_with_those_of_the_whole(corpus: Path, tmp_path: Path) -> None:
+    config = short(corpus, tmp_path / "run")
+    run(replace(config, log=replace(config.log, every=1)))
+    records = list(map(json.loads, (tmp_path / "run" / LOG_FILE).read_text().splitlines()))
+    trained = [record for record in records if record["kind"] == "train"]
+    assert len(trained) == 5
+    for record in trained:
+        parts = [value for name, value in record.items() if name.startswith("gradient_norm_")]
+        assert len(parts) == 4
+        assert math.hypot(*parts) == pytest.approx(record["gradient_norm"], rel=1e-5)
+    for record in records[:-1]:
+        for kind in ("code", "soft"):
+            each = [record[f"{kind}_perplexity_{group}"] for group in (1, 2)]
+            assert sum(each) == pytest.approx(record[f"{kind}_perplexity"])
+            assert all(1 - 1e-5 <= value <= 8 + 1e-5 for value in each)
 
 
 def test_loss_falls_and_the_finished_run_is_not_run_again(corpus: Path, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def open_torchaudio(path: Path, table: TensorTable) -> Checkpoint:
         described=_described_sizes(described, path),
     )
     stored = table.shapes["aux.weight"].shape[0] if "aux.weight" in table.shapes else None
-    vocabulary, dropped = (None, ()) if stored is None else _labels(path, described, stored, has_layer_norms)
+    vocabulary, dropped, origin = (None, (), "") if stored is None else _labels(path, described, stored, architecture)
     kept = [row for row in range(stored or 0) if row not in dropped]
     changed = {name: (lambda value: value[kept]) for name in ("aux.weight", "aux.bias")} if dropped else {}
     return Checkpoint(
@@ -75,6 +75,7 @@ def open_torchaudio(path: Path, table: TensorTable) -> Checkpoint:
         vocabulary=vocabulary,
         vocabulary_size=len(kept) if stored is not None else None,
         optional={"encoder.mask_embedding": torch.zeros(architecture.hidden_size)},
+        origin=origin,
     )
 
 
@@ -87,15 +88,17 @@ def _known_name(name: str) -> str:
 
 
 def _labels(
-    path: Path, described: Mapping[str, Any], rows: int, layer_norms: bool
-) -> tuple[Vocabulary | None, tuple[int, ...]]:
-    """Return the symbol table of a head, described or known, and which of its rows are to be dropped."""
+    path: Path, described: Mapping[str, Any], rows: int, a: Architecture
+) -> tuple[Vocabulary | None, tuple[int, ...], str]:
+    """Return the symbol table of a head, described or known, which of its rows are to be dropped, and what told it."""
     if described.get("labels") is not None:
-        return _table(described["labels"][1:]), ()
-    labels = bundle_labels(path.stem, rows, layer_norms)
+        return _table(described["labels"][1:]), (), ""
+    labels, told = bundle_labels(
+        path.stem, rows, layer_norm_extractor=a.conv_norm == "layer", hidden_size=a.hidden_size
+    )
     if labels is None:
-        return None, ()
-    return _table(labels.symbols), labels.dropped if rows == labels.file_rows else ()
+        return None, (), ""
+    return _table(labels.symbols), labels.dropped if rows == labels.file_rows else (), told
 
 
 def _table(symbols: Any) -> Vocabulary:

@@ -33,18 +33,36 @@ VOXPOPULI = {
     "en": BundleLabels(tuple("|etoiansrhldcumpfgwybvkxjqz"), 31),
     "es": BundleLabels(tuple("|eaosnrildctupmbqygvhófíájzñéxúkwü"), 35),
     "fr": BundleLabels(tuple("|esnitraouldcpmévqfgbhxàjèyêzôkçœûùîâwïëüæ")),
-    "it": BundleLabels(tuple("|eiaonrtlscdupmgvhzfbqàèùéòìkyxwjóíï")),
+    "it": BundleLabels(tuple("|eiaontrlscdupmgvhzfbqàèùéòìkyxwjóíï")),
 }
+_LIBRISPEECH_FILES = ("asr_ll10m", "asr_ls100", "asr_ls960")
+_BASE_SIZE = 768
 
 
-def bundle_labels(file_stem: str, rows: int, layer_norm_extractor: bool) -> BundleLabels | None:
-    """Return the labels that a head of so many rows has, with or without the dropped ones; None when none fits.
+def bundle_labels(
+    file_stem: str, rows: int, *, layer_norm_extractor: bool, hidden_size: int
+) -> tuple[BundleLabels | None, str]:
+    """Return the labels that a head of so many rows has, with or without the dropped ones (None when none fits), and
+    what they were told by.
 
-    The published file's name decides where it names a VoxPopuli language; else 32 rows are LibriSpeech's, as they lie
-    in its files, and 28 rows are the multilingual aligner's with a layer-norm extractor, English VoxPopuli's without.
+    The published file's name decides where it says the data. Else the shapes do: VoxPopuli's bundles are of BASE's
+    size with a group-norm extractor, the multilingual aligner has a layer-norm extractor, and 32 rows, which of BASE's
+    size English and German VoxPopuli have too, are taken as LibriSpeech's.
     """
+    named = any(mark in file_stem for mark in ("voxpopuli", *_LIBRISPEECH_FILES))
     if "voxpopuli" in file_stem:
         candidates = [labels for language, labels in VOXPOPULI.items() if file_stem.endswith(f"_{language}")]
+    elif named:
+        candidates = [LIBRISPEECH]
+    elif layer_norm_extractor:
+        candidates = [LIBRISPEECH, ALIGNMENT]
     else:
-        candidates = [LIBRISPEECH, *([ALIGNMENT] if layer_norm_extractor else VOXPOPULI.values())]
-    return next((labels for labels in candidates if rows in (labels.kept_rows, labels.file_rows)), None)
+        candidates = [LIBRISPEECH, *(VOXPOPULI.values() if hidden_size == _BASE_SIZE else ())]
+    fitting = [labels for labels in candidates if rows in (labels.kept_rows, labels.file_rows)]
+    if not fitting:
+        return None, ""
+    if named:
+        return fitting[0], "labels told by the file's name"
+    others = f", as other bundles have ({len(fitting) - 1})" if len(fitting) > 1 else ""
+    told = f"labels told by the {rows} rows of its head{others}; if they are others, name them by --vocabulary"
+    return fitting[0], told

@@ -47,9 +47,8 @@ class AblationOptions(LabelledOptions):
 def run(options: AblationOptions) -> None:
     """Run what is not done, and print the table; raises UserError for what the user can mend."""
     whole = plan(options)
-    goals = [stage.name for stage in whole.stages if stage.name.startswith("score-")]
     names = variants(options)
-    run_experiment("ablation", options, whole, goals, lambda cells: tables(cells, names, accuracies(whole, names)))
+    run_experiment("ablation", options, whole, lambda cells: tables(cells, names, accuracies(whole, names)))
 
 
 def variants(options: AblationOptions) -> tuple[str, ...]:

@@ -71,4 +71,5 @@ def _order(found: Mapping[str, list[Cell]]) -> Table:
         ours = f"{100 * pair.difference:+.1f} [{100 * pair.low:+.1f}, {100 * pair.high:+.1f}]"
         rows.append((better, worse, f"{abs(theirs):+.2f}", ours, same, "yes" if pair.certain else "no"))
     header = ("better in the paper", "worse in the paper", "paper", "ours", "same order", "certain")
-    return Table(header, tuple(rows), "Does the paper's order hold? Differences of WER in percent, worse minus better")
+    caption = "Every pair that the paper ranks: differences of WER in percent, worse minus better, with 95 % intervals"
+    return Table(header, tuple(rows), caption, "Does the paper's order hold?")

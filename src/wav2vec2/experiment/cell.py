@@ -53,16 +53,17 @@ class Cell:
         chosen = [one.counts(kind) for one in self.utterances if split is None or one.split == split]
         return total_score(chosen, REPLICATIONS, 0)
 
+    def _scores(self, split: str | None) -> dict[str, Any]:
+        return {"wer": self.score("wer", split).as_json(), "cer": self.score("cer", split).as_json()}
+
     def write(self, folder: Path) -> Path:
         """Write ``FOLDER/NAME-LM.json``."""
         names = self.splits()
-        scores = {
-            split: {kind: self.score(kind, split).as_json() for kind in ("wer", "cer")}  # type: ignore[arg-type]
-            for split in names
-        }
+        scores = {split: self._scores(split) for split in names}
         if len(names) > 1:
-            scores["all"] = {kind: self.score(kind).as_json() for kind in ("wer", "cer")}  # type: ignore[arg-type]
-        content = {"name": self.name, "lm": self.lm, "title": self.title, "row": self.row, "scores": scores}
+            scores["all"] = self._scores(None)
+        content: dict[str, Any] = {"name": self.name, "lm": self.lm, "title": self.title, "row": self.row}
+        content["scores"] = scores
         content["utterances"] = [asdict(utterance) for utterance in self.utterances]
         path = folder / f"{self.name}-{self.lm}.json"
         with writing(path) as temporary:

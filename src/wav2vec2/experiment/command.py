@@ -1,6 +1,6 @@
 """What every ``wav2vec2 experiment NAME`` does with its plan: print, run, collect cells, write the report."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from wav2vec2.experiment.cell import Cell, read_cell
@@ -16,10 +16,10 @@ Tables = Callable[[Cells], list[Table]]
 RESULTS = "results"
 
 
-def run_experiment(name: str, options: ExperimentOptions, plan: Plan, goals: Sequence[str], tables: Tables) -> None:
+def run_experiment(name: str, options: ExperimentOptions, plan: Plan, tables: Tables) -> None:
     """Do what the options say: list the stages, print the table so far, or run what is not done.
 
-    goals: the score-* stages. tables: makes the tables of whatever cells there are.
+    tables: makes the tables of whatever cells there are.
 
     Raises:
         UserError: a stage failed, or cannot be run.
@@ -29,40 +29,40 @@ def run_experiment(name: str, options: ExperimentOptions, plan: Plan, goals: Seq
         print("\n".join(plan.lines()))
         return
     if options.table:
-        show(name, plan, goals, tables)
+        show(name, plan, tables)
         return
-    stages = plan.matching(options.only) if options.only else plan.needed(goals)
+    stages = plan.matching(options.only) if options.only else plan.needed(plan.goals)
     todo = sum(not plan.done(stage.name) for stage in stages)
     print(f"{plan.root}: {len(plan.stages)} stages, {todo} to do", flush=True)
 
     def after(stage: Stage) -> None:
-        if stage.name in goals:
-            show(name, plan, goals, tables)
+        if stage.name in plan.goals:
+            show(name, plan, tables, curves=all(map(plan.done, plan.goals)))
 
     engine = Engine(plan, options.launch, options.minutes, options.keep_going, after)
     try:
         engine.run(stages)
     except KeyboardInterrupt:
-        print(f"\nstopped; the same command goes on. {_progress(plan, goals)}", flush=True)
+        print(f"\nstopped; the same command goes on. {_progress(plan)}", flush=True)
         raise
-    if not todo or options.only:
-        show(name, plan, goals, tables)
+    if not todo or (options.only and stages[-1].name not in plan.goals):
+        show(name, plan, tables)
 
 
-def show(name: str, plan: Plan, goals: Sequence[str], tables: Tables) -> None:
+def show(name: str, plan: Plan, tables: Tables, *, curves: bool = True) -> None:
     """Print the tables so far, keep their cells as JSON below ``results``, and write the report."""
-    cells = collect(plan, goals)
+    cells = collect(plan)
     found = tables(cells)
     print("\n" + "\n\n".join(table.text() for table in found))
-    print(f"\n{_progress(plan, goals)}", flush=True)
-    page = write_report(name, plan, found, cells, _progress(plan, goals))
+    print(f"\n{_progress(plan)}", flush=True)
+    page = write_report(name, plan, found, cells, _progress(plan), curves=curves)
     print(f"report: {page}", flush=True)
 
 
-def collect(plan: Plan, goals: Sequence[str]) -> Cells:
+def collect(plan: Plan) -> Cells:
     """The cells of the goals that are done, by row and language model; each is copied to ``results``."""
     found: Cells = {}
-    for goal in goals:
+    for goal in plan.goals:
         if plan.done(goal):
             for path in sorted(plan.result(goal).glob("*.json")):
                 cell = read_cell(path)
@@ -74,10 +74,10 @@ def collect(plan: Plan, goals: Sequence[str]) -> Cells:
     return found
 
 
-def _progress(plan: Plan, goals: Sequence[str]) -> str:
-    done = sum(plan.done(goal) for goal in goals)
-    state = "complete" if done == len(goals) else "partial"
-    return f"{state}: {done} of {len(goals)} rows scored"
+def _progress(plan: Plan) -> str:
+    done = sum(plan.done(goal) for goal in plan.goals)
+    state = "complete" if done == len(plan.goals) else "partial"
+    return f"{state}: {done} of {len(plan.goals)} rows scored"
 
 
 def results_folder(plan: Plan) -> Path:

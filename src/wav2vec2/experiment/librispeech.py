@@ -83,12 +83,11 @@ Options = Table1Options | Table2Options
 def run(options: Options, name: str = "table1") -> None:
     """Run what is not done, and print the table; raises UserError for what the user can mend."""
     whole = plan(options, name)
-    goals = [stage.name for stage in whole.stages if stage.name.startswith("score-")]
 
     def shown(cells: dict[tuple[str, str], Cell]) -> list[Table]:
         return tables(cells, options.amounts, options.models, options.lms)
 
-    run_experiment(name, options, whole, goals, shown)
+    run_experiment(name, options, whole, shown)
 
 
 def run_table2(options: Table2Options) -> None:
@@ -155,7 +154,7 @@ def _pretrained(steps: Steps, options: Options, model: str) -> list[Stage]:
     stages, manifest, split = [], Ref(SPEECH), splits("train")
     settings: dict[str, Any] = {"data.split": split}
     if model == "large_lv60k" and options.librilight is not None:
-        words = ["prepare", "librilight", str(options.librilight.resolve()), "--out", Here()]
+        words: list[Argument] = ["prepare", "librilight", str(options.librilight.resolve()), "--out", Here()]
         command = Command(words, steps.machine.preparing())
         stages.append(Stage("prepare-librilight", command, "manifest.parquet", "cut Libri-light at its pauses"))
         settings, manifest = {}, Ref("prepare-librilight")

@@ -46,7 +46,9 @@ class LowLabelOptions(LabelledOptions):
 
 def run(options: LowLabelOptions) -> None:
     """Run what is not done, and print the table; raises UserError for what the user can mend."""
-    run_experiment("low-label", options, plan(options), goals(options), tables)
+    rows = [(tier, arm, str(seed)) for seed in options.seeds for tier in options.tiers for arm in options.arms]
+    whole = plan(options)
+    run_experiment("low-label", options, whole, lambda cells: tables(cells, rows, options.lms))
 
 
 def plan(options: LowLabelOptions) -> Plan:
@@ -77,11 +79,6 @@ def plan(options: LowLabelOptions) -> Plan:
             for arm in options.arms:
                 stages += _decoded(steps, options, tier, arm, seed)
     return Plan(options.folder("low-label"), stages, options.adopted())
-
-
-def goals(options: LowLabelOptions) -> list[str]:
-    """The stages that are wanted for their own sake."""
-    return [stage.name for stage in plan(options).stages if stage.name.startswith("score-")]
 
 
 def _pretrain(steps: Steps, options: LowLabelOptions) -> Stage:

@@ -12,36 +12,44 @@ from wav2vec2.experiment.table import MISSING, Table, percent
 Cells = Mapping[tuple[str, str], Cell]
 """By name of the row (TIER-ARM-sSEED) and language model."""
 _ARM_NAMES = {"scratch": "from scratch", "pretrained": "pre-trained"}
+_TITLES = {"greedy": "no LM", "ngram": "4-gram", "transformer": "Transformer"}
+_TESTS = ("test-clean", "test-other")
 _TIER_ORDER = ("10min", "1h", "all")
 
 
-def tables(cells: Cells) -> list[Table]:
-    """Everything that can be said so far; at least the first table, empty cells marked."""
-    found = [rates(cells, "wer"), rates(cells, "cer"), differences(cells)]
-    return [table for table in [*found, speakers(cells)] if table.rows]
+def tables(cells: Cells, rows: Sequence[tuple[str, str, str]], lms: Sequence[str]) -> list[Table]:
+    """Everything that can be said so far; at least the first table, empty cells marked.
+
+    rows: (tier, arm, seed) of all that is planned.
+    """
+    found = [rates(cells, "wer", rows, lms)]
+    if cells:
+        found += [rates(cells, "cer", rows, lms), differences(cells), speakers(cells)]
+    return [table for table in found if table.rows]
 
 
-def rates(cells: Cells, kind: Kind) -> Table:
+def rates(cells: Cells, kind: Kind, planned: Sequence[tuple[str, str, str]], lms: Sequence[str]) -> Table:
     """A row for each amount of labels, arm and seed; a column for each language model and split; the paper's below."""
-    titles = _titles(cells)
-    tests = list(dict.fromkeys(split for cell in cells.values() for split in cell.splits())) or ["test-clean"]
+    titles = {lm: _TITLES[lm] for lm in lms} | _titles(cells)
+    tests = list(dict.fromkeys(split for cell in cells.values() for split in cell.splits())) or [
+        "test-clean",
+        "test-other",
+    ]
     tests = sorted(tests, key=lambda name: (name not in ("test-clean", "test-other"), name))
     header = ("labels", "model", "seed", *(f"{titles[lm]}: {split}" for lm in titles for split in tests))
     rows: list[tuple[str, ...]] = []
     for tier in _TIER_ORDER:
-        seeds = sorted({cell.row["seed"] for cell in cells.values() if cell.row["tier"] == tier}, key=int)
-        for seed in seeds:
-            for arm in reversed(ARMS):
-                found = [cells.get((f"{tier}-{arm}-s{seed}", lm)) for lm in titles]
-                if any(found):
-                    scores = [percent(cell.score(kind, split) if cell else None) for cell in found for split in tests]
-                    rows.append((tier, _ARM_NAMES[arm], seed, *scores))
-        if kind == "wer" and seeds:
+        chosen = [(arm, seed) for planned_tier, arm, seed in planned if planned_tier == tier]
+        for arm, seed in sorted(chosen, key=lambda row: (int(row[1]), -ARMS.index(row[0]))):
+            found = [cells.get((f"{tier}-{arm}-s{seed}", lm)) for lm in titles]
+            scores = [percent(cell.score(kind, split) if cell else None) for cell in found for split in tests]
+            rows.append((tier, _ARM_NAMES[arm], seed, *scores))
+        if kind == "wer" and chosen:
             rows.append((tier, f"paper: BASE, {LOW_LABEL[tier]}", "", *_paper(tier, tuple(titles), tests)))
     caption = f"{kind.upper()} in percent with its 95 % bootstrap interval over utterances"
     if kind == "wer":
         caption += "; the paper's BASE (pre-trained on 960 hours) for orientation"
-    return Table(header, tuple(rows), caption)
+    return Table(header, tuple(rows), caption, "Word error rate" if kind == "wer" else "Character error rate")
 
 
 def differences(cells: Cells) -> Table:
@@ -53,8 +61,8 @@ def differences(cells: Cells) -> Table:
             pairs = _pairs(cells, tier, lm)
             for kind in ("wer", "cer") if pairs else ():
                 scratch, pretrained = zip(*pairs, strict=True)
-                found = compare_cells(scratch, pretrained, kind)  # type: ignore[arg-type]
-                whole = compare_cells(scratch, pretrained, kind, unit="speaker")  # type: ignore[arg-type]
+                found = compare_cells(scratch, pretrained, kind)
+                whole = compare_cells(scratch, pretrained, kind, unit="speaker")
                 rows.append(
                     (
                         tier,
@@ -75,7 +83,7 @@ def differences(cells: Cells) -> Table:
         "Pre-trained minus from scratch, all test splits pooled (below zero: pre-training helps); 95 % intervals of a "
         "paired bootstrap over utterances, and over whole speakers"
     )
-    return Table((*header, "lower for certain", "seeds"), tuple(rows), caption)
+    return Table((*header, "lower for certain", "seeds"), tuple(rows), caption, "What pre-training gains")
 
 
 def speakers(cells: Cells) -> Table:
@@ -105,7 +113,8 @@ def speakers(cells: Cells) -> Table:
                 )
             break
     header = ("labels", "decoding", "speakers", "speaker", "split", "utterances", "from scratch", "pre-trained")
-    return Table((*header, "difference"), tuple(rows), "WER in percent speaker by speaker, the largest gain first")
+    caption = "WER in percent speaker by speaker, the largest gain first"
+    return Table((*header, "difference"), tuple(rows), caption, "Speaker by speaker")
 
 
 def _pairs(cells: Cells, tier: str, lm: str) -> list[tuple[Cell, Cell]]:
@@ -126,7 +135,7 @@ def _titles(cells: Cells) -> dict[str, str]:
         titles = [cell.title for cell in cells.values() if cell.lm == lm]
         if titles:
             found[lm] = titles[0]
-    return found or {"greedy": "no LM"}
+    return found
 
 
 def _paper(tier: str, lms: Sequence[str], tests: Sequence[str]) -> list[str]:

@@ -22,6 +22,7 @@ from wav2vec2.experiment.stage import VALUES_FILE, Argument, File, Here, Ref, St
 from wav2vec2.output_file import writing
 
 MARKER = "done.json"
+GOAL = "score-"
 _DIGITS = 8
 
 
@@ -60,6 +61,11 @@ class Plan:
     def by_name(self) -> dict[str, Stage]:
         """Stages by name."""
         return {stage.name: stage for stage in self.stages}
+
+    @property
+    def goals(self) -> list[str]:
+        """The stages that are wanted for their own sake, in order: those that score."""
+        return [stage.name for stage in self.stages if stage.name.startswith(GOAL)]
 
     @cached_property
     def identities(self) -> dict[str, str]:
@@ -170,7 +176,7 @@ class Plan:
             if stage.name in self.adopted:
                 yield f"    {shlex.quote(str(self.adopted[stage.name]))}"
             else:
-                yield f"    {stage.work.shown(lambda part, stage=stage: self.resolve(part, stage, lenient=True))}"  # type: ignore[misc]
+                yield f"    {stage.work.shown(lambda part, stage=stage: self.resolve(part, stage, lenient=True))}"
 
     def _reference(self, reference: Ref) -> Path:
         if not reference.file:

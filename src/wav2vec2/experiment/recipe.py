@@ -1,11 +1,12 @@
 """Training stages: a recipe and what is changed of it, as a command that anyone can repeat.
 
-The identity of such a stage is its whole resolved configuration, so that an edited recipe is noticed; where it runs
-and how often it reports is left out.
+The identity of such a stage is all that its resolved configuration has besides the defaults, so that an edited recipe
+is noticed, but a later version's new option is not; where it runs and how often it reports is left out.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -25,19 +26,27 @@ CONFIGS: dict[str, Any] = {
 }
 
 MACHINE = (
-    *("output", "batch.workers", "batch.prefetch", "train.device", "train.threads", "train.max_minutes"),
+    *(
+        "output",
+        "batch.workers",
+        "batch.prefetch",
+        "batch.in_memory",
+        "train.device",
+        "train.threads",
+        "train.max_minutes",
+    ),
     *("log.every", "log.save_every", "log.keep_last", "log.tensorboard"),
 )
 """Keys that do not change what is learned."""
 
 
 def recipe_folder() -> Path:
-    """Where the recipes are: inside an installed package, else in the repository that the package is read from.
+    """Where the recipes are: in the repository that the package is read from, else inside an installed package.
 
     Raises UserError when they are in neither.
     """
     package = Path(__file__).resolve().parents[1]
-    for folder in (package / "recipes", package.parents[1] / "recipes"):
+    for folder in (package.parents[1] / "recipes", package / "recipes"):
         if (folder / "pretrain_base.toml").is_file():
             return folder
     raise UserError(f"{package}: its recipes are missing: install the package again, or give --recipes FOLDER")
@@ -68,6 +77,10 @@ class Training:
 
     def config(self) -> Any:
         """The resolved configuration as far as it is known before other stages have run."""
+        return self._config
+
+    @cached_property
+    def _config(self) -> Any:
         cls = CONFIGS[self.command]
         known = {key: value for key, value in self._all().items() if not _unknown(value)}
         return from_plain(cls, _nested(known), source=str(self.recipe), base=load_recipe(self.recipe, cls))
@@ -82,8 +95,9 @@ class Training:
 
     def identity(self, symbol: Resolver) -> Any:
         """See ``Work``."""
-        content = dict(_flat(as_plain(self.config())))
-        content |= {key: _each(value, symbol) for key, value in self.settings.items()}
+        usual = dict(_flat(as_plain(CONFIGS[self.command]())))
+        content = {key: value for key, value in _flat(as_plain(self.config())) if usual.get(key) != value}
+        content |= {key: _each(value, symbol) for key, value in self.settings.items() if _unknown(value)}
         return {"command": self.command} | {key: content[key] for key in sorted(content) if key not in MACHINE}
 
     def line(self, resolve: Resolver) -> list[str]:

@@ -2,33 +2,46 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from wav2vec2.experiment.cell import Cell
 from wav2vec2.experiment.choose import read_values
 from wav2vec2.experiment.plan import Plan
+from wav2vec2.experiment.recipe import Training
+from wav2vec2.experiment.steps import SPEECH
 from wav2vec2.experiment.table import Table
+from wav2vec2.report.label_hours import LabelPoint, draw_label_hours
+from wav2vec2.report.page import Page
+from wav2vec2.report.run_log import RunLog, read_run
+from wav2vec2.report.runs import add_runs
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+ARMS = {"pretrained": "pre-trained", "scratch": "from scratch"}
 
 
 def write_report(
-    name: str, plan: Plan, tables: Sequence[Table], cells: Mapping[tuple[str, str], Cell], progress: str
+    name: str,
+    plan: Plan,
+    tables: Sequence[Table],
+    cells: Mapping[tuple[str, str], Cell],
+    progress: str,
+    *,
+    curves: bool = True,
 ) -> Path:
-    """Write ``report.html`` and ``report.md`` into the experiment's folder; returns the former."""
-    from wav2vec2.report.page import Page
+    """Write ``report.html`` and ``report.md`` into the experiment's folder; returns the former.
 
+    curves: also draw the curves of all trainings, which takes some seconds.
+    """
     page = Page(f"Experiment {name}")
     page.text(f"{progress[0].upper()}{progress[1:]}. Made by `wav2vec2 experiment {name}`.")
-    figure = labels_figure(cells)
-    if figure is not None:
+    points = label_points(plan, cells)
+    if points:
         page.heading("Error rate by amount of labels")
-        page.figure(figure, "Word error rate on all test splits by amount of labels, with 95 % intervals", "labels")
+        caption = "Word error rate on all test splits together against hours of labelled speech, with 95 % intervals"
+        page.figure(draw_label_hours(points), caption, "label_hours")
     for table in tables:
-        heading, _, _ = table.caption.partition(";")
-        page.heading(heading.split(",")[0] or "Table")
+        page.heading(table.title)
         page.table(table.header, table.rows, table.caption)
+    for title, runs in _trainings(plan).items() if curves else ():
+        add_runs(page, runs, title)
     page.heading("Stages")
     page.text("Each line can be repeated by hand. Results of stages that were adopted were made elsewhere.")
     page.table(("stage", "state", "what", "found"), _stages(plan))
@@ -36,36 +49,29 @@ def write_report(
     return page.write(plan.root)[0]
 
 
-def labels_figure(cells: Mapping[tuple[str, str], Cell]) -> "Figure | None":
-    """WER against hours of labels, with and without pre-training; None where no cell has an amount of labels."""
-    points: dict[tuple[str, str], list[tuple[str, float, float, float]]] = {}
+def label_points(plan: Plan, cells: Mapping[tuple[str, str], Cell]) -> list[LabelPoint]:
+    """Cells that differ in the amount of labels, for the picture; the hours are those that the labels really have."""
+    hours = read_values(plan.folder(SPEECH)) if SPEECH in plan.by_name else {}
+    points = []
     for cell in cells.values():
-        if {"tier", "arm", "seed"} <= set(cell.row):
+        amount = hours.get(f"hours_{cell.row.get('tier')}")
+        if isinstance(amount, float) and cell.row.get("arm") in ARMS:
             score = cell.score("wer")
-            values = (100 * score.counts.rate, 100 * score.low, 100 * score.high)
-            points.setdefault((cell.row["arm"], cell.title), []).append((cell.row["tier"], *values))
-    if not points:
-        return None
-    from matplotlib.figure import Figure
+            arm = f"{ARMS[cell.row['arm']]}, {cell.title}"
+            points.append(LabelPoint(amount, arm, score.counts.rate, score.low, score.high))
+    return points
 
-    order = ["10min", "1h", "all"]
-    titles = list(dict.fromkeys(title for _, title in points))
-    figure = Figure(figsize=(7.0, 4.2), layout="constrained")
-    axes = figure.subplots()
-    for (arm, title), found in points.items():
-        found = sorted(found, key=lambda point: order.index(point[0]))
-        places, rates = [order.index(point[0]) for point in found], [point[1] for point in found]
-        errors = [[point[1] - point[2] for point in found], [point[3] - point[1] for point in found]]
-        label = f"{'pre-trained' if arm == 'pretrained' else 'from scratch'}, {title}"
-        style = "-o" if arm == "pretrained" else "--s"
-        axes.errorbar(places, rates, errors, fmt=style, color=f"C{titles.index(title)}", capsize=3, label=label)
-    axes.set_xticks(range(len(order)), order)
-    axes.set_xlabel("transcribed speech")
-    axes.set_ylabel("WER (%)")
-    axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    return figure
+
+def _trainings(plan: Plan) -> dict[str, list[RunLog]]:
+    """The runs that have begun, by kind; the first stages of a curriculum are left out."""
+    found: dict[str, list[RunLog]] = {}
+    titles = {"pretrain": "Pre-training", "finetune": "Fine-tuning", "lm transformer": "Language model"}
+    for stage in plan.stages:
+        here = stage.name not in plan.adopted and plan.done(stage.name) and not stage.name.startswith("short-")
+        if here and isinstance(stage.work, Training):
+            run = read_run(plan.folder(stage.name), stage.name)
+            found.setdefault(titles[stage.work.command], []).append(run)
+    return found
 
 
 def _stages(plan: Plan) -> list[tuple[str, str, str, str]]:

@@ -61,8 +61,8 @@ def choose_speech(
     spare = len(training) - len(set(training) & set().union(*labelled.values()))
     _write_list(folder / "labels" / "any.txt", sorted(set(training) & set().union(*labelled.values())))
     values: dict[str, object] = {f"{kind}_splits": names for kind, names in splits.items()}
-    dev = splits["dev"].split("+")
-    values["tuning_splits"] = "dev-other" if "dev-other" in dev else splits["dev"]  # as the paper does
+    known = splits["dev"].split("+")
+    values["tuning_splits"] = "dev-other" if "dev-other" in known else splits["dev"]  # as the paper does
     values["scored_splits"] = f"{splits['dev']}+{splits['test']}"
     values["hold_out"] = max(0, min(hold_out, spare // 4))
     for tier in tiers:
@@ -110,7 +110,8 @@ def _cut(utterances: list[Utterance], seconds: float, first: Sequence[set[str]])
         rank = next((number for number, ids in enumerate(first) if one.id in ids), len(first))
         return rank, hashlib.sha256(one.id.encode()).hexdigest()
 
-    left, kept = seconds * SAMPLE_RATE, set()
+    left = seconds * SAMPLE_RATE
+    kept: set[str] = set()
     for one in sorted(utterances, key=key):
         if kept and one.samples > left:
             break

@@ -88,7 +88,7 @@ class Steps:
             found.append(Stage(NGRAM, Command(words), "lm.arpa", "estimate the 4-gram"))
         if "transformer" in lms:
             settings = {"data.text": text, "data.ids": options.lm_text_ids}
-            settings["data.hold_out"] = self.scale.language_model_hold_out  # type: ignore[assignment]
+            settings["data.hold_out"] = self.scale.language_model_hold_out
             recipe = self.scale.language_model
             found.append(self.training(TRANSFORMER, "lm transformer", recipe, settings, "train the Transformer LM"))
         return found

@@ -11,11 +11,12 @@ MISSING = "-"
 
 @dataclass(frozen=True)
 class Table:
-    """Header, rows of as many cells, and a caption."""
+    """Header, rows of as many cells, a caption, and the heading above it in a report."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
+    title: str = "Results"
 
     def text(self) -> str:
         """Columns in line, the caption above."""

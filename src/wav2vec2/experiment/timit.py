@@ -40,8 +40,7 @@ class TimitOptions(ExperimentOptions):
 def run(options: TimitOptions) -> None:
     """Run what is not done, and print the table; raises UserError for what the user can mend."""
     whole = plan(options)
-    goals = [stage.name for stage in whole.stages if stage.name.startswith("score-")]
-    run_experiment("timit", options, whole, goals, tables)
+    run_experiment("timit", options, whole, tables)
 
 
 def plan(options: TimitOptions) -> Plan:

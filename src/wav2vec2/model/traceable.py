@@ -1,12 +1,11 @@
 """The CTC model as one graph for export: the padded path with its constant parts folded (model/layout.py).
 
-Three things differ from the model in training, with equal results:
+Two things differ from the model in training, with equal results:
 
 - The feature encoder is written in whole-tensor operations that a runtime has fast kernels for, and group norm is
   folded into the first convolution: mean and variance of w * x follow from the mean and covariance of the input
   windows, over each utterance's own frames, so padding changes nothing.
 - Weight normalisation is multiplied out.
-- Convolutions may be written as matrix products, which dynamic quantization has int8 kernels for.
 
 Legend: B utterances, S samples, T frames, C channels, k kernel, s stride, V symbols.
 """
@@ -29,14 +28,14 @@ class TraceableCTC(nn.Module):
     """(waveforms (B, S), lengths (B,)) -> logits or log-probabilities (B, T, V), frame lengths (B,).
 
     A float32 copy of ``model`` in evaluation mode; S must reach the receptive field. Frames beyond an utterance's end
-    are zero. ``matrix_convolutions`` writes all convolutions after the first as matrix products.
+    are zero.
     """
 
-    def __init__(self, model: Wav2Vec2ForCTC, *, log_softmax: bool = False, matrix_convolutions: bool = False) -> None:
+    def __init__(self, model: Wav2Vec2ForCTC, *, log_softmax: bool = False) -> None:
         super().__init__()
         model = copy.deepcopy(model).float().cpu().eval()
         model.encoder.packed = False
-        stack = TraceableFeatureEncoder(model.encoder.feature_encoder, matrices=matrix_convolutions)
+        stack = TraceableFeatureEncoder(model.encoder.feature_encoder)
         model.encoder.feature_encoder = stack  # type: ignore[assignment]
         positions = model.encoder.context.pos_conv
         if type(positions) is PositionalConvolution:
@@ -77,13 +76,13 @@ class FoldedPositionalConvolution(nn.Module):
 class TraceableFeatureEncoder(nn.Module):
     """`FeatureEncoder` on padded waveforms, without branches on lengths."""
 
-    def __init__(self, source: FeatureEncoder, *, matrices: bool) -> None:
+    def __init__(self, source: FeatureEncoder) -> None:
         super().__init__()
         self.architecture: Architecture = source.architecture
         a = self.architecture
         first, *others = cast(list[ConvLayer], list(source.layers))
-        self.first = FoldedGroupNorm(first, a) if a.conv_norm == "group" else _plain(first, a, 0, matrices=False)
-        self.others = nn.ModuleList(_plain(layer, a, i + 1, matrices=matrices) for i, layer in enumerate(others))
+        self.first = FoldedGroupNorm(first, a) if a.conv_norm == "group" else _plain(first, a, 0)
+        self.others = nn.ModuleList(_plain(layer, a, i + 1) for i, layer in enumerate(others))
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
         """(B,) samples -> (B,) frames; 0 below the receptive field."""
@@ -156,30 +155,6 @@ class PlainConvolution(nn.Module):
         return F.gelu(x).transpose(1, 2)
 
 
-class MatrixConvolution(nn.Module):
-    """`PlainConvolution` as one matrix product of the windows."""
-
-    def __init__(self, layer: ConvLayer, stride: int, norm: nn.LayerNorm | None, eps: float) -> None:
-        super().__init__()
-        weight = layer.conv.weight.detach()
-        self.kernel = weight.shape[2]
-        self.matrix = nn.Parameter(weight.permute(2, 1, 0).reshape(-1, weight.shape[0]).contiguous())
-        self.bias = layer.conv.bias
-        self.stride, self.norm, self.eps = stride, norm, eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """X (B, C, T) in memory order (B, T, C)."""
-        x = x.transpose(1, 2)
-        frames = (x.shape[1] - self.kernel) // self.stride + 1
-        taps = [x[:, tap : tap + (frames - 1) * self.stride + 1 : self.stride] for tap in range(self.kernel)]
-        x = torch.cat(taps, 2) @ self.matrix
-        x = x if self.bias is None else x + self.bias
-        if self.norm is not None:
-            x = F.layer_norm(x, x.shape[2:], self.norm.weight, self.norm.bias, self.eps)
-        return F.gelu(x).transpose(1, 2)
-
-
-def _plain(layer: ConvLayer, architecture: Architecture, index: int, *, matrices: bool) -> nn.Module:
-    form = MatrixConvolution if matrices else PlainConvolution
+def _plain(layer: ConvLayer, architecture: Architecture, index: int) -> PlainConvolution:
     norm = layer.norm if architecture.conv_norm == "layer" else None
-    return form(layer, architecture.conv_strides[index], norm, architecture.layer_norm_eps)
+    return PlainConvolution(layer, architecture.conv_strides[index], norm, architecture.layer_norm_eps)

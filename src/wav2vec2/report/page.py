@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -136,8 +137,11 @@ def _drawn(figure: "Figure", kind: str) -> bytes:
 
     metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
     picture = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "wav2vec2"}):
-        figure.savefig(picture, format=kind, dpi=150, bbox_inches="tight", metadata=metadata)
+    with matplotlib.rc_context({"svg.hashsalt": "wav2vec2"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box in the picture says it as well
+        # a figure that lays itself out has nothing outside its edges
+        box = None if figure.get_layout_engine() is not None else "tight"
+        figure.savefig(picture, format=kind, dpi=150, bbox_inches=box, metadata=metadata)
     return picture.getvalue()
 
 

@@ -35,6 +35,7 @@ HARMLESS = (
     "data.validation",
     "batch.workers",
     "batch.prefetch",
+    "batch.in_memory",
     "batch.micro_seconds",
     "batch.micro_tokens",
     "train.device",

@@ -135,10 +135,11 @@ class ContrastiveObjective:
             "accuracy": float(sums["correct"] / masked),
             "penalty": float(sums["penalty"] / sums["penalty_count"].clamp_min(1)),
         }
-        if self.groups:
-            means["code_perplexity"] = float(perplexity(sums["codes"] / masked))
-        if self._learned:
-            means["soft_perplexity"] = float(perplexity(sums["probabilities"] / masked))
+        for name, of, there in (("code", "codes", self.groups), ("soft", "probabilities", self._learned)):
+            if there:
+                shares = sums[of] / masked
+                means[f"{name}_perplexity"] = float(perplexity(shares))
+                means |= {f"{name}_perplexity_{group}": float(perplexity(one)) for group, one in enumerate(shares, 1)}
         if self.groups:
             means["codes_used"] = float((sums["codes"] > 0).double().mean())
         return means

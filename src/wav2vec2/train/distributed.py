@@ -4,6 +4,7 @@ Every loss is already divided by its count over the whole global batch, so gradi
 per update after the last micro-batch. Without torchrun everything here is the identity.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -168,3 +169,9 @@ def barrier() -> None:
     """Wait for all processes."""
     if active():
         dist.barrier()
+
+
+def dropout_seed(seed: int, update: int, rank: int, micro_batch: int) -> int:
+    """Seed of torch's generator for one micro-batch."""
+    digest = hashlib.blake2b(f"{seed}/{update}/{rank}/{micro_batch}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") & (2**63 - 1)

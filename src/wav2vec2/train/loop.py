@@ -6,7 +6,6 @@ processes; AdamW steps. Everything random is a function of (seed, update, place)
 interrupted one bit for bit.
 """
 
-import hashlib
 import math
 import shutil
 import time
@@ -52,6 +51,7 @@ class Trainer(Generic[BatchT]):
         self.best: float | None = None
         self.best_update = self.skips = self.bad_files = 0
         self._busy = self._waited = 0.0
+        self._part_norms: dict[str, float] = {}
 
     def train(self, announcements: list[str]) -> Path:
         """Train, and return the model directory: the best validated weights, else the last.
@@ -98,7 +98,7 @@ class Trainer(Generic[BatchT]):
             self._busy += time.perf_counter() - started
             self.reporter.tick(self.update)
             done = self.update == self.run.train.updates
-            if self.update % log.every == 0 or done:
+            if self._due(self.update):
                 self._log_line()
             validated = log.validate_every and (self.update % log.validate_every == 0 or done)
             if validated and not asked:
@@ -106,6 +106,10 @@ class Trainer(Generic[BatchT]):
             if (log.save_every and self.update % log.save_every == 0) or done or asked:
                 self._save()
         return (stop.reason or "another process was asked to stop") if asked and not done else ""
+
+    def _due(self, update: int) -> bool:
+        """Whether a log line is written after this update."""
+        return update % self.run.log.every == 0 or update == self.run.train.updates
 
     def _step(self, update: Update[BatchT], stop: bool) -> bool:
         """One optimiser update; returns whether any process was asked to stop before it began."""
@@ -134,6 +138,8 @@ class Trainer(Generic[BatchT]):
         parameters = self.objective.trained(self.update)
         distributed.sum_gradients(parameters)
         norm = optimizer.gradient_norm(parameters)
+        if self._due(self.update + 1):
+            self._part_norms = optimizer.gradient_norms_by_part(self.objective.model)
         self._apply(parameters, norm, batches, counts[:-3])
         self._add_sums(sums, norm)
         self.update, self.position = self.update + 1, update.following
@@ -141,7 +147,7 @@ class Trainer(Generic[BatchT]):
 
     def _forward(self, batch: BatchT, number: int, counts: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
         # Dropout on accelerators draws from torch's generator: seeded here, a resumed run needs no stored state.
-        torch.manual_seed(dropout_seed(self.run.seed, self.update, self.ranks.rank, number))
+        torch.manual_seed(distributed.dropout_seed(self.run.seed, self.update, self.ranks.rank, number))
         half = self.run.train.precision == "bf16"
         with torch.autocast(self.ranks.device.type, torch.bfloat16) if half else nullcontext():
             return self.objective.loss(batch, number, counts, self.update)
@@ -199,7 +205,7 @@ class Trainer(Generic[BatchT]):
     def _log_line(self) -> None:
         sums, train = self.sums, self.run.train
         taken, skipped = float(sums["updates"]), float(sums["skipped"])
-        numbers = self.objective.numbers(sums, self.update - 1)
+        numbers = self.objective.numbers(sums, self.update - 1) | self._part_norms
         numbers["lr"] = self.optimizer.param_groups[0]["lr"]
         numbers["gradient_norm"] = float(sums["gradient_norm"]) / max(1.0, taken)
         numbers["skipped"] = skipped
@@ -291,9 +297,3 @@ class Trainer(Generic[BatchT]):
             self.bad_files += 1
             self.reporter.say(f"left out ({self.bad_files} so far): {line}")
             self.reporter.write("bad_file", self.update + 1, {"message": line})
-
-
-def dropout_seed(seed: int, update: int, rank: int, micro_batch: int) -> int:
-    """Seed of torch's generator for one micro-batch."""
-    digest = hashlib.blake2b(f"{seed}/{update}/{rank}/{micro_batch}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") & (2**63 - 1)

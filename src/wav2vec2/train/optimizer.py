@@ -142,6 +142,29 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
     return nn.utils.get_total_norm(gradients)
 
 
+_PARTS = {"encoder.feature_encoder.": "feature_encoder", "encoder.": "context_network", "quantizer.": "quantizer"}
+"""By the beginning of a parameter's name, the first that fits; the rest (output projections, CTC layer) are heads."""
+
+
+def gradient_norms_by_part(model: nn.Module) -> dict[str, float]:
+    """Euclidean norm of the gradients of each part of a speech model, as ``gradient_norm_<part>``.
+
+    Parts are feature_encoder, context_network (with the projection into it and the mask embedding), quantizer and
+    heads; the squares add up to that of the whole. Parts without a gradient, such as a frozen one, are left out, and
+    so are norms that are not finite. {} for models without a speech encoder.
+    """
+    gradients: dict[str, list[Tensor]] = {}
+    named = [(name, parameter.grad) for name, parameter in model.named_parameters()]
+    if not any(name.startswith("encoder.") for name, _ in named):
+        return {}
+    for name, gradient in named:
+        if gradient is not None:
+            part = next((part for start, part in _PARTS.items() if name.startswith(start)), "heads")
+            gradients.setdefault(part, []).append(gradient)
+    norms = {part: float(nn.utils.get_total_norm(group)) for part, group in gradients.items()}
+    return {f"gradient_norm_{part}": norm for part, norm in norms.items() if math.isfinite(norm)}
+
+
 def clip_gradients(parameters: Iterable[nn.Parameter], norm: Tensor, limit: float) -> None:
     """Scale gradients of total ``norm`` down to ``limit``."""
     if float(norm) > limit:

@@ -1,0 +1,144 @@
+"""Panels of curves as data, and their drawing: several runs share the axes, with one legend above them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Style = Literal["line", "dots", "level", "reference"]
+
+# Okabe and Ito's colours, which the colour-blind tell apart; yellow left out on white.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+_GREY = "#777777"
+_LINES: tuple[Literal["-", "--", "-."], ...] = ("-", "--", "-.")
+_POINTS = 1000
+
+_Look = tuple[str, Literal["-", "--", "-."]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points of one colour. label: what the legend calls it; curves of one label have one colour.
+
+    line: training, every log line. dots: held-out data. level: one value for all updates, such as chance. reference:
+    published points.
+    """
+
+    label: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    style: Style = "line"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes. Curves without points are left out; a panel without curves is not drawn."""
+
+    title: str
+    unit: str
+    curves: list[Curve] = field(default_factory=list)
+    log_x: bool = False
+    log_y: bool = False
+    x_label: str = "update"
+
+    def add(self, label: str, points: tuple[NDArray[np.float64], NDArray[np.float64]], style: Style = "line") -> None:
+        """Add a curve if it has points; long ones are thinned."""
+        x, y = points
+        if len(x):
+            self.curves.append(Curve(label, *(thinned(x, y) if style == "line" else (x, y)), style))
+
+
+def thinned(
+    x: NDArray[np.float64], y: NDArray[np.float64], limit: int = _POINTS
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """At most `limit` points: means over runs of equally many neighbours (the last run may be shorter).
+
+    A run with a value that is not finite has none, so that a gap stays a gap.
+    """
+    if len(x) <= limit:
+        return x, y
+    starts = np.arange(0, len(x), math.ceil(len(x) / limit))
+    counts = np.diff([*starts, len(x)])
+    return np.add.reduceat(x, starts) / counts, np.add.reduceat(y, starts) / counts
+
+
+def draw_panels(panels: Sequence[Panel], *, columns: int = 3) -> "Figure":
+    """Draw the panels that have curves, row by row. Raises ValueError if none has."""
+    from matplotlib.figure import Figure
+
+    shown = [panel for panel in panels if panel.curves]
+    if not shown:
+        raise ValueError("no panel has a curve")
+    columns = min(columns, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    labels = list(dict.fromkeys(c.label for p in shown for c in p.curves if c.style in ("line", "dots")))
+    looks = {label: _look(place) for place, label in enumerate(labels)}
+    keys = _legend(shown, looks)
+    legend_columns = max(2, columns)
+    legend_rows = math.ceil(len(keys) / legend_columns)
+    width = 4.2 * columns if columns > 1 else 6.5
+    figure = Figure(figsize=(width, 2.9 * rows + 0.25 * legend_rows + 0.1), layout="constrained")
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for panel, axes in zip(shown, grid, strict=False):
+        _draw(panel, axes, looks)
+    for axes in grid[len(shown) :]:
+        axes.remove()
+    figure.legend(handles=keys, loc="outside upper left", ncols=legend_columns, frameon=False, fontsize=9)
+    return figure
+
+
+def _look(place: int) -> _Look:
+    """Colour and line of the curves of one label: more labels than colours share them with other lines."""
+    return COLORS[place % len(COLORS)], _LINES[place // len(COLORS) % len(_LINES)]
+
+
+def _draw(panel: Panel, axes: Any, looks: dict[str, _Look]) -> None:
+    for curve in panel.curves:
+        color, line = looks.get(curve.label, (_GREY, "-"))
+        if curve.style == "level":
+            axes.axhline(curve.y[0], color=_GREY, linestyle=":", linewidth=1.2)
+        elif curve.style == "reference":
+            axes.plot(curve.x, curve.y, "D--", color=_GREY, markersize=4, linewidth=0.8)
+        elif curve.style == "dots":
+            axes.plot(curve.x, curve.y, "o", color=color, markersize=4, markeredgecolor="white", markeredgewidth=0.4)
+        else:
+            marker = "." if len(curve.x) == 1 else ""
+            axes.plot(curve.x, curve.y, line, color=color, linewidth=1.2, alpha=0.9, marker=marker)
+    if panel.log_x:
+        axes.set_xscale("log")
+    if panel.log_y and all((curve.y > 0).all() for curve in panel.curves):
+        axes.set_yscale("log")
+    else:
+        axes.ticklabel_format(axis="y", useOffset=False)
+    axes.set_title(panel.title, fontsize=10, loc="left")
+    axes.set_xlabel(panel.x_label, fontsize=9)
+    axes.set_ylabel(panel.unit, fontsize=9)
+    axes.tick_params(labelsize=8, which="both")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _legend(panels: Sequence[Panel], looks: dict[str, _Look]) -> list[Any]:
+    """The runs by colour, then what the styles mean, as far as they occur."""
+    from matplotlib.lines import Line2D
+
+    keys = [
+        Line2D([], [], color=color, linestyle=line, linewidth=2, label=label) for label, (color, line) in looks.items()
+    ]
+    curves = [curve for panel in panels for curve in panel.curves]
+    styles = {curve.style for curve in curves}
+    if "dots" in styles:
+        keys.append(Line2D([], [], color=_GREY, linewidth=1.2, label="line: training"))
+        keys.append(Line2D([], [], color=_GREY, marker="o", linestyle="", markersize=4, label="dots: held-out data"))
+    named = dict.fromkeys((curve.style, curve.label) for curve in curves)
+    for label in (label for style, label in named if style == "level"):
+        keys.append(Line2D([], [], color=_GREY, linestyle=":", label=label))
+    for label in (label for style, label in named if style == "reference"):
+        keys.append(Line2D([], [], color=_GREY, linestyle="--", marker="D", markersize=4, label=label))
+    return keys

@@ -1,0 +1,142 @@
+"""The numbers of a training run, read from its log.jsonl."""
+
+import json
+import math
+import tomllib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wav2vec2.errors import UserError
+
+LOG_FILE, CONFIG_FILE = "log.jsonl", "config.toml"
+
+RunKind = Literal["pre-training", "fine-tuning", "language model"]
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """One run. train and validation: records by update; config: its recipe as written, {} where that is missing.
+
+    stopped: why it ended ("done", a signal ...), "" while it runs or after it was killed. cut: whether the last line
+    was incomplete and left out.
+    """
+
+    name: str
+    path: Path
+    train: dict[int, dict[str, Any]] = field(default_factory=dict)
+    validation: dict[int, dict[str, Any]] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    stopped: str = ""
+    cut: bool = False
+
+    @property
+    def kind(self) -> RunKind:
+        """What was trained, by the numbers that only that kind of run has."""
+        last = next(reversed(self.train.values()))
+        return "pre-training" if "contrastive" in last else "fine-tuning" if "per_label" in last else "language model"
+
+    def series(self, records: Literal["train", "validation"], key: str) -> tuple[Numbers, Numbers]:
+        """Updates and values of one number, in order; empty where the log does not have it."""
+        chosen: dict[int, dict[str, Any]] = getattr(self, records)
+        found = [(update, float(chosen[update][key])) for update in sorted(chosen) if _number(chosen[update].get(key))]
+        updates, values = zip(*found, strict=True) if found else ((), ())
+        return np.array(updates, dtype=np.float64), np.array(values, dtype=np.float64)
+
+    def last(self, records: Literal["train", "validation"], key: str) -> float:
+        """The last value of a number; NaN where the log does not have it."""
+        values = self.series(records, key)[1]
+        return float(values[-1]) if len(values) else math.nan
+
+
+def read_run(path: str | Path, name: str | None = None) -> RunLog:
+    """Read a run's folder, or its log. An update that was repeated after an interruption counts as it was last.
+
+    Raises UserError for what is no run, a log without a trained update, and a damaged line other than the last one.
+    """
+    path = Path(path)
+    log = path / LOG_FILE if path.is_dir() else path
+    if not path.exists():
+        raise UserError(f"{path}: does not exist; give the folder of a run, which holds {LOG_FILE}")
+    if not log.is_file() or (log.suffix != ".jsonl" and not path.is_dir()):
+        raise UserError(f"{path}: is no run: give the --output folder of pretrain or finetune, which holds {LOG_FILE}")
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise UserError(f"{log}: cannot be read ({error.strerror}); check its permissions") from None
+    run = RunLog(name or log.parent.resolve().name, log, config=_config(log.parent / CONFIG_FILE))
+    stopped, cut = "", False
+    for number, line in enumerate(lines, 1):
+        record = _record(line)
+        if record is None:
+            if number < len(lines):
+                raise UserError(f"{log}: line {number} is no record of a run; remove it or give another run")
+            cut = True
+            continue
+        if record["kind"] in ("train", "validation"):
+            getattr(run, record["kind"])[record["update"]] = record
+        stopped = str(record.get("reason", "")) if record["kind"] == "stop" else ""
+    if not run.train:
+        raise UserError(f"{log}: holds no trained update yet; wait for the first log line or give another run")
+    return RunLog(run.name, log, run.train, run.validation, run.config, stopped, cut)
+
+
+def read_runs(paths: Sequence[str | Path]) -> list[RunLog]:
+    """Read several runs; those whose folders have the same name are told apart by the folders above."""
+    places = list(dict.fromkeys(Path(path).resolve() for path in paths))
+    folders = [(place if place.is_dir() else place.parent).parts for place in places]
+    depth = 1
+    names = [folder[-1] for folder in folders]
+    while len(set(names)) < len(set(folders)) and depth < max(map(len, folders)):
+        depth += 1
+        twice = Counter(names)
+        names = ["/".join(f[-depth:]) if twice[n] > 1 else n for f, n in zip(folders, names, strict=True)]
+    given = {Path(path).resolve(): path for path in reversed(paths)}
+    return [read_run(given[place], name) for place, name in zip(places, names, strict=True)]
+
+
+def differing_settings(runs: Sequence[RunLog]) -> list[tuple[str, list[str]]]:
+    """Settings of the recipes that are not the same in all runs, with each run's value; output folders left out."""
+    flat = [dict(_flat(run.config)) for run in runs]
+    keys = list(dict.fromkeys(key for table in flat for key in table if key != "output"))
+    rows = [(key, [_shown(table.get(key)) for table in flat]) for key in keys]
+    return [(key, values) for key, values in rows if len(set(values)) > 1]
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
+        return None
+    return record if isinstance(record.get("update"), int) else None
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """The recipe, as far as it can be read: curves need none."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in table.items():
+        rows += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+    return rows
+
+
+def _shown(value: Any) -> str:
+    return "(default)" if value is None else str(value)

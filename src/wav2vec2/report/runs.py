@@ -1,0 +1,135 @@
+"""The command ``wav2vec2 report``: curves of training runs, several beside each other, on one page."""
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from wav2vec2.errors import UserError
+from wav2vec2.report import curves
+from wav2vec2.report.page import Page
+from wav2vec2.report.panels import Panel, draw_panels
+from wav2vec2.report.run_log import RunKind, RunLog, differing_settings, read_runs
+
+_TITLES: dict[RunKind, str] = {
+    "pre-training": "Pre-training",
+    "fine-tuning": "Fine-tuning",
+    "language model": "Language models",
+}
+
+_CURVES: dict[RunKind, tuple[Callable[[Sequence[RunLog]], list[Panel]], str]] = {
+    "pre-training": (curves.pretraining_panels, "Pre-training by update"),
+    "fine-tuning": (
+        curves.finetuning_panels,
+        "Fine-tuning by update; error rates of greedy decoding on held-out data",
+    ),
+    "language model": (curves.language_model_panels, "Language models by update"),
+}
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Draw the curves of training runs on one page: DIR/report.html, which needs nothing beside it, and report.md.
+
+    Runs of one kind share the axes. Further reports: wav2vec2 report codes (phones by codewords), report utterance
+    (spectrogram, emissions, alignment), report hours (error rate against hours of labels).
+    """
+
+    runs: Annotated[tuple[str, ...], Positional, arg(metavar="RUN [RUN ...]")]
+    """Folders of runs (what pretrain, finetune and lm transformer wrote), or their log.jsonl."""
+    out: Path = Path("report")
+    """Folder to write to: made if it is not there."""
+
+
+def run(options: ReportOptions) -> None:
+    """Write the page and say where it is."""
+    if not options.runs:
+        raise UserError("report: name at least one run's folder")
+    runs = read_runs(options.runs)
+    for one in runs:
+        if one.cut:
+            print(f"{one.path}: the last line is cut short and was left out", file=sys.stderr)
+    html, markdown = runs_page(runs).write(options.out)
+    print(f"{html}\n{markdown}")
+
+
+def runs_page(runs: Sequence[RunLog]) -> Page:
+    """The page of some runs, by kind."""
+    page = Page("Runs: " + ", ".join(run.name for run in runs))
+    for kind, title in _TITLES.items():
+        if chosen := [run for run in runs if run.kind == kind]:
+            add_runs(page, chosen, title)
+    return page
+
+
+def add_runs(page: Page, runs: Sequence[RunLog], title: str) -> None:
+    """Add a section on runs of one kind: what they reached, how their recipes differ, their curves."""
+    kind = runs[0].kind
+    page.heading(title)
+    page.table(*summary(runs))
+    if len(runs) > 1 and (rows := differing_settings(runs)):
+        page.table(["setting", *(run.name for run in runs)], [[key, *values] for key, values in rows], "Differences")
+    stem = kind.replace("-", "_").replace(" ", "_")
+    panels, caption = _CURVES[kind]
+    page.figure(draw_panels(panels(runs)), caption, f"{stem}_curves")
+    if any(panel.curves for panel in curves.gradient_panels(runs)):
+        caption = "Gradient norms by part: of the last update of each log line"
+        page.figure(draw_panels(curves.gradient_panels(runs), columns=2), caption, f"{stem}_gradients")
+    if kind == "pre-training":
+        caption = "Contrastive accuracy beside a published run of BASE (960 hours, 1.6 hours an update)"
+        page.figure(draw_panels([curves.reference_panel(runs)]), caption, f"{stem}_reference")
+
+
+def summary(runs: Sequence[RunLog]) -> tuple[list[str], list[list[str]], str]:
+    """Header, rows and caption of the table that says what runs of one kind reached."""
+    header = ["run", "updates", "ended"]
+    rows = [[run.name, str(max(run.train)), run.stopped or "running or killed"] for run in runs]
+    for title, cells in _columns(runs):
+        if any(cell for cell in cells):
+            header.append(title)
+            for row, cell in zip(rows, cells, strict=True):
+                row.append(cell or "–")
+    caption = "At the end; held-out data where the run has them, else the last log line"
+    return header, rows, caption
+
+
+def _columns(runs: Sequence[RunLog]) -> list[tuple[str, list[str]]]:
+    kind = runs[0].kind
+    if kind == "fine-tuning":
+        keys = [("loss, nats a label", "per_label", 1.0), ("WER, %", "wer", 100.0), ("CER, %", "cer", 100.0)]
+    elif kind == "language model":
+        keys = [("loss, nats a token", "loss", 1.0), ("perplexity", "perplexity", 1.0)]
+        keys.append(("perplexity a word", "word_perplexity", 1.0))
+    else:
+        keys = [("loss, nats", "contrastive", 1.0), ("accuracy, %", "accuracy", 100.0)]
+        keys.append(("codes in use, %", "codes_used", 100.0))
+    columns = [(title, [_cell(_end(run, key), scale) for run in runs]) for title, key, scale in keys]
+    if kind == "pre-training":
+        columns.insert(1, ("chance, nats", [_cell(run.last("train", "chance")) for run in runs]))
+        columns.append(("perplexity of the codebooks", [_perplexity(run) for run in runs]))
+        for key, part in curves.PARTS.items():
+            columns.append((f"gradient norm, {part}", [_cell(run.last("train", key)) for run in runs]))
+    best = [min(run.validation, key=lambda u: run.validation[u].get("score", math.inf), default=None) for run in runs]
+    columns.append(("best at update", ["" if update is None else str(update) for update in best]))
+    return columns
+
+
+def _end(run: RunLog, key: str) -> float:
+    value = run.last("validation", key)
+    return value if math.isfinite(value) else run.last("train", key)
+
+
+def _perplexity(run: RunLog) -> str:
+    """Such as 71.2 + 69.8 of 2 x 128; the sum where the log holds no more."""
+    size, groups = curves.codebook_sizes(run)
+    each = [_cell(_end(run, f"code_perplexity_{group}")) for group in range(1, 9)]
+    values = " + ".join(value for value in each if value) or _cell(_end(run, "code_perplexity"))
+    return f"{values} of {groups:g} x {size:g}" if values and math.isfinite(size) else values
+
+
+def _cell(value: float, scale: float = 1.0) -> str:
+    return f"{scale * value:.4g}" if math.isfinite(value) else ""
