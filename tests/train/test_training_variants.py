@@ -117,10 +117,10 @@ def test_resuming_is_exact_with_variants(earlier: Path, corpus: Path, tmp_path: 
         {"variant": Variant(inputs="quantized", batch_negatives=3)},
     ):
         weights = []
-        for name, parts in (("whole", (1e9,)), ("cut", (1e-9, 1e-9, 1e9))):
+        for name, parts in (("whole", (1e9,)), ("cut", (1e-9, 1e9))):
             output = tmp_path / f"{name}{len(changes)}"
             for minutes in parts:
-                config = recipe(corpus, output, updates=3, **changes)
+                config = recipe(corpus, output, updates=2, **changes)
                 directory = run(with_train(config, max_minutes=minutes))
             weights.append(load(directory).state_dict())
         assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
