@@ -69,6 +69,8 @@ def test_a_frame_without_line_drawing_characters_leaves_no_rules_in_the_message(
         "| Argument helptext: |\n|     --lr FLOAT |\n| For full helptext, see x --help |\n+--------------------+\n"
     )
     assert cli._one_line(box) == "Error parsing --lr: abc"
+    bare = " Value error  \n ----------- \n  Error parsing --lr: abc \n  ----- \n  For full helptext, see x --help\n\n"
+    assert cli._one_line(bare) == "Error parsing --lr: abc"
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["prepare"], ["prepare", "--help"], ["--version"]])

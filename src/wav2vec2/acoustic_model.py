@@ -19,8 +19,7 @@ from wav2vec2.decode.greedy import best_path
 from wav2vec2.decode.hypothesis import Emissions
 from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
-from wav2vec2.frame_outputs import FrameOutputs, frame_outputs
-from wav2vec2.long_form import WindowSizes
+from wav2vec2.frame_outputs import ComputeOptions, FrameOutputs, frame_outputs
 from wav2vec2.recordings import Failure, Recording
 from wav2vec2.text.vocabulary import Vocabulary
 
@@ -45,22 +44,28 @@ class Frames:
 
 
 class AcousticModel:
-    """A CTC model with its vocabulary, put into evaluation mode on `device`; arguments and errors as `Transcriber`."""
+    """A CTC model with its vocabulary, put into evaluation mode on its device.
+
+    model: a `Wav2Vec2ForCTC`, or what `wav2vec2.load` reads. vocabulary: by default the model directory's files, or
+    else the model's own list of symbols. computing: what `ComputeOptions` has (device, batch_seconds, window_seconds,
+    context_seconds). Raises UserError for a model without CTC head or vocabulary, and for impossible sizes.
+    """
 
     def __init__(
         self,
         model: "Wav2Vec2ForCTC | str | Path",
         *,
         vocabulary: Vocabulary | None = None,
-        device: str = "auto",
-        batch_seconds: float = 60.0,
-        window_seconds: float = 30.0,
-        context_seconds: float = 4.0,
+        **computing: Any,
     ) -> None:
-        self._sizes = WindowSizes(batch_seconds, window_seconds, context_seconds)
+        try:
+            options = ComputeOptions(**computing)
+        except TypeError as error:
+            raise UserError(str(error).replace("ComputeOptions.__init__()", type(self).__name__)) from None
+        self._sizes = options.sizes
         self.model, self.vocabulary = _model_and_vocabulary(model, vocabulary)
         self.architecture = self.model.architecture
-        self.device = usable_device(device)
+        self.device = usable_device(options.device)
         self.model.to(self.device).eval()
 
     @property

@@ -18,13 +18,14 @@ from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, writing
 from wav2vec2.decode.aligned_text import unknown_text
 from wav2vec2.errors import UserError
+from wav2vec2.frame_outputs import ComputeOptions
 from wav2vec2.recordings import AUDIO_SUFFIXES, Failure, Recording, Waveform, open_recording
 from wav2vec2.text.text_argument import read_text
 from wav2vec2.transcribe import progress_bar
 
 
 @dataclass(frozen=True)
-class AlignOptions:
+class AlignOptions(ComputeOptions):
     """Find when each word and character of a known text is spoken.
 
     wav2vec2 align MODEL AUDIO TEXT for one recording of any length; wav2vec2 align MODEL MANIFEST --out DIR for every
@@ -44,14 +45,6 @@ class AlignOptions:
     """Where to write: a file, or a folder (a manifest's: made if it is not there). Default: stdout."""
     split: str | None = None
     """Only this split of the manifest, such as test-clean, or several: dev+test."""
-    device: str = "auto"
-    """auto takes a GPU if there is one; else cpu, cuda, cuda:1, ..."""
-    batch_seconds: float = 60.0
-    """Audio in one batch, padding included: less needs less memory."""
-    window_seconds: float = 30.0
-    """Longer recordings are read in windows of this length."""
-    context_seconds: float = 4.0
-    """Part of a window, at both of its ends, that only serves the rest as context."""
 
 
 def run(options: AlignOptions) -> None:
@@ -68,7 +61,7 @@ def _align_one(options: AlignOptions, text: str) -> None:
     recording = open_recording(options.audio)
     if isinstance(recording, Failure):
         raise UserError(recording.message)
-    aligner = _aligner(options)
+    aligner = Aligner(options.model, **options.computing())
     with progress_bar() as progress:
         task = progress.add_task("seconds", total=round(recording.samples / SAMPLE_RATE))
         (result,) = aligner.stream([(recording, text)], lambda seconds: progress.advance(task, seconds))
@@ -90,7 +83,7 @@ def _align_manifest(options: AlignOptions) -> None:
     if options.out is not None and options.out.is_file():
         raise UserError(f"{options.out}: is a file; a manifest is aligned into a folder, name one with --out")
     manifest = _manifest(options)
-    aligner = _aligner(options)
+    aligner = Aligner(options.model, **options.computing())
     waiting: deque[str] = deque()
     tally: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
@@ -130,16 +123,6 @@ def _manifest(options: AlignOptions) -> Manifest:
     if path.suffix.lower() in AUDIO_SUFFIXES and not path.is_dir():
         raise UserError(f"{path}: looks like a recording; say what is said in it: wav2vec2 align MODEL AUDIO TEXT")
     return Manifest.open(options.audio, split=options.split)
-
-
-def _aligner(options: AlignOptions) -> Aligner:
-    return Aligner(
-        options.model,
-        device=options.device,
-        batch_seconds=options.batch_seconds,
-        window_seconds=options.window_seconds,
-        context_seconds=options.context_seconds,
-    )
 
 
 def _recording(utterance: Utterance) -> Recording:

@@ -28,29 +28,16 @@ if TYPE_CHECKING:
 
 
 class Aligner:
-    """A CTC model with its vocabulary, ready for recordings and their texts; arguments as `Transcriber`.
-
-    Raises UserError for a model without CTC head or vocabulary, and for impossible sizes.
-    """
+    """A CTC model with its vocabulary, ready for recordings and their texts; arguments as `AcousticModel`."""
 
     def __init__(
         self,
         model: "Wav2Vec2ForCTC | str | Path",
         *,
         vocabulary: Vocabulary | None = None,
-        device: str = "auto",
-        batch_seconds: float = 60.0,
-        window_seconds: float = 30.0,
-        context_seconds: float = 4.0,
+        **computing: Any,
     ) -> None:
-        self._acoustic = AcousticModel(
-            model,
-            vocabulary=vocabulary,
-            device=device,
-            batch_seconds=batch_seconds,
-            window_seconds=window_seconds,
-            context_seconds=context_seconds,
-        )
+        self._acoustic = AcousticModel(model, vocabulary=vocabulary, **computing)
         self.architecture: Architecture = self._acoustic.architecture
         self.vocabulary = self._acoustic.vocabulary
 

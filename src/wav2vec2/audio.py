@@ -20,6 +20,7 @@ import soundfile
 import soxr
 
 from wav2vec2.container import sphere_compression
+from wav2vec2.decoder_messages import silent_decoder
 from wav2vec2.errors import UserError
 
 SAMPLE_RATE = 16_000
@@ -68,7 +69,7 @@ def read_audio(source: Source, *, start: int = 0, samples: int | None = None) ->
     """
     if start < 0 or (samples is not None and samples < 1):
         raise AudioError(f"{_name(source)}: no piece {start}+{samples} exists: mend the manifest", "bad segment")
-    with _opened(source) as file:
+    with silent_decoder(), _opened(source) as file:
         if file is None:
             mono, rate, first = _read_with_av(source, start, samples)
         else:
@@ -88,7 +89,7 @@ def audio_info(source: Source) -> AudioInfo:
     Raises:
         AudioError: as `read_audio`, for what can be seen without decoding.
     """
-    with _opened(source) as file:
+    with silent_decoder(), _opened(source) as file:
         if file is None:
             mono, rate, _ = _read_with_av(source, 0, None)
             return AudioInfo(rate, _length_at_16k(len(mono), rate), 1, "other")
@@ -270,8 +271,7 @@ def _av_pieces(container: Any, start: int, samples: int | None) -> tuple[list[np
     import av
 
     stream = container.streams.audio[0]
-    rate = int(stream.rate)
-    origin = stream.start_time or 0
+    rate, origin = int(stream.rate), stream.start_time or 0
     if start > 10 * SAMPLE_RATE:
         seconds = start / SAMPLE_RATE - _LOSSY_PREROLL_SECONDS - 0.5
         container.seek(int(seconds / stream.time_base) + origin, stream=stream)

@@ -180,9 +180,11 @@ def _parse(name: str, options: type[Any], arguments: list[str], *, recipe: bool)
 def _one_line(box: str) -> str:
     """The message inside the frame that tyro draws: without title, rules, the option's help and pointers to help.
 
-    Where the output's encoding is unknown, the frame is drawn with "-", "+" and "|".
+    Where the output's encoding is unknown, the frame is drawn with "-", "+" and "|", or is only a rule below the title.
     """
-    lines = (line.strip("│| \t") for line in box.splitlines())
+    lines = [line.strip("│| \t") for line in box.splitlines() if line.strip()]
+    if len(lines) > 1 and not lines[1].strip("-─"):
+        lines = lines[1:]
     kept: list[str] = []
     for line in lines:
         if line.startswith(("For full helptext", "Argument helptext")):

@@ -53,7 +53,7 @@ class Speaker:
     noise_db: float
 
 
-class _Synthesizer:
+class Synthesizer:
     """libespeak-ng, opened once a process; ``say`` returns float32 samples at 16 kHz."""
 
     _SYNCHRONOUS, _RATE, _PITCH, _RANGE, _UTF8 = 2, 1, 3, 4, 1
@@ -138,7 +138,7 @@ def speakers(seed: int = 0) -> list[Speaker]:
 
 def _record(folder: Path, seconds: dict[str, float], seed: int, speaker: Speaker) -> dict[str, float]:
     """Write one speaker's utterances of each of their splits; returns the seconds written, by split."""
-    synthesizer = _Synthesizer()
+    synthesizer = Synthesizer()
     synthesizer.set_voice(speaker.voice)
     # Long utterances for pre-training (distractors come from the same utterance), short ones for CTC to align soon.
     lengths = {"unlabelled": 4, "train": 1} if speaker.split == "train" else {speaker.split: 1}
@@ -149,7 +149,7 @@ def _record(folder: Path, seconds: dict[str, float], seed: int, speaker: Speaker
 
 
 def _record_split(
-    synthesizer: _Synthesizer, folder: Path, speaker: Speaker, split: str, phrases: int, seconds: float, seed: int
+    synthesizer: Synthesizer, folder: Path, speaker: Speaker, split: str, phrases: int, seconds: float, seed: int
 ) -> float:
     number = f"{speaker.name}-{2 if split == 'unlabelled' else 1}"
     chapter = folder / split / number.replace("-", "/")

@@ -21,10 +21,11 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, writing
-from wav2vec2.decode.build import DecodingOptions, build_searches
+from wav2vec2.decode.build import DecodingOptions, build_searches, open_each_once
 from wav2vec2.decode.search import GREEDY, Search
 from wav2vec2.emissions import utterance_recording
 from wav2vec2.errors import UserError
+from wav2vec2.frame_outputs import ComputeOptions
 from wav2vec2.model.ctc import can_align
 from wav2vec2.recordings import Failure, Recording
 from wav2vec2.score_report import EvaluationReport, Scored, total_score
@@ -131,7 +132,7 @@ def _transcribe(
 
 
 @dataclass(frozen=True)
-class EvaluateConfig:
+class EvaluateConfig(ComputeOptions):
     """Measure a model on the transcribed utterances of a manifest.
 
     With a language model or preset the table has a column without and one with it, from one pass over the audio; a
@@ -162,12 +163,6 @@ class EvaluateConfig:
     """Write the whole report to this JSON file."""
     hypotheses: Path | None = None
     """Write id, reference and hypothesis (one a column of the table) of every utterance to this TSV file."""
-    device: str = "auto"
-    """auto takes a GPU if there is one; else cpu, cuda, cuda:1, ..."""
-    batch_seconds: float = 60.0
-    """Audio in one batch, padding included: less needs less memory."""
-    window_seconds: float = 30.0
-    """Longer utterances are read in windows of this length."""
     decoding: OmitArgPrefixes[DecodingOptions] = field(default_factory=DecodingOptions)
 
 
@@ -190,12 +185,7 @@ def compare(
     with contextlib.ExitStack() as stack:
         transcriber = model
         if not isinstance(transcriber, Transcriber):
-            transcriber = Transcriber(
-                transcriber,
-                device=config.device,
-                batch_seconds=config.batch_seconds,
-                window_seconds=config.window_seconds,
-            )
+            transcriber = Transcriber(transcriber, **config.computing())
         searches = _searches(transcriber, config, stack)
         normalize = scoring_form(transcriber.vocabulary, config.case, config.punctuation)
         fold = (config.phones == "auto" and transcriber.vocabulary.scoring_fold) or str
@@ -226,12 +216,12 @@ def _searches(transcriber: Transcriber, config: EvaluateConfig, stack: contextli
     searches = [GREEDY]
     if transcriber.search.decoder is not None:
         searches.append(transcriber.search)
-    workers = config.decoding.workers
+    workers, open_lm = config.decoding.workers, open_each_once()
     options = [config.decoding, *(DecodingOptions(preset=preset, workers=workers) for preset in config.columns)]
     for decoding in options:
         chosen = decoding.resolve()
         if chosen.decoder != "greedy":
-            for search in build_searches(chosen, transcriber.vocabulary, workers=workers):
+            for search in build_searches(chosen, transcriber.vocabulary, workers=workers, open_lm=open_lm):
                 stack.callback(search.close)
                 searches.append(search)
     titles = Counter(search.title for search in searches)

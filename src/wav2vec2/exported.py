@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wav2vec2.checkpoints.variant_fields import variant_from
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import SAMPLE_RATE, Architecture
 from wav2vec2.text.normalize import TextNormalization
@@ -67,8 +68,9 @@ class ExportMetadata:
                 key: tuple(value) if isinstance(value, list) else value
                 for key, value in json.loads(facts["architecture"]).items()
             }
+            variant = variant_from(architecture.pop("variant", {}))
             return cls(
-                Architecture(**architecture),
+                Architecture(**architecture, variant=variant),
                 _vocabulary(json.loads(facts["vocabulary"])),
                 facts["outputs"] == "log-probabilities",
                 facts["precision"],

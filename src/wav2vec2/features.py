@@ -12,7 +12,6 @@ In the post-LN family (BASE, LARGE) they are the same.
 Legend: B utterances, S samples, T frames, d channels.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,17 +25,15 @@ from tyro.conf import Positional, arg
 from wav2vec2.data.utterance import writing
 from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
-from wav2vec2.frame_outputs import FrameOutputs, frame_outputs, output_names, with_frames
-from wav2vec2.long_form import WindowSizes
+from wav2vec2.frame_outputs import ComputeOptions, FrameOutputs, named_files, write_outputs
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.encoder import SharedEncoder, check_lengths
-from wav2vec2.recordings import Failure, audio_files, open_recording
 
 Convention = Literal["fairseq", "transformers"]
 
 
 @dataclass(frozen=True)
-class FeaturesOptions:
+class FeaturesOptions(ComputeOptions):
     """Write the vectors of one layer or of all for every frame: a file for each recording.
 
     Each holds `layer_<k>` (frames, channels) for every chosen layer and `times` (frames,), the centre of each frame in
@@ -59,14 +56,6 @@ class FeaturesOptions:
     """How each file is written."""
     dtype: Literal["float32", "float16"] = "float32"
     """float16 halves the files."""
-    device: str = "auto"
-    """auto takes a GPU if there is one; else cpu, cuda, cuda:1, ..."""
-    batch_seconds: float = 60.0
-    """Audio in one batch, padding included: less needs less memory."""
-    window_seconds: float = 30.0
-    """Longer recordings are read in windows of this length."""
-    context_seconds: float = 4.0
-    """Part of a window, at both of its ends, that only serves the rest as context."""
 
 
 @torch.inference_mode()
@@ -123,10 +112,7 @@ def run(options: FeaturesOptions) -> None:
 
     if not options.files or options.out is None:
         raise UserError("features: name at least one audio file or folder, and by --out the folder to write into")
-    files = audio_files(options.files)
-    names = dict(zip(map(str, files), output_names([str(file) for file in files]), strict=True))
-    sizes = WindowSizes(options.batch_seconds, options.window_seconds, options.context_seconds)
-    device = usable_device(options.device)
+    files, device = named_files(options.files), usable_device(options.device)
     model = load(options.model).to(device)
     layers = _layers(options, model.architecture)
 
@@ -134,17 +120,11 @@ def run(options: FeaturesOptions) -> None:
         outputs = hidden_states(model, waveforms, lengths, layers=layers, convention=options.convention)[0]
         return list(zip(*outputs, strict=True))
 
-    failed = 0
-    pools = frame_outputs(map(open_recording, files), model.architecture, compute, sizes=sizes, device=device)
-    for result in with_frames(pools):
-        if isinstance(result, Failure):
-            failed += 1
-            print(result.message, file=sys.stderr)
-        else:
-            path = options.out / f"{names[result.recording.name]}.{options.format}"
-            _write(result, path, options, layers, model.architecture)
-    if failed:
-        raise UserError(f"{failed} of {len(files)} recordings have no features; the lines above say why")
+    def write(result: FrameOutputs, name: str) -> None:
+        assert options.out is not None
+        _write(result, options.out / f"{name}.{options.format}", options, layers, model.architecture)
+
+    write_outputs(files, model, compute, write, options=options, lacking="features")
 
 
 def _layers(options: FeaturesOptions, architecture: Architecture) -> list[int]:

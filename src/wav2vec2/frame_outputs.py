@@ -6,11 +6,13 @@ one batch is computed, the next is read on a thread.
 Legend: B utterances, S samples, T frames.
 """
 
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +20,39 @@ from torch import Tensor
 from wav2vec2.errors import UserError
 from wav2vec2.long_form import Window, WindowReader, WindowSizes, batches_by_length
 from wav2vec2.model.architecture import Architecture
-from wav2vec2.recordings import Failure, Recording, Waveform
+from wav2vec2.model.encoder import SharedEncoder
+from wav2vec2.recordings import Failure, Recording, Waveform, audio_files, open_recording
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeOptions:
+    """Where a model computes and how recordings are cut for it: in the options of every command that hears audio, and
+    keywords of what does so in Python. Raises UserError for impossible sizes.
+    """
+
+    device: str = "auto"
+    """auto takes a GPU if there is one; else cpu, cuda, cuda:1, ..."""
+    batch_seconds: float = 60.0
+    """Audio in one batch, padding included: less needs less memory."""
+    window_seconds: float = 30.0
+    """Longer recordings are read in windows of this length."""
+    context_seconds: float = 4.0
+    """Part of a window, at both of its ends, that only serves the rest as context."""
+
+    def __post_init__(self) -> None:
+        _ = self.sizes  # refuses impossible ones
+
+    @property
+    def sizes(self) -> WindowSizes:
+        """The last three."""
+        return WindowSizes(self.batch_seconds, self.window_seconds, self.context_seconds)
+
+    def computing(self) -> dict[str, Any]:
+        """These options alone, as keywords."""
+        return {name: getattr(self, name) for name in COMPUTE_KEYWORDS}
+
+
+COMPUTE_KEYWORDS = tuple(option.name for option in fields(ComputeOptions))
 
 Compute = Callable[[Tensor, Tensor], Sequence[tuple[Tensor, ...]]]
 """(waveforms (B, S), lengths (B,)) -> for each row one or more tensors over its frames, (T, ...)."""
@@ -59,7 +93,35 @@ def frame_outputs(
         yield _Pool(pool, architecture, sizes).results(compute, sizes.batch_samples, device)
 
 
-def with_frames(pools: Iterable[list[FrameOutputs | Failure]]) -> Iterator[FrameOutputs | Failure]:
+def write_outputs(
+    files: Mapping[Path, str],
+    model: SharedEncoder,
+    compute: Compute,
+    write: Callable[[FrameOutputs, str], object],
+    *,
+    options: ComputeOptions,
+    lacking: str,
+) -> None:
+    """Give what each file has to `write`, with the file's name in `named_files`; one that cannot be read, or is shorter
+    than one frame, gets a line on stderr.
+
+    Raises UserError at the end if there was one: so many of all "have no `lacking`".
+    """
+    failed = 0
+    names = {str(file): name for file, name in files.items()}
+    device = next(model.parameters()).device
+    pools = frame_outputs(map(open_recording, files), model.architecture, compute, sizes=options.sizes, device=device)
+    for result in _with_frames(pools):
+        if isinstance(result, Failure):
+            failed += 1
+            print(result.message, file=sys.stderr)
+        else:
+            write(result, names[result.recording.name])
+    if failed:
+        raise UserError(f"{failed} of {len(files)} recordings have no {lacking}; the lines above say why")
+
+
+def _with_frames(pools: Iterable[list[FrameOutputs | Failure]]) -> Iterator[FrameOutputs | Failure]:
     """One after the other, those that are shorter than one frame as a Failure."""
     for pool in pools:
         for result in pool:
@@ -127,15 +189,16 @@ def _padded(waveforms: Sequence[Waveform], device: torch.device) -> tuple[Tensor
     return batch.to(device), lengths.to(device)
 
 
-def output_names(sources: Sequence[str]) -> list[str]:
-    """A file name without suffix for each source: its stem, with its folder's name before it where stems collide.
+def named_files(sources: Sequence[str]) -> dict[Path, str]:
+    """Audio files, and those in folders, each with a file name without suffix for what is computed of it: its stem,
+    with its folder's name before it where stems collide.
 
-    Raises UserError if two are still the same.
+    Raises UserError if two are still the same, and for a folder without audio.
     """
-    paths = [Path(source) for source in sources]
+    paths = audio_files(sources)
     taken = Counter(path.stem for path in paths)
     names = [path.stem if taken[path.stem] == 1 else f"{path.parent.name}-{path.stem}" for path in paths]
     for name, count in Counter(names).items():
         if count > 1:
             raise UserError(f"{name}: two recordings would be written under this name; run the command for each folder")
-    return names
+    return dict(zip(paths, names, strict=True))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wav2vec2.model.variant import PROPOSED
+
 if TYPE_CHECKING:
     from wav2vec2.checkpoints.load import ModelDescription
 
@@ -43,6 +45,8 @@ def rows(model: "ModelDescription") -> dict[str, str]:
         lines["positions"] = f"{a.pos_conv_depth} stacked convolutions"
     if a.adapter_size:
         lines["adapters"] = f"one a layer, {a.adapter_size} wide"
+    if a.variant != PROPOSED and (model.kind == "pretraining" or a.variant.inputs == "quantized"):
+        lines["variant"] = ", ".join(f"{name} = {value}" for name, value in a.variant.differences().items())
     if model.kind == "pretraining":
         lines["quantizer"] = (
             f"{a.codebook_groups} groups of {a.codebook_entries} entries, code size {a.codevector_size}"

@@ -18,6 +18,7 @@ from wav2vec2.decode.collapse import collapse
 from wav2vec2.decode.hypothesis import Hypothesis
 from wav2vec2.decode.search import Search, run_searches
 from wav2vec2.errors import UserError
+from wav2vec2.frame_outputs import COMPUTE_KEYWORDS, ComputeOptions
 from wav2vec2.recordings import Failure, Recording, audio_files, open_recording
 from wav2vec2.text.vocabulary import Vocabulary
 from wav2vec2.transcript import Transcript, Word, make_transcript
@@ -29,15 +30,11 @@ __all__ = ["Transcriber", "Transcript", "Word", "progress_bar"]
 
 
 class Transcriber:
-    """A CTC model with its vocabulary, ready for audio; the model is put into evaluation mode on `device`.
+    """A CTC model with its vocabulary, ready for audio; arguments and errors as `AcousticModel`, or one of these.
 
-    model: a `Wav2Vec2ForCTC`, or what `wav2vec2.load` reads. vocabulary: by default the model directory's files, or
-    else the model's own list of symbols. device: `auto` takes a GPU if there is one. batch_seconds: padded audio in
-    one batch. window_seconds, context_seconds: recordings longer than a window are cut (see `long_form`). Raises
-    UserError for a model without CTC head or vocabulary, and for impossible sizes.
-
-    lm, lexicon, preset, decoder, nbest and what else `DecodingOptions` has: how text is found, greedily by default; or
-    `search`, made before. A search may hold worker processes: `close` the transcriber, or use it in a `with`.
+    Further keywords: lm, lexicon, preset, decoder, nbest and what else `DecodingOptions` has: how text is found,
+    greedily by default; or `search`, made before. A search may hold worker processes: `close` the transcriber, or use
+    it in a `with`.
     """
 
     def __init__(
@@ -45,30 +42,20 @@ class Transcriber:
         model: "Wav2Vec2ForCTC | str | Path | AcousticModel",
         *,
         vocabulary: Vocabulary | None = None,
-        device: str = "auto",
-        batch_seconds: float = 60.0,
-        window_seconds: float = 30.0,
-        context_seconds: float = 4.0,
         search: Search | None = None,
-        **decoding: Any,
+        **options: Any,
     ) -> None:
+        computing = {name: options.pop(name) for name in COMPUTE_KEYWORDS if name in options}
         try:
-            chosen = DecodingOptions(**decoding).resolve()
+            chosen = DecodingOptions(**options).resolve()
         except TypeError as error:
             raise UserError(f"Transcriber: {error}") from None
         if not isinstance(model, AcousticModel):
-            model = AcousticModel(
-                model,
-                vocabulary=vocabulary,
-                device=device,
-                batch_seconds=batch_seconds,
-                window_seconds=window_seconds,
-                context_seconds=context_seconds,
-            )
+            model = AcousticModel(model, vocabulary=vocabulary, **computing)
         self.acoustic_model = model
         self.model, self.vocabulary, self.device = model.model, model.vocabulary, model.device
         self.architecture = model.architecture
-        self.search = search or build_searches(chosen, self.vocabulary, workers=decoding.get("workers"))[-1]
+        self.search = search or build_searches(chosen, self.vocabulary, workers=options.get("workers"))[-1]
 
     def close(self) -> None:
         """End the search's workers."""
@@ -137,7 +124,7 @@ class Transcriber:
 
 
 @dataclass(frozen=True)
-class TranscribeOptions:
+class TranscribeOptions(ComputeOptions):
     """Write down what is said in audio files. Results go to stdout; files that fail get one line each on stderr."""
 
     model: Annotated[str, Positional, arg(metavar="MODEL")]
@@ -147,14 +134,6 @@ class TranscribeOptions:
     format: Literal["text", "json", "jsonl"] = "text"
     """text: the words (after the file's name and a tab, if there are several). json: one array with word times in
     seconds. jsonl: one object a line, as soon as it is known."""
-    device: str = "auto"
-    """auto takes a GPU if there is one; else cpu, cuda, cuda:1, ..."""
-    batch_seconds: float = 60.0
-    """Audio in one batch, padding included: less needs less memory."""
-    window_seconds: float = 30.0
-    """Longer recordings are read in windows of this length."""
-    context_seconds: float = 4.0
-    """Part of a window, at both of its ends, that only serves the rest as context."""
     decoding: OmitArgPrefixes[DecodingOptions] = field(default_factory=DecodingOptions)
 
 
@@ -163,14 +142,7 @@ def run(options: TranscribeOptions) -> None:
     if not options.files:
         raise UserError("transcribe: name at least one audio file or folder")
     files = audio_files(options.files)
-    transcriber = Transcriber(
-        options.model,
-        device=options.device,
-        batch_seconds=options.batch_seconds,
-        window_seconds=options.window_seconds,
-        context_seconds=options.context_seconds,
-        **vars(options.decoding),
-    )
+    transcriber = Transcriber(options.model, **options.computing(), **vars(options.decoding))
     with transcriber:
         failed = _write(transcriber, files, options)
     if failed:

@@ -16,7 +16,14 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from wav2vec2.acoustic_model import AcousticModel
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.decode.build import RESCORED, DecoderFactory, DecodingOptions, rescoring_model
+from wav2vec2.decode.build import (
+    RESCORED,
+    DecoderFactory,
+    DecodingOptions,
+    OpenLM,
+    open_each_once,
+    rescoring_model,
+)
 from wav2vec2.decode.hypothesis import Hypothesis
 from wav2vec2.decode.pieces import decode_in_pieces
 from wav2vec2.decode.presets import Preset, Tuned, fingerprint, write_preset
@@ -24,6 +31,7 @@ from wav2vec2.decode.words import hypothesis_text
 from wav2vec2.emissions import Emitted, Precision, cached_emissions
 from wav2vec2.errors import UserError
 from wav2vec2.evaluate import scoring_form
+from wav2vec2.frame_outputs import ComputeOptions
 from wav2vec2.text.error_rate import ErrorCounts, character_errors, word_errors
 from wav2vec2.text.normalize import is_spaceless_script
 from wav2vec2.text.vocabulary import Vocabulary
@@ -37,7 +45,7 @@ Objective = Callable[[float, float], ErrorCounts]
 
 
 @dataclass(frozen=True)
-class TuneOptions:
+class TuneOptions(ComputeOptions):
     """Find the language model weight and word score with the fewest errors on a development set, and write a preset
     that transcribe, evaluate and serve take as --preset. With --rescore, those of the second ranking are found, and the
     search keeps its own (from --preset or --lm-weight and --word-score). Ctrl-C writes what was found; the same line
@@ -64,12 +72,6 @@ class TuneOptions:
     """File that keeps the model's log-probabilities; by default PRESET.emissions.npz beside the preset."""
     precision: Precision = "float32"
     """Numbers in that file; float16 takes half the room."""
-    device: str = "auto"
-    """auto takes a GPU if there is one; else cpu, cuda, cuda:1, ..."""
-    batch_seconds: float = 60.0
-    """Audio in one batch, padding included: less needs less memory."""
-    window_seconds: float = 30.0
-    """Longer utterances are read in windows of this length."""
     decoding: OmitArgPrefixes[DecodingOptions] = field(default_factory=DecodingOptions)
 
 
@@ -92,17 +94,13 @@ def tune(options: TuneOptions) -> Preset:
     """
     chosen = _chosen(options)
     with ExitStack() as stack:
-        model = AcousticModel(
-            options.model,
-            device=options.device,
-            batch_seconds=options.batch_seconds,
-            window_seconds=options.window_seconds,
-        )
+        model = AcousticModel(options.model, **options.computing())
         # The language model is opened before the long pass over the audio, so that a broken one is told at once.
-        factory = DecoderFactory(chosen, model.vocabulary, workers=options.decoding.workers)
+        open_lm = open_each_once()
+        factory = DecoderFactory(chosen, model.vocabulary, workers=options.decoding.workers, open_lm=open_lm)
         stack.callback(factory.close)
         utterances = _emitted(options, model)
-        objective = _objective(chosen, model.vocabulary, utterances, factory)
+        objective = _objective(chosen, model.vocabulary, utterances, factory, open_lm)
         found: list[Trial] = []
         try:
             _try_all(options, chosen, objective, found)
@@ -151,7 +149,9 @@ def _emitted(options: TuneOptions, model: AcousticModel) -> list[Emitted]:
     return utterances
 
 
-def _objective(chosen: Preset, vocabulary: Vocabulary, utterances: list[Emitted], factory: DecoderFactory) -> Objective:
+def _objective(
+    chosen: Preset, vocabulary: Vocabulary, utterances: list[Emitted], factory: DecoderFactory, open_lm: OpenLM
+) -> Objective:
     """Errors as a function of LM weight and word score."""
     written, fold = scoring_form(vocabulary, "auto", "auto"), vocabulary.scoring_fold or str
 
@@ -179,7 +179,7 @@ def _objective(chosen: Preset, vocabulary: Vocabulary, utterances: list[Emitted]
 
     kept = replace(chosen.search, nbest=max(chosen.search.nbest, RESCORED))
     lists = decode_in_pieces(factory(kept), vocabulary, emissions)
-    scored = rescore(lists, rescoring_model(chosen), vocabulary, 1.0, 0.0)
+    scored = rescore(lists, rescoring_model(chosen, open_lm), vocabulary, 1.0, 0.0)
 
     def rescored(lm_weight: float, word_score: float) -> ErrorCounts:
         def rank(reading: Hypothesis) -> float:

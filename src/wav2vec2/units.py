@@ -7,8 +7,8 @@ Legend: B utterances, S samples, T frames, G codebooks, V entries each.
 """
 
 import json
-import sys
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,17 +22,15 @@ from tyro.conf import Positional, arg
 from wav2vec2.data.utterance import writing
 from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
-from wav2vec2.frame_outputs import FrameOutputs, frame_outputs, output_names, with_frames
-from wav2vec2.long_form import WindowSizes
+from wav2vec2.frame_outputs import ComputeOptions, FrameOutputs, named_files, write_outputs
 from wav2vec2.model.encoder import check_lengths
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
-from wav2vec2.recordings import Failure, audio_files, open_recording
 
 Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class UnitsOptions:
+class UnitsOptions(ComputeOptions):
     """Write the quantizer's choice for every frame of recordings. Files that fail get one line each on stderr."""
 
     model: Annotated[str, Positional, arg(metavar="MODEL")]
@@ -46,14 +44,6 @@ class UnitsOptions:
     """Merge runs of equal units; durations then tell how many frames each lasted."""
     out: Path | None = None
     """Folder for npz files."""
-    device: str = "auto"
-    """auto takes a GPU if there is one; else cpu, cuda, cuda:1, ..."""
-    batch_seconds: float = 60.0
-    """Audio in one batch, padding included: less needs less memory."""
-    window_seconds: float = 30.0
-    """Longer recordings are read in windows of this length."""
-    context_seconds: float = 4.0
-    """Part of a window, at both of its ends, that only serves the rest as context."""
 
 
 @torch.inference_mode()
@@ -62,12 +52,8 @@ def quantized_units(
 ) -> tuple[Tensor, Tensor]:
     """(B, S) audio -> entries (B, T, G) int64, 0 beyond each end, and frame lengths (B,)."""
     lengths = check_lengths(waveforms, lengths)
-    features = model.encoder.features(waveforms, lengths, None)
-    x = features.layout.pad(features.normed)
-    rows = torch.arange(len(x), device=x.device)
-    frames = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
-    codes = model.quantizer(x, frames, seed=0, step=0, rows=rows, temperature=1.0).codes
-    frame_lengths = model.frame_lengths(lengths)
+    codes = model.codes(waveforms, lengths)
+    frames, frame_lengths = torch.arange(codes.shape[1], device=codes.device), model.frame_lengths(lengths)
     return torch.where((frames < frame_lengths[:, None])[:, :, None], codes, 0), frame_lengths
 
 
@@ -90,25 +76,14 @@ def run(options: UnitsOptions) -> None:
         raise UserError("units: name at least one audio file or folder")
     if (options.format == "npz") != (options.out is not None):
         raise UserError("--format npz needs --out FOLDER, and text and jsonl go to stdout")
-    files = audio_files(options.files)
-    names = dict(zip(map(str, files), output_names([str(file) for file in files]), strict=True))
-    sizes = WindowSizes(options.batch_seconds, options.window_seconds, options.context_seconds)
-    device = usable_device(options.device)
+    files, device = named_files(options.files), usable_device(options.device)
     model = quantizing_model(options.model).to(device)
 
     def compute(waveforms: Tensor, lengths: Tensor) -> list[tuple[Tensor, ...]]:
         return [(codes,) for codes in quantized_units(model, waveforms, lengths)[0]]
 
-    failed = 0
-    pools = frame_outputs(map(open_recording, files), model.architecture, compute, sizes=sizes, device=device)
-    for result in with_frames(pools):
-        if isinstance(result, Failure):
-            failed += 1
-            print(result.message, file=sys.stderr)
-        else:
-            _show(result, options, model, names[result.recording.name])
-    if failed:
-        raise UserError(f"{failed} of {len(files)} recordings have no units; the lines above say why")
+    write = partial(_show, options, model)
+    write_outputs(files, model, compute, write, options=options, lacking="units")
 
 
 def quantizing_model(source: str) -> Wav2Vec2ForPretraining:
@@ -118,10 +93,12 @@ def quantizing_model(source: str) -> Wav2Vec2ForPretraining:
     model = load(source)
     if not isinstance(model, Wav2Vec2ForPretraining):
         raise UserError(f"{source}: is a recogniser without quantizer; give the pre-trained model that it came from")
+    if not model.quantizes_targets:
+        raise UserError(f"{source}: has no learned codebook (its targets are {model.architecture.variant.targets})")
     return model
 
 
-def _show(result: FrameOutputs, options: UnitsOptions, model: Wav2Vec2ForPretraining, name: str) -> None:
+def _show(options: UnitsOptions, model: Wav2Vec2ForPretraining, result: FrameOutputs, name: str) -> None:
     codes = result.tensors[0].numpy()
     units = flat_units(codes, model.quantizer.entries)
     starts, durations = np.arange(len(units)), np.ones(len(units), dtype=np.int64)

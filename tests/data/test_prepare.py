@@ -114,8 +114,10 @@ def test_an_interrupted_run_goes_on_without_decoding_again(tmp_path: Path, monke
     assert len(decoded) < 60
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_killed_run_leaves_a_journal(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 1), (signal.SIGKILL, 3)])
+def test_a_killed_run_leaves_a_journal_and_ends_like_any_other(
+    tmp_path: Path, number: int, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = tmp_path / "speech"
     for index in range(64):
         write(root / f"{index:02d}.wav", voice(4.0, seed=index))
@@ -125,15 +127,17 @@ def test_a_killed_run_leaves_a_journal(tmp_path: Path, number: int) -> None:
     )
     (tmp_path / "prepare.py").write_text(script)
     command = [sys.executable, "prepare.py"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     folder = tmp_path / "out" / ".prepare" / "part-whole"
-    deadline = time.monotonic() + 30
-    while process.poll() is None and not list(folder.glob("[!.]*.parquet")) and time.monotonic() < deadline:
-        time.sleep(0.002)
-    os.kill(process.pid, number) if process.poll() is None else None
-    _, said = process.communicate()
+    for round_ in range(times):
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+        deadline = time.monotonic() + 60
+        while process.poll() is None and len(list(folder.glob("[!.]*.parquet"))) <= round_:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        os.kill(process.pid, number) if process.poll() is None else None
+        _, said = process.communicate()
     finished = list(folder.glob("[!.]*.parquet"))
-    assert finished
+    assert len(finished) >= times
     if number == signal.SIGINT and process.returncode:
         assert b"the same command goes on" in said
     before = {path: path.stat().st_mtime_ns for path in finished}
@@ -141,6 +145,10 @@ def test_a_killed_run_leaves_a_journal(tmp_path: Path, number: int) -> None:
     assert len(Manifest.open(tmp_path / "out")) == 64
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
     assert not list(folder.glob(".*"))
+    monkeypatch.chdir(tmp_path)
+    uninterrupted = run(PrepareFolder(root=Path("speech"), out=Path("other"), workers=1))
+    for name in ("manifest.parquet", "rejected.jsonl"):
+        assert (tmp_path / "out" / name).read_bytes() == (uninterrupted.parent / name).read_bytes()
 
 
 def test_long_recordings_are_cut_at_pauses(tmp_path: Path) -> None:

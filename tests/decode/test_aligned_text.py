@@ -36,6 +36,13 @@ def test_words_keep_their_spelling_and_have_the_frames_of_their_symbols() -> Non
     assert [word.span.score for word in aligned.words if word.span] == pytest.approx([0.9, 0.9])
 
 
+def test_case_is_the_vocabularys_also_where_the_transcripts_kept_theirs() -> None:
+    kept = Vocabulary.from_transcripts(["A FOX"], normalization=TextNormalization("keep", "keep", "keep"))
+    assert spans(align_text(spoken("A FOX", kept), "a Fox", kept)) == [("a", 0, 1), ("Fox", 6, 13)]
+    mixed = Vocabulary.from_transcripts(["A Fox"], normalization=TextNormalization("keep", "keep", "keep"))
+    assert align_text(spoken("A Fox", mixed), "a Fox", mixed).unknown == {"a": 1}
+
+
 def test_word_score_is_the_mean_over_its_frames() -> None:
     a, f, separator = (ENGLISH.symbols.index(symbol) for symbol in "AF|")
     path = [a, a, a, f, separator, a]

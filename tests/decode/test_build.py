@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from lexicon_cases import VOCABULARY, emissions, write_arpa
 
+from wav2vec2.decode import build
 from wav2vec2.decode.build import DecodingOptions, build_searches, rescoring_model
 from wav2vec2.decode.presets import load_preset, write_preset
 from wav2vec2.decode.search import run_searches
 from wav2vec2.errors import UserError
+from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.load import load_language_model
 from wav2vec2.text.vocabulary import Vocabulary
 
@@ -75,6 +77,26 @@ def test_rescoring_ranks_by_the_other_model_or_by_the_mixture(tmp_path: Path, sh
     assert first[0].lm_score == pytest.approx(sentence(ngram, VOCABULARY.decode(first[0].ids).split()), abs=1e-4)
 
 
+@pytest.mark.parametrize("decoder", ["beam", "lexicon"])
+def test_a_mixture_reads_no_model_twice(tmp_path: Path, decoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+
+    def load(path: str) -> LanguageModel:
+        opened.append(Path(path).name)
+        return load_language_model(path)
+
+    monkeypatch.setattr(build, "load_language_model", load)
+    chosen = options(tmp_path, rescore_share=0.3, decoder=decoder).resolve()
+    first, second = build_searches(chosen, VOCABULARY, workers=0)
+    assert sorted(opened) == ["other.arpa", "words.arpa"]
+    heard = [emissions(12, seed=seed) for seed in range(3)]
+    before = run_searches([first], VOCABULARY, heard)
+    mixed = run_searches([first, second], VOCABULARY, heard)
+    assert mixed[0] == before[0] == run_searches([first], VOCABULARY, heard)[0]
+    alone = build_searches(chosen, VOCABULARY, workers=0, open_lm=load_language_model)
+    assert run_searches(alone, VOCABULARY, heard) == mixed
+
+
 def test_the_share_is_kept_by_a_preset(tmp_path: Path) -> None:
     chosen = options(tmp_path, rescore_share=0.3).resolve()
     write_preset(chosen, tmp_path / "p.toml")
@@ -103,3 +125,12 @@ def test_models_over_other_words_cannot_be_mixed(tmp_path: Path) -> None:
     (tmp_path / "other.arpa").write_text(lower, encoding="utf-8")
     with pytest.raises(UserError, match="interpolation: the second model knows"):
         build_searches(chosen, Vocabulary(VOCABULARY.symbols, unknown=None), workers=0)
+
+
+@pytest.mark.parametrize("decoder", ["beam", "lexicon"])
+def test_a_model_in_the_wrong_case_is_named_with_the_option_that_helps(tmp_path: Path, decoder: str) -> None:
+    (tmp_path / "lower.arpa").write_text(OTHER.replace("A", "a").replace("B", "b"), encoding="utf-8")
+    upper = Vocabulary(VOCABULARY.symbols, unknown=None)
+    chosen = DecodingOptions(decoder=decoder, lm=tmp_path / "lower.arpa")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"lower\.arpa: its words are not in upper case .* --lm-case fold"):
+        build_searches(chosen.resolve(), upper, workers=0)

@@ -78,7 +78,9 @@ def test_tables_of_the_page() -> None:
     cells = dict(zip(header, row, strict=True))
     assert (cells["in use"], cells["of"], cells["frames"], cells["phone purity, %"]) == ("3", "100", "7", "71.4")
     assert cells["most frequent phone, %"] == "42.9"
-    _, rows, _ = phones_of(table(), "phone")
+    _, rows, _ = phones_of(table(), "phone", 1)
     assert rows[0] == ["a", "3", "42.9", "2", "60.0"]  # codewords 3 and 9: 3 of their 5 frames
     assert rows[1] == ["b", "2", "28.6", "0", "–"]
     assert rows[2] == ["sil", "2", "28.6", "1", "100.0"]
+    _, rows, _ = phones_of(table(), "phone", 3)
+    assert [row[3:] for row in rows] == [["1", "66.7"], ["0", "–"], ["0", "–"]]  # only codeword 3 has three frames

@@ -102,3 +102,11 @@ def test_a_gap_stays_a_gap() -> None:
     y = np.ones(100)
     y[7] = np.nan
     assert np.isnan(thinned(np.arange(100.0), y, 10)[1]).tolist() == [True] + [False] * 9
+
+
+def test_more_runs_than_colours_are_told_apart_by_their_lines() -> None:
+    panel = Panel("many", "")
+    for number in range(15):
+        panel.add(f"run {number}", (np.arange(3.0), np.arange(3.0) + number))
+    (axes,) = draw_panels([panel]).axes
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 15

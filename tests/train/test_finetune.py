@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,6 +98,27 @@ def test_utterances_that_ctc_cannot_align_are_counted_named_and_left_out(
     only = write_manifest([replace(rows[0], text="AB" * 40)], tmp_path / "only.parquet")
     with pytest.raises(UserError, match="transcript that fits its audio"):
         run(replace(config, data=FinetuneData(manifest=str(only))))
+
+
+def test_validation_counts_only_what_has_a_transcript(
+    labelled_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    rows = list(Manifest.open(labelled_corpus))
+    bare = [replace(row, id=f"bare-{row.id}", text=None) for row in rows if row.split == "dev"]
+    scores = []
+    for name, chosen in (("alone", rows), ("among", [*bare, *rows])):
+        manifest = write_manifest(chosen, tmp_path / f"{name}.parquet")
+        config = with_train_updates(recipe(manifest, tmp_path / name, "scratch"), 2)
+        run(replace(config, log=replace(config.log, validate_every=2)))
+        lines = (tmp_path / name / LOG_FILE).read_text().splitlines()
+        scores.append([json.loads(line) for line in lines if '"cer"' in line][-1])
+    for key in ("loss", "per_label", "cer", "wer"):
+        assert scores[0][key] == pytest.approx(scores[1][key], rel=1e-5), key
+    said = capsys.readouterr().out
+    assert said.count(f"left out of validation: {len(bare)} utterances without a transcript") == 1
+    manifest = write_manifest([row for row in [*rows, *bare] if row.text is None or row.split == "train"], manifest)
+    with pytest.raises(UserError, match=f"none of its {len(bare)} utterances has a transcript; check its text column"):
+        run(replace(config, output=str(tmp_path / "none")))
 
 
 def test_label_lists_choose_the_utterances(labelled_corpus: Path, tmp_path: Path) -> None:

@@ -169,7 +169,8 @@ def _tensors(directory: Path, adapter: TensorTable | None) -> TensorTable:
 
 def _full_name(name: str) -> str:
     """A Wav2Vec2Model alone is stored without the prefix that it has inside the others; weight norm is made one."""
-    bare = name.startswith(("feature_extractor.", "feature_projection.", "encoder.")) or name == "masked_spec_embed"
+    prefixes = ("feature_extractor.", "feature_projection.", "encoder.", "input_quantizer.")
+    bare = name.startswith(prefixes) or name == "masked_spec_embed"
     return new_weight_norm(f"wav2vec2.{name}" if bare else name)
 
 

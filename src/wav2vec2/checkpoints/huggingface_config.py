@@ -13,8 +13,10 @@ from typing import Any
 
 from wav2vec2.checkpoints.checkpoint import Kind
 from wav2vec2.checkpoints.huggingface_defaults import DEFAULTS, check_sizes
+from wav2vec2.checkpoints.variant_fields import span_differences, span_fields, variant_from
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import ARCHITECTURES, SAMPLE_RATE, Architecture, Masking, Regularization
+from wav2vec2.model.variant import PROPOSED
 
 # Variants whose numbers would differ: field -> the only value that is ours.
 _FIXED = {"hidden_act": "gelu", "feat_extract_activation": "gelu", "add_adapter": False}
@@ -147,6 +149,7 @@ def _architecture(config: Mapping[str, Any], normalize_input: bool) -> Architect
         final_size=config["proj_codevector_dim"],
         negatives=config["num_negatives"],
         logit_temperature=config["contrastive_logits_temperature"],
+        variant=variant_from(config.get("variant") or {}),
     )
     return named(sizes, config.get("architecture"))
 
@@ -182,13 +185,16 @@ def _tidy(value: float) -> float:
 
 
 def _masking(config: Mapping[str, Any]) -> Masking:
-    return Masking(
+    masking = Masking(
         time_start=_tidy(config["mask_time_prob"] / config["mask_time_length"]),
         time_span=config["mask_time_length"],
         min_spans=config["mask_time_min_masks"],
         channel_start=_tidy(config["mask_feature_prob"] / config["mask_feature_length"]),
         channel_span=config["mask_feature_length"],
+        **span_fields(config.get("mask_time_variant") or {}),
     )
+    masking.check()
+    return masking
 
 
 def _sizes(architecture: Architecture) -> dict[str, Any]:
@@ -220,12 +226,14 @@ def _sizes(architecture: Architecture) -> dict[str, Any]:
         "normalize_input": a.normalize_input,
         **({"adapter_attn_dim": a.adapter_size} if a.adapter_size else {}),
         **({"pos_conv_depth": a.pos_conv_depth} if a.pos_conv_depth > 1 else {}),
+        **({"variant": a.variant.differences()} if a.variant != PROPOSED else {}),
     }
 
 
 def _fits_transformers(architecture: Architecture) -> bool:
     a = architecture
-    return a.pos_conv_depth == 1 and (a.layer_norm_first or not a.adapter_size)
+    plain_input = a.variant.inputs == "continuous"
+    return plain_input and a.pos_conv_depth == 1 and (a.layer_norm_first or not a.adapter_size)
 
 
 def config_json(
@@ -262,6 +270,7 @@ def config_json(
         "mask_feature_prob": _tidy(m.channel_start * m.channel_span),
         "mask_feature_length": m.channel_span,
         "mask_feature_min_masks": 0,
+        **({"mask_time_variant": spans} if (spans := span_differences(m)) else {}),
         "diversity_loss_weight": 0.1,
         "ctc_loss_reduction": "sum",
         "ctc_zero_infinity": True,

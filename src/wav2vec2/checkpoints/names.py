@@ -33,6 +33,12 @@ _HUGGINGFACE: _Rules = (
     (r"quantizer\.logits\.", "quantizer.weight_proj."),
     (r"quantizer\.codevectors", "quantizer.codevectors"),
     (r"quantizer\.project\.", "project_q."),
+    (r"quantizer\.glu\.", "target_glu."),
+    (r"target_encoder\.feature_encoder\.layers\.(\d+)\.conv\.", r"target_encoder.conv_layers.\1.conv."),
+    (r"target_encoder\.feature_encoder\.layers\.(\d+)\.norm\.", r"target_encoder.conv_layers.\1.layer_norm."),
+    (r"target_encoder\.feature_norm\.", "target_encoder.layer_norm."),
+    (r"encoder\.input_quantizer\.logits\.", "wav2vec2.input_quantizer.weight_proj."),
+    (r"encoder\.input_quantizer\.codevectors", "wav2vec2.input_quantizer.codevectors"),
     (r"context_projection\.", "project_hid."),
     (r"head\.", "lm_head."),
 )

@@ -5,6 +5,8 @@ import torch
 from wav2vec2.checkpoints.checkpoint import Model
 from wav2vec2.errors import UserError
 from wav2vec2.model.encoder import Wav2Vec2Encoder
+from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
+from wav2vec2.model.variant import PROPOSED
 
 
 def check_expressible(model: Model, target: object, tool: str, *, headless: bool, stacked_positions: bool) -> None:
@@ -22,6 +24,10 @@ def check_expressible(model: Model, target: object, tool: str, *, headless: bool
             f"{target}: the model says that its input is normalised, but {tool} has group-norm extractors with raw "
             "input only; if it was trained on raw audio (as fairseq's BASE models were), say --input raw"
         )
+    kept = a.variant.inputs != "continuous"
+    if kept or (a.variant != PROPOSED and isinstance(model, Wav2Vec2ForPretraining)):
+        changed = ", ".join(f"{name} = {value}" for name, value in a.variant.differences().items())
+        raise UserError(f"{target}: the model is a variant ({changed}) that {tool}'s format does not express here")
     if a.adapter_size:
         raise UserError(f"{target}: {tool} has no language adapters; write it with --to huggingface")
     if a.layer_norm_eps != 1e-5:

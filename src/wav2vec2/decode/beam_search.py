@@ -41,7 +41,7 @@ class BeamSearch:
     part of it is granted while the word is being spelled and taken back if it does not become the word. words: if
     given, no others are written; with a word language model and `unknown_score` -inf its own words are that list.
     threads: None takes all cores. batch: utterances searched in step where the language model is asked from Python,
-    all of them in one call.
+    all of them in one call. lm_name: what messages call the language model.
 
     Readings that differ in separators only are listed once. Where every reading holds a forbidden word the likeliest
     is given all the same, with a score of -inf. look_ahead: unfinished words are ranked by what an n-gram of words
@@ -63,11 +63,12 @@ class BeamSearch:
         look_ahead: bool = True,
         threads: int | None = None,
         batch: int = 16,
+        lm_name: str = "language model",
     ) -> None:
         self.options = options or SearchOptions()
         self._vocabulary, self._lm, self._batch = vocabulary, language_model, batch
         allowed = None if words is None else list(words)
-        guidance = Guidance(language_model, lm_unit, lm_case, hotwords, allowed, look_ahead)
+        guidance = Guidance(language_model, lm_unit, lm_case, hotwords, allowed, look_ahead, lm_name)
         self._trie = make_trie(vocabulary, self.options, guidance)
         self._rules = make_rules(vocabulary, self.options, guidance, self._trie)
         self._closed = False

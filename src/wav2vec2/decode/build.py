@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -111,43 +111,57 @@ class DecodingOptions:
 
 
 Notice = Callable[[str], None]
+OpenLM = Callable[[str], LanguageModel]
+"""From a path to a language model. Searches that run one after the other may share what it gives, as one of
+``open_each_once`` does: each begins at the model's start and forgets its histories at the end."""
 
 
 def _print_notice(line: str) -> None:
     print(line, file=sys.stderr)
 
 
+def open_each_once() -> OpenLM:
+    """``load_language_model`` that reads each path once; what it read lives as long as the function does."""
+    return cache(load_language_model)
+
+
 def build_searches(
-    chosen: Preset, vocabulary: Vocabulary, *, workers: int | None = None, notice: Notice = _print_notice
+    chosen: Preset,
+    vocabulary: Vocabulary,
+    *,
+    workers: int | None = None,
+    notice: Notice = _print_notice,
+    open_lm: OpenLM | None = None,
 ) -> list[Search]:
     """Load what `chosen` names: its search, and behind it, on the same decoder, the one that rescores if it names such
     a model. The last one is what the user chose; close all.
 
-    notice takes lines that a user should see (words that cannot be spelled). Raises UserError for files that are
-    missing or broken and for language models that do not fit the vocabulary.
+    notice takes lines that a user should see (words that cannot be spelled). open_lm opens language models, by default
+    each one once. Raises UserError for files that are missing or broken and for language models that do not fit the
+    vocabulary.
     """
     if chosen.decoder == "greedy":
         return [GREEDY]
-    nbest = chosen.search.nbest
+    nbest, open_lm = chosen.search.nbest, open_lm or open_each_once()
+    build = partial(build_decoder, vocabulary=vocabulary, workers=workers, notice=notice, open_lm=open_lm)
     if chosen.rescore is None:
-        return [Search(title(chosen), build_decoder(chosen, vocabulary, workers=workers, notice=notice), None, nbest)]
-    rescorer = Rescorer(rescoring_model(chosen), chosen.rescore_weight, chosen.rescore_word_score)
-    first = replace(chosen, search=replace(chosen.search, nbest=max(nbest, RESCORED)))
-    decoder = build_decoder(first, vocabulary, workers=workers, notice=notice)
+        return [Search(title(chosen), build(chosen), None, nbest)]
+    rescorer = Rescorer(rescoring_model(chosen, open_lm), chosen.rescore_weight, chosen.rescore_word_score)
+    decoder = build(replace(chosen, search=replace(chosen.search, nbest=max(nbest, RESCORED))))
     name = "Transformer, rescored" if chosen.rescore_share == 1.0 else "mixture, rescored"
     return [Search(title(chosen), decoder, None, nbest), Search(name, decoder, rescorer, nbest)]
 
 
-def rescoring_model(chosen: Preset) -> LanguageModel:
+def rescoring_model(chosen: Preset, open_lm: OpenLM = load_language_model) -> LanguageModel:
     """The model that ranks the n-best list anew: `rescore` alone, or mixed with `lm` by its share.
 
     Raises UserError for models that cannot be read, or cannot be mixed.
     """
     assert chosen.rescore is not None
-    model: LanguageModel = load_language_model(chosen.rescore)
+    model = open_lm(chosen.rescore)
     if chosen.rescore_share == 1.0 or chosen.lm is None:
         return model
-    return InterpolatedLM(load_language_model(chosen.lm), model, chosen.rescore_share)
+    return InterpolatedLM(open_lm(chosen.lm), model, chosen.rescore_share)
 
 
 def title(chosen: Preset) -> str:
@@ -161,17 +175,28 @@ def title(chosen: Preset) -> str:
 
 
 def build_decoder(
-    chosen: Preset, vocabulary: Vocabulary, *, workers: int | None = None, notice: Notice = _print_notice
+    chosen: Preset,
+    vocabulary: Vocabulary,
+    *,
+    workers: int | None = None,
+    notice: Notice = _print_notice,
+    open_lm: OpenLM = load_language_model,
 ) -> Decoder:
     """Make the decoder alone. Raises UserError as `build_searches` does, and for greedy decoding, which needs none."""
-    return DecoderFactory(chosen, vocabulary, workers=workers, notice=notice)(chosen.search)
+    return DecoderFactory(chosen, vocabulary, workers=workers, notice=notice, open_lm=open_lm)(chosen.search)
 
 
 class DecoderFactory:
     """What `chosen` names, loaded once, and decoders of any options over it; see `build_decoder`."""
 
     def __init__(
-        self, chosen: Preset, vocabulary: Vocabulary, *, workers: int | None = None, notice: Notice = _print_notice
+        self,
+        chosen: Preset,
+        vocabulary: Vocabulary,
+        *,
+        workers: int | None = None,
+        notice: Notice = _print_notice,
+        open_lm: OpenLM = load_language_model,
     ) -> None:
         if chosen.decoder == "greedy":
             raise UserError("greedy decoding needs no search; choose --decoder lexicon or beam")
@@ -179,10 +204,10 @@ class DecoderFactory:
         self._shared = chosen.decoder == "lexicon"
         self._make: Callable[[SearchOptions], Decoder]
         if chosen.decoder == "lexicon":
-            searcher = _lexicon(chosen, vocabulary, workers, notice)
+            searcher = _lexicon(chosen, vocabulary, workers, notice, open_lm)
             self._opened, self._make = searcher, searcher.with_options
         else:
-            self._make = _beam(chosen, vocabulary, workers, notice)
+            self._make = _beam(chosen, vocabulary, workers, notice, open_lm)
 
     def __call__(self, options: SearchOptions) -> Decoder:
         """A decoder with these options; the one before it may no longer be used."""
@@ -197,35 +222,40 @@ class DecoderFactory:
             self._opened.close()
 
 
-def _lexicon(chosen: Preset, vocabulary: Vocabulary, workers: int | None, notice: Notice) -> LexiconDecoder:
-    lexicon = make_lexicon(chosen, vocabulary)
+def _lexicon(
+    chosen: Preset, vocabulary: Vocabulary, workers: int | None, notice: Notice, open_lm: OpenLM
+) -> LexiconDecoder:
+    lexicon = make_lexicon(chosen, vocabulary, open_lm)
     if (line := lexicon.left_out()) is not None:
         notice(f"{chosen.lexicon or chosen.lm}: {line}")
-    return LexiconDecoder(vocabulary, lexicon, chosen.lm, chosen.search, workers=workers)
+    lm: str | LanguageModel | None = chosen.lm
+    if chosen.lm is not None and workers == 0 and Path(chosen.lm).is_dir():
+        lm = open_lm(chosen.lm)  # worker processes read it for themselves
+    return LexiconDecoder(vocabulary, lexicon, lm, chosen.search, workers=workers)
 
 
-def make_lexicon(chosen: Preset, vocabulary: Vocabulary) -> Lexicon:
+def make_lexicon(chosen: Preset, vocabulary: Vocabulary, open_lm: OpenLM = load_language_model) -> Lexicon:
     """The lexicon that `chosen` names, matched to its language model, or else that model's words, spelled."""
-    known = None if chosen.lm is None else _words(chosen.lm)
+    known = None if chosen.lm is None else _words(chosen.lm, open_lm)
     if chosen.lexicon is not None:
         lexicon = read_lexicon(chosen.lexicon, vocabulary, chosen.lm_case)
         return lexicon if known is None else lexicon.with_lm_words(known, vocabulary, chosen.lm_case, lm=str(chosen.lm))
     return build_lexicon(known or (), vocabulary, chosen.lm_case, source=str(chosen.lm))
 
 
-def _words(lm: str) -> list[str]:
+def _words(lm: str, open_lm: OpenLM) -> list[str]:
     if not Path(lm).is_dir():
         return ngram_words(lm)
-    model = load_language_model(lm)
+    model = open_lm(lm)
     if getattr(model, "unit", "words") == "characters":
         raise UserError(f"{lm}: is a model of characters, not of words; choose --decoder beam")
     return list(model.tokens)
 
 
 def _beam(
-    chosen: Preset, vocabulary: Vocabulary, workers: int | None, notice: Notice
+    chosen: Preset, vocabulary: Vocabulary, workers: int | None, notice: Notice, open_lm: OpenLM
 ) -> Callable[[SearchOptions], Decoder]:
-    model = None if chosen.lm is None else load_language_model(chosen.lm)
+    model = None if chosen.lm is None else open_lm(chosen.lm)
     words = None
     if chosen.lexicon is not None:
         lexicon = read_lexicon(chosen.lexicon, vocabulary, chosen.lm_case)
@@ -234,21 +264,22 @@ def _beam(
         words = list(dict.fromkeys(lexicon.words))
     unit: Literal["word", "symbol"] = "symbol" if model is not None and _over_symbols(model, vocabulary) else "word"
     threads = 1 if workers == 0 else workers
-    return partial(_beam_search, vocabulary, model, unit, chosen.lm_case, words, threads)
 
+    def search(options: SearchOptions) -> Decoder:
+        from wav2vec2.decode.beam_search import BeamSearch
 
-def _beam_search(
-    vocabulary: Vocabulary,
-    model: LanguageModel | None,
-    unit: Literal["word", "symbol"],
-    lm_case: LmCase,
-    words: list[str] | None,
-    threads: int | None,
-    options: SearchOptions,
-) -> Decoder:
-    from wav2vec2.decode.beam_search import BeamSearch
+        return BeamSearch(
+            vocabulary,
+            options,
+            model,
+            lm_unit=unit,
+            lm_case=chosen.lm_case,
+            words=words,
+            threads=threads,
+            lm_name=chosen.lm or "language model",
+        )
 
-    return BeamSearch(vocabulary, options, model, lm_unit=unit, lm_case=lm_case, words=words, threads=threads)
+    return search
 
 
 def _over_symbols(model: LanguageModel, vocabulary: Vocabulary) -> bool:

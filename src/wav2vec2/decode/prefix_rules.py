@@ -26,7 +26,9 @@ _SPACES = ("|", " ", "<space>")
 
 @dataclass(frozen=True)
 class Guidance:
-    """What a search knows besides the acoustics. words: the only ones to be written, None for any."""
+    """What a search knows besides the acoustics. words: the only ones to be written, None for any. lm_name: what
+    messages call the language model.
+    """
 
     language_model: LanguageModel | None = None
     lm_unit: LmUnit = "word"
@@ -34,6 +36,7 @@ class Guidance:
     hotwords: Mapping[str, float] | None = None
     words: Sequence[str] | None = None
     look_ahead: bool = True
+    lm_name: str = "language model"
 
     def scores_words(self, vocabulary: Vocabulary) -> bool:
         """Whether the language model is one of words in a vocabulary that spells them."""
@@ -76,7 +79,7 @@ def make_trie(vocabulary: Vocabulary, options: SearchOptions, guidance: Guidance
         raise UserError("hotwords and word lists need a word separator in the vocabulary, which has none")
     hotwords = spelled_hotwords(guidance.hotwords or {}, vocabulary)
     lm = guidance.language_model if guidance.scores_words(vocabulary) else None
-    known = {} if lm is None else _known_words(lm, vocabulary, guidance.lm_case)
+    known = {} if lm is None else _known_words(guidance, lm, vocabulary)
     if guidance.words is not None:
         allowed = _spellable([_written(word, vocabulary, guidance.lm_case) for word in guidance.words], vocabulary)
         if not allowed:
@@ -127,7 +130,9 @@ def make_rules(vocabulary: Vocabulary, options: SearchOptions, guidance: Guidanc
     if lm is not None and by_symbol:
         lm_index = _symbol_indices(lm, vocabulary, separator)
         if np.all(lm_index[symbols] == lm.unknown):
-            raise UserError("language model: knows none of the vocabulary's symbols; give one over symbols, not words")
+            raise UserError(
+                f"{guidance.lm_name}: knows none of the vocabulary's symbols; give one over symbols, not words"
+            )
         gain[lm_index == lm.unknown] += options.unknown_score
     unknown_gain, outside = _unknown_gain(vocabulary, options, guidance), _outside(vocabulary, options, guidance)
     outside = 0.0 if outside == -math.inf else outside  # nothing gets there
@@ -172,15 +177,15 @@ def _symbol_indices(lm: LanguageModel, vocabulary: Vocabulary, separator: int) -
     return indices
 
 
-def _known_words(lm: LanguageModel, vocabulary: Vocabulary, case: LmCase) -> dict[str, int]:
+def _known_words(guidance: Guidance, lm: LanguageModel, vocabulary: Vocabulary) -> dict[str, int]:
     """The language model's words that can be spelled, as they are written, with its indices."""
     words: dict[str, int] = {}
     for index, token in enumerate(lm.tokens):
         if token not in _NO_WORDS and index != lm.unknown:
-            words.setdefault(_written(token, vocabulary, case), index)
+            words.setdefault(_written(token, vocabulary, guidance.lm_case), index)
     spelled = {word: words[word] for word in _spellable(list(words), vocabulary)}
     if not spelled:
-        raise UserError(f"language model: {_not_one(list(words), vocabulary)}")
+        raise UserError(f"{guidance.lm_name}: {_not_one(list(words), vocabulary)}")
     return spelled
 
 
@@ -205,5 +210,5 @@ def _not_one(words: Sequence[str], vocabulary: Vocabulary) -> str:
     case = vocabulary.case
     folded = [_written(word, vocabulary, "fold") for word in words]
     if case != "keep" and len(_spellable(folded, vocabulary)) > 0:
-        return f"its words are not in {case} case as the vocabulary is; choose lm_case 'fold' or write them so"
+        return f"its words are not in {case} case as the vocabulary's symbols are; --lm-case fold matches them"
     return "not one of its words can be spelled in the vocabulary; give the one that belongs to this model"

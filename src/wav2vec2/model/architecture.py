@@ -7,7 +7,7 @@ Three frozen dataclasses, so that what a weight file fixes (``Architecture``) st
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from wav2vec2.model.variant import Variant
+from wav2vec2.model.variant import PROPOSED, Variant
 
 SAMPLE_RATE = 16_000
 
@@ -46,7 +46,7 @@ class Architecture:
     final_size: int = 256
     negatives: int = 100
     logit_temperature: float = 0.1
-    variant: Variant = Variant()
+    variant: Variant = PROPOSED
 
     def __post_init__(self) -> None:
         """Raise ValueError when the sizes contradict each other."""
@@ -153,12 +153,20 @@ class Masking:
     channel_start: float = 0.0
     channel_span: int = 64
     span_lengths: Literal["static", "uniform", "normal", "poisson"] = "static"
-    """Of spans in time (appendix A): all ``time_span``; uniform from ``span_spread`` to twice ``time_span``; normal with
-    mean ``time_span`` and deviation ``span_spread``; or Poisson with mean ``time_span``. At least 1."""
+    """Of spans (appendix A), at least 1: all ``time_span``; uniform from ``span_spread`` to twice ``time_span``;
+    normal with mean ``time_span`` and deviation ``span_spread``; or Poisson with mean ``time_span``."""
     span_spread: float = 0.0
     overlap: bool = True
     """Off: spans in time do not touch, at least ``min_space`` frames stay between them."""
     min_space: int = 1
+
+    @property
+    def varied(self) -> bool:
+        """Whether spans in time have random lengths, do not overlap, or are together longer than a row on average.
+
+        ``model/span_variants.py`` draws such masks, ``model/masking.py`` the proposed ones.
+        """
+        return self.span_lengths != "static" or not self.overlap or self.time_start * self.time_span > 1.0
 
     def check(self) -> None:
         """Raise ValueError for a distribution that has no lengths."""

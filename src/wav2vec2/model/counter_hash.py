@@ -29,6 +29,10 @@ class Purpose(IntEnum):
     GUMBEL = 6
     LAYERDROP = 7
     DROPOUT = 8
+    INPUT_GUMBEL = 9
+    SPAN_LENGTH = 10
+    BATCH_NEGATIVES = 11
+    CODEBOOK_NEGATIVES = 12
 
 
 def mix(word: IntOrTensor) -> IntOrTensor:

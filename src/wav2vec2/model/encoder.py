@@ -16,6 +16,8 @@ from wav2vec2.model.dropout import DropoutKeys, dropout
 from wav2vec2.model.feature_encoder import FeatureEncoder, ScaleGradient
 from wav2vec2.model.layout import Layout, Packed
 from wav2vec2.model.masking import span_masks
+from wav2vec2.model.quantized_inputs import InputQuantizer
+from wav2vec2.model.span_variants import varied_span_masks
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,12 @@ class Encoder(nn.Module):
         self.architecture, self.regularization, self.masking = architecture, regularization, masking
         self.feature_encoder = FeatureEncoder(architecture)
         self.feature_norm = nn.LayerNorm(architecture.feature_size, architecture.layer_norm_eps)
-        self.feature_projection = nn.Linear(architecture.feature_size, architecture.hidden_size)
+        quantized = architecture.variant.inputs == "quantized"
+        visible = architecture.codevector_size if quantized else architecture.feature_size
+        self.feature_projection = nn.Linear(visible, architecture.hidden_size)
         self.mask_embedding = nn.Parameter(torch.rand(architecture.hidden_size))
         self.context = ContextNetwork(architecture, regularization)
+        self.input_quantizer = InputQuantizer(architecture) if quantized else None
         self.packed: bool | None = None
         """None: packed on eager CPU in full precision, padded elsewhere."""
 
@@ -75,6 +80,8 @@ class Encoder(nn.Module):
     def draw_time_masks(self, frame_lengths: Tensor, frames: int, draw: Draw) -> Tensor:
         """(B, T) masks of section 3.1, a pure function of ``draw`` and the lengths."""
         m = self.masking
+        if m.varied:
+            return varied_span_masks(frame_lengths, frames, m, seed=draw.seed, step=draw.step, rows=draw.rows)
         return span_masks(
             frame_lengths,
             frames,
@@ -87,14 +94,25 @@ class Encoder(nn.Module):
         )
 
     def context_vectors(
-        self, features: Features, masks: Tensor | None, draw: Draw | None, layer: int | None = None
+        self,
+        features: Features,
+        masks: Tensor | None,
+        draw: Draw | None,
+        layer: int | None = None,
+        *,
+        inputs: Tensor | None = None,
     ) -> Tensor:
         """Project, mask and contextualise; frames (d channels) in the features' layout.
 
-        ``masks`` (B, T) None leaves everything visible; ``draw`` as in ``features``.
+        ``masks`` (B, T) None leaves everything visible; ``draw`` as in ``features``. ``inputs`` are what the input
+        quantizer, where there is one, chose for these features; None lets it choose its best entries.
         """
         r = self.regularization
-        x = dropout(self.feature_projection(features.normed), r.input_dropout if self.training else 0.0, features.keys)
+        if inputs is None:
+            inputs = features.normed
+            if self.input_quantizer is not None:
+                inputs = self.input_quantizer(inputs, features.layout)[0]
+        x = dropout(self.feature_projection(inputs), r.input_dropout if self.training else 0.0, features.keys)
         if masks is not None:
             x = torch.where(features.layout.pack(masks)[..., None], self.mask_embedding.to(x.dtype), x)
         if self.training and draw is not None and self.masking.channel_start > 0.0:

@@ -34,7 +34,7 @@ def span_masks(
     """
     device = lengths.device
     spans = (lengths // 3).clamp(1, span)
-    counts = _start_counts(lengths, spans, start_proportion, min_spans, (seed, purposes[0], step, rows))
+    counts = start_counts(lengths, spans, start_proportion, min_spans, (seed, purposes[0], step, rows))
     places = torch.arange(positions, device=device)
     scores = hash_tensor(seed, purposes[1], step, rows[:, None], places)
     # unique by construction: equal hashes are ordered by place
@@ -50,7 +50,7 @@ def span_masks(
     return masked & (places < lengths[:, None])
 
 
-def _start_counts(
+def start_counts(
     lengths: Tensor, spans: Tensor, proportion: float, min_spans: int, key: tuple[int, Purpose, int | Tensor, Tensor]
 ) -> Tensor:
     """(B,) number of spans, in fixed-point arithmetic so that every device rounds alike."""

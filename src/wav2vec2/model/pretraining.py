@@ -16,12 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
-from wav2vec2.model.contrastive_loss import contrast, draw_negatives
+from wav2vec2.model.contrastive_loss import Contrast, contrast, draw_negatives
 from wav2vec2.model.dropout import dropout
 from wav2vec2.model.encoder import Draw, Features, SharedEncoder, check_lengths
 from wav2vec2.model.layout import Packed
-from wav2vec2.model.masking import most_masked
-from wav2vec2.model.quantizer import Quantizer
+from wav2vec2.model.masked_frames import MaskedFrames, at, masked_frames, take, usable
+from wav2vec2.model.negatives import Judge, Key, draw_anywhere, draw_codes, draw_from_batch
+from wav2vec2.model.quantizer import Choice, Quantized, Quantizer
+from wav2vec2.model.span_variants import edge_frames
+from wav2vec2.model.target_encoder import TargetEncoder
+from wav2vec2.model.targets import ContinuousTargets, SharedQuantizer, build_targets
 
 
 @dataclass
@@ -33,7 +37,7 @@ class PretrainingOutput:
     masked: Tensor
     """Number of masked frames in that sum (int64)."""
     penalty_sum: Tensor
-    """Squares of the feature encoder's outputs, over valid frames and channels."""
+    """Squares of the feature encoder's outputs, over valid frames and channels (of both encoders, if two)."""
     penalty_count: Tensor
     """How many squares that is (int64)."""
     probability_sum: Tensor
@@ -58,15 +62,48 @@ class Wav2Vec2ForPretraining(SharedEncoder):
         masking: Masking | None = None,
     ) -> None:
         super().__init__(architecture, regularization, masking)
-        self.quantizer = Quantizer(architecture)
+        variant = architecture.variant
+        self.quantizer = build_targets(architecture, self.encoder.input_quantizer)
         self.context_projection = nn.Linear(architecture.hidden_size, architecture.final_size)
+        self.target_encoder = TargetEncoder(architecture) if variant.separate_encoder else None
+
+    @property
+    def quantizes_targets(self) -> bool:
+        """Whether the targets are entries of learned codebooks, as proposed."""
+        return isinstance(self.quantizer, Quantizer | SharedQuantizer)
+
+    @property
+    def learned_codebooks(self) -> bool:
+        """Whether the output's codes are learned ones, to which the diversity loss applies."""
+        return self.quantizes_targets or self.encoder.input_quantizer is not None
+
+    @property
+    def codebooks(self) -> tuple[int, int]:
+        """(G, V) of the output's codes: the learned targets', else the quantized inputs', else the fixed units'; (0, 0)
+        without any.
+        """
+        inputs, targets = self.encoder.input_quantizer, self.quantizer
+        if inputs is not None and not self.quantizes_targets:
+            return inputs.groups, inputs.entries
+        return targets.groups, targets.entries
+
+    def codes(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """(B, S) audio -> the best entries (B, T, G) for every unmasked frame; beyond an utterance's end undefined."""
+        features = self.encoder.features(waveforms, lengths, None)
+        normed, packed = features.normed, isinstance(features.layout, Packed)
+        if self.target_encoder is not None:
+            normed = self.target_encoder(waveforms, lengths, packed, 1.0)[1]
+        x = features.layout.pad(normed)
+        draw = Draw(0, 0, torch.arange(len(x), device=x.device))
+        places = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
+        return self._quantize(x, places, draw, None).codes
 
     def masked_counts(self, lengths: Tensor, *, seed: int, step: int | Tensor, rows: Tensor) -> Tensor:
         """(B,) masked frames that will enter the loss, known before the forward pass."""
         frame_lengths = self.frame_lengths(lengths)
         frames = max(1, int(frame_lengths.max()))
         masks = self.encoder.draw_time_masks(frame_lengths, frames, Draw(seed, step, rows))
-        return _usable(masks.sum(1))
+        return usable(self._predicted(masks, frame_lengths).sum(1))
 
     def forward(
         self,
@@ -78,79 +115,157 @@ class Wav2Vec2ForPretraining(SharedEncoder):
         rows: Tensor | None = None,
         masks: Tensor | None = None,
         negatives: Tensor | None = None,
+        units: Tensor | None = None,
     ) -> PretrainingOutput:
         """One pass over (B, S) audio of ``lengths`` (B,) samples.
 
         ``rows`` (B,) are the utterances' places in the global batch. Given ``masks`` (B, T) and ``negatives`` (B, M, n;
-        ranks among the row's masked frames) replace the drawn ones.
+        ranks among the row's masked frames) replace the drawn ones. ``units`` (B, T, G) are the targets where the
+        variant has fixed ones.
         """
         lengths = check_lengths(waveforms, lengths)
         draw = Draw(seed, step, torch.arange(len(lengths), device=lengths.device) if rows is None else rows)
         features = self.encoder.features(waveforms, lengths, draw)
         frame_lengths = self.frame_lengths(lengths)
-        frames = features.layout.frames
-        if not frames:
+        longest = features.layout.frames
+        if not longest:
             return self._nothing_to_learn(features.raw)
+        if (units is None) == (self.architecture.variant.targets == "fixed"):
+            raise ValueError("units must be given for fixed targets, and for no others")
         if masks is None:
-            masks = self.encoder.draw_time_masks(frame_lengths, max(1, frames), draw)[:, :frames]
-        context = self.encoder.context_vectors(features, masks, draw)
-        return self._objective(features, context, masks, frame_lengths, draw, negatives)
+            masks = self.encoder.draw_time_masks(frame_lengths, max(1, longest), draw)[:, :longest]
+        inputs, choice = self._quantized_inputs(features, draw)
+        context = self.encoder.context_vectors(features, masks, draw, inputs=inputs)
+        normed, penalty_sum, penalty_count = features.normed, *self._penalty(features.raw, features, frame_lengths)
+        if self.target_encoder is not None:
+            packed, scale = isinstance(features.layout, Packed), self.regularization.feature_grad_mult
+            raw, normed = self.target_encoder(waveforms, lengths, packed, scale)
+            penalty_sum = penalty_sum + self._penalty(raw, features, frame_lengths)[0]
+        frames = masked_frames(self._predicted(masks, frame_lengths), frame_lengths, features.layout, self.masking)
+        feature_dropout = self.regularization.feature_dropout if self.training else 0.0
+        targets = dropout(normed, feature_dropout, features.keys)
+        if not self.architecture.variant.target_gradient:
+            targets = targets.detach()
+        context = self.context_projection(take(context, frames.flat))
+        quantized, result = self._contrast(context, targets, frames, draw, negatives, units)
+        return PretrainingOutput(
+            contrastive_sum=result.loss,
+            masked=frames.counts.sum(),
+            penalty_sum=penalty_sum,
+            penalty_count=penalty_count,
+            correct=result.correct,
+            similarity=result.similarity.detach(),
+            codes=quantized.codes,
+            **self._code_sums(quantized, choice, frames),
+        )
 
-    def _objective(
+    def _contrast(
         self,
-        features: Features,
         context: Tensor,
-        masks: Tensor,
-        frame_lengths: Tensor,
+        targets: Tensor,
+        frames: MaskedFrames,
         draw: Draw,
         negatives: Tensor | None,
-    ) -> PretrainingOutput:
-        counts = _usable(masks.sum(1))
-        places, valid = self._masked_places(masks, counts)
-        flat = places + features.layout.row_starts(places.device)[:, None]
-        flat = torch.where(valid, flat, 0)
-        feature_dropout = self.regularization.feature_dropout if self.training else 0.0
-        targets = _take(dropout(features.normed, feature_dropout, features.keys), flat)
-        quantized = self.quantizer(
-            targets,
+        units: Tensor | None,
+    ) -> tuple[Quantized, Contrast]:
+        """Equation 3 over the masked frames; ``targets`` are all frames' features, in the layout."""
+        if self.architecture.variant.own_loss and negatives is None:
+            return self._contrast_elsewhere(context, targets, frames, draw, units)
+        quantized = self._quantize(take(targets, frames.flat), frames.places, draw, units)
+        if negatives is None:
+            negatives = draw_negatives(
+                frames.counts,
+                frames.places.shape[1],
+                self.architecture.negatives,
+                seed=draw.seed,
+                step=draw.step,
+                rows=draw.rows,
+            )
+        result = contrast(
+            context,
+            quantized.targets,
+            quantized.codes,
+            negatives,
+            frames.valid,
+            self.architecture.logit_temperature,
+        )
+        return quantized, result
+
+    def _contrast_elsewhere(
+        self, context: Tensor, targets: Tensor, frames: MaskedFrames, draw: Draw, units: Tensor | None
+    ) -> tuple[Quantized, Contrast]:
+        """The same with distractors from all frames, from other utterances or from the codebooks (appendix F)."""
+        a, key, most = self.architecture, Key(draw.seed, draw.step, draw.rows), frames.places.shape[1]
+        if a.variant.negatives_from == "anywhere":
+            padded = frames.layout.pad(targets)
+            everywhere = torch.arange(padded.shape[1], device=padded.device).expand(len(padded), -1)
+            all_frames = self._quantize(padded, everywhere, draw, units)
+            quantized = Quantized(
+                *(at(x, frames.places) for x in (all_frames.targets, all_frames.codes, all_frames.probabilities))
+            )
+            draws = draw_anywhere(frames.lengths, frames.places, a.negatives, key)
+        else:
+            all_frames = quantized = self._quantize(take(targets, frames.flat), frames.places, draw, units)
+            draws = draw_negatives(frames.counts, most, a.negatives, seed=draw.seed, step=draw.step, rows=draw.rows)
+        judge = Judge(context, quantized.targets, quantized.codes, a.logit_temperature)
+        pools = [judge.pool(all_frames.targets, all_frames.codes, draws)] if a.negatives else []
+        if a.variant.batch_negatives:
+            draws = draw_from_batch(frames.counts, most, a.variant.batch_negatives, key)
+            pools.append(judge.pool(quantized.targets.flatten(0, 1), quantized.codes.flatten(0, 1), draws))
+        if a.variant.codebook_negatives and not isinstance(self.quantizer, ContinuousTargets):
+            groups, entries = self.quantizer.groups, self.quantizer.entries
+            codes = draw_codes(most, a.variant.codebook_negatives, groups, entries, key)
+            pools.append(judge.codebook_pool(self.quantizer.embed, codes))
+        return quantized, judge.contrast(pools, frames.valid)
+
+    def _quantize(self, features: Tensor, places: Tensor, draw: Draw, units: Tensor | None) -> Quantized:
+        """Targets of features (B, M, C) at these places (B, M)."""
+        if units is not None:
+            return self.quantizer(units, places)  # type: ignore[no-any-return]
+        return self.quantizer(  # type: ignore[no-any-return]
+            features,
             places,
             seed=draw.seed,
             step=draw.step,
             rows=draw.rows,
             temperature=self._temperature(draw.step),
         )
-        if negatives is None:
-            negatives = draw_negatives(
-                counts, places.shape[1], self.architecture.negatives, seed=draw.seed, step=draw.step, rows=draw.rows
-            )
-        result = contrast(
-            self.context_projection(_take(context, flat)),
-            quantized.targets,
-            quantized.codes,
-            negatives,
-            valid,
-            self.architecture.logit_temperature,
+
+    def _quantized_inputs(self, features: Features, draw: Draw) -> tuple[Tensor | None, Choice | None]:
+        """What the Transformer sees instead of features, where the variant has it (Table 4)."""
+        if self.encoder.input_quantizer is None:
+            return None, None
+        return self.encoder.input_quantizer(  # type: ignore[no-any-return]
+            features.normed,
+            features.layout,
+            seed=draw.seed,
+            step=draw.step,
+            rows=draw.rows,
+            temperature=self._temperature(draw.step),
         )
-        penalty_sum, penalty_count = self._penalty(features, frame_lengths)
-        one_hot = valid[:, :, None, None] & (
-            quantized.codes[..., None] == torch.arange(self.quantizer.entries, device=valid.device)
-        )
-        return PretrainingOutput(
-            contrastive_sum=result.loss,
-            masked=counts.sum(),
-            penalty_sum=penalty_sum,
-            penalty_count=penalty_count,
-            probability_sum=torch.where(valid[:, :, None, None], quantized.probabilities, 0).sum((0, 1)),
-            code_counts=one_hot.sum((0, 1)),
-            correct=result.correct,
-            similarity=result.similarity.detach(),
-            codes=quantized.codes,
-        )
+
+    def _code_sums(self, quantized: Quantized, choice: Choice | None, frames: MaskedFrames) -> dict[str, Tensor]:
+        """Probabilities and counts (G, V) of the codes that ``codebooks`` tells of, at the masked frames."""
+        probabilities, codes = quantized.probabilities, quantized.codes
+        if choice is not None and not self.quantizes_targets:
+            probabilities, codes = at(choice.probabilities, frames.places), at(choice.codes, frames.places)
+        groups, entries = self.codebooks
+        valid = frames.valid[:, :, None, None]
+        one_hot = valid & (codes[..., :groups, None] == torch.arange(entries, device=valid.device))
+        return {
+            "probability_sum": torch.where(valid, probabilities, 0).sum((0, 1)),
+            "code_counts": one_hot.sum((0, 1)),
+        }
+
+    def _predicted(self, masks: Tensor, frame_lengths: Tensor) -> Tensor:
+        """(B, T) masked frames that are predicted: all, or those near an unmasked one (appendix F)."""
+        reach = self.architecture.variant.edge_frames
+        return edge_frames(masks, frame_lengths, reach) if reach else masks
 
     def _nothing_to_learn(self, raw: Tensor) -> PretrainingOutput:
         """Output of a batch in which every recording is below the receptive field: zeros, still differentiable."""
         zero, none = raw.sum(), torch.zeros((), dtype=torch.long, device=raw.device)
-        table = raw.new_zeros(self.quantizer.groups, self.quantizer.entries)
+        table = raw.new_zeros(*self.codebooks)
         return PretrainingOutput(
             contrastive_sum=zero,
             masked=none,
@@ -163,37 +278,15 @@ class Wav2Vec2ForPretraining(SharedEncoder):
             codes=table.new_zeros(1, 0, self.quantizer.groups, dtype=torch.long),
         )
 
-    def _masked_places(self, masks: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, M) places of masked frames, in order, and which of them are real."""
-        if torch.compiler.is_compiling():
-            m = self.masking
-            most = most_masked(masks.shape[1], m.time_start, m.time_span, m.min_spans)
-        else:
-            most = max(1, int(counts.max()))
-        most = min(most, masks.shape[1])
-        places = (~masks).long().sort(dim=1, stable=True).indices[:, :most]
-        return places, torch.arange(most, device=masks.device) < counts[:, None]
-
     def _temperature(self, step: int | Tensor) -> float | Tensor:
         r = self.regularization
         if isinstance(step, int):
             return r.temperature(step)
         return (r.tau_start * torch.pow(r.tau_decay, step.double())).clamp_min(r.tau_end).float()
 
-    def _penalty(self, features: Features, frame_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        raw = features.raw if features.raw.dtype == torch.float64 else features.raw.float()
+    def _penalty(self, raw: Tensor, features: Features, frame_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        raw = raw if raw.dtype == torch.float64 else raw.float()
         count = frame_lengths.sum() * raw.shape[-1]
         if isinstance(features.layout, Packed):
             return raw.square().sum(), count
         return torch.where(features.layout.valid[:, :, None], raw.square(), 0).sum(), count
-
-
-def _usable(counts: Tensor) -> Tensor:
-    """A row with a single masked frame has no distractors: it does not enter the loss."""
-    return torch.where(counts > 1, counts, 0)
-
-
-def _take(frames: Tensor, flat: Tensor) -> Tensor:
-    """Frames of either layout at flattened places (B, M) -> (B, M, C)."""
-    taken = frames.flatten(0, -2).index_select(0, flat.flatten())
-    return taken.view(*flat.shape, frames.shape[-1])

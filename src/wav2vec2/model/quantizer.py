@@ -14,6 +14,17 @@ from wav2vec2.model.counter_hash import Purpose, hash_tensor, uniform
 
 
 @dataclass
+class Choice:
+    """``vectors`` (B, M, G * c) chosen entries side by side; ``codes`` (B, M, G); ``probabilities`` (B, M, G, V)
+    without noise.
+    """
+
+    vectors: Tensor
+    codes: Tensor
+    probabilities: Tensor
+
+
+@dataclass
 class Quantized:
     """``targets`` (B, M, final) projected codewords; ``codes`` (B, M, G); ``probabilities`` (B, M, G, V) without
     noise.
@@ -24,25 +35,94 @@ class Quantized:
     probabilities: Tensor
 
 
-class Quantizer(nn.Module):
-    """Features (B, M, C) -> one entry from each of G codebooks, concatenated and projected."""
+class Codebooks(nn.Module):
+    """Features (B, M, C) -> one entry from each of G codebooks."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.groups, self.entries = architecture.codebook_groups, architecture.codebook_entries
-        self.logits = nn.Linear(architecture.feature_size, self.groups * self.entries)
-        size = architecture.codevector_size // self.groups
-        self.codevectors = nn.Parameter(torch.empty(1, self.groups * self.entries, size))
+        self.noisy = architecture.variant.gumbel_noise
+        size = architecture.feature_size
+        self.logits: nn.Linear | nn.Sequential
+        if architecture.variant.quantizer_depth == 1:
+            self.logits = nn.Linear(size, self.groups * self.entries)
+        else:
+            self.logits = deep_logits(size, self.groups * self.entries, architecture.variant.quantizer_depth)
+        self.codevectors = nn.Parameter(
+            torch.empty(1, self.groups * self.entries, architecture.codevector_size // self.groups)
+        )
+
+    @torch.no_grad()
+    def redraw(self) -> None:
+        """Fresh codebooks: N(0, 1) logit weights (of a single layer; deeper ones as linear layers are), U(0, 1)
+        entries.
+        """
+        if isinstance(self.logits, nn.Linear):
+            nn.init.normal_(self.logits.weight)
+            nn.init.zeros_(self.logits.bias)
+        else:
+            for layer in self.logits:
+                if isinstance(layer, nn.Linear):
+                    layer.reset_parameters()
+        nn.init.uniform_(self.codevectors)
+
+    def choose(
+        self,
+        features: Tensor,
+        frames: Tensor,
+        *,
+        seed: int,
+        step: int | Tensor,
+        rows: Tensor,
+        temperature: float | Tensor | None,
+        purpose: Purpose = Purpose.GUMBEL,
+    ) -> Choice:
+        """Straight-through Gumbel softmax in training, the best entry in evaluation; float32 throughout.
+
+        ``frames`` (B, M) are the frames' places in their utterance and ``rows`` (B,) the utterances' places in
+        the global batch: with (seed, step) they are the coordinates of the noise. ``temperature`` None chooses the best
+        entry in training too, with a gradient to the entries alone.
+        """
+        logits = self.logits(features).unflatten(-1, (self.groups, self.entries))
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        probabilities = logits.softmax(-1)
+        if self.training and temperature is not None:
+            noise = self._noise(frames, logits, (seed, purpose, step, rows)) if self.noisy else 0.0
+            soft = ((logits + noise) / temperature).softmax(-1)
+            codes = soft.argmax(-1)
+            choice = torch.zeros_like(soft).scatter_(-1, codes[..., None], 1.0) + (soft - soft.detach())
+        else:
+            codes = logits.argmax(-1)
+            choice = torch.zeros_like(logits).scatter_(-1, codes[..., None], 1.0)
+        entries = self.codevectors.view(self.groups, self.entries, -1).to(choice.dtype)
+        chosen = torch.einsum("bmgv,gvc->bmgc", choice, entries)
+        return Choice(chosen.flatten(2), codes, probabilities)
+
+    def _noise(self, frames: Tensor, logits: Tensor, key: tuple[int, Purpose, int | Tensor, Tensor]) -> Tensor:
+        """Gumbel noise in the shape of ``logits``."""
+        seed, purpose, step, rows = key
+        counters = frames[:, :, None] * (self.groups * self.entries)
+        counters = counters + torch.arange(self.groups * self.entries, device=frames.device)
+        words = hash_tensor(seed, purpose, step, rows[:, None, None], counters)
+        return (-(-uniform(words, logits.dtype).log()).log()).view_as(logits)
+
+
+class Quantizer(Codebooks):
+    """Features (B, M, C) -> one entry from each of G codebooks, concatenated and projected."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__(architecture)
         self.project = nn.Linear(architecture.codevector_size, architecture.final_size)
+        self.glu = gated_unit(architecture)
         self.redraw()
 
     @torch.no_grad()
     def redraw(self) -> None:
-        """Fresh codebooks: N(0, 1) logit weights, U(0, 1) entries."""
-        nn.init.normal_(self.logits.weight)
-        nn.init.zeros_(self.logits.bias)
-        nn.init.uniform_(self.codevectors)
-        self.project.reset_parameters()
+        """Fresh codebooks and projection."""
+        super().redraw()
+        for layer in (self.project, *self.glu.children()):
+            if isinstance(layer, nn.Linear):
+                layer.reset_parameters()
 
     def forward(
         self,
@@ -54,28 +134,35 @@ class Quantizer(nn.Module):
         rows: Tensor,
         temperature: float | Tensor,
     ) -> Quantized:
-        """Straight-through Gumbel softmax in training, the best entry in evaluation; float32 throughout.
+        """Choose entries (see ``choose``) and project them."""
+        choice = self.choose(features, frames, seed=seed, step=step, rows=rows, temperature=temperature)
+        return Quantized(self.glu(self.project(choice.vectors)), choice.codes, choice.probabilities)
 
-        ``frames`` (B, M) are the frames' places in their utterance and ``rows`` (B,) the utterances' places in
-        the global batch: with (seed, step) they are the coordinates of the noise.
-        """
-        logits = self.logits(features).unflatten(-1, (self.groups, self.entries))
-        logits = logits if logits.dtype == torch.float64 else logits.float()
-        probabilities = logits.softmax(-1)
-        if self.training:
-            counters = frames[:, :, None] * (self.groups * self.entries)
-            counters = counters + torch.arange(self.groups * self.entries, device=frames.device)
-            words = hash_tensor(seed, Purpose.GUMBEL, step, rows[:, None, None], counters)
-            gumbel = -(-uniform(words, logits.dtype).log()).log()
-            soft = ((logits + gumbel.view_as(logits)) / temperature).softmax(-1)
-            codes = soft.argmax(-1)
-            choice = torch.zeros_like(soft).scatter_(-1, codes[..., None], 1.0) + (soft - soft.detach())
-        else:
-            codes = logits.argmax(-1)
-            choice = torch.zeros_like(logits).scatter_(-1, codes[..., None], 1.0)
-        entries = self.codevectors.view(self.groups, self.entries, -1).to(choice.dtype)
-        chosen = torch.einsum("bmgv,gvc->bmgc", choice, entries)
-        return Quantized(self.project(chosen.flatten(2)), codes, probabilities)
+    def embed(self, codes: Tensor) -> Tensor:
+        """Entries of codes (..., G), projected: (..., final)."""
+        return self.glu(self.project(entries_of(self.codevectors, codes)))  # type: ignore[no-any-return]
+
+
+def entries_of(codevectors: Tensor, codes: Tensor) -> Tensor:
+    """Look up codes (..., G) in (1, G * V, c) entries, side by side: (..., G * c)."""
+    groups = codes.shape[-1]
+    offsets = torch.arange(groups, device=codes.device) * (codevectors.shape[1] // groups)
+    return codevectors[0][codes + offsets].flatten(-2)
+
+
+def deep_logits(size: int, outputs: int, depth: int, widening: int = 3) -> nn.Sequential:
+    """``depth`` linear layers with GELU between them, all but the last ``widening`` x ``size`` wide."""
+    layers: list[nn.Module] = []
+    for number in range(depth - 1):
+        layers += [nn.Linear(size if number == 0 else size * widening, size * widening), nn.GELU()]
+    return nn.Sequential(*layers, nn.Linear(size * widening, outputs))
+
+
+def gated_unit(architecture: Architecture) -> nn.Module:
+    """The gated linear unit over projected targets where the variant has one, else the identity."""
+    if not architecture.variant.target_glu:
+        return nn.Identity()
+    return nn.Sequential(nn.Linear(architecture.final_size, 2 * architecture.final_size), nn.GLU())
 
 
 def diversity_loss(mean_probabilities: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Variants of the pre-training model that the paper ablates (Table 4, appendices A and F); the defaults are its proposal.
+"""Variants of the pre-training model that the paper ablates (Table 4, appendices A and F).
 
 Two kinds: ``inputs`` changes the encoder, which then stays so in a fine-tuned model; all others change only what is
 thrown away after pre-training.
@@ -41,30 +41,32 @@ class Variant:
 
     def check(self) -> None:
         """Raise ValueError for a number out of range, or two values that contradict each other."""
-        for name, least in (("quantizer_depth", 1), ("batch_negatives", 0), ("codebook_negatives", 0), ("edge_frames", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}")
-        quantized = "quantized" in (self.inputs, self.targets)
+        least = {"quantizer_depth": 1, "batch_negatives": 0, "codebook_negatives": 0, "edge_frames": 0}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ValueError(f"{name} must be at least {value}")
+        if self.quantizer_depth > 100:
+            raise ValueError("quantizer_depth must be at most 100")
+        fixed, quantized = self.targets == "fixed", "quantized" in (self.inputs, self.targets)
+        shared = self.input_quantizer == "shared"
         for wrong, reason in (
             (
-                self.input_quantizer == "shared" and (self.inputs, self.targets) != ("quantized", "quantized"),
-                "input_quantizer = shared needs quantized inputs and quantized targets",
+                shared and not self.inputs == self.targets == "quantized",
+                "input_quantizer = shared is for quantized inputs and targets",
             ),
-            (
-                self.input_quantizer == "shared" and self.separate_encoder,
-                "a shared quantizer needs one feature encoder: separate_encoder must be off",
-            ),
+            (shared and self.separate_encoder, "a shared quantizer needs one feature encoder: separate_encoder is on"),
             (self.target_mlp and self.targets != "continuous", "target_mlp is for continuous targets"),
-            (self.separate_encoder and self.targets == "fixed", "fixed targets have no encoder: separate_encoder is on"),
+            (self.separate_encoder and fixed, "fixed targets have no encoder: separate_encoder is on"),
             (
-                not self.target_gradient and (self.separate_encoder or self.targets == "fixed"),
-                "target_gradient off leaves nothing that learns the targets: they need the one feature encoder",
+                not self.target_gradient and self.separate_encoder,
+                "without target_gradient separate_encoder never learns",
             ),
-            (not self.gumbel_noise and not quantized, "gumbel_noise is of a quantizer: nothing is quantized here"),
-            (self.quantizer_depth > 1 and not quantized, "quantizer_depth is of a quantizer: nothing is quantized here"),
+            (not self.target_gradient and fixed, "fixed targets have no gradient to switch off by target_gradient"),
+            (not self.gumbel_noise and not quantized, "gumbel_noise is off, but nothing is quantized"),
+            (self.quantizer_depth > 1 and not quantized, "quantizer_depth is set, but nothing is quantized"),
             (
                 self.codebook_negatives > 0 and self.targets == "continuous",
-                "codebook_negatives need a codebook: the targets are continuous",
+                "continuous targets have no codebook_negatives",
             ),
         ):
             if wrong:
@@ -78,3 +80,7 @@ class Variant:
     def differences(self) -> dict[str, Any]:
         """The fields that are not the paper's proposal."""
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+
+
+PROPOSED = Variant()
+"""The model that the paper proposes."""

@@ -37,7 +37,7 @@ def codes_page(tables: Mapping[str, CodeTable], symbol: str, sizes: Mapping[str,
         caption = f"P({symbol} | codeword) of {title}; codewords in at least {min_frames} frames"
         page.figure(draw_codes(often, title, symbol), caption, f"codes_{name}")
     page.heading(f"{symbol.capitalize()}s")
-    page.table(*phones_of(tables[JOINT], symbol))
+    page.table(*phones_of(tables[JOINT], symbol, min_frames))
     return page
 
 
@@ -65,18 +65,22 @@ def measures(
     return header, rows, f"Codewords and {symbol}s on the same frames"
 
 
-def phones_of(table: CodeTable, symbol: str) -> tuple[list[str], list[list[str]], str]:
-    """Header, rows and caption: each phone's frames, and the codewords whose most likely phone it is."""
+def phones_of(table: CodeTable, symbol: str, min_frames: int) -> tuple[list[str], list[list[str]], str]:
+    """Header, rows and caption: each phone's frames, and the codewords (of enough frames) that most likely are it."""
     best, frames = table.counts.argmax(0), table.counts.sum(0)
     rows = []
     for row, phone in enumerate(table.phones):
-        own = np.flatnonzero(best == row)
+        own = np.flatnonzero((best == row) & (frames >= min_frames))
         held = int(frames[own].sum())
         sure = f"{100 * int(table.counts[row, own].sum()) / held:.1f}" if held else "–"
         share = 100 * int(table.counts[row].sum()) / table.frames
         rows.append([phone, str(int(table.counts[row].sum())), f"{share:.1f}", str(len(own)), sure])
     header = [symbol, "frames", "frames, %", "codewords", f"P({symbol} | its codewords), %"]
-    return header, rows, f"Each {symbol}, and the joint codewords whose most likely {symbol} it is"
+    return (
+        header,
+        rows,
+        f"Each {symbol}, and the joint codewords of {min_frames} frames or more whose most likely {symbol} it is",
+    )
 
 
 def _title(name: str) -> str:

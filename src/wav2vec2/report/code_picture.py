@@ -18,10 +18,10 @@ def draw_codes(table: CodeTable, title: str, symbol: str = "phone") -> "Figure":
     if not table.frames:
         raise ValueError("a table without frames")
     table = table.in_order()
-    figure = Figure(figsize=(10.0, 1.6 + 0.17 * max(8, len(table.phones))), layout="constrained")
+    figure = Figure(figsize=(10.0, 1.6 + 0.15 * max(8, len(table.phones))), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(table.probabilities(), aspect="auto", interpolation="nearest", cmap="Blues", vmin=0, vmax=1)
-    axes.set_yticks(range(len(table.phones)), table.phones, fontsize=8)
+    axes.set_yticks(range(len(table.phones)), table.phones, fontsize=7)
     axes.set_xlabel(f"{len(table.codes)} codewords, by their most likely {symbol}")
     axes.set_ylabel(f"{symbol}, the most frequent first")
     axes.set_title(f"P({symbol} | codeword), {title}", loc="left", fontsize=11)

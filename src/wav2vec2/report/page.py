@@ -139,7 +139,9 @@ def _drawn(figure: "Figure", kind: str) -> bytes:
     picture = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "wav2vec2"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box in the picture says it as well
-        figure.savefig(picture, format=kind, dpi=150, bbox_inches="tight", metadata=metadata)
+        # a figure that lays itself out has nothing outside its edges
+        box = None if figure.get_layout_engine() is not None else "tight"
+        figure.savefig(picture, format=kind, dpi=150, bbox_inches=box, metadata=metadata)
     return picture.getvalue()
 
 

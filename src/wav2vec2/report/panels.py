@@ -16,7 +16,10 @@ Style = Literal["line", "dots", "level", "reference"]
 # Okabe and Ito's colours, which the colour-blind tell apart; yellow left out on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _GREY = "#777777"
+_LINES: tuple[Literal["-", "--", "-."], ...] = ("-", "--", "-.")
 _POINTS = 1000
+
+_Look = tuple[str, Literal["-", "--", "-."]]
 
 
 @dataclass(frozen=True)
@@ -75,24 +78,29 @@ def draw_panels(panels: Sequence[Panel], *, columns: int = 3) -> "Figure":
     columns = min(columns, len(shown))
     rows = math.ceil(len(shown) / columns)
     labels = list(dict.fromkeys(c.label for p in shown for c in p.curves if c.style in ("line", "dots")))
-    colors = {label: COLORS[place % len(COLORS)] for place, label in enumerate(labels)}
-    keys = _legend(shown, colors)
+    looks = {label: _look(place) for place, label in enumerate(labels)}
+    keys = _legend(shown, looks)
     legend_columns = max(2, columns)
     legend_rows = math.ceil(len(keys) / legend_columns)
     width = 4.2 * columns if columns > 1 else 6.5
     figure = Figure(figsize=(width, 2.9 * rows + 0.25 * legend_rows + 0.1), layout="constrained")
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel, axes in zip(shown, grid, strict=False):
-        _draw(panel, axes, colors)
+        _draw(panel, axes, looks)
     for axes in grid[len(shown) :]:
         axes.remove()
     figure.legend(handles=keys, loc="outside upper left", ncols=legend_columns, frameon=False, fontsize=9)
     return figure
 
 
-def _draw(panel: Panel, axes: Any, colors: dict[str, str]) -> None:
+def _look(place: int) -> _Look:
+    """Colour and line of the curves of one label: more labels than colours share them with other lines."""
+    return COLORS[place % len(COLORS)], _LINES[place // len(COLORS) % len(_LINES)]
+
+
+def _draw(panel: Panel, axes: Any, looks: dict[str, _Look]) -> None:
     for curve in panel.curves:
-        color = colors.get(curve.label, _GREY)
+        color, line = looks.get(curve.label, (_GREY, "-"))
         if curve.style == "level":
             axes.axhline(curve.y[0], color=_GREY, linestyle=":", linewidth=1.2)
         elif curve.style == "reference":
@@ -100,7 +108,8 @@ def _draw(panel: Panel, axes: Any, colors: dict[str, str]) -> None:
         elif curve.style == "dots":
             axes.plot(curve.x, curve.y, "o", color=color, markersize=4, markeredgecolor="white", markeredgewidth=0.4)
         else:
-            axes.plot(curve.x, curve.y, color=color, linewidth=1.2, alpha=0.9, marker="." if len(curve.x) == 1 else "")
+            marker = "." if len(curve.x) == 1 else ""
+            axes.plot(curve.x, curve.y, line, color=color, linewidth=1.2, alpha=0.9, marker=marker)
     if panel.log_x:
         axes.set_xscale("log")
     if panel.log_y and all((curve.y > 0).all() for curve in panel.curves):
@@ -115,11 +124,13 @@ def _draw(panel: Panel, axes: Any, colors: dict[str, str]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _legend(panels: Sequence[Panel], colors: dict[str, str]) -> list[Any]:
+def _legend(panels: Sequence[Panel], looks: dict[str, _Look]) -> list[Any]:
     """The runs by colour, then what the styles mean, as far as they occur."""
     from matplotlib.lines import Line2D
 
-    keys = [Line2D([], [], color=color, linewidth=2, label=label) for label, color in colors.items()]
+    keys = [
+        Line2D([], [], color=color, linestyle=line, linewidth=2, label=label) for label, (color, line) in looks.items()
+    ]
     curves = [curve for panel in panels for curve in panel.curves]
     styles = {curve.style for curve in curves}
     if "dots" in styles:

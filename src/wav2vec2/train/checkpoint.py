@@ -139,14 +139,27 @@ def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict
     return {"model": model.state_dict(), "optimizer": moments}
 
 
-def refuse_changes(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Raise UserError naming the first key in which a resumed run differs, but for :data:`HARMLESS` ones."""
-    for key, before, after in differing_keys(old, new):
+def refuse_changes(
+    directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> None:
+    """Raise UserError naming the first key in which a resumed run differs, but for :data:`HARMLESS` ones.
+
+    ``defaults`` stand for keys that the old run's version did not know yet.
+    """
+    for key, before, after in differing_keys(_filled(old, defaults or {}), new):
         if not any(key == harmless or (harmless.endswith(".") and key.startswith(harmless)) for harmless in HARMLESS):
             raise UserError(
                 f"{directory}: was started with {key} = {before!r}, now it is {after!r}: "
                 "put the old value back, or choose another output folder for a new run"
             )
+
+
+def _filled(old: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    filled = {**defaults, **old}
+    for key, value in defaults.items():
+        if isinstance(value, Mapping) and isinstance(filled[key], Mapping):
+            filled[key] = _filled(filled[key], value)
+    return filled
 
 
 def _reason(error: BaseException) -> str:

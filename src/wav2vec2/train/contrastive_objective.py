@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from wav2vec2.data.dataset import MicroBatch, fixed_batches
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
+from wav2vec2.model.pretraining import PretrainingOutput, Wav2Vec2ForPretraining
 from wav2vec2.model.quantizer import diversity_loss, perplexity
 from wav2vec2.train import distributed
+from wav2vec2.train.fixed_units import FixedUnitSource
 
 VALIDATION_SEED = 20_200_620
 """Of the masks and negatives of validation: the same at every validation of every run."""
@@ -44,15 +45,16 @@ class ContrastiveObjective:
         validation: Manifest | None = None,
         micro_samples: int = 0,
         max_samples: int | None = None,
+        units: FixedUnitSource | None = None,
     ) -> None:
         self.model: nn.Module = model
         self._model, self._weights, self._seed = model, loss, seed
         self._validation, self._micro_samples, self._max_samples = validation, micro_samples, max_samples
-        a = model.architecture
-        self.chance: float | None = math.log(1 + a.negatives)
+        self.chance: float | None = math.log(1 + model.architecture.all_negatives)
         self.judged = "contrastive"
-        self.groups = a.codebook_groups
-        self._codes = (a.codebook_groups, a.codebook_entries)
+        self._codes = model.codebooks
+        self.groups = self._codes[0]
+        self._learned, self._units = model.learned_codebooks, units
 
     def trained(self, update: int) -> list[nn.Parameter]:
         """All parameters that require a gradient."""
@@ -75,14 +77,17 @@ class ContrastiveObjective:
         """One micro-batch's share of equation 2; communicates once (the softmax sum)."""
         micro_batches, (_, world) = len(counts) - 1, distributed.place()
         if not len(batch.rows):
+            if not self._learned:
+                return None, {}
             mean = distributed.sum_over_ranks(torch.zeros(self._codes, device=counts.device, dtype=self._dtype()))
             mean = mean / counts[1 + number].clamp_min(1).to(mean.dtype)
             return None, {"diversity": diversity_loss(mean).double() / (micro_batches * world)}
-        out = self._model(batch.waveforms, batch.lengths, seed=self._seed, step=update, rows=batch.rows)
+        out = self._forward(batch, self._seed, update)
         denominators = counts.clamp_min(1).to(out.contrastive_sum.dtype)
         masked = counts[1:].sum().clamp_min(1).to(out.contrastive_sum.dtype)
-        mean = distributed.differentiable_sum(out.probability_sum) / denominators[1 + number]
-        diversity = diversity_loss(mean)
+        diversity = torch.zeros((), dtype=masked.dtype, device=masked.device)
+        if self._learned:
+            diversity = diversity_loss(distributed.differentiable_sum(out.probability_sum) / denominators[1 + number])
         loss = (
             out.contrastive_sum / masked
             + self._weights.diversity_weight * diversity / micro_batches
@@ -98,6 +103,12 @@ class ContrastiveObjective:
             "probabilities": out.probability_sum,
             "codes": out.code_counts,
         }
+
+    def _forward(self, batch: MicroBatch, seed: int, step: int) -> PretrainingOutput:
+        fixed = {} if self._units is None else {"units": self._units(batch.waveforms, batch.lengths)}
+        return self._model(  # type: ignore[no-any-return]
+            batch.waveforms, batch.lengths, seed=seed, step=step, rows=batch.rows, **fixed
+        )
 
     def _dtype(self) -> torch.dtype:
         return next(self.model.parameters()).dtype
@@ -119,20 +130,19 @@ class ContrastiveObjective:
 
     def _means(self, sums: dict[str, Tensor]) -> dict[str, float]:
         masked = sums["masked"].clamp_min(1)
-        by_codebook = [
-            {f"{name}_perplexity_{group}": float(perplexity(mean)) for group, mean in enumerate(sums[of] / masked, 1)}
-            for name, of in (("code", "codes"), ("soft", "probabilities"))
-        ]
-        return {
+        means = {
             "contrastive": float(sums["contrastive"] / masked),
             "accuracy": float(sums["correct"] / masked),
             "penalty": float(sums["penalty"] / sums["penalty_count"].clamp_min(1)),
-            "code_perplexity": float(perplexity(sums["codes"] / masked)),
-            "soft_perplexity": float(perplexity(sums["probabilities"] / masked)),
-            "codes_used": float((sums["codes"] > 0).double().mean()),
-            **by_codebook[0],
-            **by_codebook[1],
         }
+        for name, of, there in (("code", "codes", self.groups), ("soft", "probabilities", self._learned)):
+            if there:
+                shares = sums[of] / masked
+                means[f"{name}_perplexity"] = float(perplexity(shares))
+                means |= {f"{name}_perplexity_{group}": float(perplexity(one)) for group, one in enumerate(shares, 1)}
+        if self.groups:
+            means["codes_used"] = float((sums["codes"] > 0).double().mean())
+        return means
 
     def _total(self, numbers: dict[str, float]) -> float:
         w = self._weights
@@ -141,11 +151,14 @@ class ContrastiveObjective:
 
     def describe(self, numbers: dict[str, float]) -> str:
         """The middle of a console line."""
-        n = numbers
+        n, codes = numbers, ""
+        if self.groups:
+            soft = f" (soft {n['soft_perplexity']:.1f})" if self._learned else ""
+            codes = f"codes {100 * n['codes_used']:.0f} % used, perplexity {n['code_perplexity']:.1f}{soft}  "
+        tau = f"  tau {n['tau']:.2f}" if self._learned else ""
         return (
             f"loss {n['contrastive']:.3f} nats (chance {n['chance']:.3f})  acc {100 * n['accuracy']:.1f} %  "
-            f"codes {100 * n['codes_used']:.0f} % used, perplexity {n['code_perplexity']:.1f} "
-            f"(soft {n['soft_perplexity']:.1f})  penalty {n['penalty']:.3g}  tau {n['tau']:.2f}"
+            f"{codes}penalty {n['penalty']:.3g}{tau}"
         )
 
     @torch.no_grad()
@@ -167,7 +180,7 @@ class ContrastiveObjective:
             if not len(batch.rows):
                 continue
             there = batch.to(device, self._dtype())
-            out = self._model(there.waveforms, there.lengths, seed=VALIDATION_SEED, step=0, rows=there.rows)
+            out = self._forward(there, VALIDATION_SEED, 0)
             for name, value in (
                 ("contrastive", out.contrastive_sum),
                 ("masked", out.masked),
@@ -180,7 +193,7 @@ class ContrastiveObjective:
                 sums[name] += value
         numbers = self._means({name: distributed.sum_over_ranks(value) for name, value in sums.items()})
         entries = self._codes[0] * self._codes[1]
-        numbers["diversity"] = (entries - numbers["soft_perplexity"]) / entries
+        numbers["diversity"] = (entries - numbers["soft_perplexity"]) / entries if self._learned else 0.0
         numbers["score"] = self._total(numbers)
         return numbers
 

@@ -17,7 +17,11 @@ from wav2vec2.train import distributed
 
 
 class CTCObjective:
-    """Negative log likelihood summed over sentences, over their number (an ``Objective``)."""
+    """Negative log likelihood summed over sentences, over their number (an ``Objective``).
+
+    Every utterance of ``validation`` must have a transcript, and so must every one that is trained on
+    (``wav2vec2.train.transcripts`` chooses them).
+    """
 
     def __init__(
         self,
@@ -68,7 +72,7 @@ class CTCObjective:
 
     def _targets(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         normalize, encode = self._vocabulary.normalize, self._vocabulary.encode
-        labels = [torch.tensor(encode(normalize(text or "")), dtype=torch.int64) for text in batch.texts]
+        labels = [torch.tensor(encode(normalize(text)), dtype=torch.int64) for text in _texts(batch)]
         lengths = torch.tensor([len(label) for label in labels])
         device = batch.waveforms.device
         return pad_sequence(labels, batch_first=True).to(device), lengths.to(device)
@@ -92,7 +96,7 @@ class CTCObjective:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float] | None:
-        """CER and WER of greedy decoding on the validation utterances that have a transcript; the score is the CER.
+        """CER and WER of greedy decoding on the validation utterances; the score is the CER.
 
         Phone models: PER (after folding to 39 phones where they are TIMIT's), under the names `per` and `wer`.
         """
@@ -119,10 +123,8 @@ class CTCObjective:
             sums["labels"] += target_lengths.sum().cpu()
             sums["sentences"] += len(batch.rows)
             for hypothesis, text in zip(
-                greedy_decode(logits, frame_lengths, self._vocabulary.blank), batch.texts, strict=True
+                greedy_decode(logits, frame_lengths, self._vocabulary.blank), _texts(batch), strict=True
             ):
-                if text is None:
-                    continue
                 reference, decoded = (
                     fold(self._vocabulary.normalize(text)),
                     fold(self._vocabulary.decode(hypothesis.ids)),
@@ -156,3 +158,10 @@ class CTCObjective:
         from wav2vec2.checkpoints.huggingface import save
 
         save(self._model, directory, self._vocabulary)
+
+
+def _texts(batch: MicroBatch) -> list[str]:
+    texts = [text for text in batch.texts if text is not None]
+    if len(texts) < len(batch.texts):  # the loss of an empty target would count as that of a sentence
+        raise ValueError("an utterance without transcript has no CTC loss")
+    return texts

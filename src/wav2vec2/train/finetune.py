@@ -21,7 +21,7 @@ from wav2vec2.train.limits import refuse_impossible
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
 from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig
-from wav2vec2.train.transcripts import Transcripts, usable_transcripts
+from wav2vec2.train.transcripts import Transcripts, transcribed, usable_transcripts
 
 SCRATCH = "scratch"
 
@@ -132,7 +132,7 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
     normalize = model.architecture.normalize_input
     transcripts = usable_transcripts(manifest, vocabulary, model.architecture)
     corpus = plan_corpus(transcripts.manifest, config.batch, ranks, seed=config.seed, crop=False, normalize=normalize)
-    validation = _validation(config.data)
+    validation, untranscribed = _validation(config.data)
     freeze = max(config.freeze.updates, round(config.freeze.share * config.train.updates))
     if config.init == SCRATCH:
         freeze = 0
@@ -151,19 +151,24 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
         lines.append(f"the first {freeze} updates train the output layer alone")
     if validation is not None:
         lines.append(f"validation: {len(validation)} utterances, {float(validation.samples.sum()) / 57.6e6:.2f} h")
+    if untranscribed:
+        lines.append(f"left out of validation: {untranscribed} utterances without a transcript")
     symbols = hashlib.sha256(repr(vocabulary.symbols).encode()).hexdigest()[:16]
     run = Run.of(config, f"{corpus.fingerprint} {symbols}")
     return Trainer(run, objective, corpus.loader, ranks).train([*corpus.lines, *lines])
 
 
-def _validation(data: FinetuneData) -> Manifest | None:
+def _validation(data: FinetuneData) -> tuple[Manifest | None, int]:
+    """The transcribed utterances to validate on, and how many have no transcript."""
     if not data.validation_manifest and not data.validation_split:
-        return None
+        return None, 0
     path = data.validation_manifest or data.manifest
-    manifest = open_manifest(path, data.validation_split, "data.validation_manifest")
+    every = open_manifest(path, data.validation_split, "data.validation_manifest")
+    manifest = transcribed(every)
+    untranscribed = len(every) - len(manifest)
     if 0 < data.validation_utterances < len(manifest):
         manifest = hold_out(manifest, data.validation_utterances, set())[1]
-    return manifest
+    return manifest, untranscribed
 
 
 def build_vocabulary(text: TextConfig, manifest: Manifest, normalization: TextNormalization) -> Vocabulary:
@@ -171,7 +176,7 @@ def build_vocabulary(text: TextConfig, manifest: Manifest, normalization: TextNo
     if text.vocabulary:
         vocabulary: Vocabulary = Vocabulary.load(text.vocabulary)
         return vocabulary
-    texts = (value for value in manifest.column("text").to_pylist() if value is not None)
+    texts = transcribed(manifest).column("text").to_pylist()
     return Vocabulary.from_transcripts(texts, symbols=text.symbols, normalization=normalization)
 
 

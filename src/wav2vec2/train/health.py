@@ -52,8 +52,8 @@ class HealthMonitor:
 
     def _suspicion(self, update: int, numbers: Mapping[str, float]) -> str:
         assert self._chance is not None
-        if self._groups and update >= self._config.grace_share * self._updates:
-            if numbers["code_perplexity"] <= self._groups + 0.5:
+        if "accuracy" in numbers and update >= self._config.grace_share * self._updates:
+            if self._groups and numbers["code_perplexity"] <= self._groups + 0.5:
                 return (
                     "the codebook has collapsed (one entry in use per group): "
                     "lower train.lr, raise loss.diversity_weight or batch.seconds"

@@ -265,7 +265,8 @@ class Trainer(Generic[BatchT]):
         if latest is None:
             return False
         state = checkpoint.read_state(latest)
-        checkpoint.refuse_changes(self.run.output, state["config"], as_plain(self.run.config))
+        config = self.run.config
+        checkpoint.refuse_changes(self.run.output, state["config"], as_plain(config), as_plain(type(config)()))
         if state["fingerprint"] != self.run.fingerprint:
             raise UserError(f"{self.run.output}: was started on other utterances: give the old data or another output")
         checkpoint.restore(latest, self._tensors())

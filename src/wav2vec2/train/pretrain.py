@@ -8,14 +8,16 @@ import torch
 from torch import nn
 
 from wav2vec2.data.manifest import Manifest
+from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
-from wav2vec2.model.variant import Variant
+from wav2vec2.model.targets import FixedUnits
+from wav2vec2.model.variant import PROPOSED, Variant
 from wav2vec2.train import distributed
 from wav2vec2.train.contrastive_objective import ContrastiveObjective, LossConfig
 from wav2vec2.train.corpus import SAMPLE_RATE, hold_out, open_manifest, plan_corpus, read_ids
 from wav2vec2.train.distributed import Ranks
-from wav2vec2.train.fixed_units import UnitsConfig
+from wav2vec2.train.fixed_units import UnitsConfig, fix_entries, unit_source, with_units
 from wav2vec2.train.limits import refuse_impossible
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
@@ -96,6 +98,7 @@ def _run(config: PretrainConfig, ranks: Ranks) -> Path:
         validation,
         micro_samples=round(config.batch.micro_seconds * SAMPLE_RATE),
         max_samples=round(config.batch.max_seconds * SAMPLE_RATE),
+        units=unit_source(config.units, model, manifest, Path(config.output), config.seed, ranks),
     )
     trainer = Trainer(Run.of(config, corpus.fingerprint), objective, corpus.loader, ranks)
     return trainer.train([*corpus.lines, *lines])
@@ -113,11 +116,24 @@ def build_model(config: PretrainConfig) -> tuple[Wav2Vec2ForPretraining, list[st
     """A new model, or one that continues ``config.init``; and lines that say which."""
     torch.manual_seed(config.seed)
     regularization, masking = scaled_regularization(config), config.masking
+    if (config.variant.targets == "fixed") != bool(config.units.source):
+        raise UserError("units.source names the model that fixed the units: give it with variant.targets = fixed only")
     if config.init:
-        return continued_model(config.init, config.init_quantizer, regularization, masking)
-    architecture = config.model.build(config.variant)
+        model, lines = continued_model(config.init, config.init_quantizer, regularization, masking)
+        if config.variant not in (PROPOSED, model.architecture.variant):
+            raise UserError(f"init: {config.init} is another variant than the variant section asks for; leave that out")
+        if isinstance(model.quantizer, FixedUnits) and config.units.kind == "quantizer":
+            model.quantizer.codevectors.requires_grad_(False)
+        return model, lines
+    architecture = with_units(config.units, config.model.build(config.variant))
     model = Wav2Vec2ForPretraining(architecture, regularization, masking)
-    return model, [f"model: {architecture.name}, {_millions(model)} M parameters, from scratch"]
+    lines = [f"model: {architecture.name}, {_millions(model)} M parameters, from scratch"]
+    if architecture.variant != PROPOSED:
+        changed = ", ".join(f"{name} = {value}" for name, value in architecture.variant.differences().items())
+        lines.append(f"variant: {changed}")
+    if config.units.source:
+        lines.append(f"units: {fix_entries(config.units, model)}")
+    return model, lines
 
 
 def continued_model(

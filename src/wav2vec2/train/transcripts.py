@@ -23,6 +23,20 @@ class Transcripts:
     lines: list[str]
 
 
+def transcribed(manifest: Manifest) -> Manifest:
+    """The utterances that have a transcript, an empty one included (nothing is said).
+
+    Raises:
+        UserError: none has.
+    """
+    found = np.flatnonzero(manifest.column("text").is_valid().to_numpy(zero_copy_only=False))
+    if not len(found):
+        raise UserError(
+            f"{manifest.name}: none of its {len(manifest)} utterances has a transcript; check its text column"
+        )
+    return manifest if len(found) == len(manifest) else manifest.select(found)
+
+
 def usable_transcripts(manifest: Manifest, vocabulary: Vocabulary, architecture: Architecture) -> Transcripts:
     """Keep the utterances with a transcript that has room: frames >= labels + pairs of equal neighbours.
 
