@@ -7,6 +7,7 @@ import pytest
 from made_up_speech_tree import write_tree
 from smallest_models import run_here, smallest
 
+from wav2vec2 import cli
 from wav2vec2.errors import UserError
 from wav2vec2.experiment import low_label
 from wav2vec2.experiment.cell import read_cell
@@ -158,3 +159,19 @@ def test_dry_run_makes_nothing_and_a_table_shows_what_is_planned(options, capsys
     assert "partial: 0 of 2 rows scored" in shown
     assert shown.count("from scratch") == 1  # planned rows are there
     assert "Stages" in (options.out / "report.md").read_text()
+
+
+def test_the_command_line(options, capsys):
+    words = ["experiment", "low-label", "--speech", str(options.speech), "--lm-text", str(options.lm_text[0])]
+    words += ["--out", str(options.out), "--dry-run", "--tiers", "1h", "10min", "--lms", "greedy", "ngram"]
+    words += ["--set", "pretrain:train.lr=1e-3", "--set", "*scratch*:train.eps=1e-6", "--seeds", "1", "2"]
+    assert cli.main(words) == 0
+    shown = capsys.readouterr().out
+    assert "--train.lr 0.001" in shown
+    assert "--train.eps 1e-06" in shown
+    assert "score-10min-scratch-s2" in shown
+    assert "transformer" not in shown
+    assert cli.main([*words, "--adopt", "nothing=x", "--adopt", f"lm-ngram={options.lm_text[0]}"]) == 2
+    assert capsys.readouterr().err.startswith("error: --adopt nothing: no such stage")
+    assert cli.main(["experiment"]) == 0
+    assert "experiment timit" in capsys.readouterr().out

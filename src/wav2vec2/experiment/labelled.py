@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wav2vec2.errors import UserError
-from wav2vec2.experiment.options import ExperimentOptions
+from wav2vec2.experiment.options import ExperimentOptions, Repeated
 from wav2vec2.experiment.speech import choose_speech
 from wav2vec2.experiment.stage import File, Function, Ref, Stage
 from wav2vec2.experiment.steps import PREPARED, SPEECH, Steps
@@ -16,8 +16,9 @@ from wav2vec2.experiment.steps import PREPARED, SPEECH, Steps
 class LabelledOptions(ExperimentOptions):
     """Where the labels and splits are."""
 
-    labels: tuple[str, ...] = ()
-    """TIER=FILE: the ids of its labelled utterances, one a line; labels-TIER.txt in --speech if not given."""
+    labels: Repeated = ()
+    """TIER=FILE, as often as needed: the ids of its labelled utterances, one a line; labels-TIER.txt in --speech if not
+    given."""
     train_splits: str = ""
     """Splits to learn from, joined by "+"; those whose names begin with "train", if not given."""
     dev_splits: str = ""

@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from tyro.conf import UseAppendAction
 
 from wav2vec2.errors import UserError
 from wav2vec2.experiment.scale import ScaleName
 
 DEFAULT_OUT = Path("runs")
+Repeated = Annotated[tuple[str, ...], UseAppendAction]
+"""An option that is given once for each value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +38,12 @@ class ExperimentOptions:
     """A Transformer language model that is there already."""
     pretrained: Path | None = None
     """A pre-trained model that is there already: nothing is pre-trained, and its sizes are those of every model."""
-    adopt: tuple[str, ...] = ()
-    """STAGE=PATH: the result of a stage was made elsewhere. A finetune-* stage takes a model directory, evaluate-* the
-    hypotheses file of 'wav2vec2 evaluate', tune-* a preset."""
-    set: tuple[str, ...] = ()
-    """STAGE:KEY=VALUE changes a key of the recipe of every training stage of that name or pattern, such as
-    'finetune-*:train.lr=1e-3'."""
+    adopt: Repeated = ()
+    """STAGE=PATH, as often as needed: the result of a stage was made elsewhere. A finetune-* stage takes a model
+    directory, evaluate-* the hypotheses file of 'wav2vec2 evaluate', tune-* a preset."""
+    set: Repeated = ()
+    """STAGE:KEY=VALUE, as often as needed, changes a key of the recipe of every training stage of that name or pattern,
+    such as 'finetune-*:train.lr=1e-3'."""
     updates_scale: float = 1.0
     """Multiplies the updates of every training."""
     trials: int = 0
