@@ -70,11 +70,12 @@ def run(options: ExportOptions) -> None:
     )
     limits = Limits(options.tolerance, options.max_error_increase, options.max_text_difference)
     started = time.monotonic()
-    weights = data_file(options.out)
-    with writing_together(options.out, weights) as folder:
-        exported = _writer(options, transcriber, metadata)(folder / options.out.name)
+    out = options.out.resolve()  # a link stays a link
+    weights = data_file(out)
+    with writing_together(out, weights) as folder:
+        exported = _writer(options, transcriber, metadata)(folder / out.name)
         agreement = check_export(transcriber, exported, options.check, options.split, limits)
-    size = sum(file.stat().st_size for file in (options.out, weights) if file.exists()) / 1e6
+    size = sum(file.stat().st_size for file in (out, weights) if file.exists()) / 1e6
     print(f"{options.out}: {precision}, {size:.1f} MB, {time.monotonic() - started:.0f} s; {agreement}")
 
 

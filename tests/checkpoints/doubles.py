@@ -1,6 +1,7 @@
 """What torchaudio and fairseq2 build, from their documented module names: strict state dicts and a plain forward.
 
-Neither library can be imported here. A double is made of torch's own layers under their names; its forward is written
+Neither library can be imported here as it is; ``scripts/compare_with_tools.py`` runs their own model code where it is
+unpacked. A double is made of torch's own layers under their names; its forward is written
 from the description of the model, in padding-free form, and shares nothing with our model code.
 """
 

@@ -75,6 +75,14 @@ def test_an_equal_file_is_put_at_its_place(
     assert "largest difference of outputs" in capsys.readouterr().out
 
 
+def test_a_link_stays_a_link(write: Callable[..., int], tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "model.onnx").symlink_to(tmp_path / "elsewhere" / "version1.onnx")
+    assert write(lambda logits: logits) == 0
+    assert (tmp_path / "model.onnx").is_symlink()
+    assert {path.name for path in (tmp_path / "elsewhere").iterdir()} == {"version1.onnx", "version1.onnx.data"}
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
