@@ -145,10 +145,11 @@ class Steps:
         tuning: Tuning = self.scale.tuning
         stages, machine = [], self.machine.decoding()
         head: list[Argument] = ["tune", model, manifest, "--split", dev, "--trials", tuning.trials]
+        search: list[Argument] = [] if tuning.decoder == "auto" else ["--decoder", tuning.decoder]
         tail: list[Argument] = ["--out", Here("preset.toml")]
         rescored = "transformer" in lms and tuning.transformer == "rescore"
         if "ngram" in lms or rescored:
-            words = [*head, "--lm", Ref(NGRAM), "--beam", tuning.ngram_beam, *tail]
+            words = [*head, *search, "--lm", Ref(NGRAM), "--beam", tuning.ngram_beam, *tail]
             title = "language model weight and word score on dev"
             stages.append(Stage(f"tune-ngram-{name}", Command(words, machine), "preset.toml", title))
         if rescored:
@@ -157,7 +158,7 @@ class Steps:
             title = "weight of the Transformer in rescoring, on dev"
             stages.append(Stage(f"tune-transformer-{name}", Command([*words, *tail], machine), "preset.toml", title))
         elif "transformer" in lms:
-            words = [*head, "--lm", Ref(TRANSFORMER), "--beam", tuning.transformer_beam, *tail]
+            words = [*head, *search, "--lm", Ref(TRANSFORMER), "--beam", tuning.transformer_beam, *tail]
             title = "weight of the Transformer in the search, on dev"
             stages.append(Stage(f"tune-transformer-{name}", Command(words, machine), "preset.toml", title))
         return stages
