@@ -1,21 +1,15 @@
 """What a run's log says: its best and its last validation."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from wav2vec2.errors import UserError
-from wav2vec2.train.metrics import LOG_FILE
+from wav2vec2.report.run_log import read_run
 
 
 def validations(run: Path) -> list[dict[str, Any]]:
     """The validations of a run, in their order. Raises UserError when its log cannot be read."""
-    path = run / LOG_FILE
-    try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as the log of a run ({error})") from None
-    return [line for line in lines if line.get("kind") == "validation"]
+    return list(read_run(run).validation.values())
 
 
 def last_validation(run: Path) -> dict[str, Any]:

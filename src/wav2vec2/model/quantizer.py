@@ -120,9 +120,7 @@ class Quantizer(Codebooks):
     def redraw(self) -> None:
         """Fresh codebooks and projection."""
         super().redraw()
-        for layer in (self.project, *self.glu.children()):
-            if isinstance(layer, nn.Linear):
-                layer.reset_parameters()
+        redraw_linear(self.project, self.glu)
 
     def forward(
         self,
@@ -163,6 +161,14 @@ def gated_unit(architecture: Architecture) -> nn.Module:
     if not architecture.variant.target_glu:
         return nn.Identity()
     return nn.Sequential(nn.Linear(architecture.final_size, 2 * architecture.final_size), nn.GLU())
+
+
+def redraw_linear(*modules: nn.Module) -> None:
+    """Draw every linear layer of ``modules`` anew."""
+    for module in modules:
+        for layer in module.modules():
+            if isinstance(layer, nn.Linear):
+                layer.reset_parameters()
 
 
 def diversity_loss(mean_probabilities: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wav2vec2.model.architecture import Architecture
-from wav2vec2.model.quantizer import Codebooks, Quantized, Quantizer, entries_of, gated_unit
+from wav2vec2.model.quantizer import Codebooks, Quantized, Quantizer, entries_of, gated_unit, redraw_linear
 
 
 class ContinuousTargets(nn.Module):
@@ -28,7 +28,7 @@ class ContinuousTargets(nn.Module):
 
     def redraw(self) -> None:
         """Fresh projections."""
-        redraw_linear(self)
+        redraw_linear(self.project, self.glu)
 
     def forward(
         self,
@@ -59,7 +59,7 @@ class SharedQuantizer(nn.Module):
     def redraw(self) -> None:
         """Fresh codebooks and projection."""
         self._codebooks[0].redraw()
-        redraw_linear(self)
+        redraw_linear(self.project, self.glu)
 
     def forward(
         self,
@@ -96,7 +96,7 @@ class FixedUnits(nn.Module):
     def redraw(self) -> None:
         """Fresh embeddings, U(0, 1) as codebook entries are, and projection."""
         nn.init.uniform_(self.codevectors)
-        redraw_linear(self)
+        redraw_linear(self.project, self.glu)
 
     def forward(self, units: Tensor, frames: Tensor) -> Quantized:
         """Embed the units (B, T, G) of the frames at these places (B, M)."""
@@ -122,10 +122,3 @@ def build_targets(architecture: Architecture, input_codebooks: Codebooks | None)
     if variant.input_quantizer == "shared" and input_codebooks is not None:
         return SharedQuantizer(architecture, input_codebooks)
     return Quantizer(architecture)
-
-
-def redraw_linear(module: nn.Module) -> None:
-    """Draw every linear layer below ``module`` anew."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear):
-            layer.reset_parameters()
