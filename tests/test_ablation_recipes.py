@@ -96,8 +96,14 @@ ROWS: dict[str, tuple[float | None, dict[str, object]]] = {
     "diversity_02": (8.58, {"loss.diversity_weight": 0.2}),
     "positional_kernel_256": (8.14, {"model.pos_conv_kernel": 256}),
     "receptive_field_30ms": (7.99, {"model.conv_kernels": [10, 3, 3, 3, 3, 3, 2]}),
+    "edges_01": (9.53, {"variant.edge_frames": 1}),
+    "edges_05": (8.19, {"variant.edge_frames": 5}),
+    "edges_10": (8.07, {"variant.edge_frames": 10}),
+    "edges_15": (7.89, {"variant.edge_frames": 15}),
+    "edges_20": (7.90, {"variant.edge_frames": 20}),
     "units_frozen_quantizer": (None, {"variant.targets": "fixed"}),
     "units_kmeans": (None, {"variant.targets": "fixed", "units.kind": "kmeans"}),
+    "units_mfcc": (None, {"variant.targets": "fixed", "units.kind": "mfcc", "units.clusters": 100}),
 }
 
 
@@ -169,6 +175,10 @@ FACTS: dict[str, Callable[[str], float]] = {
     "mask_span_15": lambda t: float(re.search(r"M=15 ([\d.]+)", t)[1]),
     "mask_p065": lambda t: float(re.search(r"p=\.065 ([\d.]+)", t)[1]),
     "mask_p060": lambda t: float(re.search(r"p=\.06 ([\d.]+)", t)[1]),
+    **{
+        name: lambda t, n=place: float(re.search(r"U-edge predictions ([\d./]+\d)", t)[1].split("/")[n])
+        for place, name in enumerate(("edges_01", "edges_05", "edges_10", "edges_15", "edges_20"))
+    },
     "mask_apart_poisson_15": lambda t: float(re.search(r"poisson\(15\) best ([\d.]+)", t)[1]),
     "mask_apart_10": lambda t: float(re.search(r"fixed length 10 ([\d.]+)", t)[1]),
 }

@@ -110,6 +110,7 @@ def test_ablations_change_what_their_recipes_change(tree, tmp_path):
             assert getattr(config.model, key) == getattr(theirs.model, key)
         assert config.loss.diversity_weight == theirs.loss.diversity_weight
     assert "pretrain-baseline" in whole.by_name["pretrain-units_kmeans"].needs
+    assert "pretrain-baseline" not in whole.by_name["pretrain-units_mfcc"].needs
     paper = ablation.plan(replace(options, scale="paper", variants=tuple(TABLE_4)))
     assert paper.by_name["pretrain-continuous_targets"].work.config().train.updates == 250_000
     assert paper.by_name["finetune-baseline-s1"].work.config().train.updates == 60_000

@@ -118,7 +118,7 @@ def test_validation_is_the_same_each_time(corpus: Path) -> None:
 
 
 def test_the_loss_chooses_the_best_weights_while_the_error_rate_says_nothing() -> None:
-    guessing, silent, learning, writing = (0.97, 3.4), (1.0, 2.9), (0.999, 2.7), (0.85, 2.5)
+    guessing, silent, learning, writing = (0.716, 3.008), (1.0, 2.9), (0.906, 2.744), (0.59, 2.5)
     order = sorted([guessing, silent, learning, writing], key=lambda one: selection_score(*one))
     assert order == [writing, learning, silent, guessing]
     assert selection_score(0.2, 9.0) < selection_score(0.21, 0.1)

@@ -87,15 +87,15 @@ def test_a_run_of_a_variant_leaves_its_model(name: str, corpus: Path, tmp_path: 
     assert ("soft_perplexity" in records(output)[0]) == model.learned_codebooks
 
 
-@pytest.mark.parametrize("kind", ["quantizer", "kmeans"])
-def test_units_of_an_earlier_model_are_learned(kind: str, earlier: Path, corpus: Path, tmp_path: Path) -> None:
-    output = tmp_path / "run"
-    units = UnitsConfig(source=str(earlier), kind=kind, layer=1, clusters=6, fit_frames=200)  # type: ignore[arg-type]
+@pytest.mark.parametrize("kind", ["quantizer", "kmeans", "mfcc"])
+def test_fixed_units_are_learned(kind: str, earlier: Path, corpus: Path, tmp_path: Path) -> None:
+    output, source = tmp_path / "run", "" if kind == "mfcc" else str(earlier)
+    units = UnitsConfig(source=source, kind=kind, layer=1, clusters=6, fit_frames=200)  # type: ignore[arg-type]
     config = recipe(corpus, output, variant=Variant(targets="fixed"), units=units)
     model = load(run(with_train(config, updates=6)))
     assert isinstance(model, Wav2Vec2ForPretraining)
-    assert (output / CENTROIDS).exists() == (kind == "kmeans")
-    fitted = (output / CENTROIDS).read_bytes() if kind == "kmeans" else b""
+    assert (output / CENTROIDS).exists() == (kind != "quantizer")
+    fitted = (output / CENTROIDS).read_bytes() if kind != "quantizer" else b""
     losses = [record["loss"] for record in records(output)]
     assert all(math.isfinite(loss) for loss in losses)
     entries = model.quantizer.codevectors
@@ -132,7 +132,12 @@ def test_resuming_is_exact_with_variants(earlier: Path, corpus: Path, tmp_path: 
         ({"variant": Variant(target_mlp=True)}, "variant: target_mlp is for continuous targets"),
         ({"masking": Masking(span_lengths="normal")}, "masking: span_lengths = normal needs span_spread"),
         ({"variant": Variant(targets="fixed")}, "units.source names the model"),
-        ({"units": UnitsConfig(source="somewhere")}, "with variant.targets = fixed only"),
+        ({"units": UnitsConfig(source="somewhere")}, "variant.targets = fixed, and only then"),
+        ({"units": UnitsConfig(kind="mfcc")}, "variant.targets = fixed, and only then"),
+        (
+            {"variant": Variant(targets="fixed"), "units": UnitsConfig(source="somewhere", kind="mfcc")},
+            "somewhere is not asked for cepstra; leave it out",
+        ),
         (
             {"variant": Variant(targets="fixed"), "units": UnitsConfig(source="EARLIER", kind="kmeans", layer=9)},
             "0 to 2",

@@ -92,10 +92,15 @@ def changes(recipe: Path, base: Path) -> dict[str, Any]:
 
 
 def _with_sources(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Units that were fixed in an earlier step come from the baseline, which is pre-trained then too."""
-    if any(name.startswith("units_") for name in names) and "baseline" not in names:
+    """Units that an earlier model fixes come from the baseline, which is pre-trained then too."""
+    if any(_of_baseline(name) for name in names) and "baseline" not in names:
         return ("baseline", *names)
-    return tuple(sorted(names, key=lambda name: name.startswith("units_")))
+    return tuple(sorted(names, key=_of_baseline))
+
+
+def _of_baseline(name: str) -> bool:
+    """Whether this row's units are those of the baseline's model: all fixed ones but those of cepstra."""
+    return name.startswith("units_") and name != "units_mfcc"
 
 
 def _pretrain(steps: Steps, options: AblationOptions, name: str) -> Stage:
@@ -108,7 +113,7 @@ def _pretrain(steps: Steps, options: AblationOptions, name: str) -> Stage:
         **steps.scale.model,
         **changes(folder / FOLDER / f"{name}.toml", folder / _BASE),
     }
-    if name.startswith("units_"):
+    if _of_baseline(name):
         settings["units.source"] = Ref("pretrain-baseline")
     if options.scale == "paper":
         settings["train.updates"] = load_recipe(folder / FOLDER / f"{name}.toml", PretrainConfig).train.updates

@@ -87,6 +87,11 @@ ABLATION: dict[str, float | None] = {
     "diversity_0": 8.48,
     "diversity_005": 8.34,
     "diversity_02": 8.58,
+    "edges_01": 9.53,
+    "edges_05": 8.19,
+    "edges_10": 8.07,
+    "edges_15": 7.89,
+    "edges_20": 7.90,
 }
 """Table 4 and the appendix by the name of the recipe, as far as there is a number."""
 

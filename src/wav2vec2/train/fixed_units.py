@@ -1,14 +1,17 @@
 """Units fixed in an earlier step, as targets of pre-training (the paper learns them jointly).
 
 An earlier model, never changed, tells the unit of every frame: the codes of its quantizer, or the k-means cluster of
-one of its layers. The model in training has an embedding for each unit; with a quantizer these are its entries, frozen.
+one of its layers. Clusters of cepstra need no earlier model. The model in training has an embedding for each unit; with
+a quantizer these are its entries, frozen.
 
 Legend: B utterances, S samples, T frames, G units a frame, V units of a kind, D channels.
 """
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -26,6 +29,7 @@ from wav2vec2.model.encoder import SharedEncoder
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.model.targets import FixedUnits
 from wav2vec2.train import distributed
+from wav2vec2.train.cepstra import SIZE, cepstra
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.kmeans import fit_centroids, nearest_centroids
 
@@ -35,20 +39,26 @@ _FIT_BATCH_SECONDS = 60
 
 @dataclass(frozen=True)
 class UnitsConfig:
-    """Where the units of ``variant.targets`` = "fixed" come from: an earlier model, which is never changed."""
+    """Where the units of ``variant.targets`` = "fixed" come from."""
 
     source: str = ""
-    """A pre-trained model (for k-means: a readable model of any kind)."""
-    kind: Literal["quantizer", "kmeans"] = "quantizer"
-    """quantizer: its codes, from its own features. kmeans: clusters of the output of one of its layers."""
+    """An earlier model, which is never changed: a pre-trained one (kmeans: a model of any kind; mfcc: none)."""
+    kind: Literal["quantizer", "kmeans", "mfcc"] = "quantizer"
+    """quantizer: its codes, from its own features. kmeans: clusters of the output of one of its layers. mfcc: clusters
+    of mel-frequency cepstra and their slopes."""
     layer: int = -1
-    """k-means: 0 is what enters the first Transformer block, k the output of block k; -1: the middle block's."""
+    """kmeans: 0 is what enters the first Transformer block, k the output of block k; -1: the middle block's."""
     clusters: int = 500
-    """k-means: number of units."""
+    """kmeans, mfcc: number of units."""
     fit_frames: int = 200_000
-    """k-means: frames that the centroids are fitted on, before training starts; kept in the run's folder."""
+    """kmeans, mfcc: frames that the centroids are fitted on, before training starts; kept in the run's folder."""
     iterations: int = 30
-    """k-means: passes over them."""
+    """kmeans, mfcc: passes over them."""
+
+    @property
+    def given(self) -> bool:
+        """Whether a recipe names units."""
+        return bool(self.source) or self.kind == "mfcc"
 
 
 class FixedUnitSource(Protocol):
@@ -71,19 +81,22 @@ class QuantizerUnits:
             return self.model.codes(waveforms.float(), lengths)
 
 
+FrameFeatures = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(B, S) audio and lengths (B,) -> what is clustered (B, T, D), and frame lengths (B,)."""
+
+
 @dataclass(frozen=True)
 class KMeansUnits:
-    """The nearest of ``centroids`` (V, D) to a layer's output; one unit a frame."""
+    """The nearest of ``centroids`` (V, D) to what ``features`` gives; one unit a frame."""
 
-    model: SharedEncoder
-    layer: int
+    features: FrameFeatures
     centroids: Tensor
 
     @torch.no_grad()
     def __call__(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """(B, S) audio -> (B, T, 1) units."""
         with torch.autocast(waveforms.device.type, enabled=False):
-            hidden = layer_output(self.model, waveforms.float(), lengths, self.layer)[0]
+            hidden = self.features(waveforms.float(), lengths)[0]
         nearest = nearest_centroids(hidden.flatten(0, 1), self.centroids)[0]
         return nearest.view(*hidden.shape[:2], 1)
 
@@ -94,11 +107,13 @@ def layer_output(model: SharedEncoder, waveforms: Tensor, lengths: Tensor, layer
 
 
 def with_units(config: UnitsConfig, architecture: Architecture) -> Architecture:
-    """The architecture with an embedding for each unit of ``config.source``; unchanged where none is named.
+    """The architecture with an embedding for each unit of ``config``; unchanged where it names none.
 
     Raises:
         UserError: the source has no such units, other frames, or another normalisation of its input.
     """
+    if config.kind == "mfcc":
+        return replace(architecture, codebook_groups=1, codebook_entries=config.clusters)
     if not config.source:
         return architecture
     from wav2vec2.checkpoints.load import describe
@@ -126,9 +141,9 @@ def with_units(config: UnitsConfig, architecture: Architecture) -> Architecture:
 
 
 def fix_entries(config: UnitsConfig, model: Wav2Vec2ForPretraining) -> str:
-    """Give a new model the source's codebook entries, frozen; for k-means its embeddings are learned. Says which."""
-    if config.kind == "kmeans":
-        return f"{config.clusters} k-means clusters of {config.source}, embeddings learned"
+    """Give a new model the source's codebook entries, frozen; those of clusters are learned. Says which."""
+    if config.kind != "quantizer":
+        return f"{config.clusters} k-means clusters of {config.source or 'cepstra'}, embeddings learned"
     source = _load(config.source)
     assert isinstance(source, Wav2Vec2ForPretraining)
     assert isinstance(model.quantizer, FixedUnits)
@@ -151,15 +166,20 @@ def unit_source(
     """
     if model.architecture.variant.targets != "fixed":
         return None
-    if not config.source:
+    if not config.given:
         raise UserError("units.source is not set: name the model that fixed the units")
-    source = _load(config.source).to(ranks.device)
+    source = None if config.kind == "mfcc" else _load(config.source).to(ranks.device)
     if config.kind == "quantizer":
         assert isinstance(source, Wav2Vec2ForPretraining)
         return QuantizerUnits(source)
+    features: FrameFeatures = (
+        partial(cepstra, architecture=model.architecture)
+        if source is None
+        else partial(layer_output, source, layer=config.layer)
+    )
     path = output / CENTROIDS
     if ranks.is_main and _stored(path, config) is None:
-        points = _fitting_points(config, source, manifest, seed, ranks.device)
+        points = _fitting_points(config.fit_frames, features, model.architecture, manifest, seed, ranks.device)
         try:
             centroids = fit_centroids(points, config.clusters, iterations=config.iterations, seed=seed)
         except ValueError as error:
@@ -172,7 +192,7 @@ def unit_source(
     stored = _stored(path, config)
     if stored is None:
         raise UserError(f"{path}: not readable on every machine; put the output where all of them see it")
-    return KMeansUnits(source, config.layer, stored.to(ranks.device))
+    return KMeansUnits(features, stored.to(ranks.device))
 
 
 def _load(source: str) -> SharedEncoder:
@@ -196,22 +216,27 @@ def _stored(path: Path, config: UnitsConfig) -> Tensor | None:
 
 @torch.no_grad()
 def _fitting_points(
-    config: UnitsConfig, source: SharedEncoder, manifest: Manifest, seed: int, device: torch.device
+    fit_frames: int,
+    features: FrameFeatures,
+    architecture: Architecture,
+    manifest: Manifest,
+    seed: int,
+    device: torch.device,
 ) -> Tensor:
-    """(N, D) outputs of the layer for utterances drawn at random, about ``fit_frames`` of them."""
+    """(N, D) features of utterances drawn at random, about ``fit_frames`` of them."""
     order = np.random.default_rng(seed).permutation(len(manifest))
     chosen, frames = [], 0
     for place in order:
-        if frames >= config.fit_frames:
+        if frames >= fit_frames:
             break
         chosen.append(int(place))
-        frames += source.architecture.frame_length(int(manifest.samples[place]))
+        frames += architecture.frame_length(int(manifest.samples[place]))
     points = []
-    normalize = source.architecture.normalize_input
+    normalize = architecture.normalize_input
     limit = _FIT_BATCH_SECONDS * SAMPLE_RATE
     for batch in fixed_batches(manifest.select(chosen), limit, normalize=normalize, max_samples=limit):
         if len(batch.rows):
             there = batch.to(device)
-            hidden, lengths = layer_output(source, there.waveforms, there.lengths, config.layer)
+            hidden, lengths = features(there.waveforms, there.lengths)
             points += [row[:length] for row, length in zip(hidden, lengths.tolist(), strict=True)]
-    return torch.cat(points) if points else torch.zeros(0, source.architecture.hidden_size)
+    return torch.cat(points) if points else torch.zeros(0, SIZE)

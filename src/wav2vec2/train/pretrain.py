@@ -116,8 +116,13 @@ def build_model(config: PretrainConfig) -> tuple[Wav2Vec2ForPretraining, list[st
     """A new model, or one that continues ``config.init``; and lines that say which."""
     torch.manual_seed(config.seed)
     regularization, masking = scaled_regularization(config), config.masking
-    if (config.variant.targets == "fixed") != bool(config.units.source):
-        raise UserError("units.source names the model that fixed the units: give it with variant.targets = fixed only")
+    if (config.variant.targets == "fixed") != config.units.given:
+        raise UserError(
+            "units.source names the model that fixed the units, units.kind = mfcc needs none: give either with "
+            "variant.targets = fixed, and only then"
+        )
+    if config.units.kind == "mfcc" and config.units.source:
+        raise UserError(f"units.source: {config.units.source} is not asked for cepstra; leave it out, or units.kind")
     if config.init:
         model, lines = continued_model(config.init, config.init_quantizer, regularization, masking)
         if config.variant not in (PROPOSED, model.architecture.variant):
@@ -131,7 +136,7 @@ def build_model(config: PretrainConfig) -> tuple[Wav2Vec2ForPretraining, list[st
     if architecture.variant != PROPOSED:
         changed = ", ".join(f"{name} = {value}" for name, value in architecture.variant.differences().items())
         lines.append(f"variant: {changed}")
-    if config.units.source:
+    if config.units.given:
         lines.append(f"units: {fix_entries(config.units, model)}")
     return model, lines
 

@@ -1,0 +1,129 @@
+"""How much of the phones one can read off a model's frames with a linear layer: `python scripts/probe_phones.py -h`.
+
+A recogniser aligns the transcripts, espeak-ng (extra `wav2vec2[phones]`) tells the phones of words; a quarter of the
+utterances is kept for the test. Each layer's frames are standardised, and a linear layer is trained on them for eight
+passes. For comparison: the most frequent phone, mel-frequency cepstra, and the model before training.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wav2vec2.alignment import Aligner
+from wav2vec2.checkpoints.load import load
+from wav2vec2.data.dataset import fixed_batches
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.emissions import utterance_recording
+from wav2vec2.model.architecture import SAMPLE_RATE, Architecture
+from wav2vec2.recordings import Failure
+from wav2vec2.report.intervals import UNKNOWN, Interval, frame_labels, phone_intervals
+from wav2vec2.report.pronunciation import espeak_pronunciations
+from wav2vec2.train.cepstra import cepstra
+from wav2vec2.train.fixed_units import FrameFeatures, layer_output
+
+BATCH, PASSES, RATE = 1024, 8, 3e-3
+MOST_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Utterances with the extents of their phones."""
+
+    manifest: Manifest
+    intervals: Sequence[list[Interval]]
+
+
+def labelled(manifest: Manifest, recogniser: str, utterances: int, language: str) -> Labelled:
+    """Utterances drawn at random, aligned."""
+    texts = list(manifest)
+    drawn = np.random.default_rng(0).permutation(len(texts))
+    rows = [int(row) for row in drawn if texts[row].text and texts[row].duration <= MOST_SECONDS][:utterances]
+    words = {word for row in rows for word in (texts[row].text or "").split()}
+    pronounce = espeak_pronunciations(words, language)
+    recordings = ((utterance_recording(texts[row]), texts[row].text or "") for row in rows)
+    aligned = list(Aligner(recogniser).stream(recordings))
+    kept = [(row, found) for row, found in zip(rows, aligned, strict=True) if not isinstance(found, Failure)]
+    return Labelled(manifest.select([row for row, _ in kept]), [phone_intervals(found, pronounce) for _, found in kept])
+
+
+def accuracy(features: FrameFeatures, architecture: Architecture, data: Labelled) -> float:
+    """Share of the test frames whose phone a linear layer finds."""
+    x, y, test = [], [], []
+    samples = MOST_SECONDS * SAMPLE_RATE
+    for batch in fixed_batches(data.manifest, samples, normalize=architecture.normalize_input, max_samples=samples):
+        with torch.no_grad():
+            hidden, lengths = features(batch.waveforms, batch.lengths)
+        for place, (row, length) in enumerate(zip(batch.rows.tolist(), lengths.tolist(), strict=True)):
+            times = np.array([architecture.frame_center(frame) for frame in range(length)])
+            x.append(hidden[place, :length])
+            y.append(frame_labels(data.intervals[row], times))
+            test += [row % 4 == 0] * length
+    names = {name: place for place, (name, _) in enumerate(Counter(label for row in y for label in row).most_common())}
+    frames, labels = torch.cat(x), torch.tensor([names[label] for row in y for label in row])
+    held, known = torch.tensor(test), labels != names.get(UNKNOWN, -1)
+    seen = frames[~held & known]
+    frames = (frames - seen.mean(0)) / (seen.std(0) + 1e-5)
+    return _linear((frames[~held & known], labels[~held & known]), (frames[held & known], labels[held & known]))
+
+
+def _linear(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> float:
+    torch.manual_seed(0)
+    layer = nn.Linear(train[0].shape[1], int(train[1].max()) + 1)
+    optimizer = torch.optim.AdamW(layer.parameters(), RATE, weight_decay=1e-2)
+    for done in range(PASSES):
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * (1 - done / PASSES)
+        for part in torch.randperm(len(train[0])).split(BATCH):
+            optimizer.zero_grad()
+            F.cross_entropy(layer(train[0][part]), train[1][part]).backward()
+            optimizer.step()
+    with torch.no_grad():
+        return float((layer(test[0]).argmax(1) == test[1]).float().mean())
+
+
+def _spliced(features: FrameFeatures, reach: int) -> FrameFeatures:
+    """Each frame with its neighbours on both sides."""
+
+    def wider(waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        hidden, frames = features(waveforms, lengths)
+        padded = F.pad(hidden, (0, 0, reach, reach))
+        return torch.cat([padded[:, i : i + hidden.shape[1]] for i in range(2 * reach + 1)], -1), frames
+
+    return wider
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", help="model directories or checkpoint files")
+    parser.add_argument("--manifest", required=True)
+    parser.add_argument("--split")
+    parser.add_argument("--align", required=True, help="recogniser that aligns the transcripts")
+    parser.add_argument("--utterances", type=int, default=160)
+    parser.add_argument("--language", default="en-us")
+    options = parser.parse_args()
+    manifest = Manifest.open(options.manifest, split=options.split)
+    data = labelled(manifest, options.align, options.utterances, options.language)
+
+    def show(name: str, features: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], shape: Architecture) -> None:
+        print(f"{100 * accuracy(features, shape, data):5.1f} %  {name}", flush=True)
+
+    shape = Architecture()
+    mfcc = partial(cepstra, architecture=shape)
+    show("the most frequent phone", lambda w, n: (torch.zeros_like(mfcc(w, n)[0][..., :1]), mfcc(w, n)[1]), shape)
+    show("cepstra of the frame", mfcc, shape)
+    show("cepstra of 11 frames", _spliced(mfcc, 5), shape)
+    for path in options.models:
+        model = load(path).eval()
+        for layer in sorted({0, model.architecture.layers // 2, model.architecture.layers}):
+            show(f"{path}, layer {layer}", partial(layer_output, model, layer=layer), model.architecture)
+
+
+if __name__ == "__main__":
+    main()
