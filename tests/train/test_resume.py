@@ -97,6 +97,23 @@ def test_a_half_written_checkpoint_is_ignored_and_cleared(uninterrupted: Pretrai
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
+def test_the_logged_speed_counts_the_time_before_a_stop(corpus: Path, tmp_path: Path) -> None:
+    config = with_train(pretrain_config(corpus, tmp_path / "run"), max_minutes=1e-6)
+    config = replace(config, log=replace(config.log, every=2, validate_every=0))
+    run(config)
+    latest = checkpoint.Checkpoints(tmp_path / "run" / "checkpoints", 1).latest()
+    assert latest is not None
+    state = checkpoint.read_state(latest)
+    assert state["update"] == 1
+    assert state["clock"][0] >= state["clock"][1] > 0
+    (latest / checkpoint.STATE_FILE).write_text(json.dumps(state | {"clock": [1000.0, 500.0]}))
+    run(config)
+    lines = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text().splitlines())
+    (line,) = (line for line in lines if line["kind"] == "train")
+    assert line["seconds_per_second"] < 1
+    assert line["wait_share"] == pytest.approx(0.5, abs=0.1)
+
+
 def test_sigterm_finishes_the_update_saves_and_leaves_with_status_0(corpus: Path, tmp_path: Path) -> None:
     config = with_train(pretrain_config(corpus, tmp_path / "run"), updates=100_000)
     config = replace(config, batch=replace(config.batch, workers=1), log=replace(config.log, save_every=0))

@@ -100,8 +100,7 @@ class Trainer(Generic[BatchT]):
             done = self.update == self.run.train.updates
             if self._due(self.update):
                 self._log_line()
-            validated = log.validate_every and (self.update % log.validate_every == 0 or done)
-            if validated and not asked:
+            if log.validate_every and (self.update % log.validate_every == 0 or done) and not asked:
                 self._validate()
             if (log.save_every and self.update % log.save_every == 0) or done or asked:
                 self._save()
@@ -255,6 +254,7 @@ class Trainer(Generic[BatchT]):
             "skips": self.skips,
             "bad_files": self.bad_files,
             "health_streak": self.health.streak,
+            "clock": [self._busy, self._waited],
             "fingerprint": self.run.fingerprint,
             "config": as_plain(self.run.config),
         }
@@ -273,6 +273,7 @@ class Trainer(Generic[BatchT]):
         self.update, self.position = state["update"], Position(*state["position"])
         self.best, self.best_update, self.skips = state["best"], state["best_update"], state["skips"]
         self.bad_files, self.health.streak = state["bad_files"], state["health_streak"]
+        self._busy, self._waited = state.get("clock", (0.0, 0.0))
         return True
 
     def _finish(self, reason: str) -> Path:
