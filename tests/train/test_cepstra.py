@@ -73,7 +73,7 @@ def test_neither_padding_nor_loudness_matter(samples: list[int], gain: float) ->
         assert not together[row, length:].any()
 
 
-@pytest.mark.parametrize("samples", [400, 5_000])
+@pytest.mark.parametrize("samples", [1, 400, 5_000])
 def test_silence_is_zero(samples: int) -> None:
     found, _ = cepstra(torch.zeros(1, samples), torch.tensor([samples]), BASE)
     assert found.abs().max() < 0.05

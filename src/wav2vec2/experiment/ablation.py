@@ -73,7 +73,7 @@ def plan(options: AblationOptions) -> Plan:
     stages = [steps.prepare(), speech_stage(steps, options, tiers)]
     stages += steps.language_models(("ngram",))
     names = variants(options)
-    for name in _with_sources(names):
+    for name in _with_sources(options, names):
         stages.append(_pretrain(steps, options, name))
     for seed in options.seeds:
         for name in names:
@@ -91,20 +91,25 @@ def changes(recipe: Path, base: Path) -> dict[str, Any]:
     return found
 
 
-def _with_sources(names: tuple[str, ...]) -> tuple[str, ...]:
+def _with_sources(options: AblationOptions, names: tuple[str, ...]) -> tuple[str, ...]:
     """Units that an earlier model fixes come from the baseline, which is pre-trained then too."""
-    if any(_of_baseline(name) for name in names) and "baseline" not in names:
+    needy = {name for name in names if _needs_source(_recipe(options, name))}
+    if needy and "baseline" not in names:
         return ("baseline", *names)
-    return tuple(sorted(names, key=_of_baseline))
+    return tuple(sorted(names, key=needy.__contains__))
 
 
-def _of_baseline(name: str) -> bool:
-    """Whether this row's units are those of the baseline's model: all fixed ones but those of cepstra."""
-    return name.startswith("units_") and name != "units_mfcc"
+def _recipe(options: AblationOptions, name: str) -> PretrainConfig:
+    return load_recipe((options.recipes or recipe_folder()) / FOLDER / f"{name}.toml", PretrainConfig)
+
+
+def _needs_source(recipe: PretrainConfig) -> bool:
+    """Whether the recipe asks for fixed units and leaves open whose."""
+    return recipe.variant.targets == "fixed" and not recipe.units.given
 
 
 def _pretrain(steps: Steps, options: AblationOptions, name: str) -> Stage:
-    folder = options.recipes or recipe_folder()
+    folder, recipe = options.recipes or recipe_folder(), _recipe(options, name)
     settings: dict[str, Any] = {
         "data.manifest": Ref(SPEECH),
         "data.split": splits("train"),
@@ -113,10 +118,10 @@ def _pretrain(steps: Steps, options: AblationOptions, name: str) -> Stage:
         **steps.scale.model,
         **changes(folder / FOLDER / f"{name}.toml", folder / _BASE),
     }
-    if _of_baseline(name):
+    if _needs_source(recipe):
         settings["units.source"] = Ref("pretrain-baseline")
     if options.scale == "paper":
-        settings["train.updates"] = load_recipe(folder / FOLDER / f"{name}.toml", PretrainConfig).train.updates
+        settings["train.updates"] = recipe.train.updates
     return steps.pretrain(settings, name=f"pretrain-{name}")
 
 

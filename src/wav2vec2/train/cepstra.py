@@ -8,6 +8,7 @@ from functools import cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from wav2vec2.model.architecture import SAMPLE_RATE, Architecture
 
@@ -27,11 +28,12 @@ def cepstra(waveforms: Tensor, lengths: Tensor, architecture: Architecture) -> t
     Frame t is the feature encoder's: it starts at sample t times the stride and is as long as the receptive field. What
     lies beyond an utterance's end counts for nothing; frames there are zero.
     """
-    frame_lengths = torch.tensor([architecture.frame_length(length) for length in lengths.tolist()])
-    frame_lengths = frame_lengths.to(waveforms.device)
-    window, bands, cosines = (table.to(waveforms.device) for table in _tables(architecture.receptive_field))
-    frames = waveforms.unfold(1, architecture.receptive_field, architecture.stride)
-    power = torch.fft.rfft(frames * window, n=_transform_size(architecture.receptive_field)).abs().square()
+    field, stride = architecture.receptive_field, architecture.stride
+    frame_lengths = ((lengths - field) // stride + 1).clamp_min(0)
+    window, bands, cosines = _tables(field, waveforms.device)
+    # one frame at least, as in the feature encoder
+    frames = F.pad(waveforms, (0, max(0, field - waveforms.shape[1]))).unfold(1, field, stride)
+    power = torch.fft.rfft(frames * window, n=_transform_size(field)).abs().square()
     coefficients = (power @ bands).clamp_min(_FLOOR).log() @ cosines
     places = torch.arange(frames.shape[1], device=waveforms.device)
     last = (frame_lengths - 1).clamp_min(0)
@@ -64,7 +66,7 @@ def _transform_size(samples: int) -> int:
 
 
 @cache
-def _tables(field: int) -> tuple[Tensor, Tensor, Tensor]:
+def _tables(field: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Window (field,), triangular mel bands (bins, M), and cosines (M, D/3) for frames of so many samples."""
     bins = _transform_size(field) // 2 + 1
     mel = 1127.0 * torch.log1p(torch.linspace(0, SAMPLE_RATE / 2, bins, dtype=torch.float64) / 700.0)
@@ -76,4 +78,4 @@ def _tables(field: int) -> tuple[Tensor, Tensor, Tensor]:
     band = torch.arange(MEL_BANDS, dtype=torch.float64)[:, None] + 0.5
     cosines = torch.cos(math.pi / MEL_BANDS * band * torch.arange(COEFFICIENTS)) * math.sqrt(2.0 / MEL_BANDS)
     window = torch.hann_window(field, periodic=False, dtype=torch.float64)
-    return window.float(), bands.float(), cosines.float()
+    return window.float().to(device), bands.float().to(device), cosines.float().to(device)

@@ -29,7 +29,7 @@ from wav2vec2.model.encoder import SharedEncoder
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.model.targets import FixedUnits
 from wav2vec2.train import distributed
-from wav2vec2.train.cepstra import SIZE, cepstra
+from wav2vec2.train.cepstra import cepstra
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.kmeans import fit_centroids, nearest_centroids
 
@@ -239,4 +239,4 @@ def _fitting_points(
             there = batch.to(device)
             hidden, lengths = features(there.waveforms, there.lengths)
             points += [row[:length] for row, length in zip(hidden, lengths.tolist(), strict=True)]
-    return torch.cat(points) if points else torch.zeros(0, SIZE)
+    return torch.cat(points) if points else torch.zeros(0, 1)
