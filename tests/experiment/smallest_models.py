@@ -14,7 +14,7 @@ _LM = ("model.hidden_size=16", "model.layers=1", "model.ffn_size=16", "model.hea
 SMALLEST = (
     *(f"{pattern}:{text}" for pattern in ("pretrain*", "*scratch*") for text in _MODEL),
     *("pretrain*:batch.seconds=8", "pretrain*:batch.micro_seconds=8"),
-    *(f"{pattern}:batch.workers=0" for pattern in ("short-*", "trial-*", "finetune-*")),
+    *(f"{pattern}:batch.workers=0" for pattern in ("trial-*", "finetune-*")),
     *(f"lm-transformer:{text}" for text in (*_LM, "text.min_count=1")),
 )
 

@@ -37,7 +37,7 @@ def test_the_whole_way_stopped_and_resumed(options, capsys, monkeypatch):
         low_label.run(options)
     assert "stopped; the same command goes on. partial: 0 of 2 rows scored" in capsys.readouterr().out
     first = list(commands)
-    assert first.count("finetune") == 8  # two arms x two learning rates x (short, all)
+    assert first.count("finetune") == 4  # two arms x two learning rates
     low_label.run(replace(options, only=("score-1h-pretrained-s1", "*-1h-pretrained-s1", "lm-*")))
     assert commands[len(first) :].count("finetune") == 0
     partial = capsys.readouterr().out
@@ -81,29 +81,28 @@ def _check_results(options: LowLabelOptions) -> None:
     assert set(values["tried"]) == {"0.0005", "0.002"}
 
 
-def test_both_arms_differ_in_the_start_alone(options):
+@pytest.mark.parametrize("scale", ["small", "medium"])
+def test_both_arms_differ_in_the_start_alone(options, scale):
     """Same utterances, updates, seed, batches; from scratch nothing is frozen and the dropout is the scale's."""
-    whole = plan(replace(options, set=(), scale="small", tiers=("1h", "10min", "all")))
-    for tier in ("1h", "10min", "all"):
-        prefix = "trial" if tier == "1h" else "finetune"
-        end = "-lr0.001" if tier == "1h" else ""
-        for stage in ("short-", ""):
-            arms = [whole.by_name[f"{stage}{prefix}-{tier}-{arm}-s1{end}"].work for arm in ("pretrained", "scratch")]
-            assert all(isinstance(work, Training) for work in arms)
-            ours, theirs = (work.config() for work in arms)
-            for section in ("data", "batch", "masking", "text", "log"):
-                assert getattr(ours, section) == getattr(theirs, section)
-            assert ours.train == theirs.train
-            assert ours.seed == theirs.seed
-            assert theirs.regularization.feature_grad_mult == 1.0
-            assert theirs.freeze.share == 0.0
-            assert theirs.regularization.dropout == (0.1 if tier == "all" else 0.2)
-            assert ours.regularization.feature_grad_mult == (1.0 if tier == "all" else 0.0)
-        total = sum(
-            whole.by_name[f"{stage}{prefix}-{tier}-scratch-s1{end}"].work.config().train.updates
-            for stage in ("short-", "")
-        )
-        assert total == {"1h": 4000, "10min": 2500, "all": 6000}[tier] * options.updates_scale
+    whole = plan(replace(options, set=(), scale=scale, learning_rates=(1e-3,), tiers=("1h", "10min", "all")))
+    dropouts = {"small": (0.05, 0.05, 0.05), "medium": (0.1, 0.2, 0.1)}[scale]
+    updates = {"small": (8000, 5000, 18000), "medium": (4000, 3000, 6000)}[scale]
+    for tier, total in zip(("1h", "10min", "all"), updates, strict=True):
+        arms = [whole.by_name[f"finetune-{tier}-{arm}-s1"].work for arm in ("pretrained", "scratch")]
+        assert all(isinstance(work, Training) for work in arms)
+        ours, theirs = (work.config() for work in arms)
+        for section in ("data", "batch", "masking", "text", "log", "curriculum"):
+            assert getattr(ours, section) == getattr(theirs, section)
+        assert ours.train == theirs.train
+        assert ours.train.updates == total * options.updates_scale
+        assert ours.seed == theirs.seed
+        assert ours.curriculum.share == 0.45
+        assert theirs.regularization.feature_grad_mult == 1.0
+        assert theirs.freeze.share == 0.0 < ours.freeze.share
+        pretrained, few, many = dropouts
+        assert theirs.regularization.dropout == (many if tier == "all" else few)
+        assert ours.regularization.dropout == pretrained
+        assert ours.regularization.feature_grad_mult == (1.0 if scale == "small" or tier == "all" else 0.0)
 
 
 def test_the_order_of_work(options):
@@ -115,7 +114,7 @@ def test_the_order_of_work(options):
         f"score-{cell}-s1" for cell in ("1h-pretrained", "1h-scratch", "10min-pretrained", "10min-scratch")
     ]
     assert [name.endswith("-s2") for name in order] == [False] * 6 + [True] * 6
-    assert names.index("score-1h-scratch-s1") < names.index("short-finetune-10min-pretrained-s1")
+    assert names.index("score-1h-scratch-s1") < names.index("finetune-10min-pretrained-s1")
     assert sum(name.startswith("trial-") for name in names) == 4
     single = [stage.name for stage in plan(replace(several, learning_rates=(1e-3,))).stages]
     assert not any("trial" in name for name in single)
@@ -127,7 +126,7 @@ def test_a_pretrained_model_brings_its_sizes(options, tmp_path):
     adopted = replace(options, set=(), pretrained=model, scale="small", out=tmp_path / "second")
     whole = plan(adopted)
     assert "pretrain" not in [stage.name for stage in whole.needed(whole.goals)]
-    scratch = whole.by_name["short-trial-1h-scratch-s1-lr0.001"].work.config().model.build()
+    scratch = whole.by_name["trial-1h-scratch-s1-lr0.001"].work.config().model.build()
     assert (scratch.hidden_size, scratch.layers, scratch.conv_channels) == (16, 1, (8,) * 7)
     assert scratch.layer_norm_first
 

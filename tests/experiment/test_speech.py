@@ -7,7 +7,7 @@ from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.errors import UserError
 from wav2vec2.experiment.choose import read_values
-from wav2vec2.experiment.speech import choose_speech, short_limit
+from wav2vec2.experiment.speech import choose_speech
 
 
 def manifest(folder: Path, splits: tuple[str, ...] = ("train-a", "train-b", "dev", "test-clean", "test-other")) -> str:
@@ -60,13 +60,6 @@ def test_a_slice_keeps_the_shortest_list_first_and_is_the_same_each_time(tmp_pat
     choose(tmp_path, train_seconds=100.0, dev_seconds=30.0)
     assert Manifest.open(tmp_path / "out" / "manifest.parquet", "train-a").ids == ids
     assert values["hold_out"] <= 12
-
-
-def test_short_means_eight_seconds_or_as_much_as_three_minutes_need():
-    assert short_limit([2.0] * 200) == 8.0
-    assert short_limit([9.0] * 10 + [12.3456] * 20) == 12.346
-    assert short_limit([10.0] * 3) == 10.0
-    assert short_limit([1.0]) == 8.0
 
 
 def test_mistakes_name_the_option(tmp_path):

@@ -23,7 +23,7 @@ from wav2vec2.audio import SAMPLE_RATE, normalize_waveform, read_audio
 from wav2vec2.data.byte_range import read_bytes
 from wav2vec2.data.decoded_audio import DecodedAudio
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.data.sampler import BatchPlan, Position, deal
+from wav2vec2.data.sampler import Plan, Position, deal
 from wav2vec2.data.utterance import Utterance
 from wav2vec2.errors import UserError
 
@@ -169,7 +169,7 @@ class UpdateLoader:
     """
 
     manifest: Manifest
-    plan: BatchPlan
+    plan: Plan
     micro_samples: int
     """Most padded samples of one rank's micro-batch."""
     normalize: bool

@@ -7,6 +7,7 @@ nothing.
 """
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -40,7 +41,26 @@ class GlobalBatch:
     """The position after this batch."""
 
 
-class BatchPlan:
+class Plan(ABC):
+    """An endless sequence of global batches."""
+
+    @abstractmethod
+    def batches(self, epoch: int) -> int:
+        """Global batches in an epoch (differs a little from epoch to epoch)."""
+
+    @abstractmethod
+    def batch(self, position: Position) -> GlobalBatch:
+        """Return the global batch at a position; a position at an epoch's end means the next epoch's first batch."""
+
+    def walk(self, position: Position) -> Iterator[GlobalBatch]:
+        """Yield global batches for ever, from a position on."""
+        while True:
+            batch = self.batch(position)
+            yield batch
+            position = batch.following
+
+
+class BatchPlan(Plan):
     """All global batches of all epochs.
 
     Args:
@@ -102,6 +122,11 @@ class BatchPlan:
         return len(self._utterances)
 
     @property
+    def lengths(self) -> Integers:
+        """Samples of each of them, after cropping."""
+        return self._cropped
+
+    @property
     def epoch_samples(self) -> int:
         """Samples read in one epoch, after cropping."""
         return int(self._cropped.sum())
@@ -127,13 +152,6 @@ class BatchPlan:
             samples=cropped,
             following=Position(position.epoch, position.position + 1),
         )
-
-    def walk(self, position: Position) -> Iterator[GlobalBatch]:
-        """Yield global batches for ever, from a position on."""
-        while True:
-            batch = self.batch(position)
-            yield batch
-            position = batch.following
 
     def _plan(self, epoch: int) -> None:
         """Sort by jittered length, cut into batches by the budget, shuffle the batches."""

@@ -12,7 +12,7 @@ from wav2vec2.config import as_plain, differing_keys, load_recipe
 from wav2vec2.errors import UserError
 from wav2vec2.experiment.ablation_tables import tables
 from wav2vec2.experiment.command import run_experiment
-from wav2vec2.experiment.fine_tuning import FineTuning
+from wav2vec2.experiment.fine_tuning import fine_tuned
 from wav2vec2.experiment.labelled import LabelledOptions, speech_stage
 from wav2vec2.experiment.paper_results import TABLE_4
 from wav2vec2.experiment.plan import Plan
@@ -140,8 +140,8 @@ def _fine_tuned(steps: Steps, options: AblationOptions, name: str, seed: int) ->
     recipe = "ablation/finetune_10h.toml"
     if options.scale != "paper":
         recipe = scale.finetune[options.tier if options.tier in TIERS else "1h"]
-    start, short = Ref(f"pretrain-{name}"), Value(SPEECH, f"short_{options.tier}")
-    tuning = FineTuning(f"finetune-{row}", f"{name}, seed {seed}", recipe, settings, start, short)
+    start = Ref(f"pretrain-{name}")
+    tuning = fine_tuned(steps, f"finetune-{row}", f"{name}, seed {seed}", recipe, settings, start)
     decoded = steps.decode(
         row,
         Ref(f"finetune-{row}"),
@@ -151,7 +151,7 @@ def _fine_tuned(steps: Steps, options: AblationOptions, name: str, seed: int) ->
         lms=("greedy", "ngram"),
         row={"variant": name, "seed": str(seed)},
     )
-    return [*tuning.stages(steps), *decoded]
+    return [tuning, *decoded]
 
 
 def accuracies(whole: Plan, names: tuple[str, ...]) -> dict[str, float]:

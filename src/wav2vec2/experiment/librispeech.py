@@ -14,7 +14,7 @@ from wav2vec2.errors import UserError
 from wav2vec2.experiment.cell import Cell
 from wav2vec2.experiment.choose import choose_by_word_errors
 from wav2vec2.experiment.command import run_experiment
-from wav2vec2.experiment.fine_tuning import FineTuning
+from wav2vec2.experiment.fine_tuning import fine_tuned
 from wav2vec2.experiment.labelled import LabelledOptions, speech_stage
 from wav2vec2.experiment.librispeech_tables import tables
 from wav2vec2.experiment.paper_results import MODELS, WER
@@ -175,7 +175,7 @@ def _row(steps: Steps, options: Options, tier: str, model: str) -> list[Stage]:
     if tier in LIMITED:
         stages = _protocol(steps, options, tier, model)
     else:
-        stages = _fine_tuned(steps, options, tier, model, options.seeds[0], None, f"finetune-{name}")
+        stages = [_fine_tuned(steps, options, tier, model, options.seeds[0], None, f"finetune-{name}")]
     corpus = "lv" if model == "large_lv60k" else "ls"
     kinds = {"ngram": "4gram", "transformer": "transformer"}
     presets = {lm: f"paper-{corpus}-{tier}-{kind}" for lm, kind in kinds.items()} if options.paper_weights else {}
@@ -199,7 +199,7 @@ def _protocol(steps: Steps, options: Options, tier: str, model: str) -> list[Sta
     for rate in options.learning_rates:
         for seed in options.seeds:
             trial = f"{tier}-{model}-lr{rate:g}-s{seed}"
-            stages += _fine_tuned(steps, options, tier, model, seed, rate, f"trial-{trial}")
+            stages.append(_fine_tuned(steps, options, tier, model, seed, rate, f"trial-{trial}"))
             words: list[Argument] = ["evaluate", Ref(f"trial-{trial}"), Ref(SPEECH), "--lm", Ref(NGRAM)]
             words += ["--split", Value(SPEECH, "tuning_splits"), "--beam", 50, "--lm-weight", PROTOCOL_WEIGHT]
             words += ["--word-score", -1.0, "--worst", 0, "--out", Here("evaluation.json")]
@@ -219,7 +219,7 @@ def _protocol(steps: Steps, options: Options, tier: str, model: str) -> list[Sta
 
 def _fine_tuned(
     steps: Steps, options: Options, tier: str, model: str, seed: int, rate: float | None, name: str
-) -> list[Stage]:
+) -> Stage:
     paper = options.scale == "paper"
     settings: dict[str, Any] = {
         "data.manifest": Ref(SPEECH),
@@ -242,6 +242,4 @@ def _fine_tuned(
     if model == "scratch":
         start, recipe = None, "finetune_large_scratch_960h.toml" if paper else recipe
         settings |= size(steps, "large")
-    short = None if paper else Value(SPEECH, f"short_{tier if tier in LIMITED and not options.limited else 'all'}")
-    title = f"{tier}, {MODELS[model]}, seed {seed}"
-    return FineTuning(name, title, recipe, settings, start, short).stages(steps)
+    return fine_tuned(steps, name, f"{tier}, {MODELS[model]}, seed {seed}", recipe, settings, start)

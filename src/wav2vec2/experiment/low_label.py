@@ -12,7 +12,7 @@ from typing import Any, Literal
 from wav2vec2.errors import UserError
 from wav2vec2.experiment.choose import choose_learning_rate
 from wav2vec2.experiment.command import run_experiment
-from wav2vec2.experiment.fine_tuning import FineTuning
+from wav2vec2.experiment.fine_tuning import fine_tuned
 from wav2vec2.experiment.labelled import LabelledOptions, speech_stage
 from wav2vec2.experiment.low_label_tables import tables
 from wav2vec2.experiment.plan import Plan
@@ -106,14 +106,11 @@ def _fine_tuned(steps: Steps, options: LowLabelOptions, tier: str, arm: str, see
     name = f"{tier}-{arm}-s{seed}"
     rates = options.learning_rates or steps.scale.rates[arm]
     if len(rates) == 1:
-        return _trained(steps, tier, arm, seed, rates[0], f"finetune-{name}")
+        return [_trained(steps, tier, arm, seed, rates[0], f"finetune-{name}")]
     tried = f"{options.tiers[0]}-{arm}-s{options.seeds[0]}"
     if name != tried:
-        return _trained(steps, tier, arm, seed, Value(f"finetune-{tried}", "lr"), f"finetune-{name}")
-    stages: list[Stage] = []
+        return [_trained(steps, tier, arm, seed, Value(f"finetune-{tried}", "lr"), f"finetune-{name}")]
     trials = [f"trial-{name}-lr{rate:g}" for rate in rates]
-    for trial, rate in zip(trials, rates, strict=True):
-        stages += _trained(steps, tier, arm, seed, rate, trial)
     settings = {
         "models": tuple(map(Ref, trials)),
         "logs": tuple(Ref(trial, "log.jsonl") for trial in trials),
@@ -121,12 +118,12 @@ def _fine_tuned(steps: Steps, options: LowLabelOptions, tier: str, arm: str, see
     }
     choice = Function(choose_learning_rate, settings)  # type: ignore[arg-type]
     return [
-        *stages,
+        *(_trained(steps, tier, arm, seed, rate, trial) for rate, trial in zip(rates, trials, strict=True)),
         Stage(f"finetune-{name}", choice, "model", f"{tier}, {arm}: the learning rate that is best on dev"),
     ]
 
 
-def _trained(steps: Steps, tier: str, arm: str, seed: int, rate: Argument, name: str) -> list[Stage]:
+def _trained(steps: Steps, tier: str, arm: str, seed: int, rate: Argument, name: str) -> Stage:
     settings: dict[str, Any] = {
         "data.manifest": _MANIFEST,
         "data.split": splits("train"),
@@ -137,15 +134,15 @@ def _trained(steps: Steps, tier: str, arm: str, seed: int, rate: Argument, name:
     }
     if tier != "all":
         settings["data.labels"] = Ref(SPEECH, f"labels/{tier}.txt")
-    return FineTuning(
+    return fine_tuned(
+        steps,
         name,
         f"{tier}, {arm}, seed {seed}",
         steps.scale.finetune[tier],
         settings,
         None if arm == "scratch" else Ref(PRETRAINED),
-        Value(SPEECH, f"short_{tier}"),
         few=tier != "all",
-    ).stages(steps)
+    )
 
 
 def _decoded(steps: Steps, options: LowLabelOptions, tier: str, arm: str, seed: int) -> list[Stage]:

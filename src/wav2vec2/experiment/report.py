@@ -63,11 +63,11 @@ def label_points(plan: Plan, cells: Mapping[tuple[str, str], Cell]) -> list[Labe
 
 
 def _trainings(plan: Plan) -> dict[str, list[RunLog]]:
-    """The runs that have begun, by kind; the first stages of a curriculum are left out."""
+    """The runs that have begun, by kind."""
     found: dict[str, list[RunLog]] = {}
     titles = {"pretrain": "Pre-training", "finetune": "Fine-tuning", "lm transformer": "Language model"}
     for stage in plan.stages:
-        here = stage.name not in plan.adopted and plan.done(stage.name) and not stage.name.startswith("short-")
+        here = stage.name not in plan.adopted and plan.done(stage.name)
         if here and isinstance(stage.work, Training):
             run = read_run(plan.folder(stage.name), stage.name)
             found.setdefault(titles[stage.work.command], []).append(run)

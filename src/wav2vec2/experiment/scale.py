@@ -2,8 +2,8 @@
 
 ``tiny`` shows that everything runs, in minutes; ``small`` is a day on a few CPU cores, ``medium`` half an hour on one
 GPU; ``paper`` is BASE as published. Small models differ from the paper's in two more ways, both measured (docs/log.md):
-layer norms come first, and fine-tuning begins with short utterances, since CTC at this size stays at the symbols'
-frequencies for a long time otherwise. Both arms of a comparison get the same.
+layer norms come first, and by their recipes fine-tuning begins with short utterances. Both arms of a comparison get the
+same.
 """
 
 from collections.abc import Mapping
@@ -54,10 +54,6 @@ class Scale:
     """What the model has besides its recipe, in both arms."""
     scratch_dropout: float | None = None
     """From scratch with few labels."""
-    short_share: float = 0.0
-    """Share of the updates that see short utterances alone; 0 switches the curriculum off."""
-    frozen_share: float = 0.1
-    """Share of all updates that train the output layer alone, where the curriculum is on."""
     train_seconds: float = 0.0
     dev_seconds: float = 0.0
     test_seconds: float = 0.0
@@ -85,7 +81,6 @@ SCALES: dict[str, Scale] = {
                 decoder="beam",
             ),
             model=_PRE_NORM,
-            short_share=0.35,
             train_seconds=1800.0,
             dev_seconds=240.0,
             test_seconds=240.0,
@@ -105,8 +100,6 @@ SCALES: dict[str, Scale] = {
             rates=dict.fromkeys(ARMS, (3e-4, 1e-3)),
             tuning=Tuning(32, 100, 50, 500, 100, "rescore", decoder="beam"),
             model=_PRE_NORM,
-            scratch_dropout=0.2,
-            short_share=0.35,
             dev_seconds=1800.0,
         ),
         Scale(
@@ -122,7 +115,6 @@ SCALES: dict[str, Scale] = {
             tuning=Tuning(64, 200, 50, 500, 100, "rescore", decoder="beam"),
             model=_PRE_NORM,
             scratch_dropout=0.2,
-            short_share=0.35,
             dev_seconds=1800.0,
         ),
         Scale(

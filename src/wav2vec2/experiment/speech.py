@@ -1,8 +1,7 @@
-"""The speech of an experiment: which splits it uses, how much of them, which labels, and what counts as short."""
+"""The speech of an experiment: which splits it uses, how much of them, which labels, and how much of it is labelled."""
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,11 +11,6 @@ from wav2vec2.errors import UserError
 from wav2vec2.experiment.stage import VALUES_FILE
 from wav2vec2.output_file import writing
 from wav2vec2.train.corpus import SAMPLE_RATE, read_ids
-
-SHORT_SECONDS = 8.0
-"""Utterances up to this length come first: on long ones alone CTC stays at the symbols' frequencies for a long time."""
-SHORT_ENOUGH = 180.0
-"""... but at least this many seconds of the shortest ones, where a list has fewer."""
 
 
 def choose_speech(
@@ -38,7 +32,7 @@ def choose_speech(
     train, dev, tests: splits, several joined by "+"; empty: those whose names begin so. lists: files of ids, one for
     each of ``tiers`` but for "all", in their order. ..._seconds: at most so much of each split, 0 for everything; the
     choice depends on the ids alone, and utterances of the shorter lists are kept first. values: the names of the
-    splits, "short_TIER" (seconds), "hold_out" (utterances for watching the pre-training).
+    splits, "hours_TIER", "hold_out" (utterances for watching the pre-training).
 
     Raises UserError for splits or ids that are not there.
     """
@@ -68,21 +62,10 @@ def choose_speech(
     for tier in tiers:
         ids = labelled.get(tier, set(training))
         lengths = [one.samples / SAMPLE_RATE for one in training.values() if one.id in ids]
-        values[f"short_{tier}"] = short_limit(lengths)
         values[f"hours_{tier}"] = round(sum(lengths) / 3600, 4)
     write_manifest((one for rows in chosen.values() for one in rows), folder / "manifest.parquet")
     with writing(folder / VALUES_FILE) as temporary:
         Path(temporary).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-
-
-def short_limit(lengths: Sequence[float]) -> float:
-    """Seconds up to which an utterance is short: ``SHORT_SECONDS``, or more where that leaves too little speech."""
-    total = 0.0
-    for length in sorted(lengths):
-        total += length
-        if total >= SHORT_ENOUGH:
-            return math.ceil(1000 * max(SHORT_SECONDS, length)) / 1000
-    return math.ceil(1000 * max(SHORT_SECONDS, *lengths)) / 1000
 
 
 def _splits(manifest: Manifest, wanted: dict[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from wav2vec2.errors import UserError
 from wav2vec2.experiment.cell import Cell, score_cells
 from wav2vec2.experiment.command import run_experiment
-from wav2vec2.experiment.fine_tuning import FineTuning
+from wav2vec2.experiment.fine_tuning import fine_tuned
 from wav2vec2.experiment.options import ExperimentOptions
 from wav2vec2.experiment.paper_results import TIMIT
 from wav2vec2.experiment.plan import Plan
@@ -76,7 +76,7 @@ def _row(steps: Steps, seed: int) -> list[Stage]:
         "seed": seed,
     }
     recipe = "finetune_timit.toml" if steps.options.scale == "paper" else steps.scale.finetune["1h"]
-    tuning = FineTuning(f"finetune-{name}", f"TIMIT's phones, seed {seed}", recipe, settings, Ref(PRETRAINED))
+    tuning = fine_tuned(steps, f"finetune-{name}", f"TIMIT's phones, seed {seed}", recipe, settings, Ref(PRETRAINED))
     words: list[Argument] = ["evaluate", Ref(f"finetune-{name}"), Ref(PHONES), "--split", "dev+test", "--worst", 0]
     words += ["--hypotheses", Here("hypotheses.tsv"), "--out", Here("evaluation.json")]
     decoded = Stage(
@@ -85,7 +85,7 @@ def _row(steps: Steps, seed: int) -> list[Stage]:
     facts: dict[str, Any] = {"hypotheses": Ref(decoded.name), "manifest": Ref(PHONES), "name": name}
     facts |= {"lms": ("greedy",), "row": (f"seed={seed}",)}
     return [
-        *tuning.stages(steps),
+        tuning,
         decoded,
         Stage(f"score-{name}", Function(score_cells, facts), "cells", "count errors"),
     ]

@@ -9,8 +9,10 @@ import numpy as np
 from wav2vec2.data.dataset import UpdateLoader
 from wav2vec2.data.decoded_audio import DecodedAudio
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.data.sampler import BatchPlan
+from wav2vec2.data.sampler import BatchPlan, Plan
+from wav2vec2.data.short_first import ShortFirst
 from wav2vec2.errors import UserError
+from wav2vec2.train.curriculum import CurriculumConfig, short_samples
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.options import BatchConfig
 
@@ -63,25 +65,46 @@ class Corpus:
 
 
 def plan_corpus(
-    manifest: Manifest, batch: BatchConfig, ranks: Ranks, *, seed: int, crop: bool, normalize: bool
+    manifest: Manifest,
+    batch: BatchConfig,
+    ranks: Ranks,
+    *,
+    seed: int,
+    crop: bool,
+    normalize: bool,
+    curriculum: CurriculumConfig | None = None,
+    updates: int = 0,
 ) -> Corpus:
-    """Plan the batches of a manifest for this process.
+    """Plan the batches of a manifest for this process; with a curriculum its share of ``updates`` is of short ones.
 
     Raises:
         UserError: no utterance fits the limits, or the batch is smaller than an utterance.
     """
-    plan = BatchPlan(
-        manifest.samples,
-        batch_samples=round(batch.seconds * SAMPLE_RATE),
-        max_samples=round(batch.max_seconds * SAMPLE_RATE),
-        min_samples=round(batch.min_seconds * SAMPLE_RATE),
-        seed=seed,
-        jitter=batch.length_jitter,
-        crop=crop,
-    )
+
+    def planned(limit: int) -> BatchPlan:
+        return BatchPlan(
+            manifest.samples,
+            batch_samples=round(batch.seconds * SAMPLE_RATE),
+            max_samples=limit,
+            min_samples=round(batch.min_seconds * SAMPLE_RATE),
+            seed=seed,
+            jitter=batch.length_jitter,
+            crop=crop,
+        )
+
+    plan = planned(round(batch.max_seconds * SAMPLE_RATE))
+    ordered: Plan = plan
+    first: list[str] = []
+    if curriculum is not None and (count := round(curriculum.share * updates)):
+        limit = short_samples(curriculum, plan.lengths)
+        short = planned(limit)
+        if len(short) < len(plan):
+            ordered = ShortFirst(short, plan, count)
+            seconds = f"{limit / SAMPLE_RATE:.4g} s"
+            first = [f"the first {count} updates see the {len(short)} utterances of at most {seconds} (curriculum)"]
     loader = UpdateLoader(
         manifest,
-        plan,
+        ordered,
         micro_samples=round(batch.micro_seconds * SAMPLE_RATE),
         normalize=normalize,
         rank=ranks.rank,
@@ -101,4 +124,5 @@ def plan_corpus(
         lines.append(f"left out: {plan.too_short} utterances shorter than {batch.min_seconds:g} s (batch.min_seconds)")
     if plan.too_long:
         lines.append(f"left out: {plan.too_long} utterances longer than {batch.max_seconds:g} s (batch.max_seconds)")
+    lines += first
     return Corpus(loader, lines, hashlib.sha256(np.ascontiguousarray(manifest.samples).tobytes()).hexdigest()[:16])

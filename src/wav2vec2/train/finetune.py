@@ -16,6 +16,7 @@ from wav2vec2.text.vocabulary import Vocabulary
 from wav2vec2.train import distributed
 from wav2vec2.train.corpus import SAMPLE_RATE, hold_out, open_manifest, plan_corpus, read_ids
 from wav2vec2.train.ctc_objective import CTCObjective
+from wav2vec2.train.curriculum import CurriculumConfig
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.limits import refuse_impossible
 from wav2vec2.train.loop import Trainer
@@ -100,6 +101,7 @@ class FinetuneConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     """With init = "scratch" only."""
     freeze: FreezeConfig = field(default_factory=FreezeConfig)
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     regularization: Regularization = field(default_factory=_finetune_regularization)
     masking: Masking = field(default_factory=lambda: Masking(channel_start=0.004))
     batch: BatchConfig = field(default_factory=lambda: BatchConfig(seconds=1600.0, micro_seconds=200.0))
@@ -131,7 +133,16 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
     model, lines = build_model(config, vocabulary)
     normalize = model.architecture.normalize_input
     transcripts = usable_transcripts(manifest, vocabulary, model.architecture)
-    corpus = plan_corpus(transcripts.manifest, config.batch, ranks, seed=config.seed, crop=False, normalize=normalize)
+    corpus = plan_corpus(
+        transcripts.manifest,
+        config.batch,
+        ranks,
+        seed=config.seed,
+        crop=False,
+        normalize=normalize,
+        curriculum=config.curriculum,
+        updates=config.train.updates,
+    )
     validation, untranscribed = _validation(config.data)
     freeze = max(config.freeze.updates, round(config.freeze.share * config.train.updates))
     if config.init == SCRATCH:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wav2vec2.data.dataset import Update
-from wav2vec2.data.sampler import BatchPlan, Position
+from wav2vec2.data.sampler import Plan, Position
 from wav2vec2.train.options import HealthConfig, LogConfig, TrainConfig
 
 
@@ -40,9 +40,12 @@ GivenBatchT = TypeVar("GivenBatchT", bound=Batch, contravariant=True)
 class Loader(Protocol[ReadBatchT]):
     """Gives updates in the order of a plan."""
 
-    plan: BatchPlan
     unit: str
     """What batches are measured in: "seconds" of audio or "tokens" of text."""
+
+    @property
+    def plan(self) -> Plan:
+        """What comes in which order."""
 
     def updates(self, position: Position) -> Iterator[Update[ReadBatchT]]:
         """Yield updates for ever, from a position on."""

@@ -9,11 +9,12 @@ from torch import nn
 
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
-from wav2vec2.model.architecture import Architecture, Masking, Regularization
+from wav2vec2.model.architecture import Masking, Regularization
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.model.targets import FixedUnits
 from wav2vec2.model.variant import PROPOSED, Variant
 from wav2vec2.train import distributed
+from wav2vec2.train.continued import continued, with_new_targets
 from wav2vec2.train.contrastive_objective import ContrastiveObjective, LossConfig
 from wav2vec2.train.corpus import SAMPLE_RATE, hold_out, open_manifest, plan_corpus, read_ids
 from wav2vec2.train.distributed import Ranks
@@ -51,7 +52,7 @@ class PretrainConfig:
     init: str = ""
     """Continue the pre-training of this model (a readable model of any kind) with a fresh optimiser."""
     init_quantizer: Literal["keep", "redraw"] = "keep"
-    """With init: keep the quantizer and projections, or draw new ones."""
+    """With init: keep the quantizer and projections, or draw new ones as the variant, units and model sections say."""
     data: PretrainData = field(default_factory=PretrainData)
     model: ModelConfig = field(default_factory=ModelConfig)
     variant: Variant = field(default_factory=Variant)
@@ -124,12 +125,15 @@ def build_model(config: PretrainConfig) -> tuple[Wav2Vec2ForPretraining, list[st
     if config.units.kind == "mfcc" and config.units.source:
         raise UserError(f"units.source: {config.units.source} is not asked for cepstra; leave it out, or units.kind")
     if config.init:
-        model, lines = continued_model(config.init, config.init_quantizer, regularization, masking)
-        if config.variant not in (PROPOSED, model.architecture.variant):
-            raise UserError(f"init: {config.init} is another variant than the variant section asks for; leave that out")
+        if config.init_quantizer == "redraw":
+            head = config.model.build(config.variant)
+            model, kept = with_new_targets(config.init, head, config.units, regularization, masking)
+        else:
+            model, kept = continued(config.init, config.variant, regularization, masking)
         if isinstance(model.quantizer, FixedUnits) and config.units.kind == "quantizer":
             model.quantizer.codevectors.requires_grad_(False)
-        return model, lines
+        name = model.architecture.name
+        return model, [f"model: {name}, {_millions(model)} M parameters, continues {config.init} ({kept})"]
     architecture = with_units(config.units, config.model.build(config.variant))
     model = Wav2Vec2ForPretraining(architecture, regularization, masking)
     lines = [f"model: {architecture.name}, {_millions(model)} M parameters, from scratch"]
@@ -139,28 +143,6 @@ def build_model(config: PretrainConfig) -> tuple[Wav2Vec2ForPretraining, list[st
     if config.units.given:
         lines.append(f"units: {fix_entries(config.units, model)}")
     return model, lines
-
-
-def continued_model(
-    source: str, quantizer: str, regularization: Regularization, masking: Masking
-) -> tuple[Wav2Vec2ForPretraining, list[str]]:
-    """A pre-training model with the weights of ``source``; a recogniser gives its encoder, the rest is drawn anew."""
-    from wav2vec2.checkpoints.load import load
-
-    loaded = load(source)
-    architecture: Architecture = loaded.architecture
-    model = Wav2Vec2ForPretraining(architecture, regularization, masking)
-    if isinstance(loaded, Wav2Vec2ForPretraining):
-        model.load_state_dict(loaded.state_dict())
-        kept = "quantizer kept"
-    else:
-        model.encoder.load_state_dict(loaded.encoder.state_dict())
-        kept = "a recogniser: quantizer drawn anew"
-    if quantizer == "redraw" and isinstance(loaded, Wav2Vec2ForPretraining):
-        model.quantizer.redraw()
-        model.context_projection.reset_parameters()
-        kept = "quantizer drawn anew"
-    return model, [f"model: {architecture.name}, {_millions(model)} M parameters, continues {source} ({kept})"]
 
 
 def _millions(model: nn.Module) -> str:
