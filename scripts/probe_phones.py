@@ -6,6 +6,7 @@ passes. For comparison: mel-frequency cepstra of a frame and of eleven, and the 
 """
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from wav2vec2.checkpoints.load import load
 from wav2vec2.data.dataset import fixed_batches
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.emissions import utterance_recording
+from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import SAMPLE_RATE, Architecture
 from wav2vec2.recordings import Failure
 from wav2vec2.report.intervals import UNKNOWN, Interval, frame_labels, phone_intervals
@@ -127,4 +129,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
