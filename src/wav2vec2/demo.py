@@ -37,6 +37,14 @@ from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelCo
 
 MODEL = ModelConfig(architecture="tiny", layer_norm_first=True)
 """Pre-norm bears the high learning rate that a few hundred updates need."""
+REGULARIZATION = Regularization(
+    dropout=0.05,
+    attention_dropout=0.05,
+    input_dropout=0.05,
+    feature_dropout=0.05,
+    layerdrop=0.0,
+    feature_grad_mult=1.0,
+)
 SHOWN = 10
 TESTED_SECONDS = 600.0
 
@@ -174,7 +182,7 @@ def pretrain_config(options: DemoOptions, manifest: Path, splits: Splits) -> pre
         model=MODEL,
         variant=Variant(targets="fixed"),
         units=UnitsConfig(kind="mfcc", clusters=100),
-        regularization=_regularization(),
+        regularization=REGULARIZATION,
         masking=Masking(time_start=0.16, time_span=4),
         loss=LossConfig(penalty_weight=0.0),
         batch=BatchConfig(seconds=15.0, micro_seconds=15.0, max_seconds=7.5),
@@ -193,7 +201,7 @@ def finetune_config(options: DemoOptions, manifest: Path, splits: Splits, init: 
         seed=options.seed,
         data=finetune.FinetuneData(manifest=str(manifest), split=splits.transcribed),
         model=MODEL,
-        regularization=_regularization(),
+        regularization=REGULARIZATION,
         masking=Masking(time_start=0.04, time_span=6, min_spans=1),
         batch=BatchConfig(seconds=13.0, micro_seconds=13.0, max_seconds=12.5),
         train=TrainConfig(
@@ -209,17 +217,6 @@ def finetune_config(options: DemoOptions, manifest: Path, splits: Splits, init: 
             threads=1,
         ),
         log=_log(options.finetune_updates),
-    )
-
-
-def _regularization() -> Regularization:
-    return Regularization(
-        dropout=0.05,
-        attention_dropout=0.05,
-        input_dropout=0.05,
-        feature_dropout=0.05,
-        layerdrop=0.0,
-        feature_grad_mult=1.0,
     )
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wav2vec2.data.dataset import Update
-from wav2vec2.data.sampler import BatchPlan, Plan, Position, deal
+from wav2vec2.data.sampler import BatchPlan, Position, deal
 from wav2vec2.data.sentences import Sentences
 from wav2vec2.errors import UserError
 
@@ -91,7 +91,7 @@ class TokenLoader:
                 "raise it or lower batch.max_tokens"
             )
         self._sentences, self._micro, self._rank, self._world = sentences, micro_tokens, rank, world
-        self.plan: Plan = BatchPlan(
+        self.plan = BatchPlan(
             sentences.predicted, batch_samples=batch_tokens, max_samples=max_tokens, min_samples=1, seed=seed
         )
 

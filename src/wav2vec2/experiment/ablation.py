@@ -53,7 +53,7 @@ def run(options: AblationOptions) -> None:
 
 def variants(options: AblationOptions) -> tuple[str, ...]:
     """Names of the chosen recipes. Raises UserError for one that is not there."""
-    folder = (options.recipes or recipe_folder()) / FOLDER
+    folder = _folder(options)
     known = sorted(path.stem for path in folder.glob("*.toml") if not path.stem.startswith("finetune"))
     if options.variants == ("all",):
         return ("baseline", *(name for name in known if name != "baseline"))
@@ -81,11 +81,10 @@ def plan(options: AblationOptions) -> Plan:
     return Plan(options.folder("ablation"), stages, options.adopted())
 
 
-def changes(recipe: Path, base: Path) -> dict[str, Any]:
+def changes(recipe: PretrainConfig, base: PretrainConfig) -> dict[str, Any]:
     """What a recipe of an ablation changes of BASE's pre-training, by dotted key, but for its number of updates."""
-    ours, theirs = (as_plain(load_recipe(path, PretrainConfig)) for path in (recipe, base))
     found = {}
-    for key, _, value in differing_keys(theirs, ours):
+    for key, _, value in differing_keys(as_plain(base), as_plain(recipe)):
         if key not in _OWN and value is not None:
             found[key] = tuple(value) if isinstance(value, list) else value
     return found
@@ -100,7 +99,11 @@ def _with_sources(options: AblationOptions, names: tuple[str, ...]) -> tuple[str
 
 
 def _recipe(options: AblationOptions, name: str) -> PretrainConfig:
-    return load_recipe((options.recipes or recipe_folder()) / FOLDER / f"{name}.toml", PretrainConfig)
+    return load_recipe(_folder(options) / f"{name}.toml", PretrainConfig)
+
+
+def _folder(options: AblationOptions) -> Path:
+    return (options.recipes or recipe_folder()) / FOLDER
 
 
 def _needs_source(recipe: PretrainConfig) -> bool:
@@ -109,14 +112,14 @@ def _needs_source(recipe: PretrainConfig) -> bool:
 
 
 def _pretrain(steps: Steps, options: AblationOptions, name: str) -> Stage:
-    folder, recipe = options.recipes or recipe_folder(), _recipe(options, name)
+    recipe, base = _recipe(options, name), load_recipe(_folder(options).parent / _BASE, PretrainConfig)
     settings: dict[str, Any] = {
         "data.manifest": Ref(SPEECH),
         "data.split": splits("train"),
         "data.hold_out": Value(SPEECH, "hold_out"),
         "data.hold_out_avoid": Ref(SPEECH, "labels/any.txt"),
         **steps.scale.model,
-        **changes(folder / FOLDER / f"{name}.toml", folder / _BASE),
+        **changes(recipe, base),
     }
     if _needs_source(recipe):
         settings["units.source"] = Ref("pretrain-baseline")

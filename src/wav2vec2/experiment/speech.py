@@ -1,4 +1,4 @@
-"""The speech of an experiment: which splits it uses, how much of them, which labels, and how much of it is labelled."""
+"""The speech of an experiment: which splits it uses, how much of them, and which labels, of how many hours."""
 
 import hashlib
 import json

@@ -1,7 +1,7 @@
 """What masked frames have to find, where it is not the proposed quantizer's codeword (Table 4 of the paper).
 
-Every kind has ``groups`` and ``entries`` of its codes (0 without a codebook), ``redraw`` and ``project``; a target that
-other frames may share has codes, so that a distractor equal to the true target is found out by them.
+Every kind has ``groups`` and ``entries`` of its codes (0 without a codebook) and ``project``; a target that other
+frames may share has codes, so that a distractor equal to the true target is found out by them.
 
 Legend: B utterances, M masked frames, C feature channels, G codebooks, V entries each.
 """
@@ -25,10 +25,6 @@ class ContinuousTargets(nn.Module):
         if architecture.variant.target_mlp:
             self.project = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, final))
         self.glu = gated_unit(architecture)
-
-    def redraw(self) -> None:
-        """Fresh projections."""
-        redraw_linear(self.project, self.glu)
 
     def forward(
         self,
@@ -55,11 +51,6 @@ class SharedQuantizer(nn.Module):
         self._codebooks = (codebooks,)  # not a submodule: its parameters belong to the encoder
         self.project = nn.Linear(architecture.codevector_size, architecture.final_size)
         self.glu = gated_unit(architecture)
-
-    def redraw(self) -> None:
-        """Fresh codebooks and projection."""
-        self._codebooks[0].redraw()
-        redraw_linear(self.project, self.glu)
 
     def forward(
         self,

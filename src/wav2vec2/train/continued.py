@@ -61,10 +61,12 @@ def with_new_targets(
     if not same_inputs or any(old[name].shape != new[name].shape for name in old):
         old = {name: value for name, value in old.items() if not name.startswith(_INPUT)}
     model.encoder.load_state_dict({**new, **old})
-    lines = ["quantizer drawn anew" if _INPUT[0] + "weight" in old else "quantizer and feature projection drawn anew"]
+    drawn = "quantizer drawn anew"
+    if not any(name.startswith(_INPUT) for name in old):
+        drawn = "quantizer and feature projection drawn anew"
     if units.given:
-        lines.append(f"units: {fix_entries(units, model)}")
-    return model, "; ".join(lines)
+        drawn += f"; units: {fix_entries(units, model)}"
+    return model, drawn
 
 
 def _load(source: str) -> SharedEncoder:

@@ -93,15 +93,24 @@ def plan_corpus(
         )
 
     plan = planned(round(batch.max_seconds * SAMPLE_RATE))
+    hours = plan.epoch_samples / SAMPLE_RATE / 3600
+    lines = [
+        f"training speech: {len(plan)} utterances, {hours:.2f} h an epoch "
+        f"({plan.batches(0)} updates of {batch.seconds:g} s "
+        f"over {ranks.world} process{'es' if ranks.world > 1 else ''})"
+    ]
+    if plan.too_short:
+        lines.append(f"left out: {plan.too_short} utterances shorter than {batch.min_seconds:g} s (batch.min_seconds)")
+    if plan.too_long:
+        lines.append(f"left out: {plan.too_long} utterances longer than {batch.max_seconds:g} s (batch.max_seconds)")
     ordered: Plan = plan
-    first: list[str] = []
     if curriculum is not None and (count := round(curriculum.share * updates)):
         limit = short_samples(curriculum, plan.lengths)
         short = planned(limit)
         if len(short) < len(plan):
             ordered = ShortFirst(short, plan, count)
             seconds = f"{limit / SAMPLE_RATE:.4g} s"
-            first = [f"the first {count} updates see the {len(short)} utterances of at most {seconds} (curriculum)"]
+            lines.append(f"the first {count} updates see the {len(short)} utterances of at most {seconds} (curriculum)")
     loader = UpdateLoader(
         manifest,
         ordered,
@@ -114,15 +123,4 @@ def plan_corpus(
         pin_memory=ranks.device.type == "cuda",
         decoded=DecodedAudio(manifest.samples) if batch.in_memory else None,
     )
-    hours = plan.epoch_samples / SAMPLE_RATE / 3600
-    lines = [
-        f"training speech: {len(plan)} utterances, {hours:.2f} h an epoch "
-        f"({plan.batches(0)} updates of {batch.seconds:g} s "
-        f"over {ranks.world} process{'es' if ranks.world > 1 else ''})"
-    ]
-    if plan.too_short:
-        lines.append(f"left out: {plan.too_short} utterances shorter than {batch.min_seconds:g} s (batch.min_seconds)")
-    if plan.too_long:
-        lines.append(f"left out: {plan.too_long} utterances longer than {batch.max_seconds:g} s (batch.max_seconds)")
-    lines += first
     return Corpus(loader, lines, hashlib.sha256(np.ascontiguousarray(manifest.samples).tobytes()).hexdigest()[:16])

@@ -130,8 +130,8 @@ def build_model(config: PretrainConfig) -> tuple[Wav2Vec2ForPretraining, list[st
             model, kept = with_new_targets(config.init, head, config.units, regularization, masking)
         else:
             model, kept = continued(config.init, config.variant, regularization, masking)
-        if isinstance(model.quantizer, FixedUnits) and config.units.kind == "quantizer":
-            model.quantizer.codevectors.requires_grad_(False)
+            if isinstance(model.quantizer, FixedUnits) and config.units.kind == "quantizer":
+                model.quantizer.codevectors.requires_grad_(False)
         name = model.architecture.name
         return model, [f"model: {name}, {_millions(model)} M parameters, continues {config.init} ({kept})"]
     architecture = with_units(config.units, config.model.build(config.variant))
