@@ -17,9 +17,8 @@ import numpy as np
 import soundfile
 import soxr
 
+from wav2vec2.audio import SAMPLE_RATE
 from wav2vec2.errors import UserError
-
-SAMPLE_RATE = 16_000
 
 VERBS = ("bring", "move", "hide", "paint", "count", "take")
 NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,9 @@ def test_an_adopted_result_takes_a_stages_place(tmp_path):
     assert run(plan, "third") == ["third"]
     assert plan.result("third").read_text() == "105.0\n"
     assert any("adopted" in line for line in plan.lines())
+    (tmp_path / "run").mkdir()
+    shutil.copy(theirs, tmp_path / "run" / "sum.txt")
+    assert plan_of(tmp_path, second=tmp_path / "run").result("second") == tmp_path / "run" / "sum.txt"
     theirs.write_text("200\n")
     assert run(plan_of(tmp_path, second=theirs), "third") == ["third"]
     with pytest.raises(UserError, match="'total' of first is unknown, since its result was adopted"):

@@ -67,6 +67,15 @@ def test_quantized_inputs_get_a_new_projection(corpus: Path, cepstral: Path, tmp
     assert again.encoder.input_quantizer.entries == wider.codebook_entries
 
 
+def test_codebooks_shared_with_the_inputs_stay(corpus: Path, cepstral: Path, tmp_path: Path) -> None:
+    variant = Variant(inputs="quantized", input_quantizer="shared")
+    config = recipe(corpus, tmp_path / "run", init=str(cepstral), init_quantizer="redraw", variant=variant)
+    shared = run(config)
+    again, (line,) = build_model(replace(config, init=str(shared)))
+    assert line.endswith("(codebooks, which the inputs share, kept; projections drawn anew)")
+    assert kept_and_drawn(again, shared)[1] == set()
+
+
 def test_other_units_on_the_same_encoder(corpus: Path, cepstral: Path, tmp_path: Path) -> None:
     units = UnitsConfig(source=str(cepstral), kind="kmeans", clusters=7, iterations=3)
     config = recipe(

@@ -18,11 +18,20 @@ from wav2vec2.train.options import BatchConfig, LogConfig, TrainConfig
 
 
 @pytest.mark.parametrize(
-    ("seconds", "short"), [([2.0] * 200, 8.0), ([12.5] * 20 + [9.0] * 10, 12.5), ([10.0] * 3, 10.0), ([1.0], 8.0)]
+    ("seconds", "heard", "short"),
+    [
+        ([2.0] * 200, 8_000.0, 8.0),  # 20 times all of them
+        ([9.0] * 10 + [12.5] * 20, 1_700.0, 9.0),  # 19 times those of 9 seconds
+        ([9.0] * 10 + [12.5] * 20, 1_900.0, 12.5),  # 21 times
+        ([10.0] * 3, 1e9, 10.0),
+        ([1.0], 1e9, 8.0),
+    ],
 )
-def test_short_means_eight_seconds_or_as_much_as_three_minutes_need(seconds: list[float], short: float) -> None:
+def test_short_means_eight_seconds_or_what_is_heard_twenty_times(
+    seconds: list[float], heard: float, short: float
+) -> None:
     samples = np.asarray([round(16_000 * value) for value in seconds], dtype=np.int64)
-    assert short_samples(CurriculumConfig(share=0.4), samples) == round(16_000 * short)
+    assert short_samples(CurriculumConfig(share=0.4), samples, round(16_000 * heard)) == round(16_000 * short)
 
 
 def recipe(manifest: Path, output: Path, **changes: object) -> FinetuneConfig:
@@ -31,7 +40,7 @@ def recipe(manifest: Path, output: Path, **changes: object) -> FinetuneConfig:
         init="scratch",
         data=FinetuneData(manifest=str(manifest), split="train"),
         model=TINY,
-        curriculum=CurriculumConfig(share=0.5, seconds=0.8, enough_seconds=0.0),
+        curriculum=CurriculumConfig(share=0.5, seconds=0.8, epochs=1e3),
         batch=BatchConfig(seconds=3.0, micro_seconds=1.6, workers=0),
         train=TrainConfig(
             updates=8, lr=1e-2, schedule="tri-stage", warmup_share=0.1, eps=1e-8, threads=1, device="cpu"

@@ -35,7 +35,8 @@ class Adopted:
 
 @dataclass
 class Plan:
-    """Stages in the order in which they run, below the folder ``root``; ``adopted``: results made elsewhere, by stage.
+    """Stages in the order in which they run, below the folder ``root``; ``adopted``: results made elsewhere, by stage
+    (or the folder of the run that made them).
 
     Raises UserError for an adopted stage that is not in the plan, or a path that is not there.
     """
@@ -50,11 +51,15 @@ class Plan:
         for position, stage in enumerate(self.stages):
             late = set(stage.needs) - set(names[:position])
             assert not late, f"{stage.name} reads {late}, which does not come before it"
+        results: dict[str, Path] = {}
         for name, path in self.adopted.items():
             if name not in names:
                 raise UserError(f"--adopt {name}: no such stage; --dry-run lists them")
             if not path.exists():
                 raise UserError(f"{path}: does not exist, so stage {name} cannot adopt it")
+            made = path / self.by_name[name].result
+            results[name] = made if made.exists() else path
+        self.adopted = results
         self._prints: dict[Path, str] = {}
 
     @cached_property

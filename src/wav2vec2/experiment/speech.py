@@ -9,8 +9,9 @@ from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.errors import UserError
 from wav2vec2.experiment.stage import VALUES_FILE
+from wav2vec2.model.architecture import SAMPLE_RATE
 from wav2vec2.output_file import writing
-from wav2vec2.train.corpus import SAMPLE_RATE, read_ids
+from wav2vec2.train.corpus import read_ids
 
 
 def choose_speech(

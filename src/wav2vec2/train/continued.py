@@ -64,6 +64,8 @@ def with_new_targets(
     drawn = "quantizer drawn anew"
     if not any(name.startswith(_INPUT) for name in old):
         drawn = "quantizer and feature projection drawn anew"
+    elif head.variant.input_quantizer == "shared":  # the codebooks belong to the encoder
+        drawn = "codebooks, which the inputs share, kept; projections drawn anew"
     if units.given:
         drawn += f"; units: {fix_entries(units, model)}"
     return model, drawn

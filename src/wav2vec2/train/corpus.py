@@ -12,11 +12,10 @@ from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import BatchPlan, Plan
 from wav2vec2.data.short_first import ShortFirst
 from wav2vec2.errors import UserError
+from wav2vec2.model.architecture import SAMPLE_RATE
 from wav2vec2.train.curriculum import CurriculumConfig, short_samples
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.options import BatchConfig
-
-SAMPLE_RATE = 16_000
 
 
 def open_manifest(path: str, split: str, option: str) -> Manifest:
@@ -105,7 +104,7 @@ def plan_corpus(
         lines.append(f"left out: {plan.too_long} utterances longer than {batch.max_seconds:g} s (batch.max_seconds)")
     ordered: Plan = plan
     if curriculum is not None and (count := round(curriculum.share * updates)):
-        limit = short_samples(curriculum, plan.lengths)
+        limit = short_samples(curriculum, plan.lengths, round(count * batch.seconds * SAMPLE_RATE))
         short = planned(limit)
         if len(short) < len(plan):
             ordered = ShortFirst(short, plan, count)

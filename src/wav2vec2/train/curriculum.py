@@ -2,7 +2,7 @@
 
 Not in the paper: its models have learned so much that the order does not matter. CTC from little or no pre-training
 stays at the symbols' frequencies for thousands of updates on long utterances, and leaves them soon on short ones
-(docs/log.md, 2026-11-25).
+(docs/log.md, 2026-11-25). Few short ones are soon known by heart, which helps nobody (2026-11-26).
 """
 
 import math
@@ -22,12 +22,14 @@ class CurriculumConfig:
     """Share of train.updates that sees short utterances alone; 0: all utterances from the start."""
     seconds: float = 8.0
     """Up to this length an utterance is short ..."""
-    enough_seconds: float = 180.0
-    """... or up to a greater one, where these are less speech than this in all."""
+    epochs: float = 20.0
+    """... or up to a greater one, so that none is heard more often than this before the others come."""
 
 
-def short_samples(config: CurriculumConfig, samples: Integers) -> int:
-    """The longest length, in samples, that is short among utterances of these lengths (at least one)."""
+def short_samples(config: CurriculumConfig, samples: Integers, heard: int) -> int:
+    """The longest length that is short among utterances of ``samples`` (at least one), of which ``heard`` samples in
+    all are to be trained on.
+    """
     lengths = np.sort(samples)
-    enough = int(np.searchsorted(np.cumsum(lengths), config.enough_seconds * SAMPLE_RATE))
+    enough = int(np.searchsorted(np.cumsum(lengths), heard / config.epochs))
     return max(math.floor(config.seconds * SAMPLE_RATE), int(lengths[min(enough, len(lengths) - 1)]))

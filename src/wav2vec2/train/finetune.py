@@ -9,12 +9,12 @@ import torch
 
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
-from wav2vec2.model.architecture import Masking, Regularization
+from wav2vec2.model.architecture import SAMPLE_RATE, Masking, Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.text.vocabulary import Vocabulary
 from wav2vec2.train import distributed
-from wav2vec2.train.corpus import SAMPLE_RATE, hold_out, open_manifest, plan_corpus, read_ids
+from wav2vec2.train.corpus import hold_out, open_manifest, plan_corpus, read_ids
 from wav2vec2.train.ctc_objective import CTCObjective
 from wav2vec2.train.curriculum import CurriculumConfig
 from wav2vec2.train.distributed import Ranks

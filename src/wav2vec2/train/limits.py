@@ -43,7 +43,7 @@ LIMITS: dict[str, Range] = {
     "freeze.share": _SHARE,
     "curriculum.share": _SHARE,
     "curriculum.seconds": _NOT_NEGATIVE,
-    "curriculum.enough_seconds": _NOT_NEGATIVE,
+    "curriculum.epochs": _POSITIVE,
     "regularization.dropout": _PROBABILITY,
     "regularization.attention_dropout": _PROBABILITY,
     "regularization.activation_dropout": _PROBABILITY,

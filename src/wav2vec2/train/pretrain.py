@@ -9,14 +9,14 @@ from torch import nn
 
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
-from wav2vec2.model.architecture import Masking, Regularization
+from wav2vec2.model.architecture import SAMPLE_RATE, Masking, Regularization
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.model.targets import FixedUnits
 from wav2vec2.model.variant import PROPOSED, Variant
 from wav2vec2.train import distributed
 from wav2vec2.train.continued import continued, with_new_targets
 from wav2vec2.train.contrastive_objective import ContrastiveObjective, LossConfig
-from wav2vec2.train.corpus import SAMPLE_RATE, hold_out, open_manifest, plan_corpus, read_ids
+from wav2vec2.train.corpus import hold_out, open_manifest, plan_corpus, read_ids
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.fixed_units import UnitsConfig, fix_entries, unit_source, with_units
 from wav2vec2.train.limits import refuse_impossible
