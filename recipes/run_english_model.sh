@@ -11,18 +11,21 @@
 #   here    run_english_model.sh collect PIECES OUT     model directories again; then tune and evaluate them as any other
 #
 # Settings, by environment: LABELS (a list of utterance ids that may be read with their transcripts; empty: all of train),
-# SIZE (6h, 1h or 10min: the fine-tuning recipe), SCRATCH_LR (from scratch: chosen on dev from 3e-4 and 1e-3), MINUTES,
+# RECIPE (pretrain_medium; pretrain_medium_mfcc where that is at chance after the smoke run), SIZE (6h, 1h or 10min: the
+# fine-tuning recipe), SCRATCH_LR (from scratch: chosen on dev from 3e-4 and 1e-3), MINUTES,
 # PRETRAIN and FINETUNE (more overrides, e.g. "--train.updates 20 --model.architecture tiny" to rehearse on a CPU).
 set -euo pipefail
 
 stage=${1:?a stage: pack, smoke, pretrain, finetune, results or collect} from=${2:?where from} to=${3:?where to}
 recipes=$(cd "$(dirname "$0")" && pwd)
-minutes=${MINUTES:-9} size=${SIZE:-6h} labels=${LABELS:-} scratch_lr=${SCRATCH_LR:-1e-3}
+minutes=${MINUTES:-9} recipe=${RECIPE:-pretrain_medium} size=${SIZE:-6h} labels=${LABELS:-} scratch_lr=${SCRATCH_LR:-1e-3}
+shape=()                        # of the model from scratch: that of the pre-trained one
+[[ $recipe == *_mfcc ]] && shape=(--model.layer-norm-first True)
 read -ra pretrain <<<"${PRETRAIN:-}"
 read -ra finetune <<<"${FINETUNE:-}"
 
 pretraining() {
-    wav2vec2 pretrain "$recipes/pretrain_medium.toml" --data.manifest "$from" --data.split train --data.hold-out 60 \
+    wav2vec2 pretrain "$recipes/$recipe.toml" --data.manifest "$from" --data.split train --data.hold-out 60 \
         ${labels:+--data.hold-out-avoid "$labels"} "$@"
 }
 
@@ -36,7 +39,7 @@ arms() {
     finetuning --init "$to/pretrain/model" --output "$to/pretrained" "${finetune[@]}" >"$to/pretrained.txt" 2>&1 &
     local first=$! failed=0
     finetuning --init scratch --output "$to/scratch" --train.lr "$scratch_lr" --freeze.share 0 \
-        --regularization.feature-grad-mult 1 "${finetune[@]}" >"$to/scratch.txt" 2>&1 &
+        --regularization.feature-grad-mult 1 "${shape[@]}" "${finetune[@]}" >"$to/scratch.txt" 2>&1 &
     local second=$!
     wait "$first" || failed=1
     wait "$second" || failed=1
