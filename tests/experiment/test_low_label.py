@@ -86,7 +86,7 @@ def test_both_arms_differ_in_the_start_alone(options, scale):
     """Same utterances, updates, seed, batches; from scratch nothing is frozen and the dropout is the scale's."""
     whole = plan(replace(options, set=(), scale=scale, learning_rates=(1e-3,), tiers=("1h", "10min", "all")))
     dropouts = {"small": (0.05, 0.05, 0.05), "medium": (0.1, 0.2, 0.1)}[scale]
-    updates = {"small": (8000, 5000, 18000), "medium": (4000, 3000, 6000)}[scale]
+    updates = {"small": (4000, 5000, 18000), "medium": (4000, 3000, 6000)}[scale]
     for tier, total in zip(("1h", "10min", "all"), updates, strict=True):
         arms = [whole.by_name[f"finetune-{tier}-{arm}-s1"].work for arm in ("pretrained", "scratch")]
         assert all(isinstance(work, Training) for work in arms)
