@@ -122,3 +122,4 @@ def test_the_loss_chooses_the_best_weights_while_the_error_rate_says_nothing() -
     order = sorted([guessing, silent, learning, writing], key=lambda one: selection_score(*one))
     assert order == [writing, learning, silent, guessing]
     assert selection_score(0.2, 9.0) < selection_score(0.21, 0.1)
+    assert selection_score(0.631, 2.63) < selection_score(0.676, 2.38)

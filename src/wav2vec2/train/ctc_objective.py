@@ -162,11 +162,11 @@ class CTCObjective:
 def selection_score(rate: float, per_label: float) -> float:
     """What the best weights have the least of: the error rate, and while it says nothing, the loss.
 
-    A model that writes nothing yet has a rate of 1, one that writes the most frequent letters at random may have 0.7,
-    and both keep it for hundreds of updates in which the loss falls: from 0.6 on the loss decides, as between equal
-    rates.
+    A model that writes nothing yet has a rate of 1, one that writes the most frequent letters at random has little more
+    than 0.7, and both keep it for hundreds of updates in which the loss falls: from 0.7 on the loss decides, as between
+    equal rates.
     """
-    return min(rate, 0.6) + 1e-6 * min(per_label, 1e3)
+    return min(rate, 0.7) + 1e-6 * min(per_label, 1e3)
 
 
 def _texts(batch: MicroBatch) -> list[str]:
