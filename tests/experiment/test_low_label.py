@@ -129,6 +129,9 @@ def test_a_pretrained_model_brings_its_sizes(options, tmp_path):
     scratch = whole.by_name["trial-1h-scratch-s1-lr0.001"].work.config().model.build()
     assert (scratch.hidden_size, scratch.layers, scratch.conv_channels) == (16, 1, (8,) * 7)
     assert scratch.layer_norm_first
+    of_run = plan(replace(adopted, pretrained=model.parent))
+    assert of_run.result("pretrain") == model
+    assert of_run.identities == whole.identities
 
 
 def test_mistakes(options, tmp_path):

@@ -18,7 +18,7 @@ from typing import Any
 
 from wav2vec2.decode.presets import fingerprint
 from wav2vec2.errors import UserError
-from wav2vec2.experiment.stage import VALUES_FILE, Argument, File, Here, Ref, Stage, Value
+from wav2vec2.experiment.stage import VALUES_FILE, Argument, File, Here, Ref, Stage, Value, made_in
 from wav2vec2.output_file import writing
 
 MARKER = "done.json"
@@ -57,8 +57,7 @@ class Plan:
                 raise UserError(f"--adopt {name}: no such stage; --dry-run lists them")
             if not path.exists():
                 raise UserError(f"{path}: does not exist, so stage {name} cannot adopt it")
-            made = path / self.by_name[name].result
-            results[name] = made if made.exists() else path
+            results[name] = made_in(path, self.by_name[name].result)
         self.adopted = results
         self._prints: dict[Path, str] = {}
 

@@ -69,6 +69,12 @@ class Work(Protocol):
         """One line that says what will be done, for people."""
 
 
+def made_in(path: Path, result: str) -> Path:
+    """A result that was made elsewhere: ``path`` itself, or what lies in it where it is the folder of a run."""
+    inside = path / result
+    return inside if inside.exists() else path
+
+
 @dataclass(frozen=True)
 class Stage:
     """A named step. ``result`` is what others read of its folder; ``title`` says for people what it is."""

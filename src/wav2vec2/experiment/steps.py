@@ -10,7 +10,7 @@ from wav2vec2.experiment.cell import score_cells
 from wav2vec2.experiment.options import ExperimentOptions, Machine
 from wav2vec2.experiment.recipe import Training, recipe_path
 from wav2vec2.experiment.scale import Scale, Tuning, scale_named
-from wav2vec2.experiment.stage import Argument, Command, File, Function, Here, Ref, Stage, Value
+from wav2vec2.experiment.stage import Argument, Command, File, Function, Here, Ref, Stage, Value, made_in
 
 LMS = ("greedy", "ngram", "transformer")
 """Ways of decoding, in the order of the paper's columns."""
@@ -177,7 +177,7 @@ def model_settings(steps: Steps) -> dict[str, Any]:
     from wav2vec2.checkpoints.load import describe
     from wav2vec2.train.options import ModelConfig
 
-    architecture = describe(path).architecture
+    architecture = describe(made_in(path, "model")).architecture
     found: dict[str, Any] = {}
     for field in fields(ModelConfig):
         if field.name != "architecture":
