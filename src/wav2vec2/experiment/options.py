@@ -40,7 +40,7 @@ class ExperimentOptions:
     """A pre-trained model that is there already: nothing is pre-trained, and its sizes are those of every model."""
     adopt: Repeated = ()
     """STAGE=PATH, as often as needed: the result of a stage was made elsewhere. A finetune-* stage takes a model
-    directory, evaluate-* the hypotheses file of 'wav2vec2 evaluate', tune-* a preset."""
+    directory or its run's folder, evaluate-* the hypotheses file of 'wav2vec2 evaluate', tune-* a preset."""
     set: Repeated = ()
     """STAGE:KEY=VALUE, as often as needed, changes a key of the recipe of every training stage of that name or pattern,
     such as 'finetune-*:train.lr=1e-3'."""
