@@ -18,10 +18,10 @@ import numpy as np
 import soxr
 from arguments import run
 
-from wav2vec2.alignment import Aligner
-from wav2vec2.audio import SAMPLE_RATE
-from wav2vec2.demo_speech import Speaker, Synthesizer, phrase, speakers
+from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.demo.speech import Speaker, Synthesizer, phrase, speakers
 from wav2vec2.errors import UserError
+from wav2vec2.inference.aligner import Aligner
 
 END_OF_LIST, WORD, PHONEME = 0, 1, 7
 PHONEME_EVENTS = 1

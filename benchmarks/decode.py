@@ -23,14 +23,14 @@ from pathlib import Path
 
 from decode_emissions import EmissionsFile, from_model, from_text
 
-from wav2vec2.decode.beam_search import BeamSearch
 from wav2vec2.decode.hypothesis import Decoder
-from wav2vec2.decode.lexicon import LexiconDecoder
-from wav2vec2.decode.lexicon_file import build_lexicon
+from wav2vec2.decode.lexicon.decoder import LexiconDecoder
+from wav2vec2.decode.lexicon.file import build_lexicon
 from wav2vec2.decode.options import SearchOptions
+from wav2vec2.decode.prefix.decoder import BeamSearch
 from wav2vec2.errors import UserError
-from wav2vec2.lm.ngram import NgramModel
-from wav2vec2.lm.word_list import ngram_words
+from wav2vec2.lm.ngram.model import NgramModel
+from wav2vec2.lm.words import ngram_words
 from wav2vec2.text.error_rate import word_errors
 
 SIDES = ("beam", "beam, closed", "lexicon", "ctc_beam_decoder", "pyctcdecode")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from wav2vec2.acoustic_model import AcousticModel
+from wav2vec2.audio.recordings import Failure
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.emissions import utterance_recording
 from wav2vec2.errors import UserError
-from wav2vec2.recordings import Failure
+from wav2vec2.inference.acoustic_model import AcousticModel
+from wav2vec2.inference.emissions import utterance_recording
 from wav2vec2.text.vocabulary import Vocabulary
 
 

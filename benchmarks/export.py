@@ -23,17 +23,17 @@ import torch
 from speech import speech_root, utterances
 from table import machine
 
-from wav2vec2.audio import SAMPLE_RATE, normalize_waveform
+from wav2vec2.audio.read import SAMPLE_RATE, normalize_waveform
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
-from wav2vec2.evaluate import EvaluateConfig, evaluate
-from wav2vec2.export_formats import write_onnx
-from wav2vec2.exported import ExportMetadata, Precision
+from wav2vec2.evaluation.evaluate import EvaluateConfig, evaluate
+from wav2vec2.export.formats import write_onnx
+from wav2vec2.inference.exported import ExportMetadata, Precision
+from wav2vec2.inference.onnx_model import OnnxModel
+from wav2vec2.inference.transcribe import Transcriber
 from wav2vec2.model.architecture import ARCHITECTURES
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
-from wav2vec2.onnx_model import OnnxModel
 from wav2vec2.text.vocabulary import Vocabulary
-from wav2vec2.transcribe import Transcriber
 
 FORMS = get_args(Precision)
 ALLOWED_POINTS = 0.3

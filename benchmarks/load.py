@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from wav2vec2.checkpoints.checkpoint import Checkpoint
-from wav2vec2.checkpoints.huggingface_config import config_json
+from wav2vec2.checkpoints.huggingface.config import config_json
 from wav2vec2.checkpoints.names import huggingface_name
 from wav2vec2.model.architecture import ARCHITECTURES, Masking, Regularization
 

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from wav2vec2.errors import UserError
-from wav2vec2.lm.arpa import read_arpa
 from wav2vec2.lm.corpus import Corpus
-from wav2vec2.lm.ngram import NgramModel
+from wav2vec2.lm.ngram.arpa import read_arpa
+from wav2vec2.lm.ngram.model import NgramModel
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def main() -> None:
         text, ours, theirs = folder / "text.txt", folder / "ours.arpa", folder / "theirs.arpa"
         words = write_corpus(Corpus([o.text], ids=o.ids), text, o.repeat)
         python = [sys.executable, "-m", "wav2vec2", "lm", "ngram", str(text), "--order", str(o.order), *prune]
-        runs = [measure("import alone", [sys.executable, "-c", "import wav2vec2.lm.estimate_ngram"])]
+        runs = [measure("import alone", [sys.executable, "-c", "import wav2vec2.lm.ngram.command"])]
         for memory in o.memory:
             command = [*python, "--out", str(ours), "--memory", str(memory), "--temporary", name]
             runs.append(measure(f"ours, --memory {memory}", command))

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wav2vec2.audio import SAMPLE_RATE
+from wav2vec2.audio.read import SAMPLE_RATE
 
 Side = Literal["wav2vec2", "transformers"]
 SIDES: tuple[Side, Side] = ("wav2vec2", "transformers")

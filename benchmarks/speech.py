@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wav2vec2.audio import SAMPLE_RATE, read_audio
+from wav2vec2.audio.read import SAMPLE_RATE, read_audio
 from wav2vec2.errors import UserError
 
 AUDIO = (".flac", ".opus", ".wav", ".mp3")

@@ -33,12 +33,12 @@ import torch
 from torch import Tensor, nn
 
 import wav2vec2
-from wav2vec2.audio import normalize_waveform
-from wav2vec2.convert import write
+from wav2vec2.audio.read import normalize_waveform
+from wav2vec2.audio.recordings import Failure, open_recording
+from wav2vec2.checkpoints.convert import write
 from wav2vec2.model.architecture import ARCHITECTURES
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
-from wav2vec2.recordings import Failure, open_recording
 from wav2vec2.text.vocabulary import Vocabulary
 
 TOLERANCE = 5e-5

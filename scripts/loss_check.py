@@ -23,10 +23,10 @@ from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.text.vocabulary import Vocabulary
 from wav2vec2.train import optimizer
-from wav2vec2.train.contrastive_objective import ContrastiveObjective, LossConfig
-from wav2vec2.train.ctc_objective import CTCObjective
+from wav2vec2.train.finetune.objective import CTCObjective
 from wav2vec2.train.objective import Objective
 from wav2vec2.train.options import TrainConfig
+from wav2vec2.train.pretrain.objective import ContrastiveObjective, LossConfig
 
 STORED = Path(__file__).resolve().parents[1] / "tests" / "train" / "loss_check.json"
 STEPS = 20

@@ -17,18 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wav2vec2.alignment import Aligner
+from wav2vec2.audio.recordings import Failure
 from wav2vec2.checkpoints.load import load
 from wav2vec2.data.dataset import fixed_batches
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.emissions import utterance_recording
 from wav2vec2.errors import UserError
+from wav2vec2.inference.aligner import Aligner
+from wav2vec2.inference.emissions import utterance_recording
 from wav2vec2.model.architecture import SAMPLE_RATE, Architecture
-from wav2vec2.recordings import Failure
-from wav2vec2.report.intervals import UNKNOWN, Interval, frame_labels, phone_intervals
-from wav2vec2.report.pronunciation import espeak_pronunciations
-from wav2vec2.train.cepstra import cepstra
-from wav2vec2.train.fixed_units import FrameFeatures, layer_output
+from wav2vec2.report.codes.intervals import UNKNOWN, Interval, frame_labels, phone_intervals
+from wav2vec2.report.codes.pronunciation import espeak_pronunciations
+from wav2vec2.train.pretrain.cepstra import cepstra
+from wav2vec2.train.pretrain.fixed_units import FrameFeatures, layer_output
 
 BATCH, PASSES, RATE = 1024, 8, 3e-3
 MOST_SAMPLES = 60 * SAMPLE_RATE

@@ -159,7 +159,7 @@ def test_a_wrong_recipe_is_one_line(tmp_path):
 
 @pytest.mark.parametrize("kind", ["pretraining", "ctc"])
 def test_info_describes_a_model(tmp_path, capsys, kind):
-    from wav2vec2.checkpoints.huggingface import save
+    from wav2vec2.checkpoints.huggingface.directory import save
     from wav2vec2.model.architecture import ARCHITECTURES
     from wav2vec2.model.ctc import Wav2Vec2ForCTC
     from wav2vec2.model.pretraining import Wav2Vec2ForPretraining

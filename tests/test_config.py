@@ -6,11 +6,11 @@ import torch
 
 from wav2vec2.config import as_plain, differing_keys, load_recipe, write_toml
 from wav2vec2.errors import UserError
-from wav2vec2.lm.transformer_network import TransformerNetwork
-from wav2vec2.train.finetune import FinetuneConfig
-from wav2vec2.train.language_model import LanguageModelConfig
+from wav2vec2.lm.transformer.network import TransformerNetwork
+from wav2vec2.train.finetune.command import FinetuneConfig
+from wav2vec2.train.language_model.command import LanguageModelConfig
 from wav2vec2.train.options import ModelConfig
-from wav2vec2.train.pretrain import PretrainConfig
+from wav2vec2.train.pretrain.command import PretrainConfig
 
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.toml"))
 

@@ -8,19 +8,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wav2vec2.alignment import Aligner
-    from wav2vec2.checkpoints.huggingface import save
+    from wav2vec2.checkpoints.huggingface.directory import save
     from wav2vec2.checkpoints.load import load
-    from wav2vec2.transcribe import Transcriber
+    from wav2vec2.inference.aligner import Aligner
+    from wav2vec2.inference.transcribe import Transcriber
 
 __all__ = ["Aligner", "Transcriber", "load", "save"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "load": "wav2vec2.checkpoints.load",
-    "save": "wav2vec2.checkpoints.huggingface",
-    "Aligner": "wav2vec2.alignment",
-    "Transcriber": "wav2vec2.transcribe",
+    "save": "wav2vec2.checkpoints.huggingface.directory",
+    "Aligner": "wav2vec2.inference.aligner",
+    "Transcriber": "wav2vec2.inference.transcribe",
 }
 
 

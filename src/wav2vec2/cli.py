@@ -33,36 +33,48 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {
-    "prepare librispeech": Command("data.prepare", "PrepareLibriSpeech", "manifest of LibriSpeech-like folders"),
-    "prepare folder": Command("data.prepare", "PrepareFolder", "manifest of a folder of unlabelled recordings"),
-    "prepare table": Command("data.prepare", "PrepareTable", "manifest of a CSV, TSV or JSONL of path and text"),
-    "prepare fairseq": Command("data.prepare", "PrepareFairseq", "manifest of fairseq .tsv/.ltr/.wrd files"),
+    "prepare librispeech": Command(
+        "data.prepare.command", "PrepareLibriSpeech", "manifest of LibriSpeech-like folders"
+    ),
+    "prepare folder": Command("data.prepare.command", "PrepareFolder", "manifest of a folder of unlabelled recordings"),
+    "prepare table": Command(
+        "data.prepare.command", "PrepareTable", "manifest of a CSV, TSV or JSONL of path and text"
+    ),
+    "prepare fairseq": Command("data.prepare.command", "PrepareFairseq", "manifest of fairseq .tsv/.ltr/.wrd files"),
     "prepare librilight": Command(
-        "data.corpora", "PrepareLibriLight", "manifest of Libri-light, cut at its own pauses"
+        "data.prepare.published", "PrepareLibriLight", "manifest of Libri-light, cut at its own pauses"
     ),
-    "prepare limited": Command("data.corpora", "PrepareLimited", "manifest of Libri-light's 10 min, 1 h and 10 h sets"),
-    "prepare timit": Command("data.corpora", "PrepareTimit", "manifest of your copy of TIMIT, phones as transcripts"),
-    "prepare commonvoice": Command("data.corpora", "PrepareCommonVoice", "manifest of Common Voice folders"),
-    "prepare mls": Command("data.corpora", "PrepareMls", "manifest of Multilingual LibriSpeech, or its limited sets"),
-    "prepare fleurs": Command("data.corpora", "PrepareFleurs", "manifest of FLEURS or tables like its own"),
+    "prepare limited": Command(
+        "data.prepare.published", "PrepareLimited", "manifest of Libri-light's 10 min, 1 h and 10 h sets"
+    ),
+    "prepare timit": Command(
+        "data.prepare.published", "PrepareTimit", "manifest of your copy of TIMIT, phones as transcripts"
+    ),
+    "prepare commonvoice": Command("data.prepare.published", "PrepareCommonVoice", "manifest of Common Voice folders"),
+    "prepare mls": Command(
+        "data.prepare.published", "PrepareMls", "manifest of Multilingual LibriSpeech, or its limited sets"
+    ),
+    "prepare fleurs": Command("data.prepare.published", "PrepareFleurs", "manifest of FLEURS or tables like its own"),
     "prepare shards": Command("data.shards", "PrepareShards", "tar shards with a byte index, from a manifest"),
-    "pretrain": Command("train.pretrain", "PretrainConfig", "learn representations from raw speech", recipe=True),
-    "finetune": Command("train.finetune", "FinetuneConfig", "teach a model to write transcripts", recipe=True),
-    "lm transformer": Command(
-        "train.language_model", "LanguageModelConfig", "train a Transformer LM on text", recipe=True
+    "pretrain": Command(
+        "train.pretrain.command", "PretrainConfig", "learn representations from raw speech", recipe=True
     ),
-    "transcribe": Command("transcribe", "TranscribeOptions", "text of audio files"),
-    "align": Command("align", "AlignOptions", "times of the words and characters of a known text"),
-    "evaluate": Command("evaluate", "EvaluateConfig", "word and character error rate on a manifest"),
-    "lm ngram": Command("lm.estimate_ngram", "NgramOptions", "n-gram language model and lexicon from text"),
+    "finetune": Command("train.finetune.command", "FinetuneConfig", "teach a model to write transcripts", recipe=True),
+    "lm transformer": Command(
+        "train.language_model.command", "LanguageModelConfig", "train a Transformer LM on text", recipe=True
+    ),
+    "transcribe": Command("inference.transcribe", "TranscribeOptions", "text of audio files"),
+    "align": Command("inference.align", "AlignOptions", "times of the words and characters of a known text"),
+    "evaluate": Command("evaluation.evaluate", "EvaluateConfig", "word and character error rate on a manifest"),
+    "lm ngram": Command("lm.ngram.command", "NgramOptions", "n-gram language model and lexicon from text"),
     "lm perplexity": Command("lm.perplexity", "PerplexityOptions", "perplexity of a text under a language model"),
-    "tune": Command("tune", "TuneOptions", "language model weight and word score on a development set"),
-    "features": Command("features", "FeaturesOptions", "vectors of the model's layers for every frame"),
-    "units": Command("units", "UnitsOptions", "the quantizer's choice for every frame"),
-    "export": Command("export", "ExportOptions", "one file for ONNX Runtime or torch.export, behind a gate"),
-    "info": Command("info", "InfoOptions", "what a model is: family, sizes, vocabulary, normalisation"),
+    "tune": Command("evaluation.tune", "TuneOptions", "language model weight and word score on a development set"),
+    "features": Command("inference.features", "FeaturesOptions", "vectors of the model's layers for every frame"),
+    "units": Command("inference.units", "UnitsOptions", "the quantizer's choice for every frame"),
+    "export": Command("export.command", "ExportOptions", "one file for ONNX Runtime or torch.export, behind a gate"),
+    "info": Command("checkpoints.info", "InfoOptions", "what a model is: family, sizes, vocabulary, normalisation"),
     "convert": Command(
-        "convert", "ConvertOptions", "a model in the format of another tool, with all that belongs to it"
+        "checkpoints.convert", "ConvertOptions", "a model in the format of another tool, with all that belongs to it"
     ),
     "experiment low-label": Command(
         "experiment.low_label", "LowLabelOptions", "few labels, with and without pre-training"
@@ -75,9 +87,9 @@ COMMANDS: dict[str, Command] = {
     "experiment timit": Command("experiment.timit", "TimitOptions", "phone recognition on TIMIT (table 3)"),
     "report": Command("report.runs", "ReportOptions", "curves of training runs on one page"),
     "report hours": Command("report.label_hours", "HoursOptions", "error rate against hours of labels, from a table"),
-    "report codes": Command("report.codes", "CodesOptions", "phones by codewords of a pre-trained model"),
+    "report codes": Command("report.codes.command", "CodesOptions", "phones by codewords of a pre-trained model"),
     "report utterance": Command("report.utterance", "UtteranceOptions", "spectrogram, emissions and alignment"),
-    "demo": Command("demo", "DemoOptions", "the whole way on a small corpus in minutes"),
+    "demo": Command("demo.command", "DemoOptions", "the whole way on a small corpus in minutes"),
 }
 
 _UNWRITABLE = {

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_up_models import GROUP, LAYER, STANDARD, make
+from tests.checkpoints.made_up_models import GROUP, LAYER, STANDARD, make
 
 import wav2vec2
 from wav2vec2.checkpoints.hub import is_id

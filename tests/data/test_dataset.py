@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from wav2vec2.audio import normalize_waveform
+from wav2vec2.audio.read import normalize_waveform
 from wav2vec2.data.dataset import Row, UpdateLoader, fixed_batches, read_rows, read_utterance
 from wav2vec2.data.decoded_audio import DecodedAudio
 from wav2vec2.data.manifest import Manifest

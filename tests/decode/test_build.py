@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lexicon_cases import VOCABULARY, emissions, write_arpa
+from tests.decode.lexicon.cases import VOCABULARY, emissions, write_arpa
 
 from wav2vec2.decode import build
 from wav2vec2.decode.build import DecodingOptions, build_searches, rescoring_model

@@ -2,10 +2,10 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from lexicon_cases import VOCABULARY, emissions, lexicon
+from tests.decode.lexicon.cases import VOCABULARY, emissions, lexicon
 
 from wav2vec2.decode.hypothesis import Emissions, Hypothesis
-from wav2vec2.decode.lexicon import LexiconDecoder
+from wav2vec2.decode.lexicon.decoder import LexiconDecoder
 from wav2vec2.decode.options import SearchOptions
 from wav2vec2.decode.pieces import cut, decode_in_pieces, join
 

@@ -1,23 +1,19 @@
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.lm.transformer.tiny_lm import WORDS, language_model
 
-from wav2vec2.decode.beam_search import BeamSearch
 from wav2vec2.decode.hypothesis import Hypothesis
 from wav2vec2.decode.options import SearchOptions
+from wav2vec2.decode.prefix.decoder import BeamSearch
 from wav2vec2.decode.rescore import rescore, sentence_log_probabilities
 from wav2vec2.errors import UserError
 from wav2vec2.lm.interpolation import InterpolatedLM
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.text.vocabulary import Vocabulary
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "lm"))
-from tiny_lm import WORDS, language_model
 
 LETTERS = Vocabulary(("<pad>", "<s>", "</s>", "<unk>", "|", *sorted({letter for word in WORDS for letter in word})))
 SEPARATOR = LETTERS.symbols.index("|")

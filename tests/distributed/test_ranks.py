@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_run import pretrain_config, with_train, write_corpus
+from tests.train.tiny_run import pretrain_config, with_train, write_corpus
 from torch import Tensor
 
 from wav2vec2.config import write_toml
 from wav2vec2.train import checkpoint, optimizer
 from wav2vec2.train.metrics import LOG_FILE
-from wav2vec2.train.pretrain import PretrainConfig, build_model, run
+from wav2vec2.train.pretrain.command import PretrainConfig, build_model, run
 
 
 def torchrun(config: PretrainConfig, folder: Path, processes: int) -> str:

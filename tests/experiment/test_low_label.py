@@ -4,20 +4,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_up_speech_tree import write_tree
-from smallest_models import run_here, smallest
+from tests.experiment.made_up_speech_tree import write_tree
+from tests.experiment.smallest_models import run_here, smallest
 
 from wav2vec2 import cli
 from wav2vec2.errors import UserError
 from wav2vec2.experiment import low_label
-from wav2vec2.experiment.cell import read_cell
 from wav2vec2.experiment.low_label import LowLabelOptions, plan
-from wav2vec2.experiment.recipe import Training
+from wav2vec2.experiment.results.cell import read_cell
+from wav2vec2.pipeline.recipe import Training
 
 
 @pytest.fixture
 def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LowLabelOptions:
-    monkeypatch.setattr("wav2vec2.experiment.engine.run_command", run_here)
+    monkeypatch.setattr("wav2vec2.pipeline.engine.run_command", run_here)
     tree = write_tree(tmp_path / "tree")
     return LowLabelOptions(**smallest(tmp_path / "out", tree, tiers=("1h",)))
 
@@ -32,7 +32,7 @@ def test_the_whole_way_stopped_and_resumed(options, capsys, monkeypatch):
         commands.append(words[0])
         run_here(words, **more)
 
-    monkeypatch.setattr("wav2vec2.experiment.engine.run_command", stopping)
+    monkeypatch.setattr("wav2vec2.pipeline.engine.run_command", stopping)
     with pytest.raises(KeyboardInterrupt):
         low_label.run(options)
     assert "stopped; the same command goes on. partial: 0 of 2 rows scored" in capsys.readouterr().out

@@ -5,23 +5,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_up_speech_tree import write_tree
-from smallest_models import run_here, smallest
+from tests.data.corpora.timit_tree import timit_tree
+from tests.experiment.made_up_speech_tree import write_tree
+from tests.experiment.smallest_models import run_here, smallest
 
-from timit_tree import timit_tree
 from wav2vec2.config import load_recipe
 from wav2vec2.errors import UserError
 from wav2vec2.experiment import ablation, librispeech, timit
-from wav2vec2.experiment.cell import Cell, Scored, read_cell
-from wav2vec2.experiment.paper_results import ABLATION, TABLE_4, WER
-from wav2vec2.experiment.recipe import Training, recipe_folder
+from wav2vec2.experiment.results.cell import Cell, Scored, read_cell
+from wav2vec2.experiment.results.paper import ABLATION, TABLE_4, WER
+from wav2vec2.pipeline.recipe import Training, recipe_folder
 from wav2vec2.text.error_rate import ErrorCounts
-from wav2vec2.train.pretrain import PretrainConfig
+from wav2vec2.train.pretrain.command import PretrainConfig
 
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("wav2vec2.experiment.engine.run_command", run_here)
+    monkeypatch.setattr("wav2vec2.pipeline.engine.run_command", run_here)
     root = write_tree(tmp_path / "tree")
     for name in ("10m", "10h"):
         (root / f"labels-{name}.txt").write_text((root / "labels-1h.txt").read_text())

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from made_up_speech_tree import write_tree
+from tests.experiment.made_up_speech_tree import write_tree
 
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, write_manifest

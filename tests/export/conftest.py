@@ -68,7 +68,7 @@ def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 @pytest.fixture(scope="session")
 def exported(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """exported("onnx", int8=True, ...) runs the command once for each set of options."""
-    from wav2vec2.export import ExportOptions, run
+    from wav2vec2.export.command import ExportOptions, run
 
     folder = tmp_path_factory.mktemp("exported")
 

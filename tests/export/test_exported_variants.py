@@ -8,10 +8,10 @@ import torch
 from tests.model.conftest import GROUP
 
 from wav2vec2.errors import UserError
-from wav2vec2.exported import ExportMetadata
+from wav2vec2.export.traceable import TraceableCTC
+from wav2vec2.inference.exported import ExportMetadata
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
-from wav2vec2.model.traceable import TraceableCTC
-from wav2vec2.model.variant import Variant
+from wav2vec2.model.variants.variant import Variant
 from wav2vec2.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(("<pad>", "<s>", "</s>", "<unk>", "|", "a"))

@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
+from tests.export.conftest import VOCABULARY, audio
 from torch import Tensor
 
 import wav2vec2
-from conftest import VOCABULARY, audio
-from wav2vec2 import export
 from wav2vec2.cli import main
 from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.errors import UserError
-from wav2vec2.exported import ExportedRecognizer, ExportMetadata
-from wav2vec2.onnx_graph import data_file
-from wav2vec2.onnx_model import OnnxModel
-from wav2vec2.torch_program import ProgramModel
+from wav2vec2.export import command as export
+from wav2vec2.export.onnx_graph import data_file
+from wav2vec2.inference.exported import ExportedRecognizer, ExportMetadata
+from wav2vec2.inference.onnx_model import OnnxModel
+from wav2vec2.inference.torch_program import ProgramModel
 
 
 class StandIn(ExportedRecognizer):

@@ -9,10 +9,10 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.export.conftest import VOCABULARY, audio
 
 import wav2vec2
-from conftest import VOCABULARY, audio
-from wav2vec2.onnx_model import OnnxModel
+from wav2vec2.inference.onnx_model import OnnxModel
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

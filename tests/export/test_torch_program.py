@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.export.conftest import audio
 
 import wav2vec2
-from conftest import audio
 
 SIZES = [(4000,), (500, 5000, 1, 49, 1234), (7000, 7000)]
 

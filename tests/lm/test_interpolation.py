@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from tiny_lm import WORDS, language_model
+from tests.lm.transformer.tiny_lm import WORDS, language_model
 
 from wav2vec2.errors import UserError
 from wav2vec2.lm.interpolation import InterpolatedLM

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from wav2vec2.errors import UserError
-from wav2vec2.lm.kenlm_file import KenlmFile
 from wav2vec2.lm.load import load_language_model
-from wav2vec2.lm.ngram import NgramModel
+from wav2vec2.lm.ngram.kenlm_file import KenlmFile
+from wav2vec2.lm.ngram.model import NgramModel
 
 pytest.importorskip("flashlight.lib.text.decoder.kenlm")
 

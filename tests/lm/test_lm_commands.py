@@ -6,8 +6,8 @@ import pytest
 
 from wav2vec2 import cli
 from wav2vec2.lm import perplexity
-from wav2vec2.lm.arpa import read_arpa
-from wav2vec2.lm.ngram import NgramModel
+from wav2vec2.lm.ngram.arpa import read_arpa
+from wav2vec2.lm.ngram.model import NgramModel
 from wav2vec2.text.vocabulary import Vocabulary
 
 TEXT = "u-1 the cat sat\nu-2 the cat's hat\nu-3 a cat sat\nu-4 the naïve cat\n"

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wav2vec2.model.contrastive_loss import draw_negatives
-from wav2vec2.model.counter_hash import Purpose, hash_int, hash_tensor, uniform
-from wav2vec2.model.dropout import keep_mask, keep_scale
+from wav2vec2.model.cpu.dropout import keep_mask, keep_scale
 from wav2vec2.model.masking import most_masked, span_masks
+from wav2vec2.model.randomness import Purpose, hash_int, hash_tensor, uniform
 
 
 def masks_of(lengths: list[int], step: int = 0, p: float = 0.065, span: int = 10) -> torch.Tensor:

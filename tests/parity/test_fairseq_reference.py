@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from closeness import FLOAT32, assert_close
 from safetensors.torch import load_file
+from tests.parity.closeness import FLOAT32, assert_close
 from torch import Tensor
 
 import wav2vec2
+from wav2vec2.checkpoints.convert import write
 from wav2vec2.checkpoints.load import open_checkpoint
 from wav2vec2.checkpoints.names import fairseq_name
-from wav2vec2.checkpoints.torch_file import TorchFile
-from wav2vec2.convert import write
+from wav2vec2.checkpoints.tensors.torch_file import TorchFile
 from wav2vec2.model.architecture import Regularization
 from wav2vec2.model.contrastive_loss import gather_logits
 from wav2vec2.model.ctc import Wav2Vec2ForCTC, ctc_loss

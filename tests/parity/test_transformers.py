@@ -5,8 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from closeness import FLOAT32, FLOAT32_DEEP, FLOAT64, assert_close
-from transformers_models import FAMILIES, SYMBOLS, audio, build, compare, hidden_states, their_hidden_states, tiny
+from tests.parity.closeness import FLOAT32, FLOAT32_DEEP, FLOAT64, assert_close
+from tests.parity.transformers_models import (
+    FAMILIES,
+    SYMBOLS,
+    audio,
+    build,
+    compare,
+    hidden_states,
+    their_hidden_states,
+    tiny,
+)
 
 import wav2vec2
 from wav2vec2.model.architecture import ARCHITECTURES

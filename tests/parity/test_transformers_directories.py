@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from closeness import FLOAT32, FLOAT64, assert_close
 from safetensors.torch import save_file
-from transformers_models import (
+from tests.parity.closeness import FLOAT32, FLOAT64, assert_close
+from tests.parity.transformers_models import (
     FAMILIES,
     SHAPE,
     SYMBOLS,
@@ -20,7 +20,7 @@ from transformers_models import (
 )
 
 import wav2vec2
-from wav2vec2.audio import normalize_waveform
+from wav2vec2.audio.read import normalize_waveform
 from wav2vec2.checkpoints.load import describe
 from wav2vec2.checkpoints.names import huggingface_name
 from wav2vec2.errors import UserError

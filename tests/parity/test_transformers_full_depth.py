@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from closeness import FLOAT32_DEEP, assert_close
+from tests.parity.closeness import FLOAT32_DEEP, assert_close
+from tests.parity.transformers_models import audio
 from torch import Tensor, nn
-from transformers_models import audio
 
 import wav2vec2
 from wav2vec2.model.architecture import ARCHITECTURES

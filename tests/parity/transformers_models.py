@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from closeness import assert_close
+from tests.parity.closeness import assert_close
 from torch import Tensor
 
 from wav2vec2.model.architecture import ARCHITECTURES, Architecture

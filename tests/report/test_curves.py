@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_logs import finetuning_records, pretraining_records, write_run
+from tests.report.run_logs import finetuning_records, pretraining_records, write_run
 
 from wav2vec2.report import curves
 from wav2vec2.report.panels import Panel, draw_panels, thinned

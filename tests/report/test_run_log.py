@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from run_logs import finetuning_records, pretraining_records, write_run
+from tests.report.run_logs import finetuning_records, pretraining_records, write_run
 
 from wav2vec2.errors import UserError
 from wav2vec2.report.run_log import differing_settings, read_run, read_runs

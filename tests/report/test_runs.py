@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from run_logs import finetuning_records, pretraining_records, write_run
+from tests.report.run_logs import finetuning_records, pretraining_records, write_run
 
 from wav2vec2.cli import main
 from wav2vec2.report.run_log import read_run

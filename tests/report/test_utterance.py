@@ -5,11 +5,11 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_models import sound, write_recogniser
+from tests.inference.spoken_symbols import VOCABULARY, LoudnessCTC, spoken
+from tests.report.tiny_models import sound, write_recogniser
 
-from spoken_symbols import VOCABULARY, LoudnessCTC, spoken
-from wav2vec2.alignment import Aligner
 from wav2vec2.cli import main
+from wav2vec2.inference.aligner import Aligner
 from wav2vec2.report.utterance_picture import draw_utterance, emitted, parts, spectrogram
 
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from tiny_run import write_corpus
+from tests.train.tiny_run import write_corpus
 
 
 @pytest.fixture(scope="session")

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_run import pretrain_config, with_train
+from tests.train.tiny_run import pretrain_config, with_train
 from torch import nn
 
 from wav2vec2.errors import UserError
-from wav2vec2.train.contrastive_objective import ContrastiveObjective
 from wav2vec2.train.health import HealthMonitor, first_bad_module, first_bad_parameter
 from wav2vec2.train.options import HealthConfig
-from wav2vec2.train.pretrain import run
+from wav2vec2.train.pretrain.command import run
+from wav2vec2.train.pretrain.objective import ContrastiveObjective
 
 CHANCE = 4.615
 WELL = {"contrastive": 4.1, "accuracy": 0.1, "code_perplexity": 120.0}

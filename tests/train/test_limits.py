@@ -6,14 +6,14 @@ import pytest
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import ARCHITECTURES
 from wav2vec2.train.distributed import session
-from wav2vec2.train.finetune import FinetuneConfig
-from wav2vec2.train.finetune import run as finetune
-from wav2vec2.train.language_model import LanguageModelConfig
-from wav2vec2.train.language_model import run as language_model
+from wav2vec2.train.finetune.command import FinetuneConfig
+from wav2vec2.train.finetune.command import run as finetune
+from wav2vec2.train.language_model.command import LanguageModelConfig
+from wav2vec2.train.language_model.command import run as language_model
 from wav2vec2.train.limits import LIMITS, Range, refuse_impossible
 from wav2vec2.train.options import ModelConfig
-from wav2vec2.train.pretrain import PretrainConfig
-from wav2vec2.train.pretrain import run as pretrain
+from wav2vec2.train.pretrain.command import PretrainConfig
+from wav2vec2.train.pretrain.command import run as pretrain
 
 CONFIGS = (PretrainConfig(), FinetuneConfig(init="scratch"), LanguageModelConfig())
 

@@ -3,14 +3,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_run import TINY
+from tests.train.tiny_run import TINY
 from torch import nn
 
 from wav2vec2.model.architecture import Regularization
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.train import optimizer
 from wav2vec2.train.options import TrainConfig
-from wav2vec2.train.pretrain import LossConfig, PretrainConfig, scaled_regularization
+from wav2vec2.train.pretrain.command import LossConfig, PretrainConfig, scaled_regularization
 
 
 def test_base_learning_rate_rises_for_32k_updates_and_falls_to_zero_at_400k() -> None:

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_run import pretrain_config, with_train
+from tests.train.tiny_run import pretrain_config, with_train
 from torch.distributed.checkpoint.api import CheckpointException
 
 from wav2vec2.config import write_toml
 from wav2vec2.errors import UserError
 from wav2vec2.train import checkpoint, optimizer
 from wav2vec2.train.interrupt import stop_signals
-from wav2vec2.train.pretrain import PretrainConfig, build_model, run
+from wav2vec2.train.pretrain.command import PretrainConfig, build_model, run
 
 CLOCK = ("time", "seconds_per_second", "wait_share")
 
@@ -152,7 +152,7 @@ def test_resuming_with_another_recipe_is_refused_by_key(uninterrupted: PretrainC
 
 
 def _longer(corpus: Path) -> Path:
-    from tiny_run import write_corpus
+    from tests.train.tiny_run import write_corpus
 
     return write_corpus(corpus.parent / "longer", count=13)
 

@@ -10,7 +10,7 @@ import soundfile
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig
-from wav2vec2.train.pretrain import PretrainConfig, PretrainData
+from wav2vec2.train.pretrain.command import PretrainConfig, PretrainData
 
 TINY = ModelConfig(
     architecture="tiny",

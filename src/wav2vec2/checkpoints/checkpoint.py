@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from wav2vec2.checkpoints.names import matches
-from wav2vec2.checkpoints.tensor_table import TensorTable
+from wav2vec2.checkpoints.tensors.table import TensorTable
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC

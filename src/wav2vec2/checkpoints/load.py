@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from wav2vec2.checkpoints.checkpoint import Checkpoint, FileFormat, Kind, Model, build_model
-from wav2vec2.checkpoints.fairseq import is_fairseq, open_fairseq
-from wav2vec2.checkpoints.fairseq2 import is_fairseq2, open_fairseq2, open_fairseq2_step, state_dict
-from wav2vec2.checkpoints.huggingface import open_directory
-from wav2vec2.checkpoints.tensor_table import SafetensorsTable, TensorTable, TorchTable
-from wav2vec2.checkpoints.torch_file import TorchFile
-from wav2vec2.checkpoints.torchaudio import is_torchaudio, open_torchaudio
+from wav2vec2.checkpoints.fairseq.read import is_fairseq, open_fairseq
+from wav2vec2.checkpoints.fairseq2.files import is_fairseq2, open_fairseq2, open_fairseq2_step, state_dict
+from wav2vec2.checkpoints.huggingface.directory import open_directory
+from wav2vec2.checkpoints.tensors.table import SafetensorsTable, TensorTable, TorchTable
+from wav2vec2.checkpoints.tensors.torch_file import TorchFile
+from wav2vec2.checkpoints.torchaudio.files import is_torchaudio, open_torchaudio
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.text.vocabulary import Vocabulary

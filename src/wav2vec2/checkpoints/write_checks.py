@@ -6,7 +6,7 @@ from wav2vec2.checkpoints.checkpoint import Model
 from wav2vec2.errors import UserError
 from wav2vec2.model.encoder import Wav2Vec2Encoder
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
-from wav2vec2.model.variant import PROPOSED
+from wav2vec2.model.variants.variant import PROPOSED
 
 
 def check_expressible(model: Model, target: object, tool: str, *, headless: bool, stacked_positions: bool) -> None:

@@ -4,7 +4,7 @@ import functools
 import os
 from typing import Any
 
-from wav2vec2.audio import AudioError
+from wav2vec2.audio.read import AudioError
 
 
 def read_bytes(path: str, offset: int = -1, size: int = -1) -> bytes:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from wav2vec2.audio import SAMPLE_RATE, normalize_waveform, read_audio
+from wav2vec2.audio.read import SAMPLE_RATE, normalize_waveform, read_audio
 from wav2vec2.data.byte_range import read_bytes
 from wav2vec2.data.decoded_audio import DecodedAudio
 from wav2vec2.data.manifest import Manifest

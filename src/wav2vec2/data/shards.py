@@ -17,8 +17,8 @@ from typing import Annotated
 
 import tyro
 
-from wav2vec2.audio import AudioError
-from wav2vec2.container import container_of
+from wav2vec2.audio.container import container_of
+from wav2vec2.audio.read import AudioError
 from wav2vec2.data.byte_range import read_bytes
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, write_manifest, writing

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2vec2.compiled import compiled
 from wav2vec2.decode.hypothesis import Emissions
 from wav2vec2.errors import UserError
+from wav2vec2.lm.compiled import compiled
 
 _Scores = NDArray[np.float64]
 _Indices = NDArray[np.int64]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from wav2vec2.decode.hypothesis import Decoder
-from wav2vec2.decode.lexicon import LexiconDecoder
-from wav2vec2.decode.lexicon_file import Lexicon, LmCase, build_lexicon, read_lexicon
+from wav2vec2.decode.lexicon.decoder import LexiconDecoder
+from wav2vec2.decode.lexicon.file import Lexicon, LmCase, build_lexicon, read_lexicon
 from wav2vec2.decode.options import SearchOptions
 from wav2vec2.decode.presets import Preset, load_preset
 from wav2vec2.decode.search import GREEDY, Rescorer, Search
@@ -18,7 +18,7 @@ from wav2vec2.errors import UserError
 from wav2vec2.lm.interpolation import InterpolatedLM
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.load import load_language_model
-from wav2vec2.lm.word_list import SENTENCE_MARKS, ngram_order, ngram_words
+from wav2vec2.lm.words import SENTENCE_MARKS, ngram_order, ngram_words
 from wav2vec2.text.vocabulary import Vocabulary
 
 RESCORED = 100
@@ -266,7 +266,7 @@ def _beam(
     threads = 1 if workers == 0 else workers
 
     def search(options: SearchOptions) -> Decoder:
-        from wav2vec2.decode.beam_search import BeamSearch
+        from wav2vec2.decode.prefix.decoder import BeamSearch
 
         return BeamSearch(
             vocabulary,

@@ -15,7 +15,7 @@ from typing import Literal
 
 from wav2vec2.config import load_recipe, write_toml
 from wav2vec2.data.utterance import writing
-from wav2vec2.decode.lexicon_file import LmCase
+from wav2vec2.decode.lexicon.file import LmCase
 from wav2vec2.decode.options import SearchOptions
 from wav2vec2.errors import UserError
 

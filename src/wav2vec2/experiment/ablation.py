@@ -10,18 +10,18 @@ from typing import Any
 
 from wav2vec2.config import as_plain, differing_keys, load_recipe
 from wav2vec2.errors import UserError
-from wav2vec2.experiment.ablation_tables import tables
 from wav2vec2.experiment.command import run_experiment
 from wav2vec2.experiment.fine_tuning import fine_tuned
 from wav2vec2.experiment.labelled import LabelledOptions, speech_stage
-from wav2vec2.experiment.paper_results import TABLE_4
-from wav2vec2.experiment.plan import Plan
-from wav2vec2.experiment.recipe import recipe_folder
+from wav2vec2.experiment.results.ablation import tables
+from wav2vec2.experiment.results.paper import TABLE_4
 from wav2vec2.experiment.scale import TIERS
-from wav2vec2.experiment.stage import Ref, Stage, Value
 from wav2vec2.experiment.steps import SPEECH, Steps, splits
 from wav2vec2.experiment.training_log import last_validation
-from wav2vec2.train.pretrain import PretrainConfig
+from wav2vec2.pipeline.plan import Plan
+from wav2vec2.pipeline.recipe import recipe_folder
+from wav2vec2.pipeline.stage import Ref, Stage, Value
+from wav2vec2.train.pretrain.command import PretrainConfig
 
 FOLDER = "ablation"
 _BASE = "pretrain_base.toml"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wav2vec2.errors import UserError
-from wav2vec2.experiment.stage import VALUES_FILE
 from wav2vec2.experiment.training_log import best_score
 from wav2vec2.output_file import writing
+from wav2vec2.pipeline.stage import VALUES_FILE
 
 
 def choose_learning_rate(folder: Path, *, models: Sequence[str], logs: Sequence[str], rates: Sequence[float]) -> None:

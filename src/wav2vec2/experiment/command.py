@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from wav2vec2.experiment.cell import Cell, read_cell
-from wav2vec2.experiment.engine import Engine
 from wav2vec2.experiment.options import ExperimentOptions
-from wav2vec2.experiment.plan import Plan
 from wav2vec2.experiment.report import write_report
-from wav2vec2.experiment.stage import Stage
-from wav2vec2.experiment.table import Table
+from wav2vec2.experiment.results.cell import Cell, read_cell
+from wav2vec2.experiment.results.table import Table
+from wav2vec2.pipeline.engine import Engine
+from wav2vec2.pipeline.plan import Plan
+from wav2vec2.pipeline.stage import Stage
 
 Cells = dict[tuple[str, str], Cell]
 Tables = Callable[[Cells], list[Table]]

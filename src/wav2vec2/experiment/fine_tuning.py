@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from wav2vec2.experiment.stage import Argument, Stage
 from wav2vec2.experiment.steps import Steps, model_settings
+from wav2vec2.pipeline.stage import Argument, Stage
 
 SCRATCH_DROPOUTS = ("dropout", "attention_dropout", "activation_dropout", "input_dropout")
 

@@ -8,8 +8,8 @@ from typing import Any
 from wav2vec2.errors import UserError
 from wav2vec2.experiment.options import ExperimentOptions, Repeated
 from wav2vec2.experiment.speech import choose_speech
-from wav2vec2.experiment.stage import File, Function, Ref, Stage
 from wav2vec2.experiment.steps import PREPARED, SPEECH, Steps
+from wav2vec2.pipeline.stage import File, Function, Ref, Stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from wav2vec2.errors import UserError
-from wav2vec2.experiment.cell import Cell
 from wav2vec2.experiment.choose import choose_by_word_errors
 from wav2vec2.experiment.command import run_experiment
 from wav2vec2.experiment.fine_tuning import fine_tuned
 from wav2vec2.experiment.labelled import LabelledOptions, speech_stage
-from wav2vec2.experiment.librispeech_tables import tables
-from wav2vec2.experiment.paper_results import MODELS, WER
-from wav2vec2.experiment.plan import Plan
-from wav2vec2.experiment.stage import Argument, Command, Function, Here, Ref, Stage, Value
+from wav2vec2.experiment.results.cell import Cell
+from wav2vec2.experiment.results.librispeech import tables
+from wav2vec2.experiment.results.paper import MODELS, WER
+from wav2vec2.experiment.results.table import Table
 from wav2vec2.experiment.steps import LMS, NGRAM, SPEECH, Steps, splits
-from wav2vec2.experiment.table import Table
+from wav2vec2.pipeline.plan import Plan
+from wav2vec2.pipeline.stage import Argument, Command, Function, Here, Ref, Stage, Value
 
 LIMITED = ("10m", "1h", "10h")
 """Amounts of labels with official sets and the protocol of Libri-light."""
@@ -138,8 +138,8 @@ def size(steps: Steps, model: str) -> dict[str, Any]:
     if steps.options.scale == "paper":
         return {}
     from wav2vec2.config import load_recipe
-    from wav2vec2.experiment.recipe import recipe_path
-    from wav2vec2.train.pretrain import PretrainConfig
+    from wav2vec2.pipeline.recipe import recipe_path
+    from wav2vec2.train.pretrain.command import PretrainConfig
 
     found: dict[str, Any] = dict(steps.scale.model)
     if model != "base":

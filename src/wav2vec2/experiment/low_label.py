@@ -14,11 +14,11 @@ from wav2vec2.experiment.choose import choose_learning_rate
 from wav2vec2.experiment.command import run_experiment
 from wav2vec2.experiment.fine_tuning import fine_tuned
 from wav2vec2.experiment.labelled import LabelledOptions, speech_stage
-from wav2vec2.experiment.low_label_tables import tables
-from wav2vec2.experiment.plan import Plan
+from wav2vec2.experiment.results.low_label import tables
 from wav2vec2.experiment.scale import ARMS, TIERS
-from wav2vec2.experiment.stage import Argument, File, Function, Ref, Stage, Value
 from wav2vec2.experiment.steps import LMS, PRETRAINED, SPEECH, Steps, model_settings, splits
+from wav2vec2.pipeline.plan import Plan
+from wav2vec2.pipeline.stage import Argument, File, Function, Ref, Stage, Value
 
 Arm = Literal["pretrained", "scratch"]
 _MANIFEST = Ref(SPEECH)

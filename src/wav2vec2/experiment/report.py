@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from wav2vec2.experiment.cell import Cell
 from wav2vec2.experiment.choose import read_values
-from wav2vec2.experiment.plan import Plan
-from wav2vec2.experiment.recipe import Training
+from wav2vec2.experiment.results.cell import Cell
+from wav2vec2.experiment.results.table import Table
 from wav2vec2.experiment.steps import SPEECH
-from wav2vec2.experiment.table import Table
+from wav2vec2.pipeline.plan import Plan
+from wav2vec2.pipeline.recipe import Training
 from wav2vec2.report.label_hours import LabelPoint, draw_label_hours
 from wav2vec2.report.page import Page
 from wav2vec2.report.run_log import RunLog, read_run

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from wav2vec2.errors import UserError
-from wav2vec2.experiment.stage import Argument
+from wav2vec2.pipeline.stage import Argument
 
 ScaleName = Literal["tiny", "small", "medium", "paper"]
 TIERS = ("1h", "10min", "all")

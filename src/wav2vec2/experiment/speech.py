@@ -8,9 +8,9 @@ from pathlib import Path
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.errors import UserError
-from wav2vec2.experiment.stage import VALUES_FILE
 from wav2vec2.model.architecture import SAMPLE_RATE
 from wav2vec2.output_file import writing
+from wav2vec2.pipeline.stage import VALUES_FILE
 from wav2vec2.train.corpus import read_ids
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from wav2vec2.errors import UserError
-from wav2vec2.experiment.cell import score_cells
 from wav2vec2.experiment.options import ExperimentOptions, Machine
-from wav2vec2.experiment.recipe import Training, recipe_path
+from wav2vec2.experiment.results.cell import score_cells
 from wav2vec2.experiment.scale import Scale, Tuning, scale_named
-from wav2vec2.experiment.stage import Argument, Command, File, Function, Here, Ref, Stage, Value, made_in
+from wav2vec2.pipeline.recipe import Training, recipe_path
+from wav2vec2.pipeline.stage import Argument, Command, File, Function, Here, Ref, Stage, Value, made_in
 
 LMS = ("greedy", "ngram", "transformer")
 """Ways of decoding, in the order of the paper's columns."""

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from wav2vec2.errors import UserError
-from wav2vec2.experiment.cell import Cell, score_cells
 from wav2vec2.experiment.command import run_experiment
 from wav2vec2.experiment.fine_tuning import fine_tuned
 from wav2vec2.experiment.options import ExperimentOptions
-from wav2vec2.experiment.paper_results import TIMIT
-from wav2vec2.experiment.plan import Plan
-from wav2vec2.experiment.stage import Argument, Command, Function, Here, Ref, Stage
+from wav2vec2.experiment.results.cell import Cell, score_cells
+from wav2vec2.experiment.results.paper import TIMIT
+from wav2vec2.experiment.results.table import MISSING, Table, percent
 from wav2vec2.experiment.steps import PREPARED, PRETRAINED, Steps
-from wav2vec2.experiment.table import MISSING, Table, percent
+from wav2vec2.pipeline.plan import Plan
+from wav2vec2.pipeline.stage import Argument, Command, Function, Here, Ref, Stage
 
 PHONES = "prepare-timit"
 _SPLITS = ("dev", "test")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
-from wav2vec2.lm.word_list import SENTENCE_MARKS
+from wav2vec2.lm.words import SENTENCE_MARKS
 
 Integers = NDArray[np.int64]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
-from wav2vec2.lm.word_list import is_kenlm_binary
+from wav2vec2.lm.words import is_kenlm_binary
 
 
 def load_language_model(path: str | Path) -> LanguageModel:
@@ -17,13 +17,13 @@ def load_language_model(path: str | Path) -> LanguageModel:
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise UserError(f"{path}: has no config.json; give the directory that wav2vec2 lm transformer wrote")
-        from wav2vec2.lm.transformer_lm import TransformerLM
+        from wav2vec2.lm.transformer.model import TransformerLM
 
         return TransformerLM.load(path)
     if is_kenlm_binary(path):
-        from wav2vec2.lm.kenlm_file import KenlmFile
+        from wav2vec2.lm.ngram.kenlm_file import KenlmFile
 
         return KenlmFile(path)
-    from wav2vec2.lm.ngram import NgramModel
+    from wav2vec2.lm.ngram.model import NgramModel
 
     return NgramModel.load(path)

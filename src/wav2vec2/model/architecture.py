@@ -7,7 +7,7 @@ Three frozen dataclasses, so that what a weight file fixes (``Architecture``) st
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from wav2vec2.model.variant import PROPOSED, Variant
+from wav2vec2.model.variants.variant import PROPOSED, Variant
 
 SAMPLE_RATE = 16_000
 
@@ -164,7 +164,7 @@ class Masking:
     def varied(self) -> bool:
         """Whether spans in time have random lengths, do not overlap, or are together longer than a row on average.
 
-        ``model/span_variants.py`` draws such masks, ``model/masking.py`` the proposed ones.
+        ``model/variants/spans.py`` draws such masks, ``model/masking.py`` the proposed ones.
         """
         return self.span_lengths != "static" or not self.overlap or self.time_start * self.time_span > 1.0
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wav2vec2.model.dropout import DropoutKeys, keep_mask, keep_scale
+from wav2vec2.model.cpu.dropout import DropoutKeys, keep_mask, keep_scale
 from wav2vec2.model.layout import Layout, Packed, Padded
 
 BLOCK_ELEMENTS = 1 << 20

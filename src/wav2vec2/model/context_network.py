@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from wav2vec2.model.architecture import Architecture, Regularization
-from wav2vec2.model.counter_hash import WORD, Purpose, hash_int, hash_tensor
-from wav2vec2.model.dropout import DropoutKeys, dropout
+from wav2vec2.model.cpu.dropout import DropoutKeys, dropout
 from wav2vec2.model.layout import Layout
 from wav2vec2.model.positional_convolution import PositionalConvolution, StackedPositionalConvolution
+from wav2vec2.model.randomness import WORD, Purpose, hash_int, hash_tensor
 from wav2vec2.model.transformer import TransformerLayer
 
 

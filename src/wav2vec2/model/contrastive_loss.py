@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wav2vec2.model.counter_hash import Purpose, hash_tensor
+from wav2vec2.model.randomness import Purpose, hash_tensor
 
 
 def draw_negatives(counts: Tensor, most: int, number: int, *, seed: int, step: int | Tensor, rows: Tensor) -> Tensor:

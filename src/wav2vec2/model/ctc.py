@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
-from wav2vec2.model.dropout import dropout
+from wav2vec2.model.cpu.dropout import dropout
 from wav2vec2.model.encoder import Draw, SharedEncoder, check_lengths
 
 

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.context_network import ContextNetwork
-from wav2vec2.model.counter_hash import Purpose
-from wav2vec2.model.dropout import DropoutKeys, dropout
+from wav2vec2.model.cpu.dropout import DropoutKeys, dropout
 from wav2vec2.model.feature_encoder import FeatureEncoder, ScaleGradient
 from wav2vec2.model.layout import Layout, Packed
 from wav2vec2.model.masking import span_masks
-from wav2vec2.model.quantized_inputs import InputQuantizer
-from wav2vec2.model.span_variants import varied_span_masks
+from wav2vec2.model.randomness import Purpose
+from wav2vec2.model.variants.inputs import InputQuantizer
+from wav2vec2.model.variants.spans import varied_span_masks
 
 
 @dataclass(frozen=True)

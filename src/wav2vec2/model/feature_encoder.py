@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wav2vec2.model.architecture import Architecture
-from wav2vec2.model.conv_stack import ConvStack, StackShape
+from wav2vec2.model.cpu.conv_stack import ConvStack, StackShape
 from wav2vec2.model.layout import Layout, Packed, Padded
 
 

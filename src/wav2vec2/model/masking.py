@@ -13,7 +13,7 @@ Legend: B rows, T positions.
 import torch
 from torch import Tensor
 
-from wav2vec2.model.counter_hash import Purpose, hash_tensor
+from wav2vec2.model.randomness import Purpose, hash_tensor
 
 
 def span_masks(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wav2vec2.model.gelu import Gelu
+from wav2vec2.model.cpu.gelu import Gelu
 from wav2vec2.model.layout import Layout, Packed
 
 

@@ -17,15 +17,15 @@ from torch import Tensor, nn
 
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.contrastive_loss import Contrast, contrast, draw_negatives
-from wav2vec2.model.dropout import dropout
+from wav2vec2.model.cpu.dropout import dropout
 from wav2vec2.model.encoder import Draw, Features, SharedEncoder, check_lengths
 from wav2vec2.model.layout import Packed
 from wav2vec2.model.masked_frames import MaskedFrames, at, masked_frames, take, usable
-from wav2vec2.model.negatives import Judge, Key, draw_anywhere, draw_codes, draw_from_batch
 from wav2vec2.model.quantizer import Choice, Quantized, Quantizer
-from wav2vec2.model.span_variants import edge_frames
-from wav2vec2.model.target_encoder import TargetEncoder
-from wav2vec2.model.targets import ContinuousTargets, SharedQuantizer, build_targets
+from wav2vec2.model.variants.negatives import Judge, Key, draw_anywhere, draw_codes, draw_from_batch
+from wav2vec2.model.variants.spans import edge_frames
+from wav2vec2.model.variants.target_encoder import TargetEncoder
+from wav2vec2.model.variants.targets import ContinuousTargets, SharedQuantizer, build_targets
 
 
 @dataclass

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wav2vec2.model.architecture import Architecture
-from wav2vec2.model.counter_hash import Purpose, hash_tensor, uniform
+from wav2vec2.model.randomness import Purpose, hash_tensor, uniform
 
 
 @dataclass

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wav2vec2.model.attention import SelfAttention
-from wav2vec2.model.dropout import DropoutKeys, dropout, dropout_add
-from wav2vec2.model.gelu import gelu, gelu_backward
+from wav2vec2.model.cpu.dropout import DropoutKeys, dropout, dropout_add
+from wav2vec2.model.cpu.gelu import gelu, gelu_backward
 from wav2vec2.model.layout import Layout
 
 

@@ -6,17 +6,17 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from wav2vec2.acoustic_model import AcousticModel, Frames
-from wav2vec2.alignment import in_seconds
-from wav2vec2.alignment_files import Alignment
-from wav2vec2.audio import SAMPLE_RATE
+from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.audio.recordings import Failure, Recording, Waveform, open_recording
 from wav2vec2.decode.aligned_text import align_text, unknown_text
 from wav2vec2.decode.collapse import collapse
 from wav2vec2.errors import UserError
-from wav2vec2.recordings import Failure, Recording, Waveform, open_recording
+from wav2vec2.inference.acoustic_model import AcousticModel, Frames
+from wav2vec2.inference.aligner import in_seconds
+from wav2vec2.output.alignment_files import Alignment
 from wav2vec2.report.page import Page
 from wav2vec2.report.utterance_picture import draw_utterance, emitted, parts
-from wav2vec2.text.text_argument import read_text
+from wav2vec2.text.argument import read_text
 
 _LONGEST = 120.0
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2vec2.alignment_files import Alignment
-from wav2vec2.audio import SAMPLE_RATE
-from wav2vec2.recordings import Waveform
+from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.audio.recordings import Waveform
+from wav2vec2.output.alignment_files import Alignment
 from wav2vec2.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

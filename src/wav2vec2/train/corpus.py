@@ -10,11 +10,11 @@ from wav2vec2.data.dataset import UpdateLoader
 from wav2vec2.data.decoded_audio import DecodedAudio
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import BatchPlan, Plan
-from wav2vec2.data.short_first import ShortFirst
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import SAMPLE_RATE
-from wav2vec2.train.curriculum import CurriculumConfig, short_samples
 from wav2vec2.train.distributed import Ranks
+from wav2vec2.train.finetune.curriculum import CurriculumConfig, short_samples
+from wav2vec2.train.finetune.short_first import ShortFirst
 from wav2vec2.train.options import BatchConfig
 
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import ARCHITECTURES, Architecture
-from wav2vec2.model.variant import Variant
+from wav2vec2.model.variants.variant import Variant
 
 
 @dataclass(frozen=True)

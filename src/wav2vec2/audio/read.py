@@ -1,0 +1,295 @@
+"""Any audio file, or the bytes of one, to mono float32 at 16 kHz.
+
+libsndfile (through soundfile) reads WAV, FLAC, MP3, Ogg Vorbis and Opus, AIFF, AU and CAF; what it does not know goes
+to PyAV, the optional extra `wav2vec2[av]` (M4A, MP4, WebM, WMA, AMR, ...). The content decides what a file is, not its
+name. Lengths and positions are counted in samples at 16 kHz everywhere outside this module.
+"""
+
+import io
+import math
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+
+from wav2vec2.audio.container import sphere_compression
+from wav2vec2.audio.decoder_messages import silent_decoder
+from wav2vec2.errors import UserError
+
+SAMPLE_RATE = 16_000
+
+Source = str | Path | bytes
+
+# A segment is decoded from a little before its start: MP3 and Opus frames build on the frames before them, and the
+# resampler's filter sees some of the neighbourhood.
+_LOSSY_PREROLL_SECONDS = 0.5
+_RESAMPLER_MARGIN_SECONDS = 0.05
+_LOUDEST = 8.0  # float files slightly over full scale are clipped; integer values stored as float are an error
+
+
+class AudioError(UserError):
+    """A file that holds no usable speech signal; `reason` is a short name under which such files are counted."""
+
+    def __init__(self, message: str, reason: str = "unreadable") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a file's header says. `samples` counts 16 kHz samples, `sample_rate` is the file's own, in Hz."""
+
+    sample_rate: int
+    samples: int
+    channels: int
+    container: str
+
+
+def read_audio(source: Source, *, start: int = 0, samples: int | None = None) -> np.ndarray:
+    """Decode a file, or a piece of it, to mono float32 of shape (samples,) at 16 kHz in [-1, 1].
+
+    Args:
+        source: a path, or the bytes of an encoded file.
+        start: first sample of the piece, counted at 16 kHz.
+        samples: length of the piece at 16 kHz; None reads to the end.
+
+    Channels are averaged and other rates are resampled. A piece of a long file is reached by seeking: what lies before
+    it is not decoded, and its values are those of the same place in the whole file (to rounding if lossless).
+
+    Raises:
+        AudioError: a `UserError` with the file's name, for anything missing, empty, corrupt, not audio, not finite, or
+            shorter than `start + samples`.
+    """
+    if start < 0 or (samples is not None and samples < 1):
+        raise AudioError(f"{_name(source)}: no piece {start}+{samples} exists: mend the manifest", "bad segment")
+    with silent_decoder(), _opened(source) as file:
+        if file is None:
+            mono, rate, first = _read_with_av(source, start, samples)
+        else:
+            mono, rate, first = _read_with_soundfile(source, file, start, samples)
+    waveform = _resampled(mono, rate)[start - first :]
+    if samples is not None:
+        if len(waveform) < samples:
+            missing = f"ends {samples - len(waveform)} samples (16 kHz) before the piece {start}+{samples} does"
+            raise AudioError(f"{_name(source)}: {missing}: the file has changed, prepare it again", "cut short")
+        waveform = waveform[:samples]
+    return _checked(waveform, source)
+
+
+def audio_info(source: Source) -> AudioInfo:
+    """Rate, length, channels and container of a file, from its header where the format allows (else by decoding it).
+
+    Raises:
+        AudioError: as `read_audio`, for what can be seen without decoding.
+    """
+    with silent_decoder(), _opened(source) as file:
+        if file is None:
+            mono, rate, _ = _read_with_av(source, 0, None)
+            return AudioInfo(rate, _length_at_16k(len(mono), rate), 1, "other")
+        frames, rate, channels = file.frames, file.samplerate, file.channels
+        if _length_unknown(frames):
+            frames = sum(len(block) for block in _blocks(source, file))
+        if frames == 0:
+            raise AudioError(f"{_name(source)}: holds no samples: remove it", "no samples")
+        return AudioInfo(rate, _length_at_16k(frames, rate), channels, f"{file.format} {file.subtype}")
+
+
+def audio_duration(source: Source) -> int:
+    """Length of a file in samples at 16 kHz, equal to `len(read_audio(source))`; from the header where it can be."""
+    return audio_info(source).samples
+
+
+def normalize_waveform(x: np.ndarray) -> np.ndarray:
+    """Zero mean and unit variance over the whole utterance (biased variance, epsilon 1e-5 under the root), float32.
+
+    For models with layer normalisation in the feature encoder (`architecture.normalize_input`).
+    """
+    wide = x.astype(np.float64)
+    centred = wide - wide.mean() if len(wide) else wide
+    variance = float(np.mean(centred**2)) if len(wide) else 0.0
+    return np.asarray(centred / math.sqrt(variance + 1e-5), dtype=np.float32)
+
+
+def _name(source: Source) -> str:
+    return f"<{len(source)} bytes of audio>" if isinstance(source, bytes) else str(source)
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[soundfile.SoundFile | None]:
+    """The file opened by libsndfile, or None if it does not know the format.
+
+    It is given a file descriptor and not the name, because it would believe an extension such as .gsm.
+    """
+    descriptor = -1
+    try:
+        if not isinstance(source, bytes):
+            descriptor = _open_descriptor(source)
+        if (len(source) if isinstance(source, bytes) else os.fstat(descriptor).st_size) == 0:
+            raise AudioError(f"{_name(source)}: is empty (0 bytes): remove it or copy it again", "empty file")
+        try:
+            file = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else descriptor, closefd=False)
+        except soundfile.LibsndfileError:
+            file = None
+        try:
+            yield file
+        except soundfile.LibsndfileError as error:
+            message = f"{_name(source)}: is damaged ({_one_line(error)}): copy it again or remove it"
+            raise AudioError(message, "corrupt") from None
+        finally:
+            if file is not None:
+                file.close()
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _open_descriptor(path: str | Path) -> int:
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a named pipe could wait for ever
+            raise AudioError(f"{path}: is a folder or device, not an audio file: name a file", "unreadable")
+        return os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        raise AudioError(f"{path}: does not exist: mend the path or prepare the manifest again", "missing") from None
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{path}: cannot be opened ({error}): check its permissions", "unreadable") from None
+
+
+def _head(source: Source) -> bytes:
+    if isinstance(source, bytes):
+        return source[:1024]
+    with open(source, "rb") as file:
+        return file.read(1024)
+
+
+def _length_unknown(frames: int) -> bool:
+    return frames < 0 or frames > 1 << 48  # a streamed file: libsndfile gives the largest integer
+
+
+def _blocks(source: Source, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    """Successive mono blocks of native samples, to the end of the file."""
+    while len(block := file.read(1 << 20, dtype="float32", always_2d=True)):
+        yield _mono(block)
+
+
+def _mono(frames: np.ndarray) -> np.ndarray:
+    return frames[:, 0] if frames.shape[1] == 1 else np.asarray(frames.mean(axis=1), dtype=np.float32)
+
+
+def _read_with_soundfile(
+    source: Source, file: soundfile.SoundFile, start: int, samples: int | None
+) -> tuple[np.ndarray, int, int]:
+    """(mono native samples, native rate, position at 16 kHz of the first): the piece asked for and its surroundings."""
+    rate = file.samplerate
+    if _length_unknown(file.frames):
+        return np.concatenate([np.zeros(0, np.float32), *_blocks(source, file)]), rate, 0
+    preroll = _LOSSY_PREROLL_SECONDS if file.format in ("MP3", "OGG") else 0.0
+    first, skip, end = _native_range(rate, start, samples, preroll)
+    if skip >= file.frames:
+        if file.frames == 0:
+            raise AudioError(f"{_name(source)}: holds no samples: remove it", "no samples")
+        raise AudioError(f"{_name(source)}: ends before sample {start} (16 kHz): prepare it again", "cut short")
+    end = file.frames if end is None else min(end, file.frames)
+    file.seek(skip)
+    frames = file.read(end - skip, dtype="float32", always_2d=True)
+    if len(frames) < end - skip:
+        promise = f"{end} samples were promised and only {skip + len(frames)} are there"
+        raise AudioError(f"{_name(source)}: is cut short ({promise}): copy it again or remove it", "corrupt")
+    return _mono(frames), rate, first
+
+
+def _native_range(rate: int, start: int, samples: int | None, preroll: float) -> tuple[int, int, int | None]:
+    """Where to begin and end: (first sample at 16 kHz, the same native sample, native end).
+
+    The beginning lies on both sample grids, so that a resampled piece has the values of the whole file.
+    """
+    divisor = math.gcd(rate, SAMPLE_RATE)
+    ours, native = SAMPLE_RATE // divisor, rate // divisor
+    margin = 0.0 if rate == SAMPLE_RATE else _RESAMPLER_MARGIN_SECONDS
+    blocks = max(0, (start - math.ceil((preroll + margin) * SAMPLE_RATE)) // ours)
+    end = None
+    if samples is not None:
+        end = math.ceil((start + samples) * rate / SAMPLE_RATE) + math.ceil(margin * rate)
+    return blocks * ours, blocks * native, end
+
+
+def _length_at_16k(frames: int, rate: int) -> int:
+    return (frames * SAMPLE_RATE + rate // 2) // rate
+
+
+def _resampled(mono: np.ndarray, rate: int) -> np.ndarray:
+    if rate == SAMPLE_RATE or not len(mono):
+        return mono
+    resampled = soxr.resample(mono, rate, SAMPLE_RATE)
+    length = _length_at_16k(len(mono), rate)  # soxr rounds in its own way; one rule for headers and data
+    return np.pad(resampled, (0, max(0, length - len(resampled))))[:length]
+
+
+def _checked(waveform: np.ndarray, source: Source) -> np.ndarray:
+    if not len(waveform):
+        raise AudioError(f"{_name(source)}: holds no samples: remove it", "no samples")
+    low, high = float(waveform.min()), float(waveform.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise AudioError(f"{_name(source)}: holds NaN or infinite samples: export it again", "not finite")
+    peak = max(-low, high)
+    if peak > _LOUDEST:
+        raise AudioError(f"{_name(source)}: peaks at {peak:.0f}, not in [-1, 1]: scale its samples", "out of range")
+    return np.ascontiguousarray(waveform if peak <= 1.0 else np.clip(waveform, -1.0, 1.0), dtype=np.float32)
+
+
+def _read_with_av(source: Source, start: int, samples: int | None) -> tuple[np.ndarray, int, int]:
+    """As `_read_with_soundfile`, by PyAV: for the containers that libsndfile does not know."""
+    if packing := sphere_compression(_head(source)):
+        message = f"is a NIST SPHERE file packed with {packing}: unpack it with 'sph2pipe -f wav' first"
+        raise AudioError(f"{_name(source)}: {message}", "packed SPHERE")
+    try:
+        import av
+    except ImportError:
+        remedy = "for M4A, MP4, WebM, WMA or AMR install wav2vec2[av]; anything else is damaged or not audio"
+        raise AudioError(f"{_name(source)}: libsndfile cannot read it; {remedy}", "unreadable") from None
+    try:
+        with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source)) as container:
+            if not container.streams.audio:
+                raise AudioError(f"{_name(source)}: holds no audio stream: remove it", "unreadable")
+            pieces, rate, first_native = _av_pieces(container, start, samples)
+    except (av.error.FFmpegError, ValueError, EOFError) as error:
+        remedy = "not audio that libsndfile or FFmpeg can read, or damaged: replace or remove it"
+        raise AudioError(f"{_name(source)}: {remedy} ({_one_line(error)})", "unreadable") from None
+    mono = np.concatenate([np.zeros(0, np.float32), *pieces])
+    first, wanted, _ = _native_range(rate, start, samples, 0.0)
+    return mono[max(0, wanted - first_native) :], rate, first
+
+
+def _av_pieces(container: Any, start: int, samples: int | None) -> tuple[list[np.ndarray], int, int]:
+    """(mono pieces, native rate, native position of the first piece), decoded from shortly before `start`."""
+    import av
+
+    stream = container.streams.audio[0]
+    rate, origin = int(stream.rate), stream.start_time or 0
+    if start > 10 * SAMPLE_RATE:
+        seconds = start / SAMPLE_RATE - _LOSSY_PREROLL_SECONDS - 0.5
+        container.seek(int(seconds / stream.time_base) + origin, stream=stream)
+    end = math.inf if samples is None else (start + samples) * rate / SAMPLE_RATE + rate
+    planar = av.AudioResampler(format="fltp")
+    pieces: list[np.ndarray] = []
+    first = position = -1
+    for frame in container.decode(stream):
+        if first < 0:
+            seconds_in = float((frame.pts - origin) * stream.time_base) if frame.pts is not None else 0.0
+            first = position = max(0, round(seconds_in * rate))
+        for part in planar.resample(frame):
+            pieces.append(part.to_ndarray().mean(axis=0, dtype=np.float32))
+            position += len(pieces[-1])
+        if position >= end:
+            break
+    return pieces, rate, max(0, first)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160]

@@ -1,0 +1,1 @@
+"""fairseq's checkpoints, read and written."""

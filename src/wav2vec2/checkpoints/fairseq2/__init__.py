@@ -1,0 +1,1 @@
+"""fairseq2's and omnilingual's checkpoints, read and written."""

@@ -1,0 +1,1 @@
+"""Named tensors in files: safetensors and torch.save files, read without running code."""

@@ -1,0 +1,1 @@
+"""torchaudio's state dicts, read and written."""

@@ -1,0 +1,116 @@
+"""Tables of recordings: CSV or TSV with a header, or JSON lines (as NeMo and others write them).
+
+Columns: `path` (relative paths start at the table's folder), and as wanted `text`, `speaker`, `split`, `language`,
+`id`, `start` and `end` (seconds into the file). JSON lines may say `audio_filepath`, `lang`, `offset` and `duration`
+instead.
+"""
+
+import csv
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.data.utterance import Rejection, Utterance
+from wav2vec2.errors import UserError
+
+_ALIASES = {
+    "audio_filepath": "path", "audio": "path", "file": "path", "sentence": "text", "transcript": "text",
+    "lang": "language", "offset": "start", "speaker_id": "speaker", "client_id": "speaker",
+}  # fmt: skip
+
+
+def scan_table(table: Path, *, language: str = "") -> Iterator[Utterance | Rejection]:
+    """Yield the table's rows as utterances, not yet opened; rows that make no sense as a Rejection naming the line.
+
+    Raises:
+        UserError: when the table cannot be read or has no column `path`.
+    """
+    for line, row in _rows(table):
+        path = str(row.get("path") or "").strip()
+        where = f"{table}, line {line}"
+        if not path:
+            yield Rejection("", str(table), "bad table row", f"{where}: has no path")
+            continue
+        try:
+            yield _utterance(table, path, row, language)
+        except ValueError as error:
+            yield Rejection(path, path, "bad table row", f"{where}: {error}")
+
+
+def _utterance(table: Path, path: str, row: Mapping[str, Any], language: str) -> Utterance:
+    start, end = _seconds(row, "start"), _seconds(row, "end")
+    if end is None and (duration := _seconds(row, "duration")) is not None and start is not None:
+        end = start + duration
+    first = round((start or 0.0) * SAMPLE_RATE)
+    samples = -1 if end is None else round(end * SAMPLE_RATE) - first
+    if end is not None and samples < 1:
+        raise ValueError(f"the piece from {start or 0:g} s to {end:g} s holds nothing")
+    identity = str(row.get("id") or "") or os.path.splitext(path)[0] + (f"-{first}-{first + samples}" if end else "")
+    text = row.get("text")
+    return Utterance(
+        id=identity,
+        path=path if "://" in path else os.path.abspath(os.path.join(table.parent, path)),
+        start=first,
+        samples=samples,
+        text=str(text) if text is not None and str(text).strip() else None,
+        speaker=str(row.get("speaker") or ""),
+        split=str(row.get("split") or ""),
+        language=str(row.get("language") or language),
+        source=table.stem,
+    )
+
+
+def _seconds(row: Mapping[str, Any], name: str) -> float | None:
+    value = row.get(name)
+    if value is None or not str(value).strip():
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        raise ValueError(f"{name} '{value}' is not a number of seconds") from None
+    if not 0 <= seconds < 1e7:
+        raise ValueError(f"{name} '{value}' is not a time in the file")
+    return seconds
+
+
+def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, columns by their usual names) of each row."""
+    try:
+        with table.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+            if table.suffix.lower() in (".jsonl", ".json", ".ndjson"):
+                yield from _json_rows(table, lines)
+            else:
+                yield from _csv_rows(table, lines)
+    except (OSError, csv.Error) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"{table}: cannot be read as a table ({why}): give a CSV or TSV file with a header") from None
+
+
+def _csv_rows(table: Path, lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    header = next(lines, "")
+    tabs = "\t" in header
+    names = next(csv.reader([header], delimiter="\t" if tabs else ","), [])
+    columns = [_ALIASES.get(name.strip().lower(), name.strip().lower()) for name in names]
+    if "path" not in columns:
+        raise UserError(f"{table}: its first line names no column 'path': write a header such as path,text,speaker")
+    # A quotation mark in a TSV is part of the transcript; in a CSV it encloses a field.
+    reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(lines)
+    for row in reader:
+        if row:
+            yield reader.line_num + 1, dict(zip(columns, row, strict=False))
+
+
+def _json_rows(table: Path, lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            row = None
+        if not isinstance(row, dict):
+            raise UserError(f"{table}: line {number} is not a JSON object: write one object a line")
+        yield number, {_ALIASES.get(name.lower(), name.lower()): value for name, value in row.items()}

@@ -1,0 +1,271 @@
+"""`wav2vec2 prepare`: from recordings to a manifest. Every file is decoded once and checked; no decoded audio is kept.
+
+OUT/manifest.parquet      the utterances (manifest-003-of-064.parquet with --part 3/64; open the folder to get all)
+OUT/rejected.jsonl        every file that was refused: id, path, reason, message
+OUT/notes.jsonl           files that were kept although something is odd, if any
+OUT/.prepare/             the journal from which an interrupted run goes on
+"""
+
+import json
+import os
+import zlib
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import pyarrow as pa
+from tyro.conf import Positional
+
+from wav2vec2.audio.pauses import Detector, Segmentation, load_silero
+from wav2vec2.data.corpora.addresses import LIBRISPEECH_URL, librispeech_archives
+from wav2vec2.data.corpora.download import download
+from wav2vec2.data.corpora.fairseq import scan_fairseq
+from wav2vec2.data.corpora.folder import SpeakerRule, scan_folder
+from wav2vec2.data.corpora.librispeech import scan_librispeech
+from wav2vec2.data.corpora.table import scan_table
+from wav2vec2.data.prepare.examine import Rules
+from wav2vec2.data.prepare.journal import chunks, examine_all, forget_others, read_journal
+from wav2vec2.data.prepare.summary import Summary, rejection_lines
+from wav2vec2.data.utterance import Rejection, Utterance, write_batches, writing
+from wav2vec2.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareOptions:
+    """What all sources have in common."""
+
+    out: Path = Path("data")
+    """Folder for the manifest, the list of rejected files and the journal of an interrupted run."""
+    valid_percent: float = 1.0
+    """Percent of the speakers that become split "valid", the others "train". Rows with a split of their own keep it."""
+    min_seconds: float = 0.1
+    """Shorter recordings are rejected."""
+    max_seconds: float | None = None
+    """Longer recordings are rejected, or cut with --segment."""
+    segment: bool = False
+    """Cut long unlabelled recordings at pauses into pieces of at most --max-seconds (30 if not given)."""
+    vad: Detector = "energy"
+    """What finds the pauses: signal energy, or the Silero network (extra wav2vec2[silero])."""
+    alphabet: str | None = None
+    """Transcripts with other characters than these (and spaces) are rejected; if not given, only unprintable ones."""
+    check: Literal["decode", "header"] = "decode"
+    """Decode each file whole, or trust its header after hearing two seconds of it (faster, finds less)."""
+    language: str = ""
+    """Language code to note in each row."""
+    workers: int = 0
+    """Processes that decode; 0: one for each core."""
+    part: str = "1/1"
+    """Work on one share of the files: 3/64 is the third of 64. Each part is a run of its own, on any machine."""
+
+    @abstractmethod
+    def scan(self) -> Iterator[Utterance | Rejection]:
+        """The recordings of the source, not yet opened, always in the same order."""
+
+    def fetch(self) -> None:
+        """Download what the options ask for; sources that cannot be downloaded have nothing to do."""
+        return
+
+    def remarks(self, summary: Summary) -> list[str]:
+        """Lines below the summary about what is odd in this source."""
+        if set(summary.splits) == {"train"} and self.valid_percent > 0:
+            return ["note: no speaker fell into split 'valid': give a larger --valid-percent if you want one"]
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareLibriSpeech(PrepareOptions):
+    """Manifest of a LibriSpeech-like tree: SPLIT/SPEAKER/CHAPTER/ID.flac (or any format) beside *.trans.txt."""
+
+    root: Annotated[Path, Positional] = Path("LibriSpeech")
+    """The folder that holds train-clean-100, dev-clean, ... (with --download: where they shall be)."""
+    download: str = ""
+    """Parts to fetch first, if they are not there: dev-clean,test-clean,train-clean-100, ... or all."""
+    base_url: str = LIBRISPEECH_URL
+    """Where the archives lie (a mirror near you is faster)."""
+
+    def fetch(self) -> None:
+        """See `PrepareOptions.fetch`."""
+        download(librispeech_archives(self.download, self.base_url), self.root)
+
+    def scan(self) -> Iterator[Utterance | Rejection]:
+        """See `PrepareOptions.scan`."""
+        return scan_librispeech(self.root, language=self.language)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareFolder(PrepareOptions):
+    """Manifest of a folder of recordings without transcripts."""
+
+    root: Positional[Path]
+    """The folder; it is searched to any depth."""
+    speaker: SpeakerRule = "folder"
+    """Who speaks: the first folder below, the file name up to "-" or "_" (prefix), or nobody known (none)."""
+
+    def scan(self) -> Iterator[Utterance | Rejection]:
+        """See `PrepareOptions.scan`."""
+        return scan_folder(self.root, speaker=self.speaker, language=self.language)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareTable(PrepareOptions):
+    """Manifest of a CSV, TSV or JSONL: columns path, text and, if wanted, speaker, split, language, id, start, end."""
+
+    table: Positional[Path]
+    """The table; relative paths in it start at its folder."""
+
+    def scan(self) -> Iterator[Utterance | Rejection]:
+        """See `PrepareOptions.scan`."""
+        return scan_table(self.table, language=self.language)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareFairseq(PrepareOptions):
+    """Manifest of fairseq .tsv files with the .wrd or .ltr beside them."""
+
+    manifests: Positional[tuple[Path, ...]]
+    """The .tsv files, or a folder of them; a file's name is its split."""
+
+    def scan(self) -> Iterator[Utterance | Rejection]:
+        """See `PrepareOptions.scan`."""
+        return scan_fairseq(self.manifests, language=self.language)
+
+
+def run(options: PrepareOptions) -> Path:
+    """Prepare a source, print what was found, and return the path of the manifest (of this part).
+
+    Raises:
+        UserError: for bad options, an unreadable source, nothing usable in it, or a full disk.
+        KeyboardInterrupt: after Ctrl-C; the same command goes on.
+    """
+    part, parts = _part(options.part)
+    rules = _rules(options)
+    options.fetch()
+    total = sum(isinstance(item, Utterance) for item in _share(options.scan(), part, parts))
+    rejected: list[Rejection] = []
+    suffix = "" if parts == 1 else f"-{part:03d}-of-{parts:03d}"
+    journal = options.out / ".prepare" / f"part{suffix or '-whole'}"
+    recordings = _without_rejections(_share(options.scan(), part, parts), rejected)
+    workers = options.workers or os.cpu_count() or 1
+    journals = examine_all(chunks(recordings, total, rules, journal), total, workers)
+    summary = Summary()
+    notes: list[Rejection] = []
+    path = options.out / f"manifest{suffix}.parquet"
+    write_batches(_gather(journals, rejected, notes, summary), path)
+    refused = options.out / f"rejected{suffix}.jsonl"
+    _write_lines(rejected, refused)
+    if notes:
+        _write_lines(notes, options.out / f"notes{suffix}.jsonl")
+    if journals:
+        forget_others(journal, journals)
+    remarks = options.remarks(summary) if parts == 1 else []
+    _print_summary(summary, rejected, notes, total, path, refused, remarks)
+    if parts == 1 and not summary.splits:
+        why = f"{total} files, all rejected, see {refused}" if total else "no audio file was found"
+        raise UserError(f"{path}: has no utterance ({why}): name another folder or mend the files")
+    return path
+
+
+def _part(text: str) -> tuple[int, int]:
+    first, slash, second = text.partition("/")
+    if not (slash and first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
+        raise UserError(f"--part {text}: write it as 3/64, from 1/64 to 64/64")
+    return int(first), int(second)
+
+
+def _rules(options: PrepareOptions) -> Rules:
+    if not 0 <= options.valid_percent < 100:
+        raise UserError(f"--valid-percent {options.valid_percent:g}: must be at least 0 and under 100")
+    if not options.min_seconds >= 0:  # so that NaN is refused too
+        raise UserError(f"--min-seconds {options.min_seconds:g}: must be at least 0")
+    if options.max_seconds is not None and not options.max_seconds > options.min_seconds:
+        raise UserError(f"--max-seconds {options.max_seconds:g}: must be above --min-seconds {options.min_seconds:g}")
+    if options.workers < 0:
+        raise UserError(f"--workers {options.workers}: must be 0 (one for each core) or more")
+    segmentation = None
+    if options.segment:
+        longest = options.max_seconds or 30.0
+        if longest < 1.0:
+            raise UserError(f"--max-seconds {longest:g}: pieces of --segment must last a second at least")
+        segmentation = Segmentation(longest=longest)
+        if options.vad == "silero":
+            load_silero()
+    return Rules(
+        valid_percent=options.valid_percent,
+        min_seconds=options.min_seconds,
+        max_seconds=options.max_seconds,
+        segmentation=segmentation,
+        detector=options.vad,
+        alphabet=options.alphabet,
+        check=options.check,
+    )
+
+
+def _share(items: Iterable[Utterance | Rejection], part: int, parts: int) -> Iterator[Utterance | Rejection]:
+    """Those items that fall to this part, by a hash of the id: files with equal ids meet in one part and are found."""
+    return (item for item in items if zlib.crc32(item.id.encode(errors="surrogatepass")) % parts == part - 1)
+
+
+def _without_rejections(items: Iterable[Utterance | Rejection], rejected: list[Rejection]) -> Iterator[Utterance]:
+    for item in items:
+        if isinstance(item, Rejection):
+            rejected.append(item)
+        else:
+            yield item
+
+
+def _gather(
+    journals: list[Path], rejected: list[Rejection], notes: list[Rejection], summary: Summary
+) -> Iterator[pa.RecordBatch]:
+    """The rows of all journal files without repeated ids; fills the other arguments on the way."""
+    first_rows = _first_rows(journals)
+    seen = 0
+    for journal in journals:
+        batch, metadata = read_journal(journal)
+        rejected += [Rejection(**item) for item in json.loads(metadata["rejected"])]
+        notes += [Rejection(**item) for item in json.loads(metadata["notes"])]
+        if batch is None:
+            continue
+        keep = first_rows[seen : seen + batch.num_rows]
+        seen += batch.num_rows
+        for row in batch.filter(pa.array(~keep)).to_pylist():
+            message = f"{row['path']}: its id {row['id']} is taken by an earlier file: rename it"
+            rejected.append(Rejection(row["id"], row["path"], "duplicate id", message))
+        kept = batch.filter(pa.array(keep))
+        if kept.num_rows:
+            summary.add(kept)
+            yield kept
+
+
+def _first_rows(journals: list[Path]) -> np.ndarray:
+    """Which rows, over all journal files, are the first with their id; in Arrow, without a Python object per row."""
+    batches = (read_journal(journal)[0] for journal in journals)
+    ids = pa.chunked_array([batch.column("id") for batch in batches if batch is not None], type=pa.string())
+    codes = ids.combine_chunks().cast(pa.large_string()).dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    first = np.zeros(len(codes), dtype=bool)
+    first[np.unique(codes, return_index=True)[1]] = True
+    return first
+
+
+def _write_lines(items: list[Rejection], path: Path) -> None:
+    with writing(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.writelines(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in items)
+
+
+def _print_summary(
+    summary: Summary,
+    rejected: list[Rejection],
+    notes: list[Rejection],
+    total: int,
+    path: Path,
+    refused: Path,
+    remarks: list[str],
+) -> None:
+    lines = [*summary.lines(), *rejection_lines(rejected, total, str(refused))]
+    if notes:
+        lines.append(
+            f"note: {len(notes):,} files were read although their name says another format: {notes[0].message}"
+        )
+    print("\n".join([*lines, *remarks, f"manifest: {path}"]))

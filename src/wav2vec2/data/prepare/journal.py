@@ -1,0 +1,189 @@
+"""Preparation in chunks that survive an interruption: what is finished lies in a journal and is not decoded again.
+
+A chunk's file is named after everything its result depends on (the rules; the files' names, sizes and times; their
+transcripts), so that a changed file or option is seen and an unchanged one is not decoded twice.
+"""
+
+import contextlib
+import hashlib
+import itertools
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.data.prepare.examine import Rules, examine_chunk
+from wav2vec2.data.utterance import Utterance
+from wav2vec2.errors import UserError
+
+_CHUNK_BYTES = 256 << 20
+_SECONDS_BETWEEN_LINES = 60.0  # in a log file, where no bar can move
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Recordings examined together, and the journal file for what is found."""
+
+    recordings: tuple[Utterance, ...]
+    journal: Path
+    rules: Rules
+
+
+def chunks(recordings: Iterable[Utterance], total: int, rules: Rules, folder: Path) -> Iterator[Chunk]:
+    """Group recordings in their order; about 200 chunks of 16 to 1024 files, fewer where the files are large."""
+    most = min(1024, max(16, total // 200))
+    pending: list[Utterance] = []
+    size = 0
+    digest = _fresh_digest(rules)
+    for recording in recordings:
+        bytes_here, stamp = _stamp(recording)
+        if pending and (len(pending) == most or size + bytes_here > _CHUNK_BYTES):
+            yield Chunk(tuple(pending), folder / f"{digest.hexdigest()[:32]}.parquet", rules)
+            pending, size, digest = [], 0, _fresh_digest(rules)
+        pending.append(recording)
+        size += bytes_here
+        digest.update(f"{recording!r} {stamp}\n".encode(errors="surrogatepass"))
+    if pending:
+        yield Chunk(tuple(pending), folder / f"{digest.hexdigest()[:32]}.parquet", rules)
+
+
+def examine_all(pieces: Iterable[Chunk], total: int, workers: int) -> list[Path]:
+    """Examine the chunks that the journal lacks, in `workers` processes, and return all journal files in order.
+
+    Raises:
+        UserError: when a journal file cannot be written or a worker process dies.
+        KeyboardInterrupt: after Ctrl-C; the chunks finished by then are in the journal.
+    """
+    finished: list[Path] = []
+    console = Console(stderr=True)
+    said = time.monotonic()
+    columns = (
+        TextColumn("prepare"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("files, {task.fields[hours]:.1f} h decoded, {task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("prepare", total=total, hours=0.0, rate="")
+
+        def advance(chunk: Chunk, samples: int) -> None:
+            hours = progress.tasks[task].fields["hours"] + samples / SAMPLE_RATE / 3600
+            elapsed = progress.tasks[task].elapsed or 0.0
+            rate = f"{hours * 3600 / elapsed:.0f} s of audio per second" if elapsed else ""
+            progress.update(task, advance=len(chunk.recordings), hours=hours, rate=rate)
+            nonlocal said
+            if not console.is_terminal and time.monotonic() - said > _SECONDS_BETWEEN_LINES:
+                said = time.monotonic()
+                done = f"{progress.tasks[task].completed:.0f} of {total} files"
+                print(f"prepare: {done}, {hours:.1f} h decoded, {rate}", file=sys.stderr, flush=True)
+
+        def missing() -> Iterator[Chunk]:
+            for chunk in pieces:
+                finished.append(chunk.journal)
+                if chunk.journal.exists():
+                    advance(chunk, 0)
+                else:
+                    yield chunk
+
+        try:
+            _run(missing(), workers, advance)
+        except KeyboardInterrupt:
+            print("\ninterrupted: the same command goes on where it stopped", file=sys.stderr)
+            raise
+    return finished
+
+
+def read_journal(journal: Path) -> tuple[pa.RecordBatch | None, dict[str, str]]:
+    """The rows found in a chunk (None for none) and the rest of its findings: rejected, notes (JSON) and samples."""
+    table = pq.read_table(journal)
+    metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    batches = table.replace_schema_metadata(None).combine_chunks().to_batches()
+    return (batches[0] if batches and batches[0].num_rows else None), metadata
+
+
+def forget_others(folder: Path, journals: Iterable[Path]) -> None:
+    """Remove journal files of earlier options or files from a folder."""
+    current = {journal.name for journal in journals}
+    for path in folder.iterdir():
+        if path.name not in current:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _fresh_digest(rules: Rules) -> "hashlib._Hash":
+    return hashlib.sha256(f"1 {rules!r}\n".encode())  # 1: increase when examine.py finds other things
+
+
+def _stamp(recording: Utterance) -> tuple[int, str]:
+    """(bytes to read, what changes when the file does)."""
+    try:
+        status = os.stat(recording.path)
+    except (OSError, ValueError):
+        return 0, "missing"
+    size = recording.size if recording.size >= 0 else status.st_size
+    if recording.samples >= 0:  # a piece: a long file cut into a thousand is not read a thousand times
+        size = min(size, 2 * recording.samples)
+    return size, f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _run(pieces: Iterator[Chunk], workers: int, advance: Callable[[Chunk, int], None]) -> None:
+    first = next(pieces, None)
+    if first is None:
+        return
+    second = next(pieces, None)
+    if workers == 1 or second is None:
+        for chunk in itertools.chain([first], [] if second is None else [second], pieces):
+            advance(chunk, _examine(chunk))
+        return
+    # "spawn": a fork of a process with threads (progress bar, Arrow) may hang.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt)
+    try:
+        _feed(pool, itertools.chain([first, second], pieces), workers, advance)
+    except BrokenProcessPool:
+        remedy = "use fewer --workers if memory is short, and run the same command again: it goes on"
+        raise UserError(f"prepare: a worker process died: {remedy}") from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _feed(
+    pool: ProcessPoolExecutor, pieces: Iterator[Chunk], workers: int, advance: Callable[[Chunk, int], None]
+) -> None:
+    """Keep a few chunks per worker waiting, never all of them: there may be millions of files."""
+    waiting: dict[Future[int], Chunk] = {}
+    for chunk in pieces:
+        waiting[pool.submit(_examine, chunk)] = chunk
+        if len(waiting) >= 3 * workers:
+            _collect(waiting, advance)
+    while waiting:
+        _collect(waiting, advance)
+
+
+def _collect(waiting: dict[Future[int], Chunk], advance: Callable[[Chunk, int], None]) -> None:
+    done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+    for future in done:
+        advance(waiting.pop(future), future.result())
+
+
+def _examine(chunk: Chunk) -> int:
+    return examine_chunk(chunk.recordings, chunk.rules, chunk.journal)
+
+
+def _ignore_interrupt() -> None:
+    """Ctrl-C reaches the whole process group; the parent decides, and a worker finishes its chunk."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

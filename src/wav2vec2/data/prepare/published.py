@@ -1,0 +1,199 @@
+"""`wav2vec2 prepare` for corpora with layouts of their own: Libri-light, TIMIT, Common Voice, MLS and FLEURS.
+
+What is public can be downloaded; TIMIT and Common Voice are read from the user's own copy. Rows of a corpus with
+official splits keep them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional
+
+from wav2vec2.data.corpora.addresses import (
+    FLEURS_URL,
+    LIBRILIGHT_URL,
+    MLS_URL,
+    fleurs_archives,
+    librilight_archives,
+    limited_archives,
+    mls_archives,
+)
+from wav2vec2.data.corpora.common_voice import scan_common_voice
+from wav2vec2.data.corpora.download import download
+from wav2vec2.data.corpora.fleurs import Transcription, scan_fleurs
+from wav2vec2.data.corpora.librilight import scan_librilight
+from wav2vec2.data.corpora.limited import LimitedSize, scan_limited
+from wav2vec2.data.corpora.mls import MlsTraining, scan_mls
+from wav2vec2.data.corpora.timit import UTTERANCES, TimitLabels, scan_timit
+from wav2vec2.data.prepare.command import PrepareOptions
+from wav2vec2.data.prepare.command import run as run
+from wav2vec2.data.prepare.summary import Summary
+from wav2vec2.data.utterance import Rejection, Utterance
+from wav2vec2.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareLibriLight(PrepareOptions):
+    """Manifest of Libri-light: SUBSET/SPEAKER/BOOK/*.flac, cut into pieces by the speech that its .json files name.
+
+    --segment --max-seconds N also cuts, at pauses of its own, what is longer than N without a pause.
+    """
+
+    root: Annotated[Path, Positional] = Path("librilight")
+    """The folder that holds small, medium and large, or one of these (with --download: where they shall be)."""
+    subsets: str = ""
+    """Subsets to read: small,medium,large; empty: all that are there."""
+    target_seconds: float = 30.0
+    """Stretches of speech are joined up to this length; a longer one without a pause stays whole."""
+    download: str = ""
+    """Subsets to fetch first: small (35 GB), medium (321 GB), large (3.05 TB); twice that room while unpacking."""
+    base_url: str = LIBRILIGHT_URL
+    """Where the archives lie."""
+    language: str = "en"
+    """Language code to note in each row."""
+
+    def fetch(self) -> None:
+        """See `PrepareOptions.fetch`."""
+        if not self.target_seconds > 0:
+            raise UserError(f"--target-seconds {self.target_seconds:g}: must be above 0")
+        download(librilight_archives(self.download, self.base_url), self.root)
+
+    def scan(self) -> Iterator[Utterance | Rejection]:
+        """See `PrepareOptions.scan`."""
+        subsets = _names(self.subsets)
+        return scan_librilight(self.root, target_seconds=self.target_seconds, subsets=subsets, language=self.language)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OfficialSplits(PrepareOptions):
+    """A corpus whose rows all have a split of their own."""
+
+    def remarks(self, summary: Summary) -> list[str]:
+        """See `PrepareOptions.remarks`: nobody asked for a split by speaker."""
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareLimited(_OfficialSplits):
+    """Manifest of a limited-supervision set of Libri-light: ten minutes, one hour or ten hours of labels."""
+
+    root: Annotated[Path, Positional] = Path("librispeech_finetuning")
+    """The folder librispeech_finetuning, or the one above it (with --download: the one above)."""
+    size: LimitedSize = "1h"
+    """10m is one fold of 1h, 1h its six folds, 10h is 1h and 9h together."""
+    fold: int = 0
+    """Which ten minutes, 0 to 5."""
+    download: bool = False
+    """Fetch the archive (0.6 GB) first, if it is not there."""
+    base_url: str = LIBRILIGHT_URL
+    """Where the archive lies."""
+    language: str = "en"
+    """Language code to note in each row."""
+
+    def fetch(self) -> None:
+        """See `PrepareOptions.fetch`."""
+        if self.download:
+            download(limited_archives(self.base_url), self.root)
+
+    def scan(self) -> Iterator[Utterance | Rejection]:
+        """See `PrepareOptions.scan`."""
+        return scan_limited(self.root, size=self.size, fold=self.fold, language=self.language)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareTimit(_OfficialSplits):
+    """Manifest of your own copy of TIMIT (LDC93S1), with phones as transcripts: train, dev (50 speakers), test (core).
+
+    Train with text.symbols = "whitespace" (recipes/finetune_timit.toml); `evaluate` folds to 39 phones.
+    """
+
+    root: Positional[Path]
+    """The folder that holds TRAIN and TEST, or one above it."""
+    labels: TimitLabels = "39"
+    """Transcripts: 39, 48 or all 61 phones (Lee and Hon), separated by spaces, or the words."""
+    complete_test: bool = False
+    """Also take the 94 speakers of TEST that are in neither set, as split test-rest."""
+    language: str = "en"
+    """Language code to note in each row."""
+
+    def scan(self) -> Iterator[Utterance | Rejection]:
+        """See `PrepareOptions.scan`."""
+        return scan_timit(self.root, labels=self.labels, complete_test=self.complete_test, language=self.language)
+
+    def remarks(self, summary: Summary) -> list[str]:
+        """Where the copy is not whole."""
+        counts = {name: summary.splits[name].utterances if name in summary.splits else 0 for name in UTTERANCES}
+        short = [
+            f"{name} has {counts[name]:,} of {number:,}"
+            for name, number in UTTERANCES.items()
+            if counts[name] != number
+        ]
+        return [f"note: this is not the whole of TIMIT: {', '.join(short)} utterances"] if short else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareCommonVoice(_OfficialSplits):
+    """Manifest of Common Voice, unpacked from an archive that you downloaded: LOCALE/*.tsv beside LOCALE/clips."""
+
+    root: Positional[Path]
+    """A language's folder, or one that holds several."""
+    tables: str = "train,dev,test"
+    """Tables to read, each a split; validated, other and invalidated too, without the speakers of dev and test."""
+
+    def scan(self) -> Iterator[Utterance | Rejection]:
+        """See `PrepareOptions.scan`."""
+        return scan_common_voice(self.root, tables=_names(self.tables), language=self.language)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareMls(_OfficialSplits):
+    """Manifest of Multilingual LibriSpeech: mls_LANGUAGE/{train,dev,test} with transcripts.txt and audio."""
+
+    root: Annotated[Path, Positional] = Path("mls")
+    """A language's folder, or the one above (with --download: the one above)."""
+    training: MlsTraining = "all"
+    """All of train, or its official limited sets of 10 minutes, 1 hour or 10 hours."""
+    fold: int = 0
+    """Which ten minutes, 0 to 5."""
+    download: str = ""
+    """Languages to fetch first: polish (6 GB), portuguese, italian, spanish, french, dutch, german, english (2 TB)."""
+    audio: Literal["flac", "opus"] = "flac"
+    """What to download: the original or the archives of a quarter of the size."""
+    base_url: str = MLS_URL
+    """Where the archives and their md5sum.txt lie."""
+
+    def fetch(self) -> None:
+        """See `PrepareOptions.fetch`."""
+        download(mls_archives(self.download, opus=self.audio == "opus", base_url=self.base_url), self.root)
+
+    def scan(self) -> Iterator[Utterance | Rejection]:
+        """See `PrepareOptions.scan`."""
+        return scan_mls(self.root, training=self.training, fold=self.fold, language=self.language)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareFleurs(_OfficialSplits):
+    """Manifest of FLEURS, or of tables like its own: LANGUAGE/{train,dev,test}.tsv without a header, and audio."""
+
+    root: Annotated[Path, Positional] = Path("fleurs")
+    """A language's folder, or the one above (with --download: the one above)."""
+    transcription: Transcription = "normalised"
+    """The lower-cased transcription without punctuation, or the raw one."""
+    download: str = ""
+    """Languages to fetch first, by their codes: pl_pl,en_us, ..."""
+    base_url: str = FLEURS_URL
+    """Where the archives lie; their MD5 is the one that the server names."""
+
+    def fetch(self) -> None:
+        """See `PrepareOptions.fetch`."""
+        download(fleurs_archives(self.download, self.base_url), self.root)
+
+    def scan(self) -> Iterator[Utterance | Rejection]:
+        """See `PrepareOptions.scan`."""
+        return scan_fleurs(self.root, transcription=self.transcription, language=self.language)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -1,0 +1,73 @@
+"""What a preparation found, in numbers: hours, utterances, speakers and words of each split, and what was refused."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.data.utterance import Rejection
+
+SHOWN_REJECTIONS = 20
+
+
+@dataclass
+class SplitCount:
+    """Sums over one split. `samples` counts 16 kHz samples, `labelled` those of them with a transcript."""
+
+    utterances: int = 0
+    samples: int = 0
+    labelled: int = 0
+    words: int = 0
+    speakers: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Summary:
+    """Sums by split, added up batch by batch so that memory does not grow with the corpus."""
+
+    splits: dict[str, SplitCount] = field(default_factory=dict)
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Count the rows of a batch of the manifest."""
+        for name in pc.unique(batch.column("split")).to_pylist():
+            rows = batch.filter(pc.equal(batch.column("split"), name))
+            count = self.splits.setdefault(name, SplitCount())
+            count.utterances += rows.num_rows
+            count.samples += pc.sum(rows.column("samples")).as_py()
+            texts = rows.filter(pc.is_valid(rows.column("text")))
+            count.labelled += pc.sum(texts.column("samples")).as_py() or 0
+            words = pc.list_value_length(pc.utf8_split_whitespace(texts.column("text")))
+            count.words += pc.sum(words).as_py() or 0
+            count.speakers |= set(pc.unique(rows.column("speaker")).to_pylist()) - {""}
+
+    def lines(self) -> list[str]:
+        """A table for people, then what is odd about the splits."""
+        lines = [f"{'split':<16}{'utterances':>12}{'hours':>10}{'labelled h':>12}{'speakers':>10}{'words':>12}"]
+        for name, count in sorted(self.splits.items()):
+            hours, labelled = (samples / SAMPLE_RATE / 3600 for samples in (count.samples, count.labelled))
+            lines.append(
+                f"{name:<16}{count.utterances:>12,}{hours:>10.2f}{labelled:>12.2f}"
+                f"{len(count.speakers) or 'unknown':>10}{count.words:>12,}"
+            )
+        homes = Counter(speaker for count in self.splits.values() for speaker in count.speakers)
+        if shared := sorted(speaker for speaker, number in homes.items() if number > 1):
+            lines.append(
+                f"note: {len(shared)} speakers are in more than one split of the source, the first is {shared[0]}"
+            )
+        return lines
+
+
+def rejection_lines(rejected: Sequence[Rejection], files: int, where: str) -> list[str]:
+    """A count by reason, and the first rejections themselves."""
+    if not rejected:
+        return [f"rejected: none of {files:,} files"]
+    lines = [f"rejected: {len(rejected):,} (of {files:,} files), all in {where}"]
+    reasons = Counter(rejection.reason for rejection in rejected)
+    lines += [f"{number:>8,}  {reason}" for reason, number in sorted(reasons.items(), key=lambda item: -item[1])]
+    lines += [f"  {rejection.message}" for rejection in rejected[:SHOWN_REJECTIONS]]
+    if len(rejected) > SHOWN_REJECTIONS:
+        lines.append(f"  ... and {len(rejected) - SHOWN_REJECTIONS:,} more")
+    return lines

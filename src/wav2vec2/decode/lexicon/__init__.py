@@ -1,0 +1,1 @@
+"""flashlight's lexicon beam search, the paper's, on all cores."""

@@ -1,0 +1,1 @@
+"""Our own prefix beam search."""

@@ -1,0 +1,210 @@
+"""How a prefix beam search asks its language model: an n-gram inside compiled code, any other one frame by frame for
+all utterances at once. Both run the same two halves of a frame and ask for the same scores.
+"""
+
+# mypy: disable-error-code="no-any-return"
+# (an element of an array is Any)
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wav2vec2.decode.prefix.beam import ACTIVE, BONUS, LM, NODE, REQUESTS, Beam, Rules, new_beam
+from wav2vec2.decode.prefix.finish import close_words, request_last_words
+from wav2vec2.decode.prefix.spelling_trie import SpellingTrie
+from wav2vec2.decode.prefix.step import close_frame, open_frame
+from wav2vec2.decode.prefix.tree import new_tree
+from wav2vec2.lm.compiled import compiled
+from wav2vec2.lm.language_model import LanguageModel
+from wav2vec2.lm.ngram.model import NgramArrays, advance
+
+_FORGET_AFTER = 512  # new histories of other prefixes than those in the beam, before they are given back
+
+Matrix = NDArray[np.float32]
+
+
+@compiled
+def _requested_word(beam: Beam, rules: Rules, trie: SpellingTrie, request: int) -> int:
+    if rules.by_symbol:
+        return rules.lm_index[beam.requests[request, 1]]
+    node = beam.slots[beam.requests[request, 0], NODE]
+    return trie.word[node] if node >= 0 and trie.word[node] >= 0 else rules.unknown
+
+
+@compiled
+def _ask_ngram(beam: Beam, rules: Rules, trie: SpellingTrie, ngram: NgramArrays) -> None:
+    for i in range(beam.counts[REQUESTS]):
+        slot, column = beam.requests[i, 0], beam.requests[i, 1]
+        word = _requested_word(beam, rules, trie, i)
+        beam.cached[slot, column], beam.cached_history[slot, column] = advance(ngram, beam.history[slot], word)
+
+
+@compiled
+def _search_alone(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Matrix, frame: int) -> int:
+    """Search from `frame` on; return the first frame that was not done for want of rows in the tree."""
+    while frame < len(emission) and open_frame(beam, rules, trie, emission[frame]):
+        close_frame(beam, rules, trie, emission[frame], frame)
+        frame += 1
+    return frame
+
+
+@compiled
+def _search_with_ngram(
+    beam: Beam, rules: Rules, trie: SpellingTrie, emission: Matrix, frame: int, ngram: NgramArrays
+) -> int:
+    while frame < len(emission) and open_frame(beam, rules, trie, emission[frame]):
+        _ask_ngram(beam, rules, trie, ngram)
+        close_frame(beam, rules, trie, emission[frame], frame)
+        frame += 1
+    return frame
+
+
+@compiled
+def _close_with_ngram(beam: Beam, rules: Rules, trie: SpellingTrie, frames: int, ngram: NgramArrays, end: int) -> None:
+    request_last_words(beam, rules)
+    _ask_ngram(beam, rules, trie, ngram)
+    close_words(beam, rules, trie, frames)
+    for k in range(beam.counts[ACTIVE]):
+        slot = beam.order[k]
+        score, _ = advance(ngram, beam.history[slot], end)
+        beam.scores[slot, LM] += score
+        beam.scores[slot, BONUS] += rules.lm_weight * score
+
+
+def with_more_rows(beam: Beam) -> Beam:
+    """The same beam over a tree with twice the rows."""
+    tree = new_tree(2 * len(beam.tree))
+    tree[: len(beam.tree)] = beam.tree
+    return beam._replace(tree=tree)
+
+
+def first_rows(rules: Rules) -> int:
+    """Rows of a tree that serve most utterances."""
+    return max(4096, 8 * rules.beam)
+
+
+@dataclass(frozen=True)
+class Unscored:
+    """No language model."""
+
+    def search(self, rules: Rules, trie: SpellingTrie, emission: Matrix) -> Beam:
+        """Search one utterance to its end."""
+        beam = new_beam(rules, emission.shape[1], 0, first_rows(rules))
+        frame = _search_alone(beam, rules, trie, emission, 0)
+        while frame < len(emission):
+            beam = with_more_rows(beam)
+            frame = _search_alone(beam, rules, trie, emission, frame)
+        close_words(beam, rules, trie, len(emission))
+        return beam
+
+
+@dataclass(frozen=True)
+class NgramScored:
+    """An n-gram, asked inside compiled code. end: its index of the sentence's end."""
+
+    arrays: NgramArrays
+    start: int
+    end: int
+
+    def search(self, rules: Rules, trie: SpellingTrie, emission: Matrix) -> Beam:
+        """Search one utterance to its end."""
+        beam = new_beam(rules, emission.shape[1], self.start, first_rows(rules))
+        frame = _search_with_ngram(beam, rules, trie, emission, 0, self.arrays)
+        while frame < len(emission):
+            beam = with_more_rows(beam)
+            frame = _search_with_ngram(beam, rules, trie, emission, frame, self.arrays)
+        _close_with_ngram(beam, rules, trie, len(emission), self.arrays, self.end)
+        return beam
+
+
+@compiled
+def _requests(beam: Beam, rules: Rules, trie: SpellingTrie) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    count = beam.counts[REQUESTS]
+    histories, words = np.empty(count, np.int64), np.empty(count, np.int64)
+    for i in range(count):
+        histories[i] = beam.history[beam.requests[i, 0]]
+        words[i] = _requested_word(beam, rules, trie, i)
+    return histories, words
+
+
+@compiled
+def _histories(beam: Beam) -> NDArray[np.int64]:
+    """The histories that the beam still needs: of its prefixes and of what was asked for them."""
+    columns = beam.cached.shape[1]
+    found = np.empty(beam.counts[ACTIVE] * (1 + columns), np.int64)
+    count = 0
+    for k in range(beam.counts[ACTIVE]):
+        slot = beam.order[k]
+        found[count] = beam.history[slot]
+        count += 1
+        for column in range(columns):
+            if not np.isnan(beam.cached[slot, column]):
+                found[count] = beam.cached_history[slot, column]
+                count += 1
+    return found[:count]
+
+
+class InStep:
+    """Utterances searched frame by frame together, so that the language model answers all of them in one call."""
+
+    def __init__(self, lm: LanguageModel, rules: Rules, trie: SpellingTrie, emissions: Sequence[Matrix]) -> None:
+        self._lm, self._rules, self._trie, self._emissions = lm, rules, trie, emissions
+        start = lm.start()
+        self.beams = [new_beam(rules, array.shape[1], start, first_rows(rules)) for array in emissions]
+        self._asked = 0
+
+    def run(self) -> list[Beam]:
+        """Search all utterances to their ends."""
+        for frame in range(max(map(len, self._emissions), default=0)):
+            going = [i for i, array in enumerate(self._emissions) if frame < len(array)]
+            for i in going:
+                while not open_frame(self.beams[i], self._rules, self._trie, self._emissions[i][frame]):
+                    self.beams[i] = with_more_rows(self.beams[i])
+            self._ask(going)
+            for i in going:
+                close_frame(self.beams[i], self._rules, self._trie, self._emissions[i][frame], frame)
+            if self._asked >= _FORGET_AFTER:
+                self._forget()
+        self._finish()
+        return self.beams
+
+    def _ask(self, rows: Sequence[int]) -> None:
+        pairs = [_requests(self.beams[i], self._rules, self._trie) for i in rows if self.beams[i].counts[REQUESTS]]
+        if not pairs:
+            return
+        asking = np.stack([np.concatenate(column) for column in zip(*pairs, strict=True)], axis=1)
+        unique, places = np.unique(asking, axis=0, return_inverse=True)
+        scores, following = self._lm.score(unique[:, 0].copy(), unique[:, 1].copy())
+        self._asked += len(unique)
+        places, done = places.reshape(-1), 0
+        for i in rows:
+            beam, count = self.beams[i], int(self.beams[i].counts[REQUESTS])
+            here = places[done : done + count]
+            slots, columns = beam.requests[:count, 0], beam.requests[:count, 1]
+            beam.cached[slots, columns], beam.cached_history[slots, columns] = scores[here], following[here]
+            done += count
+
+    def _forget(self) -> None:
+        self._lm.retain(np.unique(np.concatenate([_histories(beam) for beam in self.beams])))
+        self._asked = 0
+
+    def _finish(self) -> None:
+        for beam in self.beams:
+            request_last_words(beam, self._rules)
+        self._ask(range(len(self.beams)))
+        slots = []
+        for beam, array in zip(self.beams, self._emissions, strict=True):
+            close_words(beam, self._rules, self._trie, len(array))
+            slots.append(beam.order[: beam.counts[ACTIVE]].astype(np.int64))
+        histories = [beam.history[held] for beam, held in zip(self.beams, slots, strict=True)]
+        unique, places = np.unique(np.concatenate(histories), return_inverse=True)
+        ends = self._lm.finish(unique)[places.reshape(-1)]
+        done = 0
+        for beam, held in zip(self.beams, slots, strict=True):
+            end = ends[done : done + len(held)].astype(np.float64)
+            beam.scores[held, LM] += end
+            beam.scores[held, BONUS] += self._rules.lm_weight * end
+            done += len(held)
+        self._lm.retain(np.zeros(0, np.int64))

@@ -1,0 +1,133 @@
+"""What an evaluation found, as values, as JSON and as text."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from wav2vec2.audio.recordings import Failure
+from wav2vec2.text.error_rate import ErrorCounts, align_text, bootstrap_interval, character_tokens, word_tokens
+from wav2vec2.text.normalize import is_spaceless_script
+
+_NAMED = 10  # ids shown on the screen; the JSON file names all
+_UNITS = {"wer": "words", "cer": "characters", "per": "phones"}
+
+
+@dataclass(frozen=True)
+class Score:
+    """Counts over all utterances and the 95 % bootstrap interval of their rate."""
+
+    counts: ErrorCounts
+    low: float
+    high: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; null where a rate is not a number."""
+        rates = {"rate": self.counts.rate, "low": self.low, "high": self.high}
+        return {name: rate if math.isfinite(rate) else None for name, rate in rates.items()} | dataclasses.asdict(
+            self.counts
+        )
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One utterance's texts, as they were compared, and its counts."""
+
+    id: str
+    reference: str
+    hypothesis: str
+    words: ErrorCounts
+    characters: ErrorCounts
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """What `evaluate` found. main: the score to look at, `cer` where most references are in scripts without spaces,
+    `per` (phone error rate, counted in `wer`) where the vocabulary is a symbol set split at white space.
+
+    unalignable: ids whose audio has fewer frames than their labels and repeats need, so that CTC cannot write them
+    whatever it learns. unknown: symbols of the references that the vocabulary lacks. untranscribed: utterances
+    without a reference (not scored; an empty reference is). failures: utterances whose audio could not be read (not
+    scored). folded: TIMIT's phones were folded to 39 before they were compared.
+    """
+
+    utterances: int
+    seconds: float
+    main: Literal["wer", "cer", "per"]
+    wer: Score
+    cer: Score
+    worst: tuple[Scored, ...]
+    unalignable: tuple[str, ...]
+    unknown: dict[str, int]
+    untranscribed: int
+    failures: tuple[Failure, ...]
+    folded: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for a JSON file, the worst utterances aligned."""
+        worst = [
+            {"id": u.id, "reference": u.reference, "hypothesis": u.hypothesis, "aligned": aligned(u)}
+            for u in self.worst
+        ]
+        failures = [dataclasses.asdict(failure) for failure in self.failures]
+        plain = {
+            name: getattr(self, name)
+            for name in ("utterances", "seconds", "main", "unalignable", "unknown", "untranscribed", "folded")
+        }
+        scores = {name: score.as_json() for name, score in self.scores().items()}
+        return plain | scores | {"worst": worst, "failures": failures}
+
+    def scores(self) -> dict[str, Score]:
+        """The scores by name, the main one first."""
+        if self.main == "per":
+            return {"per": self.wer}
+        both = {"wer": self.wer, "cer": self.cer}
+        return both if self.main == "wer" else dict(reversed(both.items()))
+
+
+def total_score(counts: list[ErrorCounts], replications: int, seed: int) -> Score:
+    """Add up counts, one an utterance, and bootstrap the interval of their rate over utterances."""
+    errors, references = [count.errors for count in counts], [count.reference for count in counts]
+    low, high = bootstrap_interval(errors, references, replications=replications, seed=seed)
+    return Score(sum(counts, ErrorCounts()), low, high)
+
+
+def aligned(scored: Scored) -> str:
+    """REF, HYP and EVAL lines of one utterance: by words, or by characters in scripts without spaces."""
+    if is_spaceless_script(scored.reference):
+        return align_text(
+            character_tokens(scored.reference, spaces=False), character_tokens(scored.hypothesis, spaces=False)
+        )
+    return align_text(word_tokens(scored.reference), word_tokens(scored.hypothesis))
+
+
+def report_text(report: EvaluationReport) -> str:
+    """The report as a person reads it: main score first, then what limits it, then the worst utterances."""
+    lines = [f"{report.utterances} utterances, {report.seconds / 3600:.2f} hours"]
+    for name, score in report.scores().items():
+        counts = score.counts
+        lines.append(
+            f"{name.upper()} {100 * counts.rate:6.2f} %  "
+            f"95 % interval {100 * score.low:.2f} to {100 * score.high:.2f}  "
+            f"substitutions {counts.substitutions}  deletions {counts.deletions}  insertions {counts.insertions}  "
+            f"of {counts.reference} {_UNITS[name]}"
+        )
+    if report.folded:
+        lines.append("both sides folded to 39 phones (Lee and Hon); --phones keep counts every difference")
+    if report.untranscribed:
+        lines.append(f"{report.untranscribed} utterances without a transcript were left out")
+    if report.failures:
+        lines.append(f"{len(report.failures)} utterances could not be read")
+    if report.unalignable:
+        more = " ..." if len(report.unalignable) > _NAMED else ""
+        named = ", ".join(report.unalignable[:_NAMED])
+        lines.append(f"{len(report.unalignable)} too short for CTC (frames < labels + repeats): {named}{more}")
+    if report.unknown:
+        shown = ", ".join(f"{symbol!r} {count}" for symbol, count in list(report.unknown.items())[:_NAMED])
+        lines.append(f"{sum(report.unknown.values())} symbols of the references are not in the vocabulary: {shown}")
+    for scored in report.worst:
+        rates = f"WER {100 * scored.words.rate:.0f} %, CER {100 * scored.characters.rate:.0f} %"
+        if report.main == "per":
+            rates = f"PER {100 * scored.words.rate:.0f} %"
+        lines.extend(["", f"{scored.id}  {rates}", aligned(scored)])
+    return "\n".join(lines)

@@ -1,0 +1,63 @@
+"""Several searches side by side, as the paper prints them: a row for each split, a column for each language model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wav2vec2.evaluation.scores import EvaluationReport, Score, report_text
+from wav2vec2.text.error_rate import display_width
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What one pass over the audio gave. columns: the searches' titles; reports: each one's over all utterances;
+    rows: for every split, in the manifest's order, the columns' reports.
+    """
+
+    columns: tuple[str, ...]
+    reports: tuple[EvaluationReport, ...]
+    rows: Mapping[str, tuple[EvaluationReport, ...]]
+
+    def as_json(self) -> dict[str, Any]:
+        """The last column's report, and the whole table under `table`."""
+        named = dict(self.rows) if len(self.rows) == 1 else {**self.rows, "all": self.reports}
+        table = {
+            row: {
+                column: {name: score.as_json() for name, score in report.scores().items()}
+                for column, report in zip(self.columns, reports, strict=True)
+            }
+            for row, reports in named.items()
+        }
+        return self.reports[-1].as_json() | {"search": self.columns[-1], "table": table}
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """The table, where there is more than one cell, then the last column's report."""
+    text = report_text(comparison.reports[-1])
+    if len(comparison.columns) == 1 and len(comparison.rows) < 2:
+        return text
+    last = f"{comparison.columns[-1]}: " if len(comparison.columns) > 1 else ""
+    return f"{table_text(comparison)}\n\n{last}{text}"
+
+
+def table_text(comparison: Comparison) -> str:
+    """Error rates in percent with their 95 % intervals in brackets."""
+    cells = [["", "", *comparison.columns]]
+    rows = dict(comparison.rows)
+    if len(rows) != 1:
+        rows["all"] = comparison.reports
+    for row, reports in rows.items():
+        for place, name in enumerate(reports[0].scores()):
+            scores = [report.scores()[name] for report in reports]
+            cells.append([row if place == 0 else "", f"{name.upper()} %", *map(_cell, scores)])
+    widths = [max(display_width(line[column]) for line in cells) for column in range(len(cells[0]))]
+    return "\n".join(_line(line, widths) for line in cells)
+
+
+def _cell(score: Score) -> str:
+    return f"{100 * score.counts.rate:6.2f} [{100 * score.low:.2f}, {100 * score.high:.2f}]"
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [cell + " " * (width - display_width(cell)) for cell, width in zip(cells, widths, strict=True)]
+    return "  ".join(padded).rstrip()

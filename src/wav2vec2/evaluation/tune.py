@@ -1,0 +1,245 @@
+"""Search of language model weight and word score on a development set (section 4.4 and appendix C of the paper).
+
+The paper runs 128 trials of Bayesian optimisation with the weight in [0, 5] and the word score in [-5, 5]. Here the
+trials are those of optuna's tree-structured Parzen estimator. Emissions are computed once. Weights are for natural
+logarithms, as everywhere here.
+"""
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.decode.build import (
+    RESCORED,
+    DecoderFactory,
+    DecodingOptions,
+    OpenLM,
+    open_each_once,
+    rescoring_model,
+)
+from wav2vec2.decode.hypothesis import Hypothesis
+from wav2vec2.decode.pieces import decode_in_pieces
+from wav2vec2.decode.presets import Preset, Tuned, fingerprint, write_preset
+from wav2vec2.decode.words import hypothesis_text
+from wav2vec2.errors import UserError
+from wav2vec2.evaluation.evaluate import scoring_form
+from wav2vec2.evaluation.trials import Trial, optimise
+from wav2vec2.inference.acoustic_model import AcousticModel
+from wav2vec2.inference.emissions import Emitted, Precision, cached_emissions
+from wav2vec2.inference.frame_outputs import ComputeOptions
+from wav2vec2.inference.transcribe import progress_bar
+from wav2vec2.text.error_rate import ErrorCounts, character_errors, word_errors
+from wav2vec2.text.normalize import is_spaceless_script
+from wav2vec2.text.vocabulary import Vocabulary
+
+NGRAM_BEAM, TRANSFORMER_BEAM = 500, 50
+
+Lists = list[list[Hypothesis]]
+Objective = Callable[[float, float], ErrorCounts]
+
+
+@dataclass(frozen=True)
+class TuneOptions(ComputeOptions):
+    """Find the language model weight and word score with the fewest errors on a development set, and write a preset
+    that transcribe, evaluate and serve take as --preset. With --rescore, those of the second ranking are found, and the
+    search keeps its own (from --preset or --lm-weight and --word-score). Ctrl-C writes what was found; the same line
+    goes on.
+    """
+
+    model: Annotated[str, Positional, arg(metavar="MODEL")]
+    """A model directory or checkpoint file with a CTC head."""
+    manifest: Annotated[str, Positional, arg(metavar="MANIFEST")]
+    """A manifest (file, folder or pattern). Never tune on what you test on."""
+    split: str | None = None
+    """Only this split, such as dev-other, or several: dev+dev-other."""
+    out: Path = Path("preset.toml")
+    """The preset that is written; its trials go to PRESET.trials.jsonl beside it."""
+    trials: int = 128
+    """How many pairs are tried."""
+    lm_weight_range: tuple[float, float] = (0.0, 5.0)
+    """Range of the language model weight (natural logarithms)."""
+    word_score_range: tuple[float, float] = (-5.0, 5.0)
+    """Range of what is added for every word."""
+    seed: int = 0
+    """Seed of the optimiser: the same seed finds the same."""
+    emissions: Path | None = None
+    """File that keeps the model's log-probabilities; by default PRESET.emissions.npz beside the preset."""
+    precision: Precision = "float32"
+    """Numbers in that file; float16 takes half the room."""
+    decoding: OmitArgPrefixes[DecodingOptions] = field(default_factory=DecodingOptions)
+
+
+def run(options: TuneOptions) -> None:
+    """Tune, write the preset, and print what it reached."""
+    preset = tune(options)
+    search = preset.search
+    weight = search.lm_weight if preset.rescore is None else preset.rescore_weight
+    score = search.word_score if preset.rescore is None else preset.rescore_word_score
+    print(
+        f"{options.out}: error rate {100 * preset.tuned.wer:.2f} % on {preset.tuned.utterances} utterances "
+        f"with LM weight {weight:.3f} (natural log), word score {score:.3f}, beam {search.beam}"
+    )
+
+
+def tune(options: TuneOptions) -> Preset:
+    """Run the trials and write the preset after the last; after an interruption too, which then goes on.
+
+    Raises UserError for options out of range, nothing to tune or nothing to tune on.
+    """
+    chosen = _chosen(options)
+    with ExitStack() as stack:
+        model = AcousticModel(options.model, **options.computing())
+        # The language model is opened before the long pass over the audio, so that a broken one is told at once.
+        open_lm = open_each_once()
+        factory = DecoderFactory(chosen, model.vocabulary, workers=options.decoding.workers, open_lm=open_lm)
+        stack.callback(factory.close)
+        utterances = _emitted(options, model)
+        objective = _objective(chosen, model.vocabulary, utterances, factory, open_lm)
+        found: list[Trial] = []
+        try:
+            _try_all(options, chosen, objective, found)
+        finally:
+            if found:
+                best = min(found, key=lambda trial: trial.errors)
+                preset = _preset(chosen, options, best, len(found), utterances)
+                write_preset(preset, options.out)
+    return preset
+
+
+def _chosen(options: TuneOptions) -> Preset:
+    """The search to be tuned, with the beam of the paper's tuning unless another was asked for."""
+    for name, (low, high) in (
+        ("lm-weight-range", options.lm_weight_range),
+        ("word-score-range", options.word_score_range),
+    ):
+        if not -1e6 < low < high < 1e6:
+            raise UserError(f"--{name} {low} {high}: give two finite numbers, the smaller one first")
+    if options.trials < 1 or options.seed < 0:
+        raise UserError("tune: --trials must be at least 1 and --seed at least 0")
+    chosen = options.decoding.resolve()
+    if chosen.decoder == "greedy" or (chosen.lm is None and chosen.rescore is None):
+        raise UserError("tune: there is nothing to tune without a language model; give --lm")
+    if options.decoding.beam is None and options.decoding.preset is None:
+        transformer = chosen.lm is not None and Path(chosen.lm).is_dir()
+        beam = TRANSFORMER_BEAM if transformer else NGRAM_BEAM
+        chosen = replace(chosen, search=replace(chosen.search, beam=beam))
+    return chosen
+
+
+def _emitted(options: TuneOptions, model: AcousticModel) -> list[Emitted]:
+    manifest = Manifest.open(options.manifest, split=options.split)
+    cache = options.emissions or options.out.with_suffix(".emissions.npz")
+    utterances = []
+    with progress_bar() as progress:
+        task = progress.add_task("emissions", total=len(manifest))
+        stored = cached_emissions(
+            model, manifest, cache, source=fingerprint(options.model), precision=options.precision
+        )
+        for utterance in stored:
+            utterances.append(utterance)
+            progress.advance(task)
+    if not utterances:
+        raise UserError(f"{options.manifest}: no utterance with a transcript to tune on; check split and text")
+    return utterances
+
+
+def _objective(
+    chosen: Preset, vocabulary: Vocabulary, utterances: list[Emitted], factory: DecoderFactory, open_lm: OpenLM
+) -> Objective:
+    """Errors as a function of LM weight and word score."""
+    written, fold = scoring_form(vocabulary, "auto", "auto"), vocabulary.scoring_fold or str
+
+    def normalize(text: str) -> str:
+        return fold(written(text))
+
+    references = [normalize(utterance.text) for utterance in utterances]
+    spaceless = 2 * sum(map(is_spaceless_script, references)) > len(references)
+    count = character_errors if spaceless else word_errors
+    emissions = [utterance.log_probs for utterance in utterances]
+
+    def errors(lists: Lists) -> ErrorCounts:
+        texts = [normalize(hypothesis_text(vocabulary, readings[0])) for readings in lists]
+        return sum((count(r, h) for r, h in zip(references, texts, strict=True)), ErrorCounts())
+
+    if chosen.rescore is None:
+
+        def searched(lm_weight: float, word_score: float) -> ErrorCounts:
+            tried = replace(chosen.search, lm_weight=lm_weight, word_score=word_score, nbest=1)
+            return errors(decode_in_pieces(factory(tried), vocabulary, emissions))
+
+        return searched
+
+    from wav2vec2.decode.rescore import rescore
+
+    kept = replace(chosen.search, nbest=max(chosen.search.nbest, RESCORED))
+    lists = decode_in_pieces(factory(kept), vocabulary, emissions)
+    scored = rescore(lists, rescoring_model(chosen, open_lm), vocabulary, 1.0, 0.0)
+
+    def rescored(lm_weight: float, word_score: float) -> ErrorCounts:
+        def rank(reading: Hypothesis) -> float:
+            words = len(hypothesis_text(vocabulary, reading).split())
+            return reading.acoustic_score + lm_weight * reading.lm_score + word_score * words
+
+        return errors([[max(readings, key=rank)] for readings in scored])
+
+    return rescored
+
+
+def _try_all(options: TuneOptions, chosen: Preset, objective: Objective, found: list[Trial]) -> None:
+    identity = {
+        "emissions": fingerprint(options.emissions or options.out.with_suffix(".emissions.npz")),
+        "decoder": chosen.decoder,
+        "lm": chosen.lm and fingerprint(chosen.lm),
+        "lexicon": chosen.lexicon and fingerprint(chosen.lexicon),
+        "rescore": chosen.rescore and f"{fingerprint(chosen.rescore)} {chosen.rescore_share:g}",
+        "search": repr(chosen.search),
+        "ranges": [*options.lm_weight_range, *options.word_score_range],
+        "seed": options.seed,
+    }
+    first = (chosen.search.lm_weight, chosen.search.word_score)
+    if chosen.rescore is not None:
+        first = (chosen.rescore_weight, chosen.rescore_word_score)
+    with progress_bar() as progress:
+        task = progress.add_task("trials", total=options.trials)
+        trials = optimise(
+            objective,
+            (options.lm_weight_range, options.word_score_range),
+            trials=options.trials,
+            seed=options.seed,
+            first=first,
+            log=options.out.with_suffix(".trials.jsonl"),
+            identity=identity,
+        )
+        for trial in trials:
+            better = not found or trial.errors < min(other.errors for other in found)
+            found.append(trial)
+            progress.advance(task)
+            if better:
+                best = f"{100 * trial.rate:.2f} % at {trial.lm_weight:.3f}, {trial.word_score:.3f}"
+                progress.update(task, description=f"trials, best {best}")
+                if progress.disable:
+                    print(f"trial {len(found)} of {options.trials}: {best}", file=sys.stderr)
+
+
+def _preset(chosen: Preset, options: TuneOptions, best: Trial, trials: int, utterances: list[Emitted]) -> Preset:
+    tuned = Tuned(
+        model=options.model,
+        manifest=options.manifest,
+        split=options.split or "",
+        utterances=len(utterances),
+        wer=best.rate,
+        trials=trials,
+        sampler="tpe",
+        seed=options.seed,
+        beam=chosen.search.beam,
+    )
+    if chosen.rescore is not None:
+        return replace(chosen, rescore_weight=best.lm_weight, rescore_word_score=best.word_score, tuned=tuned)
+    search = replace(chosen.search, lm_weight=best.lm_weight, word_score=best.word_score)
+    return replace(chosen, search=search, tuned=tuned)

@@ -1,0 +1,1 @@
+"""Error rates of finished stages, and the paper's tables beside ours."""

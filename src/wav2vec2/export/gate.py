@@ -1,0 +1,152 @@
+"""The gate before an exported file is put at its place: its outputs and its text beside those of the model.
+
+Outputs are compared on waveforms alone and in a padded batch, with the model on each alone; text on recordings, or
+against the references of a manifest. What does not agree is refused with one line that names the difference.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wav2vec2.audio.read import SAMPLE_RATE, normalize_waveform
+from wav2vec2.audio.recordings import Failure, audio_files, open_recording
+from wav2vec2.data.dataset import read_utterance
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.errors import UserError
+from wav2vec2.evaluation.evaluate import EvaluateConfig, evaluate
+from wav2vec2.inference.exported import ExportedRecognizer
+from wav2vec2.inference.transcribe import Transcriber
+from wav2vec2.text.error_rate import character_errors
+
+_LONGEST_COMPARED = 20 * SAMPLE_RATE
+_COMPARED = 6
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is allowed. tolerance: largest difference of outputs, relative to max(1, largest output), for float32.
+    error_rate, text: percent points of WER (or CER) against references, percent of characters between both texts.
+    """
+
+    tolerance: float = 1e-4
+    error_rate: float = 0.3
+    text: float = 1.0
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What was found. difference: as `Limits.tolerance`; error_rates: model's and file's, percent; text: percent."""
+
+    difference: float
+    error_rates: tuple[float, float] | None = None
+    text: float | None = None
+
+    def __str__(self) -> str:
+        said = [f"largest difference of outputs {self.difference:.2g}"]
+        if self.error_rates is not None:
+            said.append("error rate {:.2f} % (model {:.2f} %)".format(*reversed(self.error_rates)))
+        if self.text is not None:
+            said.append(f"{self.text:.2f} % of characters differ")
+        return ", ".join(said)
+
+
+def check_export(
+    transcriber: Transcriber, exported: ExportedRecognizer, check: str | None, split: str | None, limits: Limits
+) -> Agreement:
+    """Compare `exported` with the model of `transcriber`; `check` names audio, a folder of it, or a manifest.
+
+    Raises UserError where a limit is passed or the audio cannot be read.
+    """
+    ours = Transcriber(exported, device="cpu")  # type: ignore[arg-type]
+    if check is None:
+        waveforms = _noise(transcriber.architecture.normalize_input)
+        found = Agreement(compare_outputs(transcriber.model, exported, waveforms))
+    elif _is_manifest(check):
+        manifest = Manifest.open(check, split=split)
+        rows = range(min(len(manifest), _COMPARED))
+        waveforms = _waveforms([read_utterance(manifest.utterance(row)) for row in rows], transcriber)
+        config = EvaluateConfig(model="", manifest=check, replications=1)
+        reports = [evaluate(side, manifest, config) for side in (transcriber, ours)]
+        for report in reports:
+            if report.failures:
+                raise UserError(f"{report.failures[0].source}: {report.failures[0].message}")
+        before, after = (100 * getattr(report, reports[0].main).counts.rate for report in reports)
+        found = Agreement(compare_outputs(transcriber.model, exported, waveforms), error_rates=(before, after))
+    else:
+        files = audio_files([check])
+        waveforms = _waveforms(files, transcriber)
+        counts = [character_errors(transcriber(file).text, ours(file).text) for file in files]
+        rate = 100 * sum(count.errors for count in counts) / max(1, sum(count.reference for count in counts))
+        found = Agreement(compare_outputs(transcriber.model, exported, waveforms), text=rate)
+    _judge(found, limits, exact=exported.metadata.precision == "float32")
+    return found
+
+
+def _judge(found: Agreement, limits: Limits, *, exact: bool) -> None:
+    refused = "the exported file does not agree with the model and was not written"
+    if not found.difference < float("inf") or (exact and found.difference > limits.tolerance):
+        raise UserError(f"{refused}: outputs differ by {found.difference:.2g}, allowed is {limits.tolerance:.2g}")
+    if found.error_rates is not None and not found.error_rates[1] - found.error_rates[0] <= limits.error_rate:
+        rates = "error rate {1:.2f} % where the model has {0:.2f} %".format(*found.error_rates)
+        raise UserError(f"{refused}: {rates}, allowed are {limits.error_rate:g} points more")
+    if found.text is not None and not found.text <= limits.text:
+        raise UserError(f"{refused}: {found.text:.2f} % of characters differ, allowed are {limits.text:g} %")
+
+
+@torch.inference_mode()
+def compare_outputs(model: torch.nn.Module, exported: ExportedRecognizer, waveforms: Sequence[Tensor]) -> float:
+    """Largest difference from the model on each utterance alone, relative to max(1, the largest output).
+
+    The file is run on each utterance alone, and in its own precision's float32 case on the padded batch as well (the
+    range that int8 activations are quantized by depends on the batch).
+    """
+    lengths = torch.tensor([len(waveform) for waveform in waveforms])
+    samples = max(int(lengths.max()), exported.metadata.minimum_samples)
+    batch = torch.stack([torch.nn.functional.pad(w, (0, samples - len(w))) for w in waveforms])
+    runs = [exported(batch, lengths)]
+    if exported.metadata.precision == "float32":
+        runs.append(exported.run(batch, lengths))
+    worst = 0.0
+    for row, waveform in enumerate(waveforms):
+        logits, frames = model(waveform[None])
+        expected = logits.log_softmax(-1)[0] if exported.metadata.log_softmax else logits[0]
+        for outputs, counts in runs:
+            if int(counts[row]) != int(frames[0]) or not outputs[row].isfinite().all():
+                return float("inf")
+            if len(expected):
+                difference = (outputs[row, : len(expected)] - expected).abs().max() / expected.abs().max().clamp_min(1)
+                worst = max(worst, float(difference))
+    return worst
+
+
+def _is_manifest(check: str) -> bool:
+    path = Path(check)
+    if path.is_dir():
+        return any(path.glob("*.parquet")) or any(path.glob("*.arrow"))
+    return "*" in check or "://" in check or path.suffix in (".parquet", ".arrow")
+
+
+def _noise(normalize: bool) -> list[Tensor]:
+    """Noise of several lengths and loudnesses, one of them below two frames."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = ((48_000, 0.1), (31_333, 0.02), (16_001, 0.3), (500, 0.1))
+    noise = [loudness * torch.randn(samples, generator=generator) for samples, loudness in sizes]
+    return [torch.from_numpy(normalize_waveform(w.numpy())) for w in noise] if normalize else noise
+
+
+def _waveforms(sources: Sequence[Any], transcriber: Transcriber) -> list[Tensor]:
+    """The beginnings of a few recordings, as the model takes them."""
+    found: list[Tensor] = []
+    for source in sources[:_COMPARED]:
+        recording = open_recording(source)
+        if isinstance(recording, Failure):
+            raise UserError(recording.message)
+        waveform = recording.read(0, min(recording.samples, _LONGEST_COMPARED))
+        if transcriber.architecture.normalize_input:
+            waveform = normalize_waveform(waveform)
+        found.append(torch.from_numpy(waveform))
+    return found or _noise(transcriber.architecture.normalize_input)

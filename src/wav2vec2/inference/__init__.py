@@ -1,0 +1,1 @@
+"""Trained models at work on recordings of any length: text, alignments, features, units."""

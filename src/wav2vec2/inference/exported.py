@@ -1,0 +1,121 @@
+"""What an exported file says about itself, and what both kinds of exported recogniser have in common.
+
+An exported recogniser is used like a `Wav2Vec2ForCTC`: it has `architecture`, `blank` and `vocabulary`, and a call on
+padded waveforms. It computes each utterance alone: nothing is spent on padding, and where activations are quantized by
+their range an utterance gives the same output in any batch.
+
+Legend: B utterances, S samples, T frames, V symbols.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from wav2vec2.checkpoints.huggingface.variant_fields import variant_from
+from wav2vec2.errors import UserError
+from wav2vec2.model.architecture import SAMPLE_RATE, Architecture
+from wav2vec2.text.normalize import TextNormalization
+from wav2vec2.text.vocabulary import Vocabulary
+
+Precision = Literal["float32", "int8", "int8 with convolutions"]
+FORMAT = "wav2vec2_export"
+VERSION = "1"
+
+
+@dataclass(frozen=True)
+class ExportMetadata:
+    """Everything that a user of the file needs beside the graph. precision: how its weights are stored."""
+
+    architecture: Architecture
+    vocabulary: Vocabulary
+    log_softmax: bool
+    precision: Precision
+
+    @property
+    def minimum_samples(self) -> int:
+        """Shortest waveforms that the graph takes: two frames; `lengths` may say less."""
+        return self.architecture.receptive_field + self.architecture.stride
+
+    def as_strings(self) -> dict[str, str]:
+        """Flat key-value pairs, as ONNX files and torch programs keep them."""
+        facts = {
+            "architecture": asdict(self.architecture),
+            "vocabulary": asdict(self.vocabulary),
+            "blank": self.vocabulary.blank,
+            "outputs": "log-probabilities" if self.log_softmax else "logits",
+            "precision": self.precision,
+            "sample_rate": SAMPLE_RATE,
+            "normalize_input": self.architecture.normalize_input,
+            "stride": self.architecture.stride,
+            "receptive_field": self.architecture.receptive_field,
+            "minimum_samples": self.minimum_samples,
+        }
+        plain = {key: fact if isinstance(fact, str) else json.dumps(fact) for key, fact in facts.items()}
+        return {FORMAT: VERSION, **plain}
+
+    @classmethod
+    def from_strings(cls, facts: Mapping[str, str], source: str) -> "ExportMetadata":
+        """Read back `as_strings`; `source` names the file in errors. Raises UserError for a file that is not ours."""
+        if facts.get(FORMAT) != VERSION:
+            raise UserError(f"{source}: was not written by this version's wav2vec2 export; export the model again")
+        try:
+            architecture: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value
+                for key, value in json.loads(facts["architecture"]).items()
+            }
+            variant = variant_from(architecture.pop("variant", {}))
+            return cls(
+                Architecture(**architecture, variant=variant),
+                _vocabulary(json.loads(facts["vocabulary"])),
+                facts["outputs"] == "log-probabilities",
+                cast(Precision, facts["precision"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, UserError) as error:
+            raise UserError(f"{source}: its metadata is damaged ({error}); export the model again") from None
+
+
+def _vocabulary(plain: dict[str, Any]) -> Vocabulary:
+    rules = plain["normalization"]
+    if rules is not None:
+        rules = TextNormalization(**{**rules, "digit_names": tuple(rules["digit_names"])})
+    return Vocabulary(**{**plain, "symbols": tuple(plain["symbols"]), "normalization": rules})
+
+
+class ExportedRecognizer(ABC):
+    """A recogniser without a torch model; `symbol_table` is the whole vocabulary, `vocabulary` its symbols alone."""
+
+    def __init__(self, metadata: ExportMetadata) -> None:
+        self.metadata = metadata
+        self.architecture = metadata.architecture
+        self.symbol_table = metadata.vocabulary
+        self.vocabulary, self.blank = metadata.vocabulary.symbols, metadata.vocabulary.blank
+
+    @abstractmethod
+    def run(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The graph itself: (B, S >= `minimum_samples`) float32, (B,) int64 -> (B, T, V), (B,)."""
+
+    def __call__(self, waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(B, S) waveforms, (B,) samples (None: all full) -> (B, T, V), zero beyond each end, and (B,) frames."""
+        samples = [waveforms.shape[1]] * len(waveforms) if lengths is None else lengths.tolist()
+        frames = [self.architecture.frame_length(length) for length in samples]
+        out = torch.zeros(len(samples), max(frames, default=0), len(self.symbol_table))
+        for row, (length, count) in enumerate(zip(samples, frames, strict=True)):
+            if count:
+                waveform = waveforms[row, :length].float().cpu()
+                waveform = F.pad(waveform, (0, max(0, self.metadata.minimum_samples - length)))
+                out[row, :count] = self.run(waveform[None], torch.tensor([length]))[0][0, :count]
+        return out, torch.tensor(frames, dtype=torch.int64)
+
+    def to(self, device: Any) -> "ExportedRecognizer":
+        """Return itself: whatever the device, the graph runs on the CPU."""
+        return self
+
+    def eval(self) -> "ExportedRecognizer":
+        """Return itself: there is no training mode."""
+        return self

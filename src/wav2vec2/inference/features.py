@@ -1,0 +1,158 @@
+"""``wav2vec2 features MODEL FILES... --out DIR``: vectors of chosen layers for every frame of recordings.
+
+Layer 0 is what enters the first Transformer block, layer k the output of block k. The two conventions in use differ
+only in the last layer of the pre-LN family (LV-60k, XLSR, XLS-R, MMS), whose residual stream passes one more layer norm
+before it becomes the context vectors:
+
+- **fairseq**: every layer as its block leaves it, the last one before that norm.
+- **transformers**: `hidden_states[k]`; the last one after it, equal to `last_hidden_state`.
+
+In the post-LN family (BASE, LARGE) they are the same.
+
+Legend: B utterances, S samples, T frames, d channels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from tyro.conf import Positional, arg
+
+from wav2vec2.data.utterance import writing
+from wav2vec2.device import usable_device
+from wav2vec2.errors import UserError
+from wav2vec2.inference.frame_outputs import ComputeOptions, FrameOutputs, named_files, write_outputs
+from wav2vec2.model.architecture import Architecture
+from wav2vec2.model.encoder import SharedEncoder, check_lengths
+
+Convention = Literal["fairseq", "transformers"]
+
+
+@dataclass(frozen=True)
+class FeaturesOptions(ComputeOptions):
+    """Write the vectors of one layer or of all for every frame: a file for each recording.
+
+    Each holds `layer_<k>` (frames, channels) for every chosen layer and `times` (frames,), the centre of each frame in
+    seconds.
+    """
+
+    model: Annotated[str, Positional, arg(metavar="MODEL")]
+    """A model directory or checkpoint file, pre-trained or fine-tuned."""
+    files: Annotated[tuple[str, ...], Positional, arg(metavar="FILE [FILE ...]")]
+    """Audio files, and folders that are searched for them."""
+    out: Path | None = None
+    """Folder to write NAME.npz or NAME.safetensors into."""
+    layer: tuple[int, ...] = ()
+    """Layers: 0 is the first block's input, k the output of block k. Default: the last."""
+    all_layers: bool = False
+    """Every layer, 0 included."""
+    convention: Convention = "transformers"
+    """How the last layer of a pre-LN model is given: fairseq before its final norm, transformers after it."""
+    format: Literal["npz", "safetensors"] = "npz"
+    """How each file is written."""
+    dtype: Literal["float32", "float16"] = "float32"
+    """float16 halves the files."""
+
+
+@torch.inference_mode()
+def hidden_states(
+    model: SharedEncoder,
+    waveforms: Tensor,
+    lengths: Tensor | None = None,
+    *,
+    layers: Sequence[int],
+    convention: Convention = "transformers",
+) -> tuple[list[Tensor], Tensor]:
+    """(B, S) audio -> the chosen layers, each (B, T, d) and zero beyond each end, and frame lengths (B,), in one pass.
+
+    Raises ValueError for a layer out of range.
+    """
+    depth = model.architecture.layers
+    if not layers or not all(0 <= layer <= depth for layer in layers):
+        raise ValueError(f"layers must be in 0..{depth}, not {list(layers)}")
+    lengths = check_lengths(waveforms, lengths)
+    encoder = model.encoder
+    features = encoder.features(waveforms, lengths, None)
+    kept: dict[int, Tensor] = {}
+
+    def keep(layer: int) -> Any:
+        def hook(module: Any, inputs: Any, output: Tensor) -> None:
+            kept[layer] = output
+
+        return hook
+
+    def keep_input(module: Any, inputs: Any) -> None:
+        kept[0] = inputs[0]
+
+    blocks = encoder.context.layers
+    handles = [blocks[layer - 1].register_forward_hook(keep(layer)) for layer in set(layers) - {0}]
+    handles += [blocks[0].register_forward_pre_hook(keep_input)]
+    try:
+        whole = convention == "transformers" and depth in layers
+        stop = None if whole else max(1, *layers)
+        last = encoder.context_vectors(features, None, None, stop)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if whole:
+        kept[depth] = last
+    frame_lengths = model.frame_lengths(lengths)
+    states = [features.layout.pad(kept[layer]) for layer in layers]
+    valid = torch.arange(states[0].shape[1], device=frame_lengths.device) < frame_lengths[:, None]
+    return [torch.where(valid[:, :, None], state, 0) for state in states], frame_lengths
+
+
+def run(options: FeaturesOptions) -> None:
+    """Write the files; raises UserError at the end if any recording failed."""
+    from wav2vec2.checkpoints.load import load
+
+    if not options.files or options.out is None:
+        raise UserError("features: name at least one audio file or folder, and by --out the folder to write into")
+    files, device = named_files(options.files), usable_device(options.device)
+    model = load(options.model).to(device)
+    layers = _layers(options, model.architecture)
+
+    def compute(waveforms: Tensor, lengths: Tensor) -> list[tuple[Tensor, ...]]:
+        outputs = hidden_states(model, waveforms, lengths, layers=layers, convention=options.convention)[0]
+        return list(zip(*outputs, strict=True))
+
+    def write(result: FrameOutputs, name: str) -> None:
+        assert options.out is not None
+        _write(result, options.out / f"{name}.{options.format}", options, layers, model.architecture)
+
+    write_outputs(files, model, compute, write, options=options, lacking="features")
+
+
+def _layers(options: FeaturesOptions, architecture: Architecture) -> list[int]:
+    if options.all_layers and options.layer:
+        raise UserError("--layer and --all-layers exclude each other; give one")
+    for layer in options.layer:
+        if not 0 <= layer <= architecture.layers:
+            raise UserError(f"--layer {layer}: this model has the layers 0 to {architecture.layers}")
+    if options.all_layers:
+        return list(range(architecture.layers + 1))
+    return sorted(set(options.layer)) or [architecture.layers]
+
+
+def _write(
+    result: FrameOutputs, path: Path, options: FeaturesOptions, layers: list[int], architecture: Architecture
+) -> None:
+    arrays = {
+        f"layer_{layer}": tensor.numpy().astype(options.dtype)
+        for layer, tensor in zip(layers, result.tensors, strict=True)
+    }
+    frames = len(result.tensors[0])
+    times = np.array([architecture.frame_center(frame) for frame in range(frames)], dtype=np.float64)
+    with writing(path) as temporary, open(temporary, "wb") as file:
+        if options.format == "npz":
+            np.savez(file, times=times, **arrays)  # type: ignore[arg-type]
+        else:
+            from safetensors.numpy import save
+
+            about = {"source": result.recording.name, "convention": options.convention}
+            file.write(save({**arrays, "times": times}, about))
+    print(f"{path}\t{frames} frames")

@@ -1,0 +1,198 @@
+"""ARPA files: the exchange format of n-gram models, read by compiled code.
+
+A head with the number of n-grams of each order, then a section an order with ``log10 p, words, log10 backoff`` a line.
+Files whose name ends in ``.gz`` are gzipped.
+"""
+
+import gzip
+import mmap
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wav2vec2.errors import UserError
+from wav2vec2.lm.ngram.arpa_lines import BAD_FIELD, BAD_NUMBER, UNKNOWN_WORD, hash_words, parse_lines
+
+Bytes = NDArray[np.uint8]
+_REMEDY = "write it again with wav2vec2 lm ngram or lmplz"
+_HEADER_MAX = 1 << 20
+_POSITIVE = 1e-4  # rounding of an estimator; anything more is no probability
+
+
+@dataclass(frozen=True)
+class ArpaOrder:
+    """The n-grams of one order k: words (n, k) as indices into the unigrams, log10_probability and log10_backoff (n,),
+    0 where the file gives no backoff.
+    """
+
+    words: NDArray[np.int32]
+    log10_probability: NDArray[np.float32]
+    log10_backoff: NDArray[np.float32]
+
+    def with_word(self, word: int, log10_probability: float) -> "ArpaOrder":
+        """These unigrams and one more."""
+        return ArpaOrder(
+            np.append(self.words, np.array([[word]], np.int32), axis=0),
+            np.append(self.log10_probability, np.float32(log10_probability)),
+            np.append(self.log10_backoff, np.float32(0)),
+        )
+
+
+def read_arpa(path: Path) -> tuple[list[str], list[ArpaOrder]]:
+    """The words of the unigrams in the file's order, and the n-grams of every order.
+
+    Raises:
+        UserError: a file that is missing, no ARPA, malformed (with the line) or cut short.
+    """
+    data = _contents(path)
+    counts, position = _read_header(path, data)
+    words: list[str] = []
+    orders: list[ArpaOrder] = []
+    table: tuple[NDArray[np.int32], Bytes, NDArray[np.int64]] | None = None
+    for order, count in enumerate(counts, start=1):
+        position = _expect(path, data, position, f"\\{order}-grams:")
+        if order == 1:
+            words, unigrams, position = _read_unigrams(path, data, position, count)
+            orders.append(unigrams)
+            continue
+        if table is None:
+            encoded = [word.encode() for word in words]
+            offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+            letters = np.frombuffer(b"".join(encoded), np.uint8)
+            table = hash_words(letters, offsets), letters, offsets
+        read = ArpaOrder(np.empty((count, order), np.int32), np.empty(count, np.float32), np.zeros(count, np.float32))
+        status, rows, position = parse_lines(
+            data, position, *table, read.words, read.log10_probability, read.log10_backoff
+        )
+        if rows < count:
+            _refuse_line(path, data, position, status, order, rows, count)
+        _check_values(path, order, read)
+        orders.append(read)
+    _expect(path, data, position, "\\end\\")
+    return words, orders
+
+
+def _contents(path: Path) -> Bytes:
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path) as file:
+                return np.frombuffer(file.read(), np.uint8)
+        with path.open("rb") as file:
+            if not file.seek(0, 2):
+                raise UserError(f"{path}: is empty; {_REMEDY}")
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path}: cut short or no gzip file ({error}); {_REMEDY}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); give an ARPA file") from error
+
+
+def _line(data: Bytes, position: int) -> tuple[bytes, int]:
+    """The line at ``position`` without its end, and where the next begins."""
+    size = 256
+    while True:
+        piece = data[position : position + size].tobytes()
+        end = piece.find(b"\n")
+        if end >= 0:
+            return piece[:end].rstrip(b"\r"), position + end + 1
+        if len(piece) < size:
+            return piece.rstrip(b"\r"), len(data)
+        size *= 4
+
+
+def _read_header(path: Path, data: Bytes) -> tuple[list[int], int]:
+    """The number of n-grams of each order, and where the lines after them begin."""
+    head = data[:_HEADER_MAX].tobytes()
+    found = head.find(b"\\data\\")
+    if found < 0 or (found > 0 and head[found - 1 : found] != b"\n"):
+        raise UserError(f"{path}: no \\data\\ line, so no ARPA file; {_REMEDY}")
+    _, position = _line(data, found)
+    counts: list[int] = []
+    while position < len(data):
+        line, following = _line(data, position)
+        text = line.strip()
+        if text.startswith(b"\\"):
+            break
+        position = following
+        if not text:
+            continue
+        name, equals, number = text.partition(b"=")
+        fields = name.split()
+        if fields != [b"ngram", str(len(counts) + 1).encode()] or not equals or not number.strip().isdigit():
+            raise UserError(f"{path}: {_shown(line)} is no line 'ngram {len(counts) + 1}=number'; {_REMEDY}")
+        counts.append(int(number))
+    if not counts:
+        raise UserError(f"{path}: no line 'ngram 1=number' after \\data\\; {_REMEDY}")
+    if sum(counts) * 4 > len(data):  # an n-gram is a digit, a separator, a word and a line end at the least
+        raise UserError(f"{path}: cut short, it names {sum(counts)} n-grams; copy or {_REMEDY}")
+    return counts, position
+
+
+def _expect(path: Path, data: Bytes, position: int, heading: str) -> int:
+    """Skip blank lines and the heading; where the line after it begins."""
+    while position < len(data):
+        line, following = _line(data, position)
+        if line.strip():
+            if line.strip() == heading.encode():
+                return following
+            raise UserError(
+                f"{path}:{_line_number(data, position)}: {_shown(line)} where {heading} should stand; {_REMEDY}"
+            )
+        position = following
+    raise UserError(f"{path}: cut short before {heading}; copy or {_REMEDY}")
+
+
+def _read_unigrams(path: Path, data: Bytes, position: int, count: int) -> tuple[list[str], ArpaOrder, int]:
+    words: list[str] = []
+    values = np.zeros((count, 2), np.float32)
+    for row in range(count):
+        line, following = _line(data, position)
+        fields = line.split()
+        try:
+            if len(fields) not in (2, 3):
+                raise ValueError
+            words.append(fields[1].decode())
+            values[row, 0], values[row, 1] = float(fields[0]), float(fields[2]) if len(fields) == 3 else 0.0
+        except ValueError:
+            _refuse_line(path, data, position, BAD_FIELD, 1, row, count)
+        position = following
+    if len(set(words)) < count:
+        twice = next(word for word, times in Counter(words).items() if times > 1)
+        raise UserError(f"{path}: the word {twice!r} occurs twice among the 1-grams; {_REMEDY}")
+    unigrams = ArpaOrder(np.arange(count, dtype=np.int32)[:, None], values[:, 0].copy(), values[:, 1].copy())
+    _check_values(path, 1, unigrams)
+    return words, unigrams, position
+
+
+def _check_values(path: Path, order: int, ngrams: ArpaOrder) -> None:
+    p, backoff = ngrams.log10_probability, ngrams.log10_backoff
+    if not np.all(p <= _POSITIVE):
+        raise UserError(f"{path}: the probability of a {order}-gram is above 1 or not a number; {_REMEDY}")
+    if not np.all(backoff < np.inf):
+        raise UserError(f"{path}: the backoff weight of a {order}-gram is infinite or not a number; {_REMEDY}")
+
+
+def _refuse_line(path: Path, data: Bytes, position: int, status: int, order: int, rows: int, count: int) -> None:
+    line, _ = _line(data, position)
+    if position >= len(data):
+        raise UserError(f"{path}: cut short at {order}-gram {rows + 1} of {count}; copy or {_REMEDY}")
+    reason = {BAD_NUMBER: "a number that cannot be read", UNKNOWN_WORD: "a word that is no 1-gram"}.get(
+        status, f"not a {order}-gram with its log10 probability"
+    )
+    raise UserError(
+        f"{path}:{_line_number(data, position)}: {_shown(line)}, {order}-gram {rows + 1} of {count}: {reason}; "
+        f"{_REMEDY}"
+    )
+
+
+def _line_number(data: Bytes, position: int) -> int:
+    return 1 + int(np.count_nonzero(data[:position] == ord("\n")))
+
+
+def _shown(line: bytes) -> str:
+    text = line[:80].decode(errors="replace")
+    return repr(text + "..." if len(line) > 80 else text)

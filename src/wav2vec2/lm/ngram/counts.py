@@ -1,0 +1,179 @@
+"""Counts of n-grams as Kneser-Ney wants them: of the highest order as they occur, of lower orders by what precedes.
+
+Chen and Goodman, "An empirical study of smoothing techniques for language modeling" (1998), section 3. The lower
+orders' counts follow from the sorted n-grams of the highest order (Heafield et al., "Scalable modified Kneser-Ney
+language model estimation", 2013), so that the text is counted once.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wav2vec2.lm.compiled import compiled
+from wav2vec2.lm.ngram.external_sort import Block, Rows
+
+# Words are numbered from 1; 0 fills an n-gram that the sentence's beginning cuts short.
+NOTHING, UNKNOWN, BEGIN, END = 0, 1, 2, 3
+SPECIALS = ("<unk>", "<s>", "</s>")
+_CHUNK = 1 << 18  # words turned into n-grams at once
+
+
+class WordNumbers:
+    """The words by number: ``<unk>``, ``<s>``, ``</s>``, then as they first occur, or the given ones and no others."""
+
+    def __init__(self, vocabulary: Sequence[str] | None = None) -> None:
+        self._numbers: defaultdict[str, int] = defaultdict()
+        self._numbers.default_factory = lambda: len(self._numbers) + 1
+        for word in (*SPECIALS, *(vocabulary or ())):
+            self._numbers[word]
+        self._closed = vocabulary is not None
+        if self._closed:
+            self._numbers.default_factory = None
+        self.unknown = 0
+        """How many words were outside a closed vocabulary."""
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @property
+    def words(self) -> list[str]:
+        """Every word; number n is at n - 1."""
+        return list(self._numbers)
+
+    def of(self, words: Sequence[str]) -> list[int]:
+        """Their numbers."""
+        if not self._closed:
+            return list(map(self._numbers.__getitem__, words))
+        numbers = [self._numbers.get(word, UNKNOWN) for word in words]
+        self.unknown += numbers.count(UNKNOWN)
+        return numbers
+
+
+def ngrams(sentences: Iterable[Sequence[str]], order: int, numbers: WordNumbers) -> Iterator[Rows]:
+    """Every n-gram of every sentence, marks included, as rows (n, order) with the last word first.
+
+    An n-gram that would reach beyond the sentence's beginning ends with ``NOTHING`` after its ``BEGIN``.
+    """
+    flat: list[int] = []
+    for words in sentences:
+        flat.append(BEGIN)
+        flat.extend(numbers.of(words))
+        flat.append(END)
+        if len(flat) >= _CHUNK:
+            yield _windows(np.array(flat, np.int32), order)
+            flat = []
+    if flat:
+        yield _windows(np.array(flat, np.int32), order)
+
+
+def _windows(flat: NDArray[np.int32], order: int) -> Rows:
+    rows = np.zeros((len(flat), order), np.int32)
+    rows[:, 0] = flat
+    for back in range(1, order):
+        before = rows[back:, back - 1]
+        rows[back:, back] = np.where((before == BEGIN) | (before == NOTHING), NOTHING, flat[:-back])
+    kept: Rows = rows[flat != BEGIN]
+    return kept
+
+
+@compiled
+def _adjust(
+    words: Rows,
+    counts: NDArray[np.int64],
+    previous: NDArray[np.int32],
+    adjusted: NDArray[np.int64],
+    actual: NDArray[np.int64],
+    thresholds: NDArray[np.int64],
+    out_words: NDArray[np.int32],
+    out_counts: NDArray[np.int64],
+    statistics: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Close the n-grams of all orders that rows leave behind, and open those that they bring.
+
+    previous (order,), adjusted, actual (order + 1,): the n-grams open so far. out_words (order, rows, order),
+    out_counts (order, rows): those closed; their number per order is returned. A count is negative if pruned.
+    statistics (order + 1, 6): how many n-grams have the adjusted counts 1 to 4, how many there are, how many unpruned.
+    """
+    order = words.shape[1]
+    written = np.zeros(order, np.int64)
+    for i in range(len(words)):
+        same = 0
+        while same < order and previous[same] != 0 and words[i, same] == previous[same]:
+            same += 1
+        k = order
+        while k > same:
+            if previous[k - 1] != 0:
+                row = written[k - 1]
+                for j in range(1, k):
+                    out_words[k - 1, row, j - 1] = previous[j]
+                out_words[k - 1, row, k - 1] = previous[0]
+                pruned = actual[k] <= thresholds[k - 1] and not (k == 1 and previous[0] <= 3)
+                out_counts[k - 1, row] = -adjusted[k] if pruned else adjusted[k]
+                written[k - 1] += 1
+                if adjusted[k] <= 4:
+                    statistics[k, adjusted[k]] += 1
+                statistics[k, 5] += 0 if pruned else 1
+                statistics[k, 0] += 1
+            k -= 1
+        for k in range(1, same + 1):
+            actual[k] += counts[i]
+        if same > 0:
+            adjusted[same] += 1
+        for k in range(same + 1, order + 1):
+            last = words[i, k - 1]
+            previous[k - 1] = last
+            adjusted[k] = counts[i] if k == order or last == 2 else 1
+            actual[k] = counts[i]
+    return written
+
+
+class AdjustedCounts:
+    """Turns sorted n-grams of the highest order into adjusted counts of every order.
+
+    thresholds: of each order, the count up to which its n-grams are pruned. counts of counts (order + 1, 6) after all
+    blocks: row k has at 1 to 4 how many k-grams have that adjusted count, at 0 how many there are, at 5 how many are
+    not pruned.
+    """
+
+    def __init__(self, thresholds: Sequence[int]) -> None:
+        self.order = len(thresholds)
+        self._thresholds = np.array(thresholds, np.int64)
+        self.statistics = np.zeros((self.order + 1, 6), np.int64)
+
+    def blocks(self, sorted_ngrams: Iterable[Block], rows: int) -> Iterator[list[Block]]:
+        """For each block (cut to ``rows``) the closed n-grams of order 1, 2, ...: words (n, k) and counts (n,).
+
+        Columns are in the order in which contexts sort: the last word of the context first, and after the context
+        the word itself. Pruned n-grams have negative counts.
+        """
+        order = self.order
+        previous = np.zeros(order, np.int32)
+        adjusted, actual = np.zeros((2, order + 1), np.int64)
+        end = (np.full((1, order), -1, np.int32), np.zeros(1, np.int64))  # equals no n-gram, so that all close
+        for words, counts in chain(_cut(sorted_ngrams, rows), [end]):
+            closed_words = np.empty((order, len(words), order), np.int32)
+            closed_counts = np.empty((order, len(words)), np.int64)
+            written = _adjust(
+                words,
+                counts,
+                previous,
+                adjusted,
+                actual,
+                self._thresholds,
+                closed_words,
+                closed_counts,
+                self.statistics,
+            )
+            yield [
+                (closed_words[k, : written[k], : k + 1].copy(), closed_counts[k, : written[k]].copy())
+                for k in range(order)
+            ]
+
+
+def _cut(blocks: Iterable[Block], rows: int) -> Iterator[Block]:
+    for words, counts in blocks:
+        for first in range(0, len(words), rows):
+            yield words[first : first + rows], counts[first : first + rows].astype(np.int64)

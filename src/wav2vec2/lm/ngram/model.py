@@ -1,0 +1,232 @@
+"""An n-gram model as a trie in plain numpy arrays, walked by compiled code.
+
+Node 0 is the empty history, node ``1 + w`` the word ``w``; the nodes of order k + 1 follow those of order k. Children
+of a node are contiguous and sorted by word, so that a continuation is found by halving. Log-probabilities are natural.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wav2vec2.errors import UserError
+from wav2vec2.lm.compiled import compiled
+from wav2vec2.lm.ngram.arpa import ArpaOrder, read_arpa
+
+BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
+_MISSING_UNKNOWN_LOG10 = -100.0  # what KenLM gives unknown words where the file has no <unk>
+_NODES_MAX = 2**31 - 2
+
+Integer = int | np.int64
+
+
+class NgramArrays(NamedTuple):
+    """The trie. N nodes; a history is the number of a node.
+
+    word: (N,) last word of the node's n-gram, -1 for the root. first_child: (N + 1,) children of n are
+    ``first_child[n]`` to ``first_child[n + 1]``. log_probability, backoff: (N,) nats. suffix: (N,) node of the longest
+    proper suffix that the model holds. state: (N,) the history that the node's n-gram leaves behind: the shortest that
+    scores every continuation alike, so that searches merge what is the same.
+    """
+
+    word: NDArray[np.int32]
+    first_child: NDArray[np.int32]
+    log_probability: NDArray[np.float32]
+    backoff: NDArray[np.float32]
+    suffix: NDArray[np.int32]
+    state: NDArray[np.int32]
+
+
+@compiled
+def find_child(arrays: NgramArrays, node: Integer, word: Integer) -> Integer:
+    """The child of ``node`` for ``word``, or -1."""
+    if node == 0:
+        return word + 1
+    low, high = np.int64(arrays.first_child[node]), np.int64(arrays.first_child[node + 1])
+    end = high
+    while low < high:
+        middle = (low + high) >> 1
+        if arrays.word[middle] < word:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < end and arrays.word[low] == word else np.int64(-1)
+
+
+@compiled
+def advance(arrays: NgramArrays, history: Integer, word: Integer) -> tuple[np.float32, np.int64]:
+    """Log-probability (float32, nats) of ``word`` after ``history``, and the history (int64) that follows.
+
+    Backs off exactly: the longest n-gram that the model holds, times the backoff weights of the longer histories.
+    """
+    node, total = np.int64(history), np.float32(0.0)
+    while True:
+        child = find_child(arrays, node, np.int64(word))
+        if child >= 0:
+            return total + arrays.log_probability[child], np.int64(arrays.state[child])
+        total += arrays.backoff[node]
+        node = np.int64(arrays.suffix[node])
+
+
+@compiled
+def _advance_all(
+    arrays: NgramArrays, histories: NDArray[np.int64], words: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    scores = np.empty(len(words), np.float32)
+    following = np.empty(len(words), np.int64)
+    for i in range(len(words)):
+        scores[i], following[i] = advance(arrays, histories[i], words[i])
+    return scores, following
+
+
+@compiled
+def _parents(arrays: NgramArrays, words: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The node of each row's history (all words but the last), -1 where the model lacks it."""
+    found = np.zeros(len(words), np.int64)
+    for i in range(len(words)):
+        for j in range(words.shape[1] - 1):
+            found[i] = find_child(arrays, found[i], np.int64(words[i, j]))
+            if found[i] < 0:
+                break
+    return found
+
+
+@compiled
+def _link_suffixes(arrays: NgramArrays, parents: NDArray[np.int64], first: int) -> None:
+    """Set ``suffix`` of the nodes ``first`` and on, whose parents are linked already."""
+    for i in range(len(parents)):
+        node = parents[i]
+        child: Integer = np.int64(-1)
+        while child < 0:
+            node = np.int64(arrays.suffix[node])
+            child = find_child(arrays, node, np.int64(arrays.word[first + i]))
+        arrays.suffix[first + i] = child
+
+
+@compiled
+def _link_states(arrays: NgramArrays) -> None:
+    for node in range(1, len(arrays.word)):
+        extends = arrays.first_child[node] < arrays.first_child[node + 1] or arrays.backoff[node] != 0
+        arrays.state[node] = node if extends else arrays.state[arrays.suffix[node]]
+
+
+@dataclass(eq=False)
+class NgramModel:
+    """An n-gram model as a ``LanguageModel``; see ``NgramArrays`` for what compiled code walks.
+
+    tokens: the words in the order of the file's unigrams, with ``<unk>`` (which KenLM gives log10 -100 then) at the end
+    where the file has none. order: length of the longest n-gram.
+    """
+
+    tokens: Sequence[str]
+    order: int
+    arrays: NgramArrays
+
+    def __post_init__(self) -> None:
+        self._ids = {token: index for index, token in enumerate(self.tokens)}
+        self.unknown = self._ids[UNKNOWN]
+        self._begin, self._end = self._ids[BEGIN], self._ids[END]
+
+    @classmethod
+    def load(cls, path: str | Path) -> "NgramModel":
+        """Read an ARPA file, plain or gzipped.
+
+        Raises:
+            UserError: a file that is missing, malformed or cut short, or whose n-grams lack their own beginnings.
+        """
+        words, orders = read_arpa(Path(path))
+        return cls.from_orders(words, orders, source=str(path))
+
+    @classmethod
+    def from_orders(cls, words: Sequence[str], orders: Sequence[ArpaOrder], *, source: str) -> "NgramModel":
+        """Build the trie from the n-grams of every order; ``source`` names the file in messages."""
+        tokens = list(words)
+        if UNKNOWN not in tokens and "<UNK>" in tokens:  # as some toolkits write it
+            tokens[tokens.index("<UNK>")] = UNKNOWN
+        orders = list(orders)
+        if UNKNOWN not in tokens:
+            tokens.append(UNKNOWN)
+            orders[0] = orders[0].with_word(len(tokens) - 1, _MISSING_UNKNOWN_LOG10)
+        for mark in (BEGIN, END):
+            if mark not in tokens:
+                raise UserError(f"{source}: no {mark} among the words; make it of sentences (wav2vec2 lm ngram)")
+        return cls(tuple(tokens), len(orders), _build(orders, source))
+
+    def index(self, token: str) -> int:
+        """Index of a word, ``unknown`` if the model does not know it."""
+        return self._ids.get(token, self.unknown)
+
+    def start(self) -> int:
+        """The history of a sentence's beginning."""
+        return int(self.arrays.state[1 + self._begin])
+
+    def score(
+        self, histories: NDArray[np.int64], tokens: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Log-probability of ``tokens[i]`` after ``histories[i]``, and the history that follows; all (N,).
+
+        Raises:
+            ValueError: a handle or word that this model did not give out.
+        """
+        histories, tokens = np.asarray(histories, np.int64), np.asarray(tokens, np.int64)
+        if histories.shape != tokens.shape:
+            raise ValueError(f"{histories.shape} histories for {tokens.shape} tokens")
+        if len(tokens) and (
+            min(histories.min(), tokens.min()) < 0
+            or histories.max() >= len(self.arrays.word)
+            or tokens.max() >= len(self.tokens)
+        ):
+            raise ValueError("a history or token that is not of this model")
+        scores, following = _advance_all(self.arrays, histories, tokens)
+        return scores, following
+
+    def finish(self, histories: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Log-probability of the sentence's end after each history, (N,)."""
+        histories = np.asarray(histories, np.int64)
+        return self.score(histories, np.full(histories.shape, self._end, np.int64))[0]
+
+    def retain(self, histories: NDArray[np.int64]) -> None:
+        """Nothing to forget: a history is a place in the trie."""
+
+
+def _build(orders: Sequence[ArpaOrder], source: str) -> NgramArrays:
+    nodes = 1 + sum(len(order.words) for order in orders)
+    if nodes > _NODES_MAX:
+        raise UserError(f"{source}: {nodes} n-grams are more than {_NODES_MAX}; prune it or make a KenLM binary of it")
+    arrays = NgramArrays(
+        np.full(nodes, -1, np.int32),
+        np.full(nodes + 1, nodes, np.int32),
+        np.zeros(nodes, np.float32),
+        np.zeros(nodes, np.float32),
+        np.zeros(nodes, np.int32),
+        np.zeros(nodes, np.int32),
+    )
+    arrays.first_child[0] = 1
+    first, previous = 1, 0
+    for order in orders:
+        parents = _parents(arrays, order.words)
+        last = order.words[:, -1].astype(np.int64)
+        if len(parents) and parents.min() < 0:
+            raise UserError(
+                f"{source}: a {order.words.shape[1]}-gram whose first {order.words.shape[1] - 1} words are no n-gram; "
+                "write the file with lm ngram or lmplz"
+            )
+        sorting = np.lexsort((last, parents))
+        parents, last = parents[sorting], last[sorting]
+        if np.any((parents[1:] == parents[:-1]) & (last[1:] == last[:-1])):
+            raise UserError(f"{source}: a {order.words.shape[1]}-gram occurs twice; write the file again")
+        end = first + len(last)
+        arrays.word[first:end] = last
+        arrays.log_probability[first:end] = order.log10_probability[sorting] * np.log(10.0)
+        arrays.backoff[first:end] = order.log10_backoff[sorting] * np.log(10.0)
+        # Parents are of the order before; nodes of this order begin where the next order will.
+        arrays.first_child[previous:first] = first + np.searchsorted(parents, np.arange(previous, first))
+        arrays.first_child[first:] = end
+        if previous:
+            _link_suffixes(arrays, parents, first)
+        first, previous = end, first
+    _link_states(arrays)
+    return arrays

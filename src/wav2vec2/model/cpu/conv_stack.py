@@ -1,0 +1,278 @@
+"""The feature encoder's convolutions as matrix products, utterance by utterance, for eager CPU.
+
+What it does differently from a chain of Conv1d modules, with equal results:
+- A convolution of kernel k and stride s over channels-last frames is ceil(k / s) matrix products on strided views of
+its input: no im2col copy, no layout change.
+- Group norm over time right after the first convolution is folded into that convolution: the mean and variance of w * x
+  follow from the mean and the k x k covariance of the input windows, so the widest activation of the network is never
+  written out, only recomputed block by block from the waveform, forward and backward.
+- Of the other layers only the convolution's output is kept for the backward pass; norm and GELU are made again.
+- No padding: each utterance is computed alone, so a batch changes nothing.
+
+Legend: S samples, T frames, C channels, k kernel, s stride.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wav2vec2.model.cpu.gelu import gelu, gelu_backward, gelu_into
+
+BLOCK_FRAMES = 2048
+"""Output frames of the second convolution that are computed at a time, so that its input stays in the cache."""
+
+
+@dataclass(frozen=True)
+class StackShape:
+    """Kernels, strides and norm of the stack."""
+
+    kernels: tuple[int, ...]
+    strides: tuple[int, ...]
+    group_norm: bool
+    eps: float
+
+    def frame_length(self, samples: int) -> int:
+        """Frames that ``samples`` samples give."""
+        for k, s in zip(self.kernels, self.strides, strict=True):
+            samples = (samples - k) // s + 1 if samples >= k else 0
+        return samples
+
+
+@dataclass
+class LayerWeights:
+    """One layer's tensors; ``matrix`` is the kernel as (k * C_in, C_out)."""
+
+    matrix: Tensor
+    bias: Tensor | None
+    gain: Tensor | None
+    shift: Tensor | None
+
+
+def _pieces(x: Tensor, k: int, s: int, frames: int) -> list[tuple[slice, Tensor]]:
+    """Views (frames, taps * C) of x (T, C), with the rows of the kernel matrix that they meet."""
+    channels = x.shape[1]
+    pieces = []
+    for first in range(0, k, s):
+        taps = min(s, k - first)
+        size = (frames, taps * channels)
+        view = x.as_strided(size, (s * channels, 1), x.storage_offset() + first * channels)
+        pieces.append((slice(first * channels, (first + taps) * channels), view))
+    return pieces
+
+
+def _convolve(x: Tensor, layer: LayerWeights, k: int, s: int, out: Tensor) -> None:
+    """Out (frames, C_out) = convolution of x (T, C_in)."""
+    for rows, view in _pieces(x, k, s, len(out)):
+        if rows.start == 0:
+            torch.mm(view, layer.matrix[rows], out=out)
+        else:
+            out.addmm_(view, layer.matrix[rows])
+    if layer.bias is not None:
+        out.add_(layer.bias)
+
+
+def _convolve_backward(x: Tensor, layer: LayerWeights, k: int, s: int, grad: Tensor, grad_matrix: Tensor) -> Tensor:
+    """Add to ``grad_matrix`` and return the gradient of x."""
+    grad_x = torch.empty_like(x)
+    covered = len(grad) * s
+    grad_x[covered:].zero_()
+    for rows, view in _pieces(x, k, s, len(grad)):
+        grad_matrix[rows].addmm_(view.t(), grad)
+    for rows, view in _pieces(grad_x, k, s, len(grad)):
+        if rows.start == 0:
+            # the first piece covers every row below ``covered`` when it has s taps
+            torch.mm(grad, layer.matrix[rows].t(), out=view)
+        else:
+            view.addmm_(grad, layer.matrix[rows].t())
+    return grad_x
+
+
+class _Utterance:
+    """Forward and backward of the stack for one waveform (S,)."""
+
+    def __init__(self, waveform: Tensor, layers: list[LayerWeights], shape: StackShape) -> None:
+        self.layers, self.shape = layers, shape
+        k, s = shape.kernels[0], shape.strides[0]
+        windows = waveform.unfold(0, k, s)
+        self.windows = torch.cat([windows, windows.new_ones(len(windows), 1)], dim=1)
+        self.first = self._fold_group_norm() if shape.group_norm else self._plain_first()
+
+    def _plain_first(self) -> Tensor:
+        matrix, bias = self.layers[0].matrix, self.layers[0].bias
+        row = matrix.new_zeros(1, matrix.shape[1]) if bias is None else bias[None]
+        return torch.cat([matrix, row])
+
+    def _fold_group_norm(self) -> Tensor:
+        """(k + 1, C): kernel and offset of norm(conv(x)), from the windows' mean and covariance (in float64)."""
+        layer = self.layers[0]
+        assert layer.gain is not None
+        assert layer.shift is not None
+        windows = self.windows.double()
+        moments = windows.t() @ windows / len(windows)
+        self.mean = moments[-1, :-1]
+        self.covariance = moments[:-1, :-1] - torch.outer(self.mean, self.mean)
+        matrix = layer.matrix.double()
+        variance = (matrix * (self.covariance @ matrix)).sum(0).clamp_min(0)
+        self.rstd = (variance + self.shape.eps).rsqrt()
+        scale = layer.gain.double() * self.rstd
+        offset = layer.shift.double() - (self.mean @ matrix) * scale
+        return torch.cat([matrix * scale, offset[None]]).to(layer.matrix.dtype)
+
+    def normed(self, index: int, conv: Tensor) -> Tensor:
+        """What enters the GELU of layer ``index``, from its convolution's output."""
+        if self.shape.group_norm:
+            return conv
+        layer = self.layers[index]
+        return torch.nn.functional.layer_norm(conv, conv.shape[1:], layer.gain, layer.shift, self.shape.eps)
+
+    def first_blocks(self, frames: int) -> list[tuple[slice, slice]]:
+        """Pairs (frames of layer 1, the frames of layer 0 that they see)."""
+        k, s = self.shape.kernels[1], self.shape.strides[1]
+        starts = range(0, frames, BLOCK_FRAMES)
+        ends = [min(a + BLOCK_FRAMES, frames) for a in starts]
+        return [(slice(a, b), slice(a * s, (b - 1) * s + k)) for a, b in zip(starts, ends, strict=True)]
+
+    def first_layer(self, rows: slice) -> Tensor:
+        """Layer 0 before its GELU (and, in the layer-norm family, before its norm)."""
+        return torch.mm(self.windows[rows], self.first)
+
+    def forward(self, out: Tensor) -> list[Tensor]:
+        """Write the stack's output (T, C) into ``out``; return the convolutions' outputs of layers 1 onwards."""
+        kept: list[Tensor] = []
+        x = torch.empty(0)
+        frames = len(self.windows)
+        for index in range(1, len(self.layers)):
+            k, s = self.shape.kernels[index], self.shape.strides[index]
+            frames = (frames - k) // s + 1
+            conv = out.new_empty(frames, self.layers[index].matrix.shape[1])
+            if index == 1:
+                for block, rows in self.first_blocks(frames):
+                    x = self.normed(0, self.first_layer(rows))
+                    gelu_into(x, x)
+                    _convolve(x, self.layers[1], k, s, conv[block])
+            else:
+                _convolve(x, self.layers[index], k, s, conv)
+            kept.append(conv)
+            if index < len(self.layers) - 1:
+                x = gelu(self.normed(index, conv))
+        gelu_into(out, self.normed(len(self.layers) - 1, kept[-1]))
+        return kept
+
+    def backward(self, grad: Tensor, kept: list[Tensor], sums: list[LayerWeights]) -> None:
+        """Add this utterance's gradients to ``sums``."""
+        for index in range(len(self.layers) - 1, 0, -1):
+            conv = kept[index - 1]
+            grad = self._activation_backward(index, conv, grad, sums[index])
+            k, s = self.shape.kernels[index], self.shape.strides[index]
+            bias = sums[index].bias
+            if bias is not None:
+                bias.add_(grad.sum(0))
+            if index > 1:
+                x = gelu(self.normed(index - 1, kept[index - 2]))
+                grad = _convolve_backward(x, self.layers[index], k, s, grad, sums[index].matrix)
+                continue
+            first_sum = torch.zeros_like(self.first)
+            for block, rows in self.first_blocks(len(grad)):
+                conv = self.first_layer(rows)
+                x = gelu(self.normed(0, conv))
+                grad_x = _convolve_backward(x, self.layers[1], k, s, grad[block], sums[1].matrix)
+                first_sum.addmm_(self.windows[rows].t(), self._activation_backward(0, conv, grad_x, sums[0]))
+            self._first_backward(first_sum, sums[0])
+
+    def _activation_backward(self, index: int, conv: Tensor, grad: Tensor, sums: LayerWeights) -> Tensor:
+        """Through GELU and, in the layer-norm family, the norm."""
+        if self.shape.group_norm:
+            return gelu_backward(grad, conv)
+        layer = self.layers[index]
+        normed, mean, rstd = torch.native_layer_norm(conv, conv.shape[1:], layer.gain, layer.shift, self.shape.eps)
+        grad = gelu_backward(grad, normed)
+        grad_conv, grad_gain, grad_shift = torch.ops.aten.native_layer_norm_backward(
+            grad, conv, conv.shape[1:], mean, rstd, layer.gain, layer.shift, [True, True, True]
+        )
+        assert sums.gain is not None
+        assert sums.shift is not None
+        sums.gain.add_(grad_gain)
+        sums.shift.add_(grad_shift)
+        return grad_conv  # type: ignore[no-any-return]
+
+    def _first_backward(self, grad_first: Tensor, sums: LayerWeights) -> None:
+        """Layer 0's parameters from the gradient of its folded kernel (k + 1, C)."""
+        if not self.shape.group_norm:
+            sums.matrix.add_(grad_first[:-1])
+            if sums.bias is not None:
+                sums.bias.add_(grad_first[-1])
+            return
+        layer = self.layers[0]
+        assert layer.gain is not None
+        assert sums.gain is not None
+        assert sums.shift is not None
+        matrix, grad = layer.matrix.double(), grad_first.double()
+        grad_kernel, grad_shift = grad[:-1], grad[-1]
+        centred = grad_kernel - torch.outer(self.mean, grad_shift)
+        grad_gain = self.rstd * (matrix * centred).sum(0)
+        through_variance = (self.covariance @ matrix) * (grad_gain * self.rstd)
+        sums.matrix.add_((centred - through_variance) * (layer.gain.double() * self.rstd))
+        sums.gain.add_(grad_gain)
+        sums.shift.add_(grad_shift)
+
+
+def _weights(parameters: tuple[Tensor | None, ...]) -> list[LayerWeights]:
+    """Group (kernel, bias, gain, shift) quadruples, kernels (C_out, C_in, k) turned to (k * C_in, C_out)."""
+    layers = []
+    for i in range(0, len(parameters), 4):
+        kernel, bias, gain, shift = parameters[i : i + 4]
+        assert kernel is not None
+        matrix = kernel.detach().permute(2, 1, 0).reshape(-1, len(kernel)).contiguous()
+        layers.append(LayerWeights(matrix, *(None if p is None else p.detach() for p in (bias, gain, shift))))
+    return layers
+
+
+class ConvStack(torch.autograd.Function):
+    """(waveforms (B, S), lengths, shape, *parameters) -> packed features (N, C); no gradient to the waveform."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, waveforms: Tensor, lengths: list[int], shape: StackShape, *parameters: Tensor | None
+    ) -> Tensor:
+        layers = _weights(parameters)
+        frames = [shape.frame_length(length) for length in lengths]
+        out = waveforms.new_empty(sum(frames), layers[-1].matrix.shape[1])
+        ctx.lengths, ctx.frames, ctx.shape, ctx.kept = lengths, frames, shape, []
+        differentiable = any(ctx.needs_input_grad[3:])
+        for row, length, part in zip(waveforms, lengths, out.split(frames), strict=True):
+            if not len(part):
+                continue
+            kept = _Utterance(row[:length], layers, shape).forward(part)
+            if differentiable:
+                ctx.kept.extend(kept)
+        ctx.save_for_backward(waveforms, *parameters)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        waveforms, *parameters = ctx.saved_tensors
+        layers = _weights(tuple(parameters))
+        sums = [
+            LayerWeights(*(None if p is None else torch.zeros_like(p) for p in (w.matrix, w.bias, w.gain, w.shift)))  # type: ignore[arg-type]
+            for w in layers
+        ]
+        depth = len(layers) - 1
+        kept = iter(ctx.kept[i : i + depth] for i in range(0, len(ctx.kept), depth))
+        for row, length, grad in zip(waveforms, ctx.lengths, grads[0].split(ctx.frames), strict=True):
+            if len(grad):
+                _Utterance(row[:length], layers, ctx.shape).backward(grad, next(kept), sums)
+        ctx.kept.clear()
+        return (None, None, None, *_parameter_gradients(parameters, sums))
+
+
+def _parameter_gradients(parameters: list[Tensor | None], sums: list[LayerWeights]) -> list[Tensor | None]:
+    gradients: list[Tensor | None] = []
+    for i, layer in enumerate(sums):
+        kernel = parameters[4 * i]
+        assert kernel is not None
+        out_channels, in_channels, k = kernel.shape
+        gradients.append(layer.matrix.view(k, in_channels, out_channels).permute(2, 1, 0))
+        gradients.extend((layer.bias, layer.gain, layer.shift))
+    return gradients

@@ -1,0 +1,117 @@
+"""Dropout by a counter-based hash.
+
+A generator's Bernoulli draws cost more on a CPU than the layer they regularise, and their masks have to be kept for the
+backward pass. Here a mask is a hash of (seed, step, row, place, position): four passes of integer arithmetic on 16 bits
+an element, made again in the backward pass instead of stored, and the same for an utterance in any batch.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from wav2vec2.model.layout import Packed
+from wav2vec2.model.randomness import Purpose, hash_int
+
+_SCRAMBLE = -1640531527  # odd, close to 2**32 over the golden ratio: spreads consecutive counters
+
+
+@dataclass
+class DropoutKeys:
+    """Names every dropout of one forward pass: (seed, step, row of the global batch, place in the network)."""
+
+    seed: int
+    step: int
+    rows: tuple[int, ...]
+    layout: Packed
+    place: int = 0
+
+    def next_place(self) -> list[int]:
+        """One 32-bit key an utterance for the next place."""
+        self.place += 1
+        return [hash_int(self.seed, int(Purpose.DROPOUT), self.step, row, self.place) for row in self.rows]
+
+
+def keep_mask(out: Tensor, key: int, p: float) -> Tensor:
+    """Fill ``out`` (float, contiguous) with 1 where an element is kept and 0 where it is dropped; returns it.
+
+    The probability is rounded to a multiple of 2**-16; ``keep_scale`` undoes exactly what was applied.
+    """
+    words = torch.arange((out.numel() + 1) // 2, dtype=torch.int32).mul_(_SCRAMBLE).add_(_signed(key))
+    shifted = torch.empty_like(words)
+    for shift, multiplier in ((16, 0x21F0AAAD), (15, 0x735A2D97)):
+        # int32 shifts copy the sign bit; without it the top bit would cancel itself
+        torch.bitwise_right_shift(words, shift, out=shifted).bitwise_and_(0xFFFFFFFF >> shift)
+        words.bitwise_xor_(shifted).mul_(multiplier)
+    halves = words.view(torch.int16)[: out.numel()].view(out.shape)
+    return torch.ge(halves, _threshold(p) - 0x8000, out=out)
+
+
+def keep_scale(p: float) -> float:
+    """What a kept element is multiplied with, so that the expectation stays."""
+    return 1.0 / (1.0 - _threshold(p) / 0x10000)
+
+
+def _threshold(p: float) -> int:
+    return round(p * 0x10000)
+
+
+def _signed(word: int) -> int:
+    return word - (1 << 32) if word >= (1 << 31) else word
+
+
+def _packed_mask(like: Tensor, keys: list[int], layout: Packed, p: float) -> Tensor:
+    mask = torch.empty_like(like, memory_format=torch.contiguous_format)
+    for rows, key in zip(layout.slices, keys, strict=True):
+        keep_mask(mask[rows], key, p)
+    return mask
+
+
+class _HashDropout(torch.autograd.Function):
+    """x -> x * mask * scale on packed frames; the mask is remade in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, keys: list[int], layout: Packed, p: float) -> Tensor:
+        ctx.keys, ctx.layout, ctx.p = keys, layout, p
+        return _packed_mask(x, keys, layout, p).mul_(x).mul_(keep_scale(p))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = grads
+        mask = _packed_mask(grad, ctx.keys, ctx.layout, ctx.p)
+        return mask.mul_(grad).mul_(keep_scale(ctx.p)), None, None, None
+
+
+class _HashDropoutAdd(torch.autograd.Function):
+    """(residual, x) -> residual + x * mask * scale in one pass."""
+
+    @staticmethod
+    def forward(ctx: Any, residual: Tensor, x: Tensor, keys: list[int], layout: Packed, p: float) -> Tensor:
+        ctx.keys, ctx.layout, ctx.p = keys, layout, p
+        return torch.addcmul(residual, x, _packed_mask(x, keys, layout, p), value=keep_scale(p))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = grads
+        mask = _packed_mask(grad, ctx.keys, ctx.layout, ctx.p)
+        return grad, mask.mul_(grad).mul_(keep_scale(ctx.p)), None, None, None
+
+
+def dropout(x: Tensor, p: float, keys: DropoutKeys | None) -> Tensor:
+    """Dropout of frames in either layout; ``keys`` None draws from torch's generator (accelerators, compile)."""
+    if p == 0.0:
+        return x
+    if keys is None:
+        return F.dropout(x, p)
+    return _HashDropout.apply(x, keys.next_place(), keys.layout, p)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def dropout_add(residual: Tensor, x: Tensor, p: float, keys: DropoutKeys | None) -> Tensor:
+    """``residual + dropout(x)`` (section 2's residual connections)."""
+    if p == 0.0:
+        return residual + x
+    if keys is None:
+        return residual + F.dropout(x, p)
+    return _HashDropoutAdd.apply(residual, x, keys.next_place(), keys.layout, p)  # type: ignore[no-any-return,no-untyped-call]

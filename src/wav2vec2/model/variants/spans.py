@@ -1,0 +1,121 @@
+"""Masks of the paper's appendix A beside the proposed ones: spans of random length, and spans that do not overlap.
+
+As in ``model/masking.py`` a mask is a function of (seed, step, row) in integers only. Lengths are drawn from a table of
+cumulative probabilities made once on the host, so that every device draws alike. Spans that do not overlap are placed
+uniformly among all their placements: what is left of a row is cut into gaps by a random subset (stars and bars).
+
+Rows too short for full spans are masked with shorter ones, at most a third of the row. No row is ever masked whole:
+spans that do not overlap are together shorter than their row, and of overlapping ones that cover it one frame is shown.
+
+Legend: B rows, T positions, K spans of a row at most, R lengths.
+"""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from wav2vec2.model.architecture import Masking
+from wav2vec2.model.masking import start_counts
+from wav2vec2.model.randomness import Purpose, hash_tensor
+
+_WORDS = 1 << 32
+
+
+def varied_span_masks(
+    lengths: Tensor, positions: int, masking: Masking, *, seed: int, step: int | Tensor, rows: Tensor
+) -> Tensor:
+    """Masks (B, T) with the span lengths and the overlap that ``masking`` asks for, never beyond ``lengths`` (B,)."""
+    key = (seed, step, rows)
+    proportion, device = masking.time_start, lengths.device
+    longest = (lengths // 3).clamp_min(1)
+    most = max(1, min(positions, max(int(proportion * positions) + 1, masking.min_spans)))
+    spans = _draw_lengths(masking, most, longest, key)
+    counts = start_counts(
+        lengths, torch.ones_like(lengths), proportion, masking.min_spans, (seed, Purpose.SPAN_COUNT, step, rows)
+    ).clamp_max(most)
+    order = torch.arange(most, device=device)
+    if masking.overlap:
+        counts = torch.minimum(counts, (lengths - longest).clamp_min(0))
+        used = order < counts[:, None]
+        least = torch.where(used, spans, positions + 1).amin(1)
+        starts = _chosen(counts, (lengths - least + 1).clamp_min(0), positions, most, key)
+        masks = _cover(starts, spans, used, lengths, positions)
+        shown = hash_tensor(seed, Purpose.SPAN_START, step, rows, positions) % lengths.clamp_min(1)
+        whole = masks.sum(1) >= lengths
+        return masks & ~(whole[:, None] & (torch.arange(positions, device=device) == shown[:, None]))
+    space = masking.min_space
+    used = (spans.cumsum(1) + space * order < lengths[:, None]) & (order < counts[:, None])
+    counts, spans = used.sum(1), torch.where(used, spans, 0)
+    free = lengths - spans.sum(1) - space * (counts - 1).clamp_min(0)
+    places = _chosen(counts, free + counts, positions, most, key)
+    starts = places - order + (spans.cumsum(1) - spans) + space * order
+    return _cover(starts, spans, used, lengths, positions)
+
+
+def _cover(starts: Tensor, spans: Tensor, used: Tensor, lengths: Tensor, positions: int) -> Tensor:
+    """(B, T) what spans (B, K) cover, cut at the rows' ends."""
+    steps = torch.zeros(len(lengths), positions + 1, dtype=torch.long, device=lengths.device)
+    ends = torch.minimum(starts + spans, lengths[:, None])
+    steps.scatter_add_(1, torch.where(used, starts, positions).clamp(0, positions), used.long())
+    steps.scatter_add_(1, torch.where(used, ends, positions).clamp(0, positions), -used.long())
+    return steps.cumsum(1)[:, :positions] > 0
+
+
+def _chosen(
+    counts: Tensor, choices: Tensor, positions: int, most: int, key: tuple[int, int | Tensor, Tensor]
+) -> Tensor:
+    """(B, K) ``counts`` distinct places below ``choices`` (B,), in ascending order; beyond the count undefined."""
+    seed, step, rows = key
+    places = torch.arange(positions, device=counts.device)
+    scores = hash_tensor(seed, Purpose.SPAN_START, step, rows[:, None], places) * (1 << 20) + places
+    scores = torch.where(places < choices[:, None], scores, torch.iinfo(torch.int64).max)
+    best = scores.sort(1).indices[:, :most]
+    best = torch.where(torch.arange(most, device=counts.device) < counts[:, None], best, positions)
+    return best.sort(1).values
+
+
+def _draw_lengths(masking: Masking, most: int, longest: Tensor, key: tuple[int, int | Tensor, Tensor]) -> Tensor:
+    """(B, K) lengths of spans, between 1 and ``longest`` (B,)."""
+    seed, step, rows = key
+    order = torch.arange(most, device=longest.device)
+    if masking.span_lengths == "static":
+        return torch.minimum(torch.full_like(order, masking.time_span), longest[:, None])
+    words = hash_tensor(seed, Purpose.SPAN_LENGTH, step, rows[:, None], order)
+    table = length_table(masking.span_lengths, masking.time_span, masking.span_spread)
+    thresholds = torch.tensor(table, dtype=torch.int64, device=longest.device)
+    drawn = torch.searchsorted(thresholds, words, right=True) + 1
+    return torch.minimum(drawn, longest[:, None])
+
+
+@lru_cache
+def length_table(distribution: str, span: int, spread: float) -> tuple[int, ...]:
+    """(R - 1) ascending 32-bit thresholds: a word at or above k of them stands for a span of k + 1 frames.
+
+    Real numbers are rounded to the nearest frame, lengths below 1 are drawn as 1, the upper tail (below 2**-32) is cut.
+    """
+    limit = max(2 * span, span + 20 * math.ceil(max(spread, math.sqrt(span)))) + 1
+    below: Callable[[int], float] = {  # P(length <= k)
+        "uniform": lambda k: _uniform_share(k, max(1, round(spread)), 2 * span),
+        "normal": lambda k: 0.5 * (1 + math.erf((k + 0.5 - span) / (spread * math.sqrt(2)))),
+        "poisson": lambda k: sum(math.exp(j * math.log(span) - span - math.lgamma(j + 1)) for j in range(k + 1)),
+    }[distribution]
+    thresholds = [round(below(k) * _WORDS) for k in range(1, limit)]
+    return tuple(threshold for threshold in thresholds if threshold < _WORDS)
+
+
+def _uniform_share(k: int, low: int, high: int) -> float:
+    return min(1.0, max(0.0, (k - low + 1) / (high - low + 1)))
+
+
+def edge_frames(masks: Tensor, lengths: Tensor, reach: int) -> Tensor:
+    """(B, T) masked frames with an unmasked frame of the same utterance at most ``reach`` away (appendix F)."""
+    frames = masks.shape[1]
+    places = torch.arange(frames, device=masks.device)
+    visible = ~masks & (places < lengths[:, None])
+    before = torch.cat([torch.zeros_like(lengths)[:, None], visible.long().cumsum(1)], dim=1)
+    upper = (places + reach + 1).clamp_max(frames)
+    lower = (places - reach).clamp_min(0)
+    return masks & (before[:, upper] > before[:, lower])

@@ -1,0 +1,177 @@
+"""Training stages: a recipe and what is changed of it, as a command that anyone can repeat.
+
+The identity of such a stage is all that its resolved configuration has besides the defaults, so that an edited recipe
+is noticed, but a later version's new option is not; where it runs and how often it reports is left out.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from wav2vec2.config import as_plain, from_plain, load_recipe
+from wav2vec2.errors import UserError
+from wav2vec2.pipeline.stage import Argument, File, Here, Ref, Resolver, Value, quoted, written
+from wav2vec2.train.finetune.command import FinetuneConfig
+from wav2vec2.train.language_model.command import LanguageModelConfig
+from wav2vec2.train.pretrain.command import PretrainConfig
+
+Settings = Mapping[str, Argument | tuple[Argument, ...]]
+
+CONFIGS: dict[str, Any] = {
+    "pretrain": PretrainConfig,
+    "finetune": FinetuneConfig,
+    "lm transformer": LanguageModelConfig,
+}
+
+MACHINE = (
+    *(
+        "output",
+        "batch.workers",
+        "batch.prefetch",
+        "batch.in_memory",
+        "train.device",
+        "train.threads",
+        "train.max_minutes",
+    ),
+    *("log.every", "log.save_every", "log.keep_last", "log.tensorboard"),
+)
+"""Keys that do not change what is learned."""
+
+
+def recipe_folder() -> Path:
+    """Where the recipes are: in the repository that the package is read from, else inside an installed package.
+
+    Raises UserError when they are in neither.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package.parents[1] / "recipes", package / "recipes"):
+        if (folder / "pretrain_base.toml").is_file():
+            return folder
+    raise UserError(f"{package}: its recipes are missing: install the package again, or give --recipes FOLDER")
+
+
+def recipe_path(name: str, folder: Path | None = None) -> Path:
+    """The recipe of that name; raises UserError when there is none."""
+    path = (folder or recipe_folder()) / name
+    if not path.is_file():
+        raise UserError(f"{path}: no such recipe; give --recipes with the folder that holds it")
+    return path
+
+
+@dataclass(frozen=True)
+class Training:
+    """``wav2vec2 COMMAND RECIPE --key value ...``; ``settings`` by dotted key, ``machine`` those that change nothing
+    of what is learned.
+    """
+
+    command: str
+    recipe: Path
+    settings: Settings
+    machine: Settings
+
+    def __post_init__(self) -> None:
+        """Raise UserError for a key that the command does not have, or a value that it cannot take."""
+        self.config()
+
+    def config(self) -> Any:
+        """The resolved configuration as far as it is known before other stages have run."""
+        return self._config
+
+    @cached_property
+    def _config(self) -> Any:
+        cls = CONFIGS[self.command]
+        known = {key: value for key, value in self._all().items() if not _unknown(value)}
+        return from_plain(cls, _nested(known), source=str(self.recipe), base=load_recipe(self.recipe, cls))
+
+    def arguments(self) -> Iterator[Argument]:
+        """See ``Work``."""
+        for value in self.settings.values():
+            if isinstance(value, tuple):
+                yield from value
+            else:
+                yield value
+
+    def identity(self, symbol: Resolver) -> Any:
+        """See ``Work``."""
+        usual = dict(_flat(as_plain(CONFIGS[self.command]())))
+        content = {key: value for key, value in _flat(as_plain(self.config())) if usual.get(key) != value}
+        content |= {key: _each(value, symbol) for key, value in self.settings.items() if _unknown(value)}
+        return {"command": self.command} | {key: content[key] for key in sorted(content) if key not in MACHINE}
+
+    def line(self, resolve: Resolver) -> list[str]:
+        """The arguments as a shell takes them."""
+        words = [*self.command.split(), str(self.recipe)]
+        for key, value in self._all().items():
+            found, option = _each(value, resolve), key.replace("_", "-")
+            if isinstance(found, bool) and _is_flag(CONFIGS[self.command], key):
+                section, _, name = option.rpartition(".")
+                words.append(f"--{section}{'.' if section else ''}{'' if found else 'no-'}{name}")
+            elif isinstance(found, list):
+                words += [f"--{option}", *map(written, found)]
+            else:
+                words += [f"--{option}", str(found) if isinstance(found, bool) else written(found)]
+        return words
+
+    def run(self, resolve: Resolver, folder: Path, start: Callable[[Sequence[str]], None]) -> None:
+        """See ``Work``; a run that was asked to stop before its end raises KeyboardInterrupt."""
+        start(self.line(resolve))
+        if not ended(folder):
+            raise KeyboardInterrupt
+
+    def shown(self, resolve: Resolver) -> str:
+        """See ``Work``."""
+        return " ".join(["wav2vec2", *map(quoted, self.line(resolve))])
+
+    def _all(self) -> dict[str, Argument | tuple[Argument, ...]]:
+        return {**self.settings, **self.machine, "output": Here()}
+
+
+def ended(run: Path) -> bool:
+    """Whether the last line of a run's log says that all its updates are done."""
+    import json
+
+    from wav2vec2.train.metrics import LOG_FILE
+
+    try:
+        last = (run / LOG_FILE).read_text(encoding="utf-8").splitlines()[-1]
+        return bool(json.loads(last).get("reason") == "done")
+    except (OSError, IndexError, ValueError):
+        return False
+
+
+def _is_flag(cls: Any, key: str) -> bool:
+    """Whether the command line says yes or no by the option's name; where a value may be unset, it follows the name."""
+    *sections, name = key.split(".")
+    for section in sections:
+        cls = get_type_hints(cls)[section]
+    return bool(get_type_hints(cls)[name] is bool)
+
+
+def _unknown(value: Any) -> bool:
+    parts = value if isinstance(value, tuple) else (value,)
+    return any(isinstance(part, Ref | Value | File | Here) for part in parts)
+
+
+def _each(value: Any, resolve: Resolver) -> Any:
+    return [resolve(one) for one in value] if isinstance(value, tuple) else resolve(value)
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for key, value in settings.items():
+        *sections, name = key.split(".")
+        place = table
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = list(value) if isinstance(value, tuple) else value
+    return table

@@ -1,0 +1,1 @@
+"""The command ``wav2vec2 report codes``: phones by codewords (appendix D)."""

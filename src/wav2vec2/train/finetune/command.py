@@ -1,0 +1,230 @@
+"""Fine-tuning for recognition (sections 3.3 and 4.3 of the paper): the command and what it starts from."""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.errors import UserError
+from wav2vec2.model.architecture import SAMPLE_RATE, Masking, Regularization
+from wav2vec2.model.ctc import Wav2Vec2ForCTC
+from wav2vec2.text.normalize import TextNormalization
+from wav2vec2.text.vocabulary import Vocabulary
+from wav2vec2.train import distributed
+from wav2vec2.train.corpus import hold_out, open_manifest, plan_corpus, read_ids
+from wav2vec2.train.distributed import Ranks
+from wav2vec2.train.finetune.curriculum import CurriculumConfig
+from wav2vec2.train.finetune.objective import CTCObjective
+from wav2vec2.train.finetune.transcripts import Transcripts, transcribed, usable_transcripts
+from wav2vec2.train.limits import refuse_impossible
+from wav2vec2.train.loop import Trainer
+from wav2vec2.train.objective import Run
+from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig
+
+SCRATCH = "scratch"
+
+
+@dataclass(frozen=True)
+class FinetuneData:
+    """Transcribed speech."""
+
+    manifest: str = ""
+    """Manifest file or folder of 'wav2vec2 prepare'."""
+    split: str = ""
+    """Only this split, or several: "train+dev"; empty: all."""
+    labels: str = ""
+    """A list of utterance ids (one a line): train on these alone."""
+    validation_manifest: str = ""
+    """Empty: the same manifest."""
+    validation_split: str = ""
+    """Empty (and no validation_manifest): no validation, the last weights are kept."""
+    validation_utterances: int = 0
+    """Validate on this many of them (chosen by a hash of their ids); 0: all."""
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Symbols that the model writes."""
+
+    vocabulary: str = ""
+    """A directory with a vocab.json to use; empty: built from the training transcripts."""
+    symbols: Literal["characters", "whitespace"] = "characters"
+    """whitespace: transcripts are symbols separated by spaces (phones)."""
+    case: Literal["upper", "lower", "keep"] = "keep"
+    digits: Literal["keep", "ascii", "names", "error"] = "keep"
+    punctuation: Literal["keep", "remove"] = "keep"
+
+
+@dataclass(frozen=True)
+class FreezeConfig:
+    """The first updates, in which only the output layer learns. The feature encoder is frozen throughout while
+    ``regularization.feature_grad_mult`` is 0.
+    """
+
+    updates: int = 0
+    share: float = 0.0
+    """The same as a share of train.updates; the larger of the two counts."""
+
+
+def _finetune_regularization() -> Regularization:
+    return Regularization(
+        dropout=0.0,
+        attention_dropout=0.0,
+        activation_dropout=0.1,
+        input_dropout=0.0,
+        feature_dropout=0.0,
+        layerdrop=0.1,
+        feature_grad_mult=0.0,
+    )
+
+
+def _finetune_train() -> TrainConfig:
+    return TrainConfig(
+        updates=20_000, lr=5e-5, schedule="tri-stage", warmup_share=0.1, hold_share=0.4, eps=1e-8, weight_decay=0.0
+    )
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Teach a pre-trained model to write transcripts."""
+
+    output: str = "runs/finetune"
+    """Folder of the run: log, checkpoints, model. The same command goes on where it was stopped."""
+    init: str = ""
+    """A model directory to start from, or "scratch" (the architecture of the model section, nothing frozen)."""
+    seed: int = 1
+    data: FinetuneData = field(default_factory=FinetuneData)
+    text: TextConfig = field(default_factory=TextConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """With init = "scratch" only."""
+    freeze: FreezeConfig = field(default_factory=FreezeConfig)
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    regularization: Regularization = field(default_factory=_finetune_regularization)
+    masking: Masking = field(default_factory=lambda: Masking(channel_start=0.004))
+    batch: BatchConfig = field(default_factory=lambda: BatchConfig(seconds=1600.0, micro_seconds=200.0))
+    train: TrainConfig = field(default_factory=_finetune_train)
+    log: LogConfig = field(default_factory=LogConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)
+
+
+def run(config: FinetuneConfig) -> Path:
+    """Fine-tune as a recipe says, going on from a checkpoint in ``config.output``; returns the model directory.
+
+    Raises:
+        UserError: anything in the recipe, the data or the model that the user can mend, or a sick run.
+    """
+    if not config.init:
+        raise UserError('init is not set: give the directory of a pre-trained model, or "scratch"')
+    refuse_impossible(config)
+    with distributed.session(config.train.device, threads=config.train.threads) as ranks:
+        return _run(config, ranks)
+
+
+def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
+    torch.manual_seed(config.seed)
+    manifest = open_manifest(config.data.manifest, config.data.split, "data.manifest")
+    if config.data.labels:
+        manifest = manifest.with_ids(read_ids(config.data.labels))
+    normalization = TextNormalization(config.text.case, config.text.digits, config.text.punctuation)
+    vocabulary = build_vocabulary(config.text, manifest, normalization)
+    model, lines = build_model(config, vocabulary)
+    normalize = model.architecture.normalize_input
+    transcripts = usable_transcripts(manifest, vocabulary, model.architecture)
+    corpus = plan_corpus(
+        transcripts.manifest,
+        config.batch,
+        ranks,
+        seed=config.seed,
+        crop=False,
+        normalize=normalize,
+        curriculum=config.curriculum,
+        updates=config.train.updates,
+    )
+    validation, untranscribed = _validation(config.data)
+    freeze = max(config.freeze.updates, round(config.freeze.share * config.train.updates))
+    if config.init == SCRATCH:
+        freeze = 0
+    if ranks.is_main:
+        _write_left_out(Path(config.output), transcripts)
+    objective = CTCObjective(
+        model,
+        vocabulary,
+        seed=config.seed,
+        freeze_updates=freeze,
+        validation=validation,
+        micro_samples=round(config.batch.micro_seconds * SAMPLE_RATE),
+    )
+    lines += [f"vocabulary: {len(vocabulary)} symbols: {' '.join(vocabulary.symbols[:60])}", *transcripts.lines]
+    if freeze:
+        lines.append(f"the first {freeze} updates train the output layer alone")
+    if validation is not None:
+        lines.append(f"validation: {len(validation)} utterances, {float(validation.samples.sum()) / 57.6e6:.2f} h")
+    if untranscribed:
+        lines.append(f"left out of validation: {untranscribed} utterances without a transcript")
+    symbols = hashlib.sha256(repr(vocabulary.symbols).encode()).hexdigest()[:16]
+    run = Run.of(config, f"{corpus.fingerprint} {symbols}")
+    return Trainer(run, objective, corpus.loader, ranks).train([*corpus.lines, *lines])
+
+
+def _validation(data: FinetuneData) -> tuple[Manifest | None, int]:
+    """The transcribed utterances to validate on, and how many have no transcript."""
+    if not data.validation_manifest and not data.validation_split:
+        return None, 0
+    path = data.validation_manifest or data.manifest
+    every = open_manifest(path, data.validation_split, "data.validation_manifest")
+    manifest = transcribed(every)
+    untranscribed = len(every) - len(manifest)
+    if 0 < data.validation_utterances < len(manifest):
+        manifest = hold_out(manifest, data.validation_utterances, set())[1]
+    return manifest, untranscribed
+
+
+def build_vocabulary(text: TextConfig, manifest: Manifest, normalization: TextNormalization) -> Vocabulary:
+    """The symbol table that a recipe names, or one of the training transcripts' symbols."""
+    if text.vocabulary:
+        vocabulary: Vocabulary = Vocabulary.load(text.vocabulary)
+        return vocabulary
+    texts = transcribed(manifest).column("text").to_pylist()
+    return Vocabulary.from_transcripts(texts, symbols=text.symbols, normalization=normalization)
+
+
+def build_model(config: FinetuneConfig, vocabulary: Vocabulary) -> tuple[Wav2Vec2ForCTC, list[str]]:
+    """A recogniser with the encoder of ``config.init`` and a new output layer, and lines that say what it is.
+
+    An output layer over the same symbols is kept. From scratch nothing is frozen: a feature encoder of random weights
+    would never become useful.
+    """
+    regularization, size = config.regularization, len(vocabulary)
+    if config.init == SCRATCH:
+        architecture = config.model.build()
+        if regularization.feature_grad_mult != 1.0:
+            regularization = replace(regularization, feature_grad_mult=1.0)
+        model = Wav2Vec2ForCTC(architecture, size, regularization, config.masking)
+        lines = [f"model: {architecture.name} from scratch, everything trained from the first update"]
+    else:
+        from wav2vec2.checkpoints.load import load
+
+        loaded = load(config.init)
+        model = Wav2Vec2ForCTC(loaded.architecture, size, regularization, config.masking)
+        model.encoder.load_state_dict(loaded.encoder.state_dict())
+        lines = [f"model: {loaded.architecture.name} from {config.init}"]
+        if isinstance(loaded, Wav2Vec2ForCTC) and loaded.vocabulary == vocabulary.symbols:
+            model.head.load_state_dict(loaded.head.state_dict())
+            lines[0] += ", output layer kept"
+    model.vocabulary, model.blank = vocabulary.symbols, vocabulary.blank
+    if regularization.feature_grad_mult == 0.0:
+        for parameter in model.encoder.feature_encoder.parameters():
+            parameter.requires_grad_(False)
+        lines.append("the feature encoder is frozen (regularization.feature_grad_mult = 0)")
+    return model, lines
+
+
+def _write_left_out(output: Path, transcripts: Transcripts) -> None:
+    """Keep the names of utterances that are not trained on, with their reasons."""
+    if transcripts.left_out:
+        output.mkdir(parents=True, exist_ok=True)
+        lines = [f"{name}\t{reason}\n" for name, reason in transcripts.left_out]
+        (output / "left_out.tsv").write_text("".join(lines), encoding="utf-8")

@@ -1,0 +1,176 @@
+"""CTC as the training loop sees it: loss per sentence, the frozen phase, validation by greedy decoding."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from wav2vec2.data.dataset import MicroBatch, fixed_batches
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.decode.greedy import greedy_decode
+from wav2vec2.model.ctc import Wav2Vec2ForCTC, ctc_loss
+from wav2vec2.text.error_rate import ErrorCounts, character_errors, word_errors
+from wav2vec2.text.vocabulary import Vocabulary
+from wav2vec2.train import distributed
+
+
+class CTCObjective:
+    """Negative log likelihood summed over sentences, over their number (an ``Objective``).
+
+    Every utterance of ``validation`` must have a transcript, and so must every one that is trained on
+    (``wav2vec2.train.finetune.transcripts`` chooses them).
+    """
+
+    def __init__(
+        self,
+        model: Wav2Vec2ForCTC,
+        vocabulary: Vocabulary,
+        *,
+        seed: int,
+        freeze_updates: int = 0,
+        validation: Manifest | None = None,
+        micro_samples: int = 0,
+    ) -> None:
+        self.model: nn.Module = model
+        self.chance: float | None = None
+        self.judged = ""
+        self.groups = 0
+        self._model, self._vocabulary, self._seed, self._freeze = model, vocabulary, seed, freeze_updates
+        self._validation, self._micro_samples = validation, micro_samples
+        self._examples: list[str] = []
+
+    def trained(self, update: int) -> list[nn.Parameter]:
+        """The output layer during the frozen phase, then all parameters that require a gradient."""
+        source = self._model.head if update < self._freeze else self.model
+        return [parameter for parameter in source.parameters() if parameter.requires_grad]
+
+    def counts(self, batches: Sequence[MicroBatch], update: int) -> Tensor:
+        """[sentences]."""
+        sentences = sum(len(batch.rows) for batch in batches)
+        return torch.tensor([sentences], dtype=torch.float64, device=batches[0].lengths.device)
+
+    def loss(
+        self, batch: MicroBatch, number: int, counts: Tensor, update: int
+    ) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """One micro-batch's share of the mean loss per sentence."""
+        if not len(batch.rows):
+            return None, {}
+        logits, frame_lengths = self._model(
+            batch.waveforms,
+            batch.lengths,
+            seed=self._seed,
+            step=update,
+            rows=batch.rows,
+            train_encoder=update >= self._freeze,
+        )
+        targets, target_lengths = self._targets(batch)
+        total = ctc_loss(logits, frame_lengths, targets, target_lengths, self._vocabulary.blank).sum()
+        sums = {"ctc": total, "labels": target_lengths.sum(), "sentences": torch.tensor(float(len(batch.rows)))}
+        return total / counts[0].clamp_min(1).to(total.dtype), {n: v.to(total.device) for n, v in sums.items()}
+
+    def _targets(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+        normalize, encode = self._vocabulary.normalize, self._vocabulary.encode
+        labels = [torch.tensor(encode(normalize(text)), dtype=torch.int64) for text in _texts(batch)]
+        lengths = torch.tensor([len(label) for label in labels])
+        device = batch.waveforms.device
+        return pad_sequence(labels, batch_first=True).to(device), lengths.to(device)
+
+    def sums(self) -> dict[str, Tensor]:
+        """Zeros, float64."""
+        return {name: torch.zeros((), dtype=torch.float64) for name in ("ctc", "labels", "sentences")}
+
+    def numbers(self, sums: dict[str, Tensor], update: int) -> dict[str, float]:
+        """Nats per sentence (what is minimised) and per label."""
+        return {
+            "loss": float(sums["ctc"] / sums["sentences"].clamp_min(1)),
+            "per_label": float(sums["ctc"] / sums["labels"].clamp_min(1)),
+            "encoder_trained": float(update >= self._freeze),
+        }
+
+    def describe(self, numbers: dict[str, float]) -> str:
+        """The middle of a console line."""
+        frozen = "" if numbers["encoder_trained"] else "  (output layer only)"
+        return f"loss {numbers['loss']:.2f} nats a sentence, {numbers['per_label']:.3f} a label{frozen}"
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float] | None:
+        """CER and WER of greedy decoding on the validation utterances; the score is the CER (see ``selection_score``).
+
+        Phone models: PER (after folding to 39 phones where they are TIMIT's), under the names `per` and `wer`.
+        """
+        if self._validation is None:
+            return None
+        parameter = next(self.model.parameters())
+        words, characters = ErrorCounts(), ErrorCounts()
+        sums, examples = self.sums(), []
+        rank, world = distributed.place()
+        fold = self._vocabulary.scoring_fold or str
+        for batch in fixed_batches(
+            self._validation,
+            self._micro_samples,
+            normalize=self._model.architecture.normalize_input,
+            rank=rank,
+            world=world,
+        ):
+            if not len(batch.rows):
+                continue
+            there = batch.to(parameter.device, parameter.dtype)
+            logits, frame_lengths = self._model(there.waveforms, there.lengths)
+            targets, target_lengths = self._targets(there)
+            sums["ctc"] += ctc_loss(logits, frame_lengths, targets, target_lengths, self._vocabulary.blank).sum().cpu()
+            sums["labels"] += target_lengths.sum().cpu()
+            sums["sentences"] += len(batch.rows)
+            for hypothesis, text in zip(
+                greedy_decode(logits, frame_lengths, self._vocabulary.blank), _texts(batch), strict=True
+            ):
+                reference, decoded = (
+                    fold(self._vocabulary.normalize(text)),
+                    fold(self._vocabulary.decode(hypothesis.ids)),
+                )
+                words += word_errors(reference, decoded)
+                characters += character_errors(reference, decoded)
+                examples.append((reference, decoded))
+        return self._scores(words, characters, sums, examples)
+
+    def _scores(
+        self, words: ErrorCounts, characters: ErrorCounts, sums: dict[str, Tensor], examples: list[tuple[str, str]]
+    ) -> dict[str, float]:
+        gathered = distributed.gather_objects((words, characters, sums["ctc"], sums["labels"], sums["sentences"]))
+        words = sum((one[0] for one in gathered), ErrorCounts())
+        characters = sum((one[1] for one in gathered), ErrorCounts())
+        ctc, labels, sentences = (float(sum(one[i] for one in gathered)) for i in (2, 3, 4))
+        middle = examples[len(examples) // 2 : len(examples) // 2 + 1]
+        self._examples = [line for pair in middle for line in (f"  reference  {pair[0]}", f"  hypothesis {pair[1]}")]
+        phones, per_label = self._vocabulary.unit == "whitespace", ctc / max(1.0, labels)
+        judged = words.rate if phones else characters.rate
+        rates = {"per" if phones else "cer": judged, "wer": words.rate, "score": selection_score(judged, per_label)}
+        return rates | {"loss": ctc / max(1.0, sentences), "per_label": per_label}
+
+    def remarks(self) -> list[str]:
+        """An utterance of the last validation: reference and hypothesis."""
+        return self._examples
+
+    def export(self, directory: Path) -> None:
+        """Write a model directory with its vocabulary."""
+        from wav2vec2.checkpoints.huggingface.directory import save
+
+        save(self._model, directory, self._vocabulary)
+
+
+def selection_score(rate: float, per_label: float) -> float:
+    """What the best weights have the least of: the error rate, and while it says nothing, the loss.
+
+    A model that writes nothing yet has a rate of 1, one that writes the most frequent letters at random has little more
+    than 0.7, and both keep it for hundreds of updates in which the loss falls: from 0.7 on the loss decides, as between
+    equal rates.
+    """
+    return min(rate, 0.7) + 1e-6 * min(per_label, 1e3)
+
+
+def _texts(batch: MicroBatch) -> list[str]:
+    texts = [text for text in batch.texts if text is not None]
+    if len(texts) < len(batch.texts):  # the loss of an empty target would count as that of a sentence
+        raise ValueError("an utterance without transcript has no CTC loss")
+    return texts

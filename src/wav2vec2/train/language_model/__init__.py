@@ -1,0 +1,1 @@
+"""The command ``wav2vec2 lm transformer`` (section 4.4)."""

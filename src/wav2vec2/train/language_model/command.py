@@ -1,0 +1,175 @@
+"""``wav2vec2 lm transformer``: train a Transformer language model (section 4.4) on text, over words or characters."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from wav2vec2.errors import UserError
+from wav2vec2.lm.corpus import Corpus
+from wav2vec2.lm.transformer.network import LanguageModelDropout, LanguageModelSizes, TransformerNetwork
+from wav2vec2.lm.transformer.token_vocabulary import TokenVocabulary, Unit, tokens_of
+from wav2vec2.text.normalize import TextNormalization
+from wav2vec2.train import distributed
+from wav2vec2.train.distributed import Ranks
+from wav2vec2.train.language_model.objective import LanguageModelObjective
+from wav2vec2.train.language_model.sentences import Sentences, encode_sentences, held_out_lines
+from wav2vec2.train.language_model.token_batches import TokenLoader
+from wav2vec2.train.limits import refuse_impossible
+from wav2vec2.train.loop import Trainer
+from wav2vec2.train.objective import Run
+from wav2vec2.train.options import HealthConfig, LogConfig, TrainConfig
+
+
+@dataclass(frozen=True)
+class TextData:
+    """Text to learn from."""
+
+    text: tuple[str, ...] = ()
+    """Plain text files (or .gz), one sentence a line."""
+    ids: bool = False
+    """The first word of each line is an utterance id: drop it."""
+    hold_out: int = 0
+    """Take this many lines, chosen by a hash of their text, out of training, for validation."""
+    validation: tuple[str, ...] = ()
+    """Validate on these files instead."""
+    validation_ids: bool = False
+    """Their lines begin with ids."""
+
+
+@dataclass(frozen=True)
+class TokensConfig:
+    """What the model reads and predicts."""
+
+    unit: Unit = "words"
+    """words, or characters (with | between words)."""
+    min_count: int = 1
+    """Words seen less often are one unknown word."""
+    vocabulary: str = ""
+    """A file of the tokens to know, one a line, instead."""
+    case: Literal["upper", "lower", "keep"] = "keep"
+    """Choose the case of the recogniser's symbols."""
+    digits: Literal["keep", "ascii", "names", "error"] = "keep"
+    punctuation: Literal["keep", "remove"] = "keep"
+
+
+@dataclass(frozen=True)
+class TokenBatchConfig:
+    """How many predicted tokens an update sees, over all processes together, and how it is split."""
+
+    tokens: int = 4096
+    micro_tokens: int = 4096
+    """Most padded tokens of one forward pass of one process; smaller needs less memory and gives the same gradient."""
+    max_tokens: int = 512
+    """Longer sentences are cropped at random."""
+
+
+@dataclass(frozen=True)
+class LanguageModelConfig:
+    """Train a Transformer language model on text."""
+
+    output: str = "runs/lm"
+    """Folder of the run: log, checkpoints, model. The same command goes on where it was stopped."""
+    seed: int = 1
+    data: TextData = field(default_factory=TextData)
+    text: TokensConfig = field(default_factory=TokensConfig)
+    model: LanguageModelSizes = field(default_factory=LanguageModelSizes)
+    regularization: LanguageModelDropout = field(default_factory=LanguageModelDropout)
+    batch: TokenBatchConfig = field(default_factory=TokenBatchConfig)
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(lr=1e-3, beta2=0.98, eps=1e-8, clip_norm=1.0))
+    log: LogConfig = field(default_factory=LogConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)
+
+
+@dataclass(frozen=True)
+class EncodedText:
+    """Encoded text and what it was encoded with."""
+
+    vocabulary: TokenVocabulary
+    training: Sentences
+    validation: Sentences | None
+    validation_words: int
+    lines: list[str]
+    """To announce."""
+
+
+def run(config: LanguageModelConfig) -> Path:
+    """Train as a recipe says, going on from a checkpoint in ``config.output``; returns the model directory.
+
+    Raises:
+        UserError: anything in the recipe or the text that the user can mend, or a sick run.
+    """
+    refuse_impossible(config)
+    with distributed.session(config.train.device, threads=config.train.threads) as ranks:
+        return _run(config, ranks)
+
+
+def _run(config: LanguageModelConfig, ranks: Ranks) -> Path:
+    text = read_text(config.data, config.text)
+    batch = config.batch
+    loader = TokenLoader(
+        text.training,
+        batch_tokens=batch.tokens,
+        micro_tokens=batch.micro_tokens,
+        max_tokens=batch.max_tokens,
+        seed=config.seed,
+        rank=ranks.rank,
+        world=ranks.world,
+    )
+    torch.manual_seed(config.seed)
+    network = TransformerNetwork(config.model, len(text.vocabulary), config.regularization)
+    objective = LanguageModelObjective(
+        network,
+        text.vocabulary,
+        seed=config.seed,
+        validation=text.validation,
+        validation_words=text.validation_words,
+        micro_tokens=batch.micro_tokens,
+    )
+    millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    lines = [
+        *text.lines,
+        f"an epoch: {int(text.training.predicted.sum())} tokens, {loader.plan.batches(0)} updates of {batch.tokens}",
+        f"model: {config.model.layers} blocks of width {config.model.hidden_size}, {millions:.2f} M parameters",
+    ]
+    run = Run.of(config, text.training.fingerprint)
+    return Trainer(run, objective, loader, ranks).train(lines)
+
+
+def read_text(data: TextData, text: TokensConfig) -> EncodedText:
+    """Read the text twice (to count, to encode) and hold it as token numbers.
+
+    Raises:
+        UserError: no text, a file that cannot be read, a vocabulary that fits nothing.
+    """
+    if not data.text:
+        raise UserError("data.text is not set: give text files, one sentence a line")
+    normalization = TextNormalization(text.case, text.digits, text.punctuation)
+    corpus = Corpus([Path(name) for name in data.text], normalization, data.ids)
+    held: set[int] = set()
+    if data.hold_out and not data.validation:
+        held = held_out_lines(corpus, data.hold_out)
+    counts: Counter[str] = Counter()
+    for words in _some(corpus, held, inside=False):
+        counts.update(tokens_of(words, text.unit))
+    allowed = {words[0] for words in Corpus([Path(text.vocabulary)])} if text.vocabulary else None
+    vocabulary = TokenVocabulary.build(counts, text.unit, normalization, min_count=text.min_count, allowed=allowed)
+    training = encode_sentences(map(vocabulary.encode, _some(corpus, held, inside=False)), 0)
+    unknown = 100 * int((training.tokens == 1).sum()) / int(training.predicted.sum())
+    known = f"{len(vocabulary)} {text.unit} known, {unknown:.2f} % of the tokens unknown"
+    lines = [f"text: {len(training)} sentences; {known}"]
+    if not data.validation and not held:
+        return EncodedText(vocabulary, training, None, 0, lines)
+    aside = list(_some(corpus, held, inside=True))
+    if data.validation:
+        aside = list(Corpus([Path(name) for name in data.validation], normalization, data.validation_ids))
+    count = sum(map(len, aside))
+    lines.append(f"validation: {len(aside)} sentences, {count} words")
+    return EncodedText(vocabulary, training, encode_sentences(map(vocabulary.encode, aside), 0), count, lines)
+
+
+def _some(corpus: Corpus, held: set[int], *, inside: bool) -> Iterator[list[str]]:
+    return (words for number, words in enumerate(corpus) if (number in held) == inside)

@@ -1,0 +1,121 @@
+"""Batches of sentences, planned as batches of speech are: a pure function of (lengths, seed, epoch), dealt to ranks.
+
+A length is the number of tokens that a sentence makes a model predict. Longer ones than the limit are cropped at a
+place that is a hash of (seed, epoch, sentence).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wav2vec2.data.dataset import Update
+from wav2vec2.data.sampler import BatchPlan, Position, deal
+from wav2vec2.errors import UserError
+from wav2vec2.train.language_model.sentences import Sentences
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """One rank's share of one forward pass; may be empty. Legend: B sentences, T predicted tokens of the longest."""
+
+    tokens: Tensor
+    """(B, T + 1) int64, zero beyond each row's end: all but the last are read, all but the first predicted."""
+    lengths: Tensor
+    """(B,) int64, predicted tokens."""
+    rows: Tensor
+    """(B,) int64, index of each row in the global batch."""
+    bad: tuple[str, ...] = ()
+
+    @property
+    def amount(self) -> Tensor:
+        """Tokens predicted."""
+        return self.lengths.sum()
+
+    @property
+    def padded_amount(self) -> float:
+        """The same with padding."""
+        return float(self.lengths.numel() * (self.tokens.shape[1] - 1))
+
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> "TokenBatch":
+        """Return the batch on a device."""
+        tokens, lengths, rows = (t.to(device, non_blocking=True) for t in (self.tokens, self.lengths, self.rows))
+        return replace(self, tokens=tokens, lengths=lengths, rows=rows)
+
+
+def pad_sentences(pieces: list[np.ndarray], rows: list[int]) -> TokenBatch:
+    """Make a batch of token sequences (first mark included)."""
+    tokens = torch.zeros(len(pieces), max((len(piece) for piece in pieces), default=1), dtype=torch.int64)
+    for row, piece in enumerate(pieces):
+        tokens[row, : len(piece)] = torch.from_numpy(piece.astype(np.int64))
+    lengths = torch.tensor([len(piece) - 1 for piece in pieces], dtype=torch.int64)
+    return TokenBatch(tokens, lengths, torch.tensor(rows, dtype=torch.int64))
+
+
+class TokenLoader:
+    """Yields updates in the order of a plan, made in this process: there is nothing to decode.
+
+    Args:
+        sentences: the corpus.
+        batch_tokens: predicted tokens of one update, over all ranks.
+        micro_tokens: most padded tokens of one rank's forward pass.
+        max_tokens: longer sentences are cropped.
+        seed: of order and crops.
+        rank: of this process.
+        world: number of ranks.
+
+    Raises:
+        UserError: the corpus is empty, or an update is smaller than the longest sentence.
+    """
+
+    unit = "tokens"
+
+    def __init__(
+        self,
+        sentences: Sentences,
+        *,
+        batch_tokens: int,
+        micro_tokens: int,
+        max_tokens: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if not len(sentences):
+            raise UserError("data.text: holds no sentence; give plain text, one sentence a line")
+        if max_tokens < 1 or batch_tokens < min(max_tokens, int(sentences.predicted.max())):
+            raise UserError(
+                f"batch.tokens ({batch_tokens}) is less than the longest sentence after cropping; "
+                "raise it or lower batch.max_tokens"
+            )
+        self._sentences, self._micro, self._rank, self._world = sentences, micro_tokens, rank, world
+        self.plan = BatchPlan(
+            sentences.predicted, batch_samples=batch_tokens, max_samples=max_tokens, min_samples=1, seed=seed
+        )
+
+    def updates(self, position: Position) -> Iterator[Update[TokenBatch]]:
+        """Yield updates for ever, from a position on."""
+        for batch in self.plan.walk(position):
+            shares = deal(batch.samples, self._micro, self._rank, self._world)
+            micro = []
+            for share in shares:
+                pieces = []
+                for row in share:
+                    start, count = int(batch.starts[row]), int(batch.samples[row])
+                    pieces.append(self._sentences[int(batch.utterances[row])][start : start + count + 1])
+                micro.append(pad_sentences(pieces, share.tolist()))
+            yield Update(micro, batch.following)
+
+
+def fixed_token_batches(sentences: Sentences, micro_tokens: int, *, rank: int, world: int) -> Iterator[TokenBatch]:
+    """Yield every sentence once, whole, from long to short, for validation; ranks take every world-th sentence."""
+    lengths = sentences.predicted
+    order = np.argsort(-lengths, kind="stable")[rank::world]
+    first = 0
+    while first < len(order):
+        count = max(1, micro_tokens // int(lengths[order[first]]))
+        members = order[first : first + count].tolist()
+        yield pad_sentences([sentences[number] for number in members], members)
+        first += count

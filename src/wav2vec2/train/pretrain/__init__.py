@@ -1,0 +1,1 @@
+"""The command ``wav2vec2 pretrain`` (sections 2, 3.1 and 3.2)."""

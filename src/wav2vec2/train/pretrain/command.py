@@ -1,0 +1,149 @@
+"""Pre-training on raw speech (sections 2, 3.1 and 3.2 of the paper): the command and what it starts from."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.errors import UserError
+from wav2vec2.model.architecture import SAMPLE_RATE, Masking, Regularization
+from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
+from wav2vec2.model.variants.targets import FixedUnits
+from wav2vec2.model.variants.variant import PROPOSED, Variant
+from wav2vec2.train import distributed
+from wav2vec2.train.corpus import hold_out, open_manifest, plan_corpus, read_ids
+from wav2vec2.train.distributed import Ranks
+from wav2vec2.train.limits import refuse_impossible
+from wav2vec2.train.loop import Trainer
+from wav2vec2.train.objective import Run
+from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig
+from wav2vec2.train.pretrain.continued import continued, with_new_targets
+from wav2vec2.train.pretrain.fixed_units import UnitsConfig, fix_entries, unit_source, with_units
+from wav2vec2.train.pretrain.objective import ContrastiveObjective, LossConfig
+
+
+@dataclass(frozen=True)
+class PretrainData:
+    """Speech to learn from; transcripts are not looked at."""
+
+    manifest: str = ""
+    """Manifest file or folder of 'wav2vec2 prepare'."""
+    split: str = ""
+    """Only this split, or several: "train+dev"; empty: all."""
+    hold_out: int = 0
+    """Take this many utterances out of training, for validation."""
+    hold_out_avoid: str = ""
+    """A list of utterance ids (one a line) that are never held out."""
+    validation_manifest: str = ""
+    """Validate on this manifest instead."""
+    validation_split: str = ""
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Pre-train a model on raw speech."""
+
+    output: str = "runs/pretrain"
+    """Folder of the run: log, checkpoints, model. The same command goes on where it was stopped."""
+    seed: int = 1
+    init: str = ""
+    """Continue the pre-training of this model (a readable model of any kind) with a fresh optimiser."""
+    init_quantizer: Literal["keep", "redraw"] = "keep"
+    """With init: keep the quantizer and projections, or draw new ones as the variant, units and model sections say."""
+    data: PretrainData = field(default_factory=PretrainData)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    variant: Variant = field(default_factory=Variant)
+    units: UnitsConfig = field(default_factory=UnitsConfig)
+    regularization: Regularization = field(default_factory=Regularization)
+    masking: Masking = field(default_factory=Masking)
+    loss: LossConfig = field(default_factory=LossConfig)
+    batch: BatchConfig = field(default_factory=lambda: BatchConfig(min_seconds=2.0, max_seconds=15.625))
+    train: TrainConfig = field(default_factory=TrainConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)
+
+
+def run(config: PretrainConfig) -> Path:
+    """Pre-train as a recipe says, going on from a checkpoint in ``config.output``; returns the model directory.
+
+    Raises:
+        UserError: anything in the recipe or the data that the user can mend, or a sick run.
+    """
+    refuse_impossible(config)
+    with distributed.session(config.train.device, threads=config.train.threads) as ranks:
+        return _run(config, ranks)
+
+
+def _run(config: PretrainConfig, ranks: Ranks) -> Path:
+    manifest = open_manifest(config.data.manifest, config.data.split, "data.manifest")
+    validation: Manifest | None = None
+    if config.data.validation_manifest:
+        name = config.data.validation_manifest
+        validation = open_manifest(name, config.data.validation_split, "data.validation_manifest")
+    elif config.data.hold_out:
+        avoid = read_ids(config.data.hold_out_avoid) if config.data.hold_out_avoid else set()
+        manifest, validation = hold_out(manifest, config.data.hold_out, avoid)
+    model, lines = build_model(config)
+    normalize = model.architecture.normalize_input
+    corpus = plan_corpus(manifest, config.batch, ranks, seed=config.seed, crop=True, normalize=normalize)
+    if validation is not None:
+        hours = float(validation.samples.sum()) / SAMPLE_RATE / 3600
+        lines.append(f"validation: {len(validation)} utterances, {hours:.2f} h")
+    objective = ContrastiveObjective(
+        model,
+        config.loss,
+        config.seed,
+        validation,
+        micro_samples=round(config.batch.micro_seconds * SAMPLE_RATE),
+        max_samples=round(config.batch.max_seconds * SAMPLE_RATE),
+        units=unit_source(config.units, model, manifest, Path(config.output), config.seed, ranks),
+    )
+    trainer = Trainer(Run.of(config, corpus.fingerprint), objective, corpus.loader, ranks)
+    return trainer.train([*corpus.lines, *lines])
+
+
+def scaled_regularization(config: PretrainConfig) -> Regularization:
+    """The recipe's regularisation; ``loss.tau_floor_share`` makes the temperature's decay follow from the length."""
+    r, share = config.regularization, config.loss.tau_floor_share
+    if share <= 0:
+        return r
+    return replace(r, tau_decay=(r.tau_end / r.tau_start) ** (1.0 / (share * config.train.updates)))
+
+
+def build_model(config: PretrainConfig) -> tuple[Wav2Vec2ForPretraining, list[str]]:
+    """A new model, or one that continues ``config.init``; and lines that say which."""
+    torch.manual_seed(config.seed)
+    regularization, masking = scaled_regularization(config), config.masking
+    if (config.variant.targets == "fixed") != config.units.given:
+        raise UserError(
+            "units.source names the model that fixed the units, units.kind = mfcc needs none: give either with "
+            "variant.targets = fixed, and only then"
+        )
+    if config.units.kind == "mfcc" and config.units.source:
+        raise UserError(f"units.source: {config.units.source} is not asked for cepstra; leave it out, or units.kind")
+    if config.init:
+        if config.init_quantizer == "redraw":
+            head = config.model.build(config.variant)
+            model, kept = with_new_targets(config.init, head, config.units, regularization, masking)
+        else:
+            model, kept = continued(config.init, config.variant, regularization, masking)
+            if isinstance(model.quantizer, FixedUnits) and config.units.kind == "quantizer":
+                model.quantizer.codevectors.requires_grad_(False)
+        name = model.architecture.name
+        return model, [f"model: {name}, {_millions(model)} M parameters, continues {config.init} ({kept})"]
+    architecture = with_units(config.units, config.model.build(config.variant))
+    model = Wav2Vec2ForPretraining(architecture, regularization, masking)
+    lines = [f"model: {architecture.name}, {_millions(model)} M parameters, from scratch"]
+    if architecture.variant != PROPOSED:
+        changed = ", ".join(f"{name} = {value}" for name, value in architecture.variant.differences().items())
+        lines.append(f"variant: {changed}")
+    if config.units.given:
+        lines.append(f"units: {fix_entries(config.units, model)}")
+    return model, lines
+
+
+def _millions(model: nn.Module) -> str:
+    return f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.2f}"

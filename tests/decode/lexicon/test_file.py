@@ -1,0 +1,118 @@
+from pathlib import Path
+
+import pytest
+from tests.decode.lexicon.cases import ARPA, VOCABULARY, WORDS, write_arpa
+
+from wav2vec2.decode.lexicon.file import build_lexicon, read_lexicon, write_lexicon
+from wav2vec2.errors import UserError
+from wav2vec2.lm.words import ngram_words
+from wav2vec2.text.vocabulary import Vocabulary
+
+
+def test_words_are_spelled_counted_and_named() -> None:
+    lexicon = build_lexicon(["AB", "<s>", "A", "AB", "AX", "C7", "A|B"], VOCABULARY)
+    assert lexicon.words == ("AB", "A")
+    assert lexicon.spellings == ((2, 3), (2,))
+    assert lexicon.unspellable == ("AX", "C7", "A|B")
+    assert lexicon.left_out() == "3 of 5 words cannot be spelled with the vocabulary and are left out: AX, C7, A|B"
+    assert build_lexicon(["A"], VOCABULARY).left_out() is None
+
+
+def test_a_file_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "lexicon.txt"
+    lexicon = build_lexicon(WORDS, VOCABULARY)
+    write_lexicon(lexicon, path, VOCABULARY)
+    assert path.read_text(encoding="utf-8").splitlines()[3] == "CAB\tC A B |"
+    assert read_lexicon(path, VOCABULARY) == lexicon
+
+
+def test_spellings_variants_and_word_lists(tmp_path: Path) -> None:
+    path = tmp_path / "lexicon.txt"
+    path.write_text("\ufeffsea A B |\nsea A C\n\nsee\tA B |\nodd X |\n<unk> A\n", encoding="utf-8")
+    lexicon = read_lexicon(path, VOCABULARY)
+    assert list(zip(lexicon.words, lexicon.spellings, strict=True)) == [
+        ("sea", (2, 3)),
+        ("sea", (2, 4)),
+        ("see", (2, 3)),
+    ]
+    assert lexicon.unspellable == ("odd",)
+    path.write_text("AB\nBA\n", encoding="utf-8")
+    assert read_lexicon(path, VOCABULARY).spellings == ((2, 3), (3, 2))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"\n \n", "is empty"),
+        (b"A A |\nAB\n", r"lexicon\.txt:2: a word without a spelling"),
+        (b"\xff\xfe", "cannot be read"),
+        (b"one X Y |\n", "none of its words can be spelled"),
+        (b"one a b |\n", "--lm-case fold"),
+        (b"ab\nba\n", "--lm-case fold"),
+        (b"xy\n", "none of its 1 words"),
+    ],
+)
+def test_bad_files_are_one_line(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "lexicon.txt"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=reason) as caught:
+        read_lexicon(path, VOCABULARY)
+    assert str(path) in str(caught.value)
+    with pytest.raises(UserError, match="absent"):
+        read_lexicon(tmp_path / "absent", VOCABULARY)
+
+
+def test_another_case_is_refused_and_folded_on_request() -> None:
+    lower = [word.lower() for word in WORDS]
+    with pytest.raises(UserError, match=r"words\.arpa: its words are not in upper case .* --lm-case fold"):
+        build_lexicon(lower, VOCABULARY, source="words.arpa")
+    folded = build_lexicon([*lower, "Ab"], VOCABULARY, "fold")
+    assert folded.words == (*WORDS, "AB")
+    assert folded.lm_words == (*lower, "Ab")
+    given = build_lexicon(WORDS, VOCABULARY)
+    with pytest.raises(UserError, match=r"lm: its words are in another case"):
+        given.with_lm_words(lower, VOCABULARY, "keep", lm="lm")
+    with pytest.raises(UserError, match=r"lm: knows no word"):
+        given.with_lm_words(["x"], VOCABULARY, "fold", lm="lm")
+    matched = given.with_lm_words(["ab", "Ab", "a"], VOCABULARY, "fold", lm="lm")
+    assert list(zip(matched.words, matched.lm_words, strict=True)) == [
+        ("A", "a"),
+        ("AB", "Ab"),
+        ("AB", "ab"),
+        ("BA", "BA"),
+        ("CAB", "CAB"),
+        ("BB", "BB"),
+    ]
+    assert given.with_lm_words(WORDS[:3], VOCABULARY, "keep", lm="lm") is given
+    mixed = Vocabulary(("<pad>", "|", "A", "a"), unknown=None)
+    assert build_lexicon(["Aa", "aA"], mixed, "fold").words == ("Aa", "aA")
+
+
+def test_words_of_language_model_files(tmp_path: Path) -> None:
+    assert ngram_words(write_arpa(tmp_path)) == list(WORDS)
+    binary = tmp_path / "lm.bin"
+    tail = b"<unk>\0" + b"".join(word.encode() + b"\0" for word in ("<s>", *WORDS, "\u00c4"))
+    binary.write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0" + bytes(64) + tail)
+    assert ngram_words(binary) == [*WORDS, "\u00c4"]
+    binary.write_bytes(binary.read_bytes()[:70])
+    with pytest.raises(UserError, match="without its words"):
+        ngram_words(binary)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (ARPA[:98], "cut short or malformed at word 6 of 8"),
+        (ARPA[:20], "no section"),
+        ("", "no section"),
+        (ARPA.replace("ngram 1=8", "ngram 1=x"), "how many words"),
+        ("\\data\\\nngram 1=2\n\n\\1-grams:\n-1\t<s>\n-1\t</s>\n", "no words but"),
+    ],
+)
+def test_bad_language_model_files_are_one_line(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "lm.arpa"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=reason) as caught:
+        ngram_words(path)
+    assert str(path) in str(caught.value)

@@ -1,0 +1,261 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tests.inference.spoken_symbols import VOCABULARY, LoudnessCTC, spoken
+
+from wav2vec2.audio.recordings import Failure, audio_files, open_recording
+from wav2vec2.decode.build import DecodingOptions
+from wav2vec2.errors import UserError
+from wav2vec2.inference import acoustic_model
+from wav2vec2.inference.transcribe import TranscribeOptions, Transcriber, run
+from wav2vec2.text.vocabulary import Vocabulary
+
+TEXTS = ["THE FOX", "A", "LAZY DOG'S QUICK FOX", "JUMPS OVER"]
+
+
+def write(path: Path, samples: np.ndarray, rate: int = 16_000) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples, rate, subtype="PCM_16")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number, text in enumerate(TEXTS):
+        write(tmp_path / "audio" / f"{number}.wav", spoken(text))
+    (tmp_path / "audio" / "notes.txt").write_text("no audio")
+    return tmp_path / "audio"
+
+
+def test_files_arrays_bytes_lists_and_folders(folder: Path) -> None:
+    transcriber = Transcriber(LoudnessCTC(), device="cpu")
+    assert transcriber(folder / "0.wav").text == "THE FOX"
+    assert transcriber(str(folder / "1.wav")).text == "A"
+    assert transcriber((folder / "3.wav").read_bytes()).text == "JUMPS OVER"
+    assert transcriber(spoken("DOG'S")).text == "DOG'S"
+    assert transcriber(torch.from_numpy(spoken("LAZY"))).text == "LAZY"
+    assert [result.text for result in transcriber(folder)] == TEXTS
+    assert [result.text for result in transcriber([spoken(text) for text in TEXTS])] == TEXTS
+    assert transcriber([]) == []
+
+
+def test_word_times_are_centres_of_first_and_last_frame() -> None:
+    result = Transcriber(LoudnessCTC(), device="cpu")(spoken("A FOX"))
+    # A: frames 0-2, blank 3, | 4-6, blank 7, F 8-10 ... X 16-18.
+    assert [word.text for word in result.words] == ["A", "FOX"]
+    times = [(word.start, word.end) for word in result.words]
+    assert times == [((320 * a + 200) / 16_000, (320 * b + 200) / 16_000) for a, b in ((0, 2), (8, 18))]
+    assert result.seconds == pytest.approx(len(spoken("A FOX")) / 16_000)
+    assert result.score < 0
+
+
+def test_symbols_are_words_where_there_is_no_separator() -> None:
+    vocabulary = Vocabulary.from_transcripts(["dh ax k"], symbols="whitespace")
+    result = Transcriber(LoudnessCTC(vocabulary), vocabulary=vocabulary, device="cpu")(spoken("k ax", vocabulary))
+    assert result.text == "k ax"
+    assert [word.text for word in result.words] == ["k", "ax"]
+
+
+@pytest.mark.parametrize("samples", [0, 1, 399, 400])
+def test_too_short_audio_has_an_empty_text(samples: int) -> None:
+    result = Transcriber(LoudnessCTC(), device="cpu")(np.zeros(samples, dtype=np.float32))
+    assert (result.text, result.words) == ("", ())
+    assert result.seconds == samples / 16_000
+
+
+def test_windows_give_what_one_pass_gives_and_bound_the_batch(tmp_path: Path) -> None:
+    text = " ".join(["THE QUICK BROWN FOX JUMPS OVER A LAZY DOG'S"] * 6)
+    path = write(tmp_path / "long.wav", spoken(text, hold=4))
+    whole = Transcriber(LoudnessCTC(), device="cpu", window_seconds=1000)(path)
+    model = LoudnessCTC()
+    sizes = {"window_seconds": 1.5, "context_seconds": 0.31, "batch_seconds": 4.0}
+    cut = Transcriber(model, device="cpu", **sizes)(path)
+    assert (cut.text, cut.words) == (text, whole.words)
+    assert cut.score == pytest.approx(whole.score)
+    assert max(rows * samples for rows, samples in model.shapes) <= 4 * 16_000
+    assert len({samples for _, samples in model.shapes}) == 1
+
+
+def test_results_keep_their_order_and_failures_their_place(tmp_path: Path) -> None:
+    (tmp_path / "bad.wav").write_bytes(b"RIFFnothing")
+    nan = np.full(800, np.nan, dtype=np.float32)
+    sources = [spoken("LAZY DOG'S"), tmp_path / "bad.wav", spoken("A"), nan, np.zeros((2, 800)), spoken("FOX")]
+    transcriber = Transcriber(LoudnessCTC(), device="cpu", batch_seconds=0.1)
+    results = list(transcriber.stream(map(open_recording, sources)))
+    texts = [None if isinstance(result, Failure) else result.text for result in results]
+    assert texts == ["LAZY DOG'S", None, "A", None, None, "FOX"]
+    messages = [result.message for result in results if isinstance(result, Failure)]
+    assert all("\n" not in message for message in messages)
+    assert "bad.wav" in messages[0]
+    assert "not finite" in messages[1]
+    assert "mono float" in messages[2]
+    with pytest.raises(UserError, match="mono float"):
+        transcriber([np.zeros((2, 800))])
+
+
+def test_a_small_pool_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acoustic_model, "_POOL_RECORDINGS", 2)
+    opened: list[int] = []
+
+    def recordings():  # type: ignore[no-untyped-def]
+        for number, text in enumerate(TEXTS):
+            opened.append(number)
+            yield open_recording(spoken(text))
+
+    stream = Transcriber(LoudnessCTC(), device="cpu").stream(recordings())
+    first = next(stream)
+    assert not isinstance(first, Failure)
+    assert (first.text, opened) == (TEXTS[0], [0, 1])
+    assert [result.text for result in stream if not isinstance(result, Failure)] == TEXTS[1:]
+
+
+def test_unusable_models_are_refused() -> None:
+    with pytest.raises(UserError, match="no CTC head"):
+        Transcriber(torch.nn.Linear(1, 1))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="no vocabulary"):
+        Transcriber(LoudnessCTC(None))
+    with pytest.raises(UserError, match="context_seconds"):
+        Transcriber(LoudnessCTC(), window_seconds=1, context_seconds=1)
+    with pytest.raises(UserError, match="batch_seconds must be positive"):
+        Transcriber(LoudnessCTC(), batch_seconds=float("nan"))
+    with pytest.raises(UserError, match="not usable"):
+        Transcriber(LoudnessCTC(), device="nonsense")
+    small = Vocabulary(("<pad>", "A"), unknown=None, word_separator=None)
+    with pytest.raises(UserError, match="head"):
+        Transcriber(LoudnessCTC(), vocabulary=small)(spoken("A"))
+
+
+@pytest.fixture
+def model_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    VOCABULARY.save(tmp_path / "model")
+    monkeypatch.setattr("wav2vec2.checkpoints.load.load", lambda source: LoudnessCTC())
+    return str(tmp_path / "model")
+
+
+def test_command_writes_text(model_path: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(TranscribeOptions(model_path, (str(folder / "0.wav"),), device="cpu"))
+    assert capsys.readouterr().out == "THE FOX\n"
+    run(TranscribeOptions(model_path, (str(folder),), device="cpu"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"{folder / str(number)}.wav\t{text}" for number, text in enumerate(TEXTS)]
+
+
+def test_command_writes_json(model_path: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(TranscribeOptions(model_path, (str(folder),), format="json", device="cpu"))
+    array = json.loads(capsys.readouterr().out)
+    run(TranscribeOptions(model_path, (str(folder),), format="jsonl", device="cpu"))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert array == lines
+    assert [entry["text"] for entry in array] == TEXTS
+    assert array[0]["words"][1] == {"text": "FOX", "start": pytest.approx(0.3325), "end": pytest.approx(0.5325)}
+
+
+def test_bad_files_are_one_line_each_and_the_rest_goes_on(
+    model_path: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "empty.wav").write_bytes(b"")
+    files = (str(folder), str(folder / "absent.wav"))
+    with pytest.raises(UserError, match="2 of 6 files"):
+        run(TranscribeOptions(model_path, files, format="json", device="cpu"))
+    captured = capsys.readouterr()
+    assert [entry["text"] for entry in json.loads(captured.out)] == TEXTS
+    assert ["empty.wav" in captured.err, "absent.wav" in captured.err, len(captured.err.splitlines())] == [
+        True,
+        True,
+        2,
+    ]
+
+
+def test_nothing_to_do_is_said(model_path: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="at least one"):
+        run(TranscribeOptions(model_path, ()))
+    (tmp_path / "hollow").mkdir()
+    with pytest.raises(UserError, match="no audio files"):
+        audio_files([tmp_path / "hollow"])
+
+
+@pytest.mark.parametrize("normalize_input", [False, True])
+def test_tiny_model_alone_in_a_batch_and_from_disk(tmp_path: Path, normalize_input: bool) -> None:
+    from wav2vec2.checkpoints.huggingface.directory import save
+    from wav2vec2.model.architecture import Architecture
+    from wav2vec2.model.ctc import Wav2Vec2ForCTC
+
+    torch.manual_seed(0)
+    architecture = Architecture(
+        conv_channels=(16,) * 7, hidden_size=32, layers=2, ffn_size=64, heads=4, pos_conv_kernel=16, pos_conv_groups=4,
+        conv_norm="layer" if normalize_input else "group", normalize_input=normalize_input,
+        layer_norm_first=normalize_input, conv_bias=normalize_input,
+    )  # fmt: skip
+    model = Wav2Vec2ForCTC(architecture, len(VOCABULARY))
+    torch.nn.init.normal_(model.head.weight, std=3.0)
+    save(model, tmp_path / "model", VOCABULARY)
+    random = np.random.default_rng(0)
+    audio = [0.1 * random.standard_normal(n).astype(np.float32) for n in (9_000, 16_123, 4_000, 300)]
+    transcriber = Transcriber(tmp_path / "model", device="cpu")
+    together = transcriber(audio)
+    assert [transcriber(one).text for one in audio] == [result.text for result in together]
+    assert together[0].text
+    assert together[3].text == ""
+    assert transcriber.vocabulary == VOCABULARY
+
+
+@pytest.mark.speech
+def test_real_speech_is_read_in_windows_as_in_one_piece(speech_root: Path) -> None:
+    path = next(speech_root.glob("test-clean/*/*/*.flac"))
+    samples, _ = soundfile.read(path, dtype="float32")
+    expected = Transcriber(LoudnessCTC(), device="cpu", window_seconds=60)(samples)
+    cut = Transcriber(LoudnessCTC(), device="cpu", window_seconds=1.0, context_seconds=0.1)(path)
+    assert (cut.text, cut.words) == (expected.text, expected.words)
+    assert expected.text
+
+
+def test_a_language_model_and_an_nbest_list(
+    model_path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("THE\nFOX\nLAZY\n")
+    audio = write(tmp_path / "box.wav", spoken("THE BOX"))
+    decoding = DecodingOptions(lexicon=words, nbest=2, lm_weight=0.0, word_score=0.0, workers=0)
+    run(TranscribeOptions(model_path, (str(audio),), format="jsonl", device="cpu", decoding=decoding))
+    entry = json.loads(capsys.readouterr().out)
+    assert entry["text"] == "THE FOX"
+    assert entry["nbest"][0]["text"] == "THE FOX"
+    assert len(entry["nbest"]) == 2
+    assert entry["nbest"][0]["score"] >= entry["nbest"][1]["score"]
+    assert [set(word) for word in entry["words"]] == [{"text", "start", "end", "confidence"}] * 2
+    assert (320 * 16 + 200) / 16_000 <= entry["words"][1]["start"] <= (320 * 18 + 200) / 16_000  # F in place of B
+
+
+def test_a_search_in_python_and_its_mistakes(tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("THE\nFOX\n\u00dcBER\n")
+    with Transcriber(LoudnessCTC(), device="cpu", lexicon=words, workers=0) as transcriber:
+        assert transcriber(spoken("THE BOX")).text == "THE FOX"
+        assert transcriber(spoken("A")[:399]).text == ""
+        many = transcriber([spoken("THE"), spoken("FOX THE"), spoken("THE")[:399]])
+    assert [result.text for result in many] == ["THE", "FOX THE", ""]
+    with pytest.raises(UserError, match="beams"):
+        Transcriber(LoudnessCTC(), device="cpu", beams=3)
+
+
+def test_words_that_cannot_be_spelled_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("THE\nFOX\n\u00dcBER\n", encoding="utf-8")
+    Transcriber(LoudnessCTC(), device="cpu", lexicon=words, workers=0)
+    assert "1 of 3 words cannot be spelled with the vocabulary and are left out: \u00dcBER" in capsys.readouterr().err
+
+
+def test_windows_of_log_probabilities_are_joined(tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("THE\nFOX\nLAZY\n")
+    audio = spoken(" ".join(["THE LAZY FOX"] * 6))
+    sizes = {"window_seconds": 1.0, "context_seconds": 0.2, "device": "cpu"}
+    search = {"lexicon": words, "workers": 0, "lm_weight": 0.0, "word_score": 0.0}
+    result = Transcriber(LoudnessCTC(), **sizes, **search)(audio)  # type: ignore[arg-type]
+    greedy = Transcriber(LoudnessCTC(), **sizes)(audio)  # type: ignore[arg-type]
+    assert result.text == greedy.text == " ".join(["THE LAZY FOX"] * 6)
+    assert [(word.start, word.end) for word in result.words] == [(word.start, word.end) for word in greedy.words]

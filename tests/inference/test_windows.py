@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wav2vec2.audio.read import normalize_waveform
+from wav2vec2.audio.recordings import Recording
+from wav2vec2.errors import UserError
+from wav2vec2.inference.windows import WindowReader, batches_by_length, plan_windows
+from wav2vec2.model.architecture import Architecture
+
+ARCHITECTURE = Architecture()
+
+
+def of(waveform: np.ndarray) -> Recording:
+    return Recording("array", len(waveform), lambda start, count: waveform[start : start + count])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 120_000), st.integers(0, 20), st.integers(1, 60))
+def test_windows_keep_every_frame_once_with_its_own_samples(samples: int, context: int, centre: int) -> None:
+    frames = ARCHITECTURE.frame_length(samples)
+    size = 2 * context + centre
+    windows = plan_windows(samples, ARCHITECTURE, window_frames=size, context_frames=context)
+    kept: list[int] = []
+    for window in windows:
+        assert window.start % 320 == 0
+        assert window.start + window.samples <= samples
+        inside = ARCHITECTURE.frame_length(window.samples)
+        assert inside <= size
+        assert window.skip + window.keep <= inside
+        first = window.start // 320
+        kept.extend(range(first + window.skip, first + window.skip + window.keep))
+        assert window.skip >= context or first + window.skip == 0
+        assert inside - window.skip - window.keep >= context or kept[-1] == frames - 1
+    assert kept == list(range(frames))
+    if len(windows) > 1:
+        assert {window.samples for window in windows} == {(size - 1) * 320 + 400}
+
+
+def test_window_must_exceed_its_context() -> None:
+    with pytest.raises(ValueError, match="context"):
+        plan_windows(16_000, ARCHITECTURE, window_frames=4, context_frames=2)
+
+
+def test_short_recordings_are_one_window_or_none() -> None:
+    sizes = {"window_frames": 100, "context_frames": 10}
+    assert plan_windows(399, ARCHITECTURE, **sizes) == []
+    (only,) = plan_windows(400, ARCHITECTURE, **sizes)
+    assert (only.start, only.samples, only.skip, only.keep) == (0, 400, 0, 1)
+
+
+def test_normalisation_is_over_the_whole_recording() -> None:
+    random = np.random.default_rng(0)
+    waveform = (0.3 + 0.1 * random.standard_normal(70 * 16_000) * np.linspace(0, 1, 70 * 16_000)).astype(np.float32)
+    whole = normalize_waveform(waveform)
+    windows = plan_windows(len(waveform), ARCHITECTURE, window_frames=500, context_frames=50)
+    reader = WindowReader(of(waveform), windows, normalize=True)
+    for window in windows:
+        np.testing.assert_allclose(reader.read(window), whole[window.start : window.start + window.samples], atol=1e-5)
+    (one,) = plan_windows(32_000, ARCHITECTURE, window_frames=500, context_frames=50)
+    short = WindowReader(of(waveform[:32_000]), [one], normalize=True).read(one)
+    np.testing.assert_array_equal(short, normalize_waveform(waveform[:32_000]))
+
+
+def test_unusable_samples_are_refused_by_name() -> None:
+    waveform = np.zeros(16_000, dtype=np.float32)
+    waveform[5] = np.nan
+    (window,) = plan_windows(16_000, ARCHITECTURE, window_frames=500, context_frames=0)
+    with pytest.raises(UserError, match=r"array: .*not finite"):
+        WindowReader(of(waveform), [window], normalize=False).read(window)
+    short = Recording("tape", 16_000, lambda start, count: waveform[:100])
+    with pytest.raises(UserError, match="tape: ends before"):
+        WindowReader(short, [window], normalize=False).read(window)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 100), max_size=30), st.integers(1, 300))
+def test_batches_stay_within_the_budget(lengths: list[int], budget: int) -> None:
+    batches = batches_by_length(lengths, budget)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or max(lengths[index] for index in batch) * len(batch) <= budget

@@ -1,0 +1,125 @@
+from pathlib import Path
+
+import pytest
+import torch
+from tests.train.tiny_run import TINY, hum
+from torch import Tensor
+
+from wav2vec2.data.dataset import MicroBatch
+from wav2vec2.model.architecture import Masking, Regularization
+from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
+from wav2vec2.train.finetune.objective import selection_score
+from wav2vec2.train.pretrain.objective import ContrastiveObjective, LossConfig
+
+LENGTHS = (16_000, 14_000, 12_500, 9_000, 9_000, 3_000, 500, 100)
+QUIET = Regularization(
+    dropout=0, attention_dropout=0, activation_dropout=0, input_dropout=0, feature_dropout=0, layerdrop=0.5
+)
+
+
+def batch(rows: tuple[int, ...]) -> MicroBatch:
+    waveforms = torch.zeros(len(rows), max((LENGTHS[row] for row in rows), default=0), dtype=torch.float64)
+    for place, row in enumerate(rows):
+        waveforms[place, : LENGTHS[row]] = torch.from_numpy(hum(row, LENGTHS[row])).double()
+    return MicroBatch(
+        waveforms,
+        torch.tensor([LENGTHS[row] for row in rows], dtype=torch.int64),
+        torch.tensor(rows, dtype=torch.int64),
+        tuple(map(str, rows)),
+        (None,) * len(rows),
+    )
+
+
+def objective(loss: LossConfig, regularization: Regularization = QUIET) -> ContrastiveObjective:
+    torch.manual_seed(0)
+    model = Wav2Vec2ForPretraining(TINY.build(), regularization, Masking()).double()
+    return ContrastiveObjective(model, loss, seed=9)
+
+
+def gradients(of: ContrastiveObjective, batches: list[MicroBatch], update: int) -> dict[str, Tensor]:
+    of.model.train()
+    of.model.zero_grad()
+    counts = of.counts(batches, update)
+    for number, micro_batch in enumerate(batches):
+        loss, _ = of.loss(micro_batch, number, counts, update)
+        if loss is not None:
+            loss.backward()
+    return {n: p.grad if p.grad is not None else torch.zeros_like(p) for n, p in of.model.named_parameters()}
+
+
+SPLITS = [
+    [(0, 1, 2, 3), (4, 5, 6, 7)],
+    [(0, 2, 4, 6), (), (1, 3, 5, 7)],
+    [(row,) for row in range(8)],
+]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("update", [0, 3])
+def test_k_micro_batches_are_one_batch(split: list[tuple[int, ...]], update: int) -> None:
+    of = objective(LossConfig(diversity_weight=0.0))
+    whole = gradients(of, [batch(tuple(range(8)))], update)
+    parts = gradients(of, [batch(rows) for rows in split], update)
+    for name, expected in whole.items():
+        # The keys' bias cancels in the softmax: its gradient is rounding noise of 1e-21.
+        atol = 1e-9 * float(expected.abs().max()) + 1e-18
+        assert torch.allclose(parts[name], expected, rtol=1e-9, atol=atol), name
+
+
+def test_the_reported_sums_do_not_depend_on_the_split() -> None:
+    of = objective(LossConfig())
+    reported = []
+    for batches in ([batch(tuple(range(8)))], [batch(rows) for rows in SPLITS[0]]):
+        counts, sums = of.counts(batches, 2), of.sums()
+        for number, micro_batch in enumerate(batches):
+            for name, value in of.loss(micro_batch, number, counts, 2)[1].items():
+                sums[name] = sums[name] + value.detach()
+        assert counts[1:].sum() == sums["masked"]
+        assert counts[0] == sums["penalty_count"]
+        numbers = of.numbers(sums | {"updates": torch.tensor(1.0)}, 2)
+        reported.append([numbers[n] for n in ("contrastive", "accuracy", "penalty", "code_perplexity", "codes_used")])
+    assert reported[0] == pytest.approx(reported[1], rel=1e-9)
+
+
+def test_diversity_of_k_micro_batches_is_the_mean_of_their_terms() -> None:
+    of = objective(LossConfig(diversity_weight=1.0, penalty_weight=0.0))
+    batches = [batch((0, 1)), batch((2, 3))]
+    counts = of.counts(batches, 1)
+    terms = [of.loss(b, i, counts, 1)[1]["diversity"].item() for i, b in enumerate(batches)]
+    alone = [of.loss(b, 0, of.counts([b], 1), 1)[1]["diversity"].item() for b in batches]
+    assert terms == pytest.approx([value / 2 for value in alone])
+
+
+def test_every_parameter_gets_a_gradient() -> None:
+    of = objective(LossConfig(), Regularization(layerdrop=0.0))
+    found = gradients(of, [batch(tuple(range(8)))], 0)
+    silent = [name for name, gradient in found.items() if float(gradient.abs().max()) < 1e-15]
+    assert [name for name in silent if not name.endswith("key.bias")] == []
+
+
+def test_a_batch_without_masked_frames_gives_a_finite_loss() -> None:
+    of = objective(LossConfig())
+    for value in gradients(of, [batch((6, 7))], 0).values():
+        assert bool(value.isfinite().all())
+
+
+def test_validation_is_the_same_each_time(corpus: Path) -> None:
+    from wav2vec2.data.manifest import Manifest
+
+    of = objective(LossConfig())
+    scores = []
+    for micro in (20_000, 50_000):
+        again = ContrastiveObjective(of._model, LossConfig(), 9, Manifest.open(corpus), micro, 16_000)
+        again.model.eval()
+        numbers = again.validate()
+        assert numbers is not None
+        scores.append(numbers["score"])
+    assert scores[0] == pytest.approx(scores[1], rel=1e-9)
+
+
+def test_the_loss_chooses_the_best_weights_while_the_error_rate_says_nothing() -> None:
+    guessing, silent, learning, writing = (0.716, 3.008), (1.0, 2.9), (0.906, 2.744), (0.59, 2.5)
+    order = sorted([guessing, silent, learning, writing], key=lambda one: selection_score(*one))
+    assert order == [writing, learning, silent, guessing]
+    assert selection_score(0.2, 9.0) < selection_score(0.21, 0.1)
+    assert selection_score(0.631, 2.63) < selection_score(0.676, 2.38)
