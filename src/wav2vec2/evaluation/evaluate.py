@@ -25,7 +25,7 @@ from wav2vec2.data.utterance import Utterance, writing
 from wav2vec2.decode.build import DecodingOptions, build_searches, open_each_once
 from wav2vec2.decode.search import GREEDY, Search
 from wav2vec2.errors import UserError
-from wav2vec2.evaluation.scores import EvaluationReport, Scored, total_score
+from wav2vec2.evaluation.scores import EvaluationReport, ScoredUtterance, total_score
 from wav2vec2.evaluation.table import Comparison, comparison_text
 from wav2vec2.inference.emissions import utterance_recording
 from wav2vec2.inference.frame_outputs import ComputeOptions
@@ -56,7 +56,7 @@ class Evaluation:
         self._transcriber = transcriber
         self._normalize, self._fold = normalize, fold
         self._worst_size = worst
-        self._worst: list[tuple[float, int, str, int, Scored]] = []
+        self._worst: list[tuple[float, int, str, int, ScoredUtterance]] = []
         self._words: list[ErrorCounts] = []
         self._characters: list[ErrorCounts] = []
         self._spaceless = 0
@@ -64,12 +64,12 @@ class Evaluation:
         self._unalignable: list[str] = []
         self._unknown: Counter[str] = Counter()
 
-    def add(self, utterance: Utterance, transcript: Transcript) -> Scored:
+    def add(self, utterance: Utterance, transcript: Transcript) -> ScoredUtterance:
         """Score one utterance, which has a reference."""
         vocabulary = self._transcriber.vocabulary
         written = self._normalize(utterance.text or "")
         reference, hypothesis = self._fold(written), self._fold(self._normalize(transcript.text))
-        scored = Scored(
+        scored = ScoredUtterance(
             utterance.id,
             reference,
             hypothesis,
@@ -268,7 +268,7 @@ def scoring_form(
 
 
 @contextlib.contextmanager
-def _hypotheses(path: Path | None, titles: Sequence[str]) -> Iterator[Callable[[list[Scored]], object]]:
+def _hypotheses(path: Path | None, titles: Sequence[str]) -> Iterator[Callable[[list[ScoredUtterance]], object]]:
     if path is None:
         yield lambda scored: None
         return

@@ -30,7 +30,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredUtterance:
     """One utterance's texts, as they were compared, and its counts."""
 
     id: str
@@ -56,7 +56,7 @@ class EvaluationReport:
     main: Literal["wer", "cer", "per"]
     wer: Score
     cer: Score
-    worst: tuple[Scored, ...]
+    worst: tuple[ScoredUtterance, ...]
     unalignable: tuple[str, ...]
     unknown: dict[str, int]
     untranscribed: int
@@ -92,7 +92,7 @@ def total_score(counts: list[ErrorCounts], replications: int, seed: int) -> Scor
     return Score(sum(counts, ErrorCounts()), low, high)
 
 
-def aligned(scored: Scored) -> str:
+def aligned(scored: ScoredUtterance) -> str:
     """REF, HYP and EVAL lines of one utterance: by words, or by characters in scripts without spaces."""
     if is_spaceless_script(scored.reference):
         return align_text(

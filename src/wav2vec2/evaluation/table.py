@@ -50,14 +50,20 @@ def table_text(comparison: Comparison) -> str:
         for place, name in enumerate(reports[0].scores()):
             scores = [report.scores()[name] for report in reports]
             cells.append([row if place == 0 else "", f"{name.upper()} %", *map(_cell, scores)])
-    widths = [max(display_width(line[column]) for line in cells) for column in range(len(cells[0]))]
-    return "\n".join(_line(line, widths) for line in cells)
+    return "\n".join(lines_of_columns(cells))
+
+
+def lines_of_columns(rows: Sequence[Sequence[str]], *, rule: bool = False) -> list[str]:
+    """Pad the cells of `rows` (all of one length) to columns of equal width; with `rule`, a line of dashes follows the
+    first row.
+    """
+    widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell + " " * (width - display_width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return [*lines[:1], "  ".join("-" * width for width in widths), *lines[1:]] if rule else lines
 
 
 def _cell(score: Score) -> str:
     return f"{100 * score.counts.rate:6.2f} [{100 * score.low:.2f}, {100 * score.high:.2f}]"
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [cell + " " * (width - display_width(cell)) for cell, width in zip(cells, widths, strict=True)]
-    return "  ".join(padded).rstrip()
