@@ -17,10 +17,11 @@ from wav2vec2.decode.build import DecodingOptions, build_searches
 from wav2vec2.decode.collapse import collapse
 from wav2vec2.decode.hypothesis import Hypothesis
 from wav2vec2.decode.search import Search, run_searches
+from wav2vec2.decode.words import hypothesis_text, word_frames
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel, Frames
 from wav2vec2.inference.frame_outputs import COMPUTE_KEYWORDS, ComputeOptions
-from wav2vec2.output.transcript import Transcript, Word, make_transcript
+from wav2vec2.output.transcript import Reading, Transcript, Word
 from wav2vec2.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -119,8 +120,27 @@ class Transcriber:
 
     def _transcript(self, frames: Frames, readings: Sequence[Hypothesis], search: Search) -> Transcript:
         recording, center = frames.recording, self.architecture.frame_center
-        seconds = recording.samples / SAMPLE_RATE
-        return make_transcript(recording.name, seconds, readings, self.vocabulary, center, nbest=search.nbest)
+        best, vocabulary = readings[0], self.vocabulary
+        spans = word_frames(vocabulary, best)
+        confidences: Sequence[float | None] = best.word_confidences
+        if len(confidences) != len(spans):
+            confidences = [None] * len(spans)
+        words = tuple(
+            Word(text, center(first), center(last), confidence)
+            for (text, first, last), confidence in zip(spans, confidences, strict=True)
+        )
+        nbest = tuple(
+            Reading(hypothesis_text(vocabulary, reading), reading.score, reading.acoustic_score, reading.lm_score)
+            for reading in readings[: search.nbest]
+        )
+        return Transcript(
+            recording.name,
+            hypothesis_text(vocabulary, best),
+            words,
+            recording.samples / SAMPLE_RATE,
+            best.score,
+            nbest if search.nbest > 1 else (),
+        )
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,8 @@
 """What was said, as values and as JSON."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from wav2vec2.decode.hypothesis import Hypothesis
-from wav2vec2.decode.words import hypothesis_text, word_frames
-from wav2vec2.text.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -52,30 +47,3 @@ class Transcript:
         if not self.nbest:
             del plain["nbest"]
         return plain
-
-
-def make_transcript(
-    source: str,
-    seconds: float,
-    readings: Sequence[Hypothesis],
-    vocabulary: Vocabulary,
-    center: Callable[[int], float],
-    *,
-    nbest: int = 1,
-) -> Transcript:
-    """Write down an n-best list. center: seconds of a frame's middle."""
-    best = readings[0]
-    spans = word_frames(vocabulary, best)
-    shares: Sequence[float | None] = best.word_confidences
-    if len(shares) != len(spans):
-        shares = [None] * len(spans)
-    words = tuple(
-        Word(text, center(first), center(last), share) for (text, first, last), share in zip(spans, shares, strict=True)
-    )
-    listed = tuple(
-        Reading(hypothesis_text(vocabulary, reading), reading.score, reading.acoustic_score, reading.lm_score)
-        for reading in readings[:nbest]
-    )
-    return Transcript(
-        source, hypothesis_text(vocabulary, best), words, seconds, best.score, listed if nbest > 1 else ()
-    )
