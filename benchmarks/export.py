@@ -28,8 +28,7 @@ from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
 from wav2vec2.evaluation.evaluate import EvaluateConfig, evaluate
 from wav2vec2.export.formats import write_onnx
-from wav2vec2.inference.exported import ExportMetadata, Precision
-from wav2vec2.inference.onnx_model import OnnxModel
+from wav2vec2.inference.exported import ExportMetadata, OnnxModel, Precision
 from wav2vec2.inference.transcribe import Transcriber
 from wav2vec2.model.architecture import ARCHITECTURES
 from wav2vec2.model.ctc import Wav2Vec2ForCTC

@@ -124,7 +124,7 @@ def test_normalisation_follows_the_model_unless_told_otherwise(tmp_path: Path) -
 def test_command_prints_and_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("wav2vec2.inference.recognizer.locate_recognizer", Path)
+    monkeypatch.setattr("wav2vec2.inference.acoustic_model.locate_recognizer", Path)
     monkeypatch.setattr("wav2vec2.checkpoints.load.load", lambda source: LoudnessCTC())
     path = manifest(tmp_path, PAIRS)
     (tmp_path / "same.wav").write_bytes(b"RIFFnothing")

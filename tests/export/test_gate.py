@@ -15,9 +15,7 @@ from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.errors import UserError
 from wav2vec2.export import command as export
 from wav2vec2.export.onnx_graph import data_file
-from wav2vec2.inference.exported import ExportedRecognizer, ExportMetadata
-from wav2vec2.inference.onnx_model import OnnxModel
-from wav2vec2.inference.torch_program import ProgramModel
+from wav2vec2.inference.exported import ExportedRecognizer, ExportMetadata, OnnxModel, ProgramModel
 
 
 class StandIn(ExportedRecognizer):

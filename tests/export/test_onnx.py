@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.export.conftest import VOCABULARY, audio
 
 import wav2vec2
-from wav2vec2.inference.onnx_model import OnnxModel
+from wav2vec2.inference.exported import OnnxModel
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

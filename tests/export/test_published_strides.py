@@ -13,9 +13,7 @@ from tests.export.conftest import SIZES, VOCABULARY, audio, recognizer
 from wav2vec2.errors import UserError
 from wav2vec2.export import onnx_graph
 from wav2vec2.export.formats import write_onnx, write_program
-from wav2vec2.inference.exported import ExportMetadata, Precision
-from wav2vec2.inference.onnx_model import OnnxModel
-from wav2vec2.inference.torch_program import ProgramModel
+from wav2vec2.inference.exported import ExportMetadata, OnnxModel, Precision, ProgramModel
 from wav2vec2.model.architecture import ARCHITECTURES
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 

@@ -19,8 +19,7 @@ from wav2vec2.errors import UserError
 from wav2vec2.export.onnx_graph import Graph
 from wav2vec2.export.onnx_network import INPUTS, OUTPUTS, build
 from wav2vec2.export.traceable import TraceableCTC
-from wav2vec2.inference.exported import ExportMetadata
-from wav2vec2.inference.torch_program import METADATA_FILE
+from wav2vec2.inference.exported import METADATA_FILE, ExportMetadata
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 
 

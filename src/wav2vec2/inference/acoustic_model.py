@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # Recordings that wait for each other so that batches can be sorted by length: this many batches of audio, this many
 # files.
 _POOL_BATCHES, _POOL_RECORDINGS = 16, 512
+_EXPORTED = (".onnx", ".pt2")
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,6 @@ def _model_and_vocabulary(
 ) -> tuple["Wav2Vec2ForCTC", Vocabulary]:
     model: Any = source
     if isinstance(source, (str, Path)):
-        from wav2vec2.inference.recognizer import load_recognizer, locate_recognizer
-
         path = locate_recognizer(source)
         model = load_recognizer(path)
         # The files say more than the model's list of symbols: what the unit is, and how transcripts were normalised.
@@ -134,3 +133,34 @@ def _model_and_vocabulary(
 
 def _name(source: Any) -> str:
     return str(source) if isinstance(source, (str, Path)) else "model"
+
+
+def locate_recognizer(source: str | Path) -> Path:
+    """Return the local path of what `load_recognizer` reads: the hub's files lie in its cache.
+
+    Raises UserError if nothing is there.
+    """
+    if Path(source).suffix in _EXPORTED:
+        return Path(source)
+    from wav2vec2.checkpoints.load import locate
+
+    return locate(source)
+
+
+def load_recognizer(source: str | Path) -> Any:
+    """Return what `source` holds: an `OnnxModel` (.onnx), a `ProgramModel` (.pt2), or what `wav2vec2.load` reads.
+
+    Raises UserError if it cannot be read.
+    """
+    suffix = Path(source).suffix
+    if suffix == ".onnx":
+        from wav2vec2.inference.exported import OnnxModel
+
+        return OnnxModel(source)
+    if suffix == ".pt2":
+        from wav2vec2.inference.exported import ProgramModel
+
+        return ProgramModel(source)
+    from wav2vec2.checkpoints.load import load
+
+    return load(source)

@@ -7,10 +7,13 @@ their range an utterance gives the same output in any batch.
 Legend: B utterances, S samples, T frames, V symbols.
 """
 
+import io
 import json
+import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
@@ -26,6 +29,7 @@ from wav2vec2.text.vocabulary import Vocabulary
 Precision = Literal["float32", "int8", "int8 with convolutions"]
 FORMAT = "wav2vec2_export"
 VERSION = "1"
+METADATA_FILE = "wav2vec2.json"  # inside a .pt2 archive
 
 
 @dataclass(frozen=True)
@@ -119,3 +123,66 @@ class ExportedRecognizer(ABC):
     def eval(self) -> "ExportedRecognizer":
         """Return itself: there is no training mode."""
         return self
+
+
+class OnnxModel(ExportedRecognizer):
+    """`wav2vec2 export --to onnx` read back; as many threads as torch uses, or `threads`.
+
+    Raises:
+        UserError: the file is missing, damaged or not ours, or ONNX Runtime is not installed.
+    """
+
+    def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
+        runtime = onnx_runtime()
+        if not Path(path).is_file():
+            raise UserError(f"{path}: no such file; give one that wav2vec2 export has written")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.log_severity_level = 4  # what goes wrong becomes one line of ours
+        try:
+            self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            facts = self._session.get_modelmeta().custom_metadata_map
+        except Exception as error:  # the runtime's exceptions share no class of their own
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(f"{path}: ONNX Runtime cannot open it ({reason}); export the model again") from None
+        super().__init__(ExportMetadata.from_strings(facts, str(path)))
+
+    def run(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """See `ExportedRecognizer.run`."""
+        feeds = {"waveforms": waveforms.numpy(), "lengths": lengths.numpy()}
+        outputs, frames = self._session.run(None, feeds)
+        return torch.from_numpy(outputs), torch.from_numpy(frames)
+
+
+def onnx_runtime() -> Any:
+    """The module `onnxruntime`; raises UserError naming the extra where it is not installed."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise UserError("ONNX Runtime is not installed: pip install 'wav2vec2[export]'") from None
+    return onnxruntime
+
+
+class ProgramModel(ExportedRecognizer):
+    """`wav2vec2 export --to torch-export` read back. Raises UserError for a missing, damaged or foreign file."""
+
+    def __init__(self, path: str | Path) -> None:
+        if not Path(path).is_file():
+            raise UserError(f"{path}: no such file; give one that wav2vec2 export has written")
+        extra = {METADATA_FILE: ""}
+        try:
+            if not zipfile.is_zipfile(path):
+                raise ValueError("not a .pt2 archive")
+            program = torch.export.load(io.BytesIO(Path(path).read_bytes()), extra_files=extra)
+            facts = json.loads(extra[METADATA_FILE] or "{}")
+        except Exception as error:  # whatever a damaged archive makes torch raise
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(f"{path}: torch.export cannot open it ({reason}); export the model again") from None
+        super().__init__(ExportMetadata.from_strings(facts, str(path)))
+        self._graph: Any = program.module()
+
+    @torch.inference_mode()
+    def run(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """See `ExportedRecognizer.run`."""
+        logits, frames = self._graph(waveforms, lengths)
+        return logits, frames
