@@ -1,16 +1,18 @@
-"""Recipes: TOML files read into frozen dataclasses, and written back.
+"""Recipes: TOML files read into frozen dataclasses and written back, and the rules of their options.
 
 A recipe holds only what differs from the dataclass's defaults, or from the recipe that it ``extends``. Every mistake
-in one is a :class:`UserError` of a single line that names the file, the key and what was expected.
+in one is a :class:`UserError` of a single line that names the file, the key and what was expected. The rules of an
+option (its range, whether it changes what is learned) stand in its field, see :func:`option`.
 """
 
 import difflib
 import json
+import math
 import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -19,6 +21,84 @@ from wav2vec2.errors import UserError
 T = TypeVar("T")
 
 EXTENDS = "extends"
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers from ``low`` to ``high``; ``open_low`` and ``open_high`` exclude that end."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        return above and (value < self.high if self.open_high else value <= self.high)
+
+    def __str__(self) -> str:
+        low = f"above {self.low:g}" if self.open_low else f"at least {self.low:g}"
+        if self.high == math.inf:
+            return low
+        return f"{low} and {'below' if self.open_high else 'at most'} {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What holds for the values of an option."""
+
+    range: Range | None = None
+    """The numbers it may take; None: any finite number."""
+    machine: bool = False
+    """It says where and how a run is carried out, and changes nothing of what is learned."""
+    may_change: bool = False
+    """A resumed run may have another value."""
+
+
+_NO_RULES = Rules()
+
+
+def option(
+    default: T,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    below: float | None = None,
+    machine: bool = False,
+    may_change: bool = False,
+) -> T:
+    """A field of a recipe's dataclass together with its rules.
+
+    Args:
+        default: the value when a recipe says nothing.
+        low: the smallest number allowed.
+        above: the same, itself excluded.
+        high: the largest number allowed.
+        below: the same, itself excluded.
+        machine: see :class:`Rules`; implies ``may_change``.
+        may_change: see :class:`Rules`.
+    """
+    allowed = None
+    if any(end is not None for end in (low, above, high, below)):
+        allowed = Range(
+            low=above if above is not None else -math.inf if low is None else low,
+            high=below if below is not None else math.inf if high is None else high,
+            open_low=above is not None,
+            open_high=below is not None,
+        )
+    rules = Rules(allowed, machine, may_change or machine)
+    return typing.cast(T, field(default=default, metadata={"rules": rules}))
+
+
+def options(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Rules]]:
+    """Yield (dotted key, value, rules) for every option of a configuration, those of its sections included."""
+    for one in fields(config):
+        key, value = f"{prefix}{one.name}", getattr(config, one.name)
+        if is_dataclass(value):
+            yield from options(value, f"{key}.")
+        else:
+            yield key, value, one.metadata.get("rules", _NO_RULES)
 
 
 def load_recipe(path: str | Path, cls: type[T], base: T | None = None) -> T:
@@ -62,7 +142,7 @@ def from_plain(cls: type[T], table: Mapping[str, Any], *, source: str, base: T, 
         UserError: unknown key or wrong type.
     """
     hints = typing.get_type_hints(cls)
-    names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    names = [one.name for one in fields(cls)]  # type: ignore[arg-type]
     changes: dict[str, Any] = {}
     for key, value in table.items():
         where = f"{prefix}{key}"
@@ -114,12 +194,12 @@ def _convert(value: Any, hint: Any, source: str, where: str) -> Any:
 def as_plain(config: Any) -> dict[str, Any]:
     """Return a configuration as nested dicts, lists and scalars; a value of None is left out."""
     plain: dict[str, Any] = {}
-    for field in fields(config):
-        value = getattr(config, field.name)
+    for one in fields(config):
+        value = getattr(config, one.name)
         if is_dataclass(value):
-            plain[field.name] = as_plain(value)
+            plain[one.name] = as_plain(value)
         elif value is not None:
-            plain[field.name] = list(value) if isinstance(value, tuple) else value
+            plain[one.name] = list(value) if isinstance(value, tuple) else value
     return plain
 
 

@@ -11,7 +11,7 @@ import torch
 from wav2vec2.config import as_plain, differing_keys, load_recipe
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.train.finetune.command import FinetuneConfig
-from wav2vec2.train.limits import refuse_impossible
+from wav2vec2.train.options import refuse_impossible
 from wav2vec2.train.pretrain.command import PretrainConfig
 
 FOLDER = Path(__file__).resolve().parents[2] / "recipes" / "ablation"

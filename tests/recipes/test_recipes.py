@@ -11,7 +11,7 @@ from wav2vec2.decode.presets import PAPER_PRESETS
 from wav2vec2.experiment.results.paper import TABLE_4, TIMIT, WER
 from wav2vec2.train.finetune.command import FinetuneConfig
 from wav2vec2.train.language_model.command import LanguageModelConfig
-from wav2vec2.train.limits import refuse_impossible
+from wav2vec2.train.options import refuse_impossible
 from wav2vec2.train.pretrain.command import PretrainConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]

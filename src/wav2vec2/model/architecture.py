@@ -7,6 +7,7 @@ Three frozen dataclasses, so that what a weight file fixes (``Architecture``) st
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from wav2vec2.config import option
 from wav2vec2.model.variants.variant import PROPOSED, Variant
 
 SAMPLE_RATE = 16_000
@@ -116,22 +117,22 @@ class Architecture:
 class Regularization:
     """Dropout places of SPEC-named fields (section 4.2, 4.3); probabilities in [0, 1)."""
 
-    dropout: float = 0.1
+    dropout: float = option(0.1, low=0.0, below=1.0)
     """At the Transformer's input, and at the output of attention and feed-forward blocks."""
-    attention_dropout: float = 0.1
-    activation_dropout: float = 0.0
-    input_dropout: float = 0.1
+    attention_dropout: float = option(0.1, low=0.0, below=1.0)
+    activation_dropout: float = option(0.0, low=0.0, below=1.0)
+    input_dropout: float = option(0.1, low=0.0, below=1.0)
     """On the projected features, before masking."""
-    feature_dropout: float = 0.1
+    feature_dropout: float = option(0.1, low=0.0, below=1.0)
     """On the quantizer's input."""
-    final_dropout: float = 0.0
+    final_dropout: float = option(0.0, low=0.0, below=1.0)
     """Before the CTC head."""
-    layerdrop: float = 0.05
-    feature_grad_mult: float = 0.1
+    layerdrop: float = option(0.05, low=0.0, below=1.0)
+    feature_grad_mult: float = option(0.1, low=0.0)
     """Scale of the gradient into the feature encoder; 0 freezes it."""
-    tau_start: float = 2.0
-    tau_end: float = 0.5
-    tau_decay: float = 0.999995
+    tau_start: float = option(2.0, above=0.0)
+    tau_end: float = option(0.5, above=0.0)
+    tau_decay: float = option(0.999995, above=0.0, high=1.0)
 
     def temperature(self, step: int) -> float:
         """Gumbel softmax temperature at an optimiser update: max(start * decay^step, end)."""
@@ -146,19 +147,19 @@ class Masking:
     (fairseq's and transformers' ``mask_prob`` is p times the span length).
     """
 
-    time_start: float = 0.065
-    time_span: int = 10
+    time_start: float = option(0.065, low=0.0, high=1.0)
+    time_span: int = option(10, low=1)
     """Frames of a span, or the parameter of ``span_lengths``."""
-    min_spans: int = 2
-    channel_start: float = 0.0
-    channel_span: int = 64
+    min_spans: int = option(2, low=0)
+    channel_start: float = option(0.0, low=0.0, high=1.0)
+    channel_span: int = option(64, low=1)
     span_lengths: Literal["static", "uniform", "normal", "poisson"] = "static"
     """Of spans (appendix A), at least 1: all ``time_span``; uniform from ``span_spread`` to twice ``time_span``;
     normal with mean ``time_span`` and deviation ``span_spread``; or Poisson with mean ``time_span``."""
-    span_spread: float = 0.0
+    span_spread: float = option(0.0, low=0.0)
     overlap: bool = True
     """Off: spans in time do not touch, at least ``min_space`` frames stay between them."""
-    min_space: int = 1
+    min_space: int = option(1, low=0)
 
     @property
     def varied(self) -> bool:

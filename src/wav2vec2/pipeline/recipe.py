@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from wav2vec2.config import as_plain, from_plain, load_recipe
+from wav2vec2.config import as_plain, from_plain, load_recipe, options
 from wav2vec2.errors import UserError
 from wav2vec2.pipeline.stage import Argument, File, Here, Ref, Resolver, Value, quoted, written
 from wav2vec2.train.finetune.command import FinetuneConfig
@@ -24,20 +24,6 @@ CONFIGS: dict[str, Any] = {
     "finetune": FinetuneConfig,
     "lm transformer": LanguageModelConfig,
 }
-
-MACHINE = (
-    *(
-        "output",
-        "batch.workers",
-        "batch.prefetch",
-        "batch.in_memory",
-        "train.device",
-        "train.threads",
-        "train.max_minutes",
-    ),
-    *("log.every", "log.save_every", "log.keep_last", "log.tensorboard"),
-)
-"""Keys that do not change what is learned."""
 
 
 def recipe_folder() -> Path:
@@ -98,7 +84,8 @@ class Training:
         usual = dict(_flat(as_plain(CONFIGS[self.command]())))
         content = {key: value for key, value in _flat(as_plain(self.config())) if usual.get(key) != value}
         content |= {key: _each(value, symbol) for key, value in self.settings.items() if _unknown(value)}
-        return {"command": self.command} | {key: content[key] for key in sorted(content) if key not in MACHINE}
+        machine = {key for key, _, rules in options(self.config()) if rules.machine}
+        return {"command": self.command} | {key: content[key] for key in sorted(content) if key not in machine}
 
     def line(self, resolve: Resolver) -> list[str]:
         """The arguments as a shell takes them."""

@@ -19,36 +19,11 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_loader import load as load_distributed
 from torch.distributed.checkpoint.state_dict_saver import save as save_distributed
 
-from wav2vec2.config import differing_keys
+from wav2vec2.config import as_plain, differing_keys, options
 from wav2vec2.errors import UserError
 from wav2vec2.train import distributed
 
 STATE_FILE = "state.json"
-
-HARMLESS = (
-    "output",
-    "data.manifest",
-    "data.validation_manifest",
-    "data.hold_out_avoid",
-    "data.labels",
-    "data.text",
-    "data.validation",
-    "batch.workers",
-    "batch.prefetch",
-    "batch.in_memory",
-    "batch.micro_seconds",
-    "batch.micro_tokens",
-    "train.device",
-    "train.threads",
-    "train.max_minutes",
-    "train.max_skips",
-    "log.",
-    "health.",
-)
-"""Keys that a resumed run may change. ``train.updates`` is not one: the learning rate of every update depends on it.
-The paths of manifests and lists may change, the utterances may not (their lengths are compared).
-``batch.micro_seconds`` changes no gradient but that of the diversity term.
-"""
 
 
 class Checkpoints:
@@ -139,15 +114,17 @@ def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict
     return {"model": model.state_dict(), "optimizer": moments}
 
 
-def refuse_changes(
-    directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
-) -> None:
-    """Raise UserError naming the first key in which a resumed run differs, but for :data:`HARMLESS` ones.
+def refuse_changes(directory: Path, old: Mapping[str, Any], config: Any) -> None:
+    """Compare a resumed run's configuration with the one that it was started with (``old``, as plain values).
 
-    ``defaults`` stand for keys that the old run's version did not know yet.
+    An option that the old run's version did not know yet counts as having had its default.
+
+    Raises:
+        UserError: an option differs that may not change; the message names it.
     """
-    for key, before, after in differing_keys(_filled(old, defaults or {}), new):
-        if not any(key == harmless or (harmless.endswith(".") and key.startswith(harmless)) for harmless in HARMLESS):
+    free = {key for key, _, rules in options(config) if rules.may_change}
+    for key, before, after in differing_keys(_filled(old, as_plain(type(config)())), as_plain(config)):
+        if key not in free:
             raise UserError(
                 f"{directory}: was started with {key} = {before!r}, now it is {after!r}: "
                 "put the old value back, or choose another output folder for a new run"

@@ -266,7 +266,7 @@ class Trainer(Generic[BatchT]):
             return False
         state = checkpoint.read_state(latest)
         config = self.run.config
-        checkpoint.refuse_changes(self.run.output, state["config"], as_plain(config), as_plain(type(config)()))
+        checkpoint.refuse_changes(self.run.output, state["config"], config)
         if state["fingerprint"] != self.run.fingerprint:
             raise UserError(f"{self.run.output}: was started on other utterances: give the old data or another output")
         checkpoint.restore(latest, self._tensors())

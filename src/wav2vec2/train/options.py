@@ -1,8 +1,13 @@
-"""The sections of a recipe that pre-training and fine-tuning share. Lengths of audio are in seconds."""
+"""The sections of a recipe that pre-training, fine-tuning and language models share, and what no recipe may ask for.
 
+Lengths of audio are in seconds.
+"""
+
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
+from wav2vec2.config import option, options
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import ARCHITECTURES, Architecture
 from wav2vec2.model.variants.variant import Variant
@@ -53,21 +58,21 @@ class ModelConfig:
 class BatchConfig:
     """How much audio an update sees, over all processes together, and how it is split."""
 
-    seconds: float = 5760.0
+    seconds: float = option(5760.0, above=0.0)
     """Audio of one update, over all processes: the batch size that the recipe means."""
-    micro_seconds: float = 87.5
+    micro_seconds: float = option(87.5, above=0.0, may_change=True)
     """Most padded audio of one forward pass of one process; smaller needs less memory and gives the same gradient."""
-    min_seconds: float = 0.1
+    min_seconds: float = option(0.1, low=0.0)
     """Shorter utterances are left out, and counted."""
-    max_seconds: float = 30.0
+    max_seconds: float = option(30.0, above=0.0)
     """Longer ones are cropped at random (pre-training) or left out and counted (fine-tuning)."""
-    length_jitter: float = 0.1
+    length_jitter: float = option(0.1, low=0.0)
     """Width of the random factor on lengths before they are sorted into batches: these mix anew each epoch."""
-    workers: int = 1
+    workers: int = option(1, low=0, machine=True)
     """Processes that read audio; 0 reads in the main process."""
-    prefetch: int = 4
+    prefetch: int = option(4, low=1, machine=True)
     """Micro-batches that each of them reads ahead."""
-    in_memory: bool = False
+    in_memory: bool = option(False, machine=True)
     """Keep what was decoded as 16-bit samples in memory that they share (115 MB an hour), for devices that outrun the
     decoder."""
 
@@ -76,39 +81,39 @@ class BatchConfig:
 class TrainConfig:
     """Updates, learning rate, optimiser (AdamW), precision."""
 
-    updates: int = 400_000
-    lr: float = 5e-4
+    updates: int = option(400_000, low=1)
+    lr: float = option(5e-4, above=0.0)
     scale_lr: bool = False
     """Multiply lr by sqrt(batch.seconds / 5760), for a batch other than the paper's; announced when it acts."""
     schedule: Literal["linear", "tri-stage"] = "linear"
     """linear: warm-up, then linearly to 0. tri-stage: warm-up, hold, decay."""
-    warmup_share: float = 0.08
-    hold_share: float = 0.4
+    warmup_share: float = option(0.08, low=0.0, high=1.0)
+    hold_share: float = option(0.4, low=0.0, high=1.0)
     """tri-stage only."""
     decay: Literal["exponential", "linear"] = "exponential"
     """Last stage of tri-stage."""
-    initial_scale: float = 0.01
+    initial_scale: float = option(0.01, low=0.0, high=1.0)
     """tri-stage: the warm-up starts from this share of lr."""
-    final_scale: float = 0.05
+    final_scale: float = option(0.05, low=0.0, high=1.0)
     """tri-stage: the decay ends at this share of lr."""
-    beta1: float = 0.9
-    beta2: float = 0.98
-    eps: float = 1e-6
-    weight_decay: float = 0.01
+    beta1: float = option(0.9, low=0.0, below=1.0)
+    beta2: float = option(0.98, low=0.0, below=1.0)
+    eps: float = option(1e-6, above=0.0)
+    weight_decay: float = option(0.01, low=0.0)
     decay_all: bool = False
     """Weight decay on all parameters, as the paper's code does; else not on biases, norms, mask embedding, codebooks.
     """
-    clip_norm: float = 0.0
+    clip_norm: float = option(0.0, low=0.0)
     """Clip the gradient's norm to this; 0 does not clip."""
-    max_skips: int = 20
+    max_skips: int = option(20, low=1, may_change=True)
     """Updates in a row with a gradient that is not finite (they are skipped) before the run stops."""
     precision: Literal["fp32", "bf16", "fp64"] = "fp32"
     """bf16 is autocast; fp64 is for exactness checks."""
-    device: str = "auto"
+    device: str = option("auto", machine=True)
     """auto (CUDA where there is one), cpu or cuda."""
-    threads: int = 0
+    threads: int = option(0, low=0, machine=True)
     """Threads of the main process on a CPU; 0 leaves PyTorch's choice."""
-    max_minutes: float = 0.0
+    max_minutes: float = option(0.0, low=0.0, machine=True)
     """Save and leave after this time; the same command goes on. 0: no limit."""
 
 
@@ -116,25 +121,47 @@ class TrainConfig:
 class LogConfig:
     """How often things are written, counted in updates."""
 
-    every: int = 25
+    every: int = option(25, low=1, machine=True)
     """One line of numbers (log.jsonl, TensorBoard, console), averaged over the updates since the last."""
-    validate_every: int = 500
-    save_every: int = 500
-    keep_last: int = 2
+    validate_every: int = option(500, low=0, may_change=True)
+    save_every: int = option(500, low=0, machine=True)
+    keep_last: int = option(2, low=1, machine=True)
     """Checkpoints kept for resuming."""
-    tensorboard: bool = True
+    tensorboard: bool = option(True, machine=True)
 
 
 @dataclass(frozen=True)
 class HealthConfig:
     """The monitor that names a sick run and stops it; its state stays on disk."""
 
-    enabled: bool = True
-    patience: int = 4
+    enabled: bool = option(True, may_change=True)
+    patience: int = option(4, low=1, may_change=True)
     """Log lines in a row that must look collapsed."""
-    grace_share: float = 0.02
+    grace_share: float = option(0.02, low=0.0, high=1.0, may_change=True)
     """Share of the updates at the start during which collapse is not judged (codes are few before the first steps)."""
-    chance_share: float = 0.15
+    chance_share: float = option(0.15, low=0.0, high=1.0, may_change=True)
     """After this share of the updates the loss must have left chance."""
-    chance_margin: float = 0.02
+    chance_margin: float = option(0.02, low=0.0, may_change=True)
     """Nats around chance that count as chance."""
+
+
+def refuse_impossible(config: Any) -> None:
+    """Check a whole training configuration before anything is read.
+
+    Raises:
+        UserError: a number is not finite or outside the range of its option, or two options contradict each other; the
+            message names them.
+    """
+    for key, value, rules in options(config):
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            allowed = rules.range
+            if not math.isfinite(value) or (allowed is not None and value not in allowed):
+                raise UserError(f"{key} is {value:g}: it must be {allowed or 'a finite number'}")
+    for section in ("masking", "variant"):
+        if hasattr(config, section):
+            try:
+                getattr(config, section).check()
+            except ValueError as error:
+                raise UserError(f"{section}: {error}; change these keys of the recipe") from None
+    if config.train.schedule == "tri-stage" and config.train.decay == "exponential" and not config.train.final_scale:
+        raise UserError("train.final_scale is 0: an exponential decay never gets there, choose train.decay = linear")

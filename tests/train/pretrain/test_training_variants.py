@@ -11,6 +11,7 @@ from tests.model.variants.variants import VARIANTS
 from tests.train.tiny_run import TINY, hum, pretrain_config, with_train
 
 from wav2vec2.checkpoints.load import load
+from wav2vec2.config import as_plain
 from wav2vec2.data.dataset import MicroBatch
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Masking, Regularization
@@ -173,13 +174,15 @@ def test_units_need_the_same_frames(earlier: Path, corpus: Path, tmp_path: Path)
 
 
 def test_a_run_of_a_version_without_variants_can_be_resumed() -> None:
-    new = {"seed": 1, "variant": {"inputs": "continuous"}, "masking": {"time_start": 0.1, "overlap": True}}
-    old = {"seed": 1, "masking": {"time_start": 0.1}}
-    refuse_changes(Path("run"), old, new, {**new, "seed": 5})
+    old = as_plain(PretrainConfig())
+    del old["variant"], old["masking"]["overlap"]
+    refuse_changes(Path("run"), old, PretrainConfig())
     with pytest.raises(UserError, match=r"variant\.inputs = 'continuous', now it is 'quantized'"):
-        refuse_changes(Path("run"), old, {**new, "variant": {"inputs": "quantized"}}, new)
+        refuse_changes(Path("run"), old, PretrainConfig(variant=Variant(inputs="quantized")))
     with pytest.raises(UserError, match="seed = 2, now it is 1"):
-        refuse_changes(Path("run"), {**old, "seed": 2}, new, new)
+        refuse_changes(Path("run"), {**old, "seed": 2}, PretrainConfig())
+    with pytest.raises(UserError, match="forgotten = 3, now it is None"):
+        refuse_changes(Path("run"), {**old, "forgotten": 3}, PretrainConfig())
 
 
 def test_kmeans_finds_separate_clusters() -> None:

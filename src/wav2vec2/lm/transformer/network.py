@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from wav2vec2.config import option
 from wav2vec2.lm.transformer.adaptive_vocabulary import AdaptiveVocabulary
 from wav2vec2.model.cpu.dropout import DropoutKeys, dropout
 from wav2vec2.model.layout import Layout, Packed, Padded
@@ -35,7 +36,7 @@ class LanguageModelSizes:
     cutoff_factor: int = 4
     """By which the vectors of each band are narrower than those of the one before."""
     layer_norm_first: bool = True
-    layer_norm_eps: float = 1e-5
+    layer_norm_eps: float = option(1e-5, above=0.0)
 
     def __post_init__(self) -> None:
         if min(self.hidden_size, self.layers, self.ffn_size, self.heads, self.cutoff_factor) < 1:
@@ -50,9 +51,9 @@ class LanguageModelSizes:
 class LanguageModelDropout:
     """Probabilities, at the input and in every block."""
 
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    activation_dropout: float = 0.1
+    dropout: float = option(0.1, low=0.0, below=1.0)
+    attention_dropout: float = option(0.1, low=0.0, below=1.0)
+    activation_dropout: float = option(0.1, low=0.0, below=1.0)
 
 
 class TransformerNetwork(nn.Module):

@@ -7,6 +7,8 @@ thrown away after pre-training.
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from wav2vec2.config import option
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -24,7 +26,7 @@ class Variant:
     """Targets come from a feature encoder of their own (Table 4)."""
     target_glu: bool = False
     """A gated linear unit after the projection of the targets."""
-    quantizer_depth: int = 1
+    quantizer_depth: int = option(1, low=1, high=100)
     """Layers that compute the codebook logits; all but the last are 3 x as wide as the features, with GELU."""
     gumbel_noise: bool = True
     """Off: the best entry is chosen in training as well (straight through the softmax)."""
@@ -32,11 +34,11 @@ class Variant:
     """Off: no gradient flows from the targets into the feature encoder."""
     negatives_from: Literal["masked", "anywhere"] = "masked"
     """Where in the utterance distractors are drawn from: masked frames, or all."""
-    batch_negatives: int = 0
+    batch_negatives: int = option(0, low=0)
     """Distractors beside model.negatives, from masked frames of the other utterances of the same forward pass."""
-    codebook_negatives: int = 0
+    codebook_negatives: int = option(0, low=0)
     """Distractors beside model.negatives: codebook entries combined at random."""
-    edge_frames: int = 0
+    edge_frames: int = option(0, low=0)
     """Predict only masked frames at most this far from an unmasked one; 0: all masked frames."""
 
     def check(self) -> None:

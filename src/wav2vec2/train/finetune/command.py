@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from wav2vec2.config import option
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import SAMPLE_RATE, Masking, Regularization
@@ -19,10 +20,9 @@ from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.finetune.curriculum import CurriculumConfig
 from wav2vec2.train.finetune.objective import CTCObjective
 from wav2vec2.train.finetune.transcripts import Transcripts, transcribed, usable_transcripts
-from wav2vec2.train.limits import refuse_impossible
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
-from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig
+from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig, refuse_impossible
 
 SCRATCH = "scratch"
 
@@ -31,17 +31,17 @@ SCRATCH = "scratch"
 class FinetuneData:
     """Transcribed speech."""
 
-    manifest: str = ""
+    manifest: str = option("", may_change=True)
     """Manifest file or folder of 'wav2vec2 prepare'."""
     split: str = ""
     """Only this split, or several: "train+dev"; empty: all."""
-    labels: str = ""
+    labels: str = option("", may_change=True)
     """A list of utterance ids (one a line): train on these alone."""
-    validation_manifest: str = ""
+    validation_manifest: str = option("", may_change=True)
     """Empty: the same manifest."""
     validation_split: str = ""
     """Empty (and no validation_manifest): no validation, the last weights are kept."""
-    validation_utterances: int = 0
+    validation_utterances: int = option(0, low=0)
     """Validate on this many of them (chosen by a hash of their ids); 0: all."""
 
 
@@ -64,8 +64,8 @@ class FreezeConfig:
     ``regularization.feature_grad_mult`` is 0.
     """
 
-    updates: int = 0
-    share: float = 0.0
+    updates: int = option(0, low=0)
+    share: float = option(0.0, low=0.0, high=1.0)
     """The same as a share of train.updates; the larger of the two counts."""
 
 
@@ -91,11 +91,11 @@ def _finetune_train() -> TrainConfig:
 class FinetuneConfig:
     """Teach a pre-trained model to write transcripts."""
 
-    output: str = "runs/finetune"
+    output: str = option("runs/finetune", machine=True)
     """Folder of the run: log, checkpoints, model. The same command goes on where it was stopped."""
     init: str = ""
     """A model directory to start from, or "scratch" (the architecture of the model section, nothing frozen)."""
-    seed: int = 1
+    seed: int = option(1, low=0)
     data: FinetuneData = field(default_factory=FinetuneData)
     text: TextConfig = field(default_factory=TextConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

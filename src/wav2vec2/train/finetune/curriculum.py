@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wav2vec2.config import option
 from wav2vec2.data.sampler import Integers
 from wav2vec2.model.architecture import SAMPLE_RATE
 
@@ -18,11 +19,11 @@ from wav2vec2.model.architecture import SAMPLE_RATE
 class CurriculumConfig:
     """Short utterances first."""
 
-    share: float = 0.0
+    share: float = option(0.0, low=0.0, high=1.0)
     """Share of train.updates that sees short utterances alone; 0: all utterances from the start."""
-    seconds: float = 8.0
+    seconds: float = option(8.0, low=0.0)
     """Up to this length an utterance is short ..."""
-    epochs: float = 20.0
+    epochs: float = option(20.0, above=0.0)
     """... or up to a greater one, so that none is heard more often than this before the others come."""
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from wav2vec2.config import option
 from wav2vec2.errors import UserError
 from wav2vec2.lm.corpus import Corpus
 from wav2vec2.lm.transformer.network import LanguageModelDropout, LanguageModelSizes, TransformerNetwork
@@ -18,23 +19,22 @@ from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.language_model.objective import LanguageModelObjective
 from wav2vec2.train.language_model.sentences import Sentences, encode_sentences, held_out_lines
 from wav2vec2.train.language_model.token_batches import TokenLoader
-from wav2vec2.train.limits import refuse_impossible
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
-from wav2vec2.train.options import HealthConfig, LogConfig, TrainConfig
+from wav2vec2.train.options import HealthConfig, LogConfig, TrainConfig, refuse_impossible
 
 
 @dataclass(frozen=True)
 class TextData:
     """Text to learn from."""
 
-    text: tuple[str, ...] = ()
+    text: tuple[str, ...] = option((), may_change=True)
     """Plain text files (or .gz), one sentence a line."""
     ids: bool = False
     """The first word of each line is an utterance id: drop it."""
-    hold_out: int = 0
+    hold_out: int = option(0, low=0)
     """Take this many lines, chosen by a hash of their text, out of training, for validation."""
-    validation: tuple[str, ...] = ()
+    validation: tuple[str, ...] = option((), may_change=True)
     """Validate on these files instead."""
     validation_ids: bool = False
     """Their lines begin with ids."""
@@ -46,7 +46,7 @@ class TokensConfig:
 
     unit: Unit = "words"
     """words, or characters (with | between words)."""
-    min_count: int = 1
+    min_count: int = option(1, low=1)
     """Words seen less often are one unknown word."""
     vocabulary: str = ""
     """A file of the tokens to know, one a line, instead."""
@@ -60,10 +60,10 @@ class TokensConfig:
 class TokenBatchConfig:
     """How many predicted tokens an update sees, over all processes together, and how it is split."""
 
-    tokens: int = 4096
-    micro_tokens: int = 4096
+    tokens: int = option(4096, low=1)
+    micro_tokens: int = option(4096, low=1, may_change=True)
     """Most padded tokens of one forward pass of one process; smaller needs less memory and gives the same gradient."""
-    max_tokens: int = 512
+    max_tokens: int = option(512, low=2)
     """Longer sentences are cropped at random."""
 
 
@@ -71,9 +71,9 @@ class TokenBatchConfig:
 class LanguageModelConfig:
     """Train a Transformer language model on text."""
 
-    output: str = "runs/lm"
+    output: str = option("runs/lm", machine=True)
     """Folder of the run: log, checkpoints, model. The same command goes on where it was stopped."""
-    seed: int = 1
+    seed: int = option(1, low=0)
     data: TextData = field(default_factory=TextData)
     text: TokensConfig = field(default_factory=TokensConfig)
     model: LanguageModelSizes = field(default_factory=LanguageModelSizes)

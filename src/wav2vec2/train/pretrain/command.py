@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from wav2vec2.config import option
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import SAMPLE_RATE, Masking, Regularization
@@ -16,10 +17,9 @@ from wav2vec2.model.variants.variant import PROPOSED, Variant
 from wav2vec2.train import distributed
 from wav2vec2.train.corpus import hold_out, open_manifest, plan_corpus, read_ids
 from wav2vec2.train.distributed import Ranks
-from wav2vec2.train.limits import refuse_impossible
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
-from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig
+from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig, refuse_impossible
 from wav2vec2.train.pretrain.continued import continued, with_new_targets
 from wav2vec2.train.pretrain.fixed_units import UnitsConfig, fix_entries, unit_source, with_units
 from wav2vec2.train.pretrain.objective import ContrastiveObjective, LossConfig
@@ -29,15 +29,15 @@ from wav2vec2.train.pretrain.objective import ContrastiveObjective, LossConfig
 class PretrainData:
     """Speech to learn from; transcripts are not looked at."""
 
-    manifest: str = ""
+    manifest: str = option("", may_change=True)
     """Manifest file or folder of 'wav2vec2 prepare'."""
     split: str = ""
     """Only this split, or several: "train+dev"; empty: all."""
-    hold_out: int = 0
+    hold_out: int = option(0, low=0)
     """Take this many utterances out of training, for validation."""
-    hold_out_avoid: str = ""
+    hold_out_avoid: str = option("", may_change=True)
     """A list of utterance ids (one a line) that are never held out."""
-    validation_manifest: str = ""
+    validation_manifest: str = option("", may_change=True)
     """Validate on this manifest instead."""
     validation_split: str = ""
 
@@ -46,9 +46,9 @@ class PretrainData:
 class PretrainConfig:
     """Pre-train a model on raw speech."""
 
-    output: str = "runs/pretrain"
+    output: str = option("runs/pretrain", machine=True)
     """Folder of the run: log, checkpoints, model. The same command goes on where it was stopped."""
-    seed: int = 1
+    seed: int = option(1, low=0)
     init: str = ""
     """Continue the pre-training of this model (a readable model of any kind) with a fresh optimiser."""
     init_quantizer: Literal["keep", "redraw"] = "keep"

@@ -21,6 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from wav2vec2.config import option
 from wav2vec2.data.dataset import fixed_batches
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
@@ -46,13 +47,13 @@ class UnitsConfig:
     kind: Literal["quantizer", "kmeans", "mfcc"] = "quantizer"
     """quantizer: its codes, from its own features. kmeans: clusters of the output of one of its layers. mfcc: clusters
     of mel-frequency cepstra and their slopes."""
-    layer: int = -1
+    layer: int = option(-1, low=-1)
     """kmeans: 0 is what enters the first Transformer block, k the output of block k; -1: the middle block's."""
-    clusters: int = 500
+    clusters: int = option(500, low=2)
     """kmeans, mfcc: number of units."""
-    fit_frames: int = 200_000
+    fit_frames: int = option(200_000, low=2)
     """kmeans, mfcc: frames that the centroids are fitted on, before training starts; kept in the run's folder."""
-    iterations: int = 30
+    iterations: int = option(30, low=1)
     """kmeans, mfcc: passes over them."""
 
     @property

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from wav2vec2.config import option
 from wav2vec2.data.dataset import MicroBatch, fixed_batches
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.model.pretraining import PretrainingOutput, Wav2Vec2ForPretraining
@@ -23,10 +24,10 @@ VALIDATION_SEED = 20_200_620
 class LossConfig:
     """Terms beside the contrastive one (section 3.2), and the quantizer's temperature."""
 
-    diversity_weight: float = 0.1
-    penalty_weight: float = 10.0
+    diversity_weight: float = option(0.1, low=0.0)
+    penalty_weight: float = option(10.0, low=0.0)
     """Of the mean square of the feature encoder's outputs."""
-    tau_floor_share: float = 0.0
+    tau_floor_share: float = option(0.0, low=0.0, high=1.0)
     """Share of the updates after which the Gumbel temperature is at its floor; 0: regularization.tau_decay as given."""
 
 
