@@ -57,8 +57,7 @@ def model_of(o: argparse.Namespace) -> Transcriber:
         return Transcriber(o.model, device="cpu")
     torch.manual_seed(0)
     symbols = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVK'XJQZ")
-    model = Wav2Vec2ForCTC(ARCHITECTURES[o.architecture], len(symbols))
-    return Transcriber(model, vocabulary=Vocabulary(symbols), device="cpu")
+    return Transcriber(Wav2Vec2ForCTC(ARCHITECTURES[o.architecture], Vocabulary(symbols)), device="cpu")
 
 
 def export_all(transcriber: Transcriber, folder: Path) -> dict[str, Path]:

@@ -163,17 +163,14 @@ def fairseq_stand_ins(folder: Path) -> None:
     package("fairseq.models.wav2vec")
 
 
-def models(chosen: list[str]) -> Iterator[tuple[str, Any, Vocabulary | None]]:
+def models(chosen: list[str]) -> Iterator[tuple[str, Any]]:
     for source in chosen:
-        model = wav2vec2.load(source)
-        vocabulary = Vocabulary.load(source) if (Path(source) / "vocab.json").is_file() else None
-        yield source, model, vocabulary
+        yield source, wav2vec2.load(source)
     torch.manual_seed(0)
     for size in ("base", "large", "large_lv60k"):
         architecture = replace(ARCHITECTURES[size], layers=2, name="custom")
-        ctc = Wav2Vec2ForCTC(architecture, len(SYMBOLS)).eval()
-        yield f"{size}, 2 layers, CTC", ctc, Vocabulary(SYMBOLS)
-        yield f"{size}, 2 layers, pre-training", Wav2Vec2ForPretraining(architecture).eval(), None
+        yield f"{size}, 2 layers, CTC", Wav2Vec2ForCTC(architecture, Vocabulary(SYMBOLS)).eval()
+        yield f"{size}, 2 layers, pre-training", Wav2Vec2ForPretraining(architecture).eval()
 
 
 @torch.inference_mode()
@@ -217,10 +214,10 @@ def main() -> None:
         fairseq2_stand_ins(o.folder.resolve())
     opened = {"torchaudio": torchaudio_model, "fairseq": fairseq_model, "fairseq2": fairseq2_model}[o.tool]
     failed = False
-    for name, model, vocabulary in models(o.model):
+    for name, model in models(o.model):
         with tempfile.TemporaryDirectory() as folder:
             try:
-                file = write(model, Path(folder), o.tool, vocabulary)[0]
+                file = write(model, Path(folder), o.tool)[0]
             except wav2vec2.errors.UserError as error:
                 print(f"{name}: refused: {error}")
                 continue

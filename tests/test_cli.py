@@ -167,8 +167,8 @@ def test_info_describes_a_model(tmp_path, capsys, kind):
 
     vocabulary = Vocabulary.from_transcripts(["AB BA"])
     tiny = ARCHITECTURES["tiny"]
-    model = Wav2Vec2ForPretraining(tiny) if kind == "pretraining" else Wav2Vec2ForCTC(tiny, len(vocabulary))
-    save(model, tmp_path / "m", vocabulary if kind == "ctc" else None)
+    model = Wav2Vec2ForPretraining(tiny) if kind == "pretraining" else Wav2Vec2ForCTC(tiny, vocabulary)
+    save(model, tmp_path / "m")
     assert cli.main(["info", str(tmp_path / "m")]) == 0
     out = capsys.readouterr().out
     assert f"{sum(p.numel() for p in model.parameters()):,}" in out

@@ -38,8 +38,7 @@ def make(kind: str, architecture: Architecture, vocabulary: Vocabulary = STANDAR
     torch.manual_seed(0)
     model: Model
     if kind == "ctc":
-        model = Wav2Vec2ForCTC(architecture, len(vocabulary), REGULARIZATION, MASKING)
-        model.vocabulary, model.blank = vocabulary.symbols, vocabulary.blank
+        model = Wav2Vec2ForCTC(architecture, vocabulary, REGULARIZATION, MASKING)
     elif kind == "pretraining":
         model = Wav2Vec2ForPretraining(architecture, REGULARIZATION, MASKING)
     else:

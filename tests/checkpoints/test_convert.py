@@ -19,6 +19,7 @@ from wav2vec2.cli import main
 from wav2vec2.decode.greedy import greedy_decode
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture
+from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.text.vocabulary import Vocabulary
 
 FORMATS = ("huggingface", "fairseq", "fairseq2", "torchaudio")
@@ -53,7 +54,7 @@ def test_recognisers_write_the_same_text(to: str, a: Architecture, vocabulary: V
     model = make("ctc", a, vocabulary)
     expected = texts(model, vocabulary)
     assert len(set("".join(expected)) - {" "}) >= 3
-    write(model, tmp_path / "out", to, vocabulary)
+    write(model, tmp_path / "out", to)
     again, symbols = wav2vec2.load(tmp_path / "out"), open_checkpoint(tmp_path / "out").vocabulary
     assert symbols is not None
     assert again.architecture.normalize_input == a.normalize_input
@@ -82,7 +83,7 @@ def test_torchaudio_text_without_the_dropped_rows(a: Architecture, tmp_path: Pat
 
 
 def test_names_of_blank_and_begin_swap_and_rows_stay(tmp_path: Path) -> None:
-    write(make("ctc", GROUP), tmp_path, "fairseq", STANDARD)
+    write(make("ctc", GROUP), tmp_path, "fairseq")
     lines = (tmp_path / "dict.ltr.txt").read_text().split("\n")
     # fairseq itself puts <s> <pad> </s> <unk> before these, and its row 0, <s>, is the blank
     assert [line.split(" ")[0] for line in lines[:-1]] == ["|", "a", "b", "c"]
@@ -91,10 +92,10 @@ def test_names_of_blank_and_begin_swap_and_rows_stay(tmp_path: Path) -> None:
 
 
 def test_classes_that_fairseq_demands_never_win(tmp_path: Path) -> None:
-    write(make("ctc", GROUP, BLANK_LAST), tmp_path, "fairseq", BLANK_LAST)
+    write(make("ctc", GROUP, BLANK_LAST), tmp_path, "fairseq")
     again = wav2vec2.load(tmp_path)
     logits = again(audio())[0]
-    assert again.vocabulary == ("<pad>", "<s>", "</s>", "<unk>", "a", "|", "b", "c")
+    assert again.vocabulary.symbols == ("<pad>", "<s>", "</s>", "<unk>", "a", "|", "b", "c")
     assert not torch.isin(logits.argmax(-1), torch.tensor([1, 2])).any()
     original = make("ctc", GROUP, BLANK_LAST)(audio())[0].log_softmax(-1)
     torch.testing.assert_close(logits.log_softmax(-1)[..., [4, 5, 6, 7, 3, 0]], original, atol=1e-5, rtol=0)
@@ -232,16 +233,15 @@ def test_other_refusals(tmp_path: Path) -> None:
         write(make("ctc", replace(GROUP, pos_conv_depth=2)), tmp_path, "fairseq2")
     spaced = Vocabulary(("<pad>", "a b"), unknown=None, word_separator=None, unit="whitespace")
     with pytest.raises(UserError, match="'a b' holds white space"):
-        write(make("ctc", GROUP, spaced), tmp_path, "fairseq", spaced)
-    model = make("ctc", GROUP, BLANK_LAST)
-    model.vocabulary = None
+        write(make("ctc", GROUP, spaced), tmp_path, "fairseq")
+    model = Wav2Vec2ForCTC(GROUP, 6, blank=5)
     for to in FORMATS[1:]:
         with pytest.raises(UserError, match=r"blank is row 0, the model's 5; name its --vocabulary"):
             write(model, tmp_path, to)
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    wav2vec2.save(make("ctc", replace(GROUP, normalize_input=True)), tmp_path / "model", STANDARD)
+    wav2vec2.save(make("ctc", replace(GROUP, normalize_input=True)), tmp_path / "model")
     arguments = ["convert", str(tmp_path / "model"), str(tmp_path / "out"), "--to", "fairseq"]
     assert main(arguments) == 2
     assert "say --input raw" in capsys.readouterr().err

@@ -79,10 +79,10 @@ class _Hub(http.server.BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     root = tmp_path_factory.mktemp("hub")
-    wav2vec2.save(make("ctc", GROUP), root / "owner/model/main", STANDARD)
-    wav2vec2.save(make("ctc", LAYER), root / "owner/model/v2", STANDARD)
+    wav2vec2.save(make("ctc", GROUP), root / "owner/model/main")
+    wav2vec2.save(make("ctc", LAYER), root / "owner/model/v2")
     shouting = dataclasses.replace(STANDARD, normalization=TextNormalization(case="upper", digits="names"))
-    wav2vec2.save(make("ctc", GROUP), root / "owner/shouting/main", shouting)
+    wav2vec2.save(make("ctc", GROUP, shouting), root / "owner/shouting/main")
     wav2vec2.save(make("pretraining", GROUP), root / "owner/private/main")
     (root / "owner/model/main/pytorch_model.bin").write_bytes(b"the other kind of weights")
     (root / "owner/model/main/adapter.deu.safetensors").write_bytes(b"a language that was not asked for")

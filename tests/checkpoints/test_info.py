@@ -13,18 +13,19 @@ from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture, Masking
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.encoder import Wav2Vec2Encoder
+from wav2vec2.text.vocabulary import Vocabulary
 
 TINY = Architecture(
     "custom", (8,) * 7, hidden_size=16, layers=1, ffn_size=16, heads=2, pos_conv_kernel=4, pos_conv_groups=2
 )
+VOCABULARY = Vocabulary(("<pad>", "<s>", "</s>", "<unk>", "|", "a"))
 
 
 @pytest.mark.parametrize("to", ["huggingface", "fairseq", "fairseq2", "torchaudio"])
 def test_no_weight_is_read(
     to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = Wav2Vec2ForCTC(TINY, 6, masking=Masking(0.05, 10, 2, 0.004, 64))
-    model.vocabulary = ("<pad>", "<s>", "</s>", "<unk>", "|", "a")
+    model = Wav2Vec2ForCTC(TINY, VOCABULARY, masking=Masking(0.05, 10, 2, 0.004, 64))
     write(model, tmp_path, to)
 
     def refuse(*_: object) -> None:

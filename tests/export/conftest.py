@@ -39,12 +39,11 @@ def family(name: str) -> Architecture:
 def recognizer(architecture: Architecture, seed: int = 0) -> Wav2Vec2ForCTC:
     """No bias or gain at its trivial start, and texts of many symbols."""
     torch.manual_seed(seed)
-    model = Wav2Vec2ForCTC(architecture, len(VOCABULARY)).eval()
+    model = Wav2Vec2ForCTC(architecture, VOCABULARY).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
         model.head.weight.mul_(4)
-    model.vocabulary = VOCABULARY.symbols
     return model
 
 
@@ -61,7 +60,7 @@ def audio(*samples: int, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
 def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model directory."""
     path = tmp_path_factory.mktemp(request.param)
-    wav2vec2.save(recognizer(family(request.param)), path, VOCABULARY)
+    wav2vec2.save(recognizer(family(request.param)), path)
     return path
 
 

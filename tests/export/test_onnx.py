@@ -64,7 +64,7 @@ def test_the_file_says_what_it_needs(directory: Path, exported: Export) -> None:
     numbers = {key: int(facts[key]) for key in ("sample_rate", "stride", "receptive_field")}
     assert numbers == {"sample_rate": 16_000, "stride": 20, "receptive_field": architecture.receptive_field}
     model = OnnxModel(exported("onnx"))
-    assert model.symbol_table == VOCABULARY
+    assert model.vocabulary == VOCABULARY
     assert asdict(model.architecture) == asdict(architecture)
 
 

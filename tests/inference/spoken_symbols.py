@@ -17,7 +17,7 @@ class LoudnessCTC(nn.Module):
     def __init__(self, vocabulary: Vocabulary | None = VOCABULARY, *, normalize_input: bool = False) -> None:
         super().__init__()
         self.architecture = Architecture(normalize_input=normalize_input)
-        self.vocabulary = vocabulary.symbols if vocabulary else None
+        self.vocabulary = vocabulary
         self.blank = 0
         self.size = len(vocabulary or VOCABULARY)
         self.shapes: list[tuple[int, int]] = []

@@ -93,8 +93,7 @@ def test_alone_equals_in_a_batch_with_a_real_model() -> None:
     architecture = Architecture(
         conv_channels=(16,) * 7, hidden_size=32, layers=2, ffn_size=64, heads=4, pos_conv_kernel=16, pos_conv_groups=4
     )
-    model = Wav2Vec2ForCTC(architecture, len(VOCABULARY))
-    model.vocabulary = VOCABULARY.symbols
+    model = Wav2Vec2ForCTC(architecture, VOCABULARY)
     random = np.random.default_rng(0)
     audio = [0.1 * random.standard_normal(n).astype(np.float32) for n in (9_000, 16_123, 6_000)]
     aligner = Aligner(model, device="cpu")

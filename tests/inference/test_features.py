@@ -38,11 +38,11 @@ def architecture(family: str) -> Architecture:
 @pytest.fixture(params=["group", "layer"])
 def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    model = Wav2Vec2ForCTC(architecture(request.param), len(VOCABULARY)).eval()
+    model = Wav2Vec2ForCTC(architecture(request.param), VOCABULARY).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
-    wav2vec2.save(model, tmp_path / "model", VOCABULARY)
+    wav2vec2.save(model, tmp_path / "model")
     return tmp_path / "model"
 
 

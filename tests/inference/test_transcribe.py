@@ -190,9 +190,9 @@ def test_tiny_model_alone_in_a_batch_and_from_disk(tmp_path: Path, normalize_inp
         conv_norm="layer" if normalize_input else "group", normalize_input=normalize_input,
         layer_norm_first=normalize_input, conv_bias=normalize_input,
     )  # fmt: skip
-    model = Wav2Vec2ForCTC(architecture, len(VOCABULARY))
+    model = Wav2Vec2ForCTC(architecture, VOCABULARY)
     torch.nn.init.normal_(model.head.weight, std=3.0)
-    save(model, tmp_path / "model", VOCABULARY)
+    save(model, tmp_path / "model")
     random = np.random.default_rng(0)
     audio = [0.1 * random.standard_normal(n).astype(np.float32) for n in (9_000, 16_123, 4_000, 300)]
     transcriber = Transcriber(tmp_path / "model", device="cpu")

@@ -88,8 +88,8 @@ def test_every_format_says_the_same(directory: Path, tmp_path: Path, capsys: pyt
 def test_bad_input_is_one_line(directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = str(write(tmp_path / "good.wav", 4000))
     vocabulary = Vocabulary.from_transcripts(["A FOX"])
-    recognizer = Wav2Vec2ForCTC(replace(ARCHITECTURES["base"], **SIZES), len(vocabulary))
-    wav2vec2.save(recognizer, tmp_path / "ctc", vocabulary)
+    recognizer = Wav2Vec2ForCTC(replace(ARCHITECTURES["base"], **SIZES), vocabulary)
+    wav2vec2.save(recognizer, tmp_path / "ctc")
     for model, arguments, message in (
         (tmp_path / "ctc", [good], "without quantizer"),
         (tmp_path / "nothing", [good], "no such model"),

@@ -168,7 +168,7 @@ def test_fine_tuned_model(name: str, reference_root: Path) -> None:
     torch.testing.assert_close(losses, expected["ctc_loss_per_utterance"], rtol=LOSSES, atol=0)
     assert model.vocabulary is not None
     # fairseq's blank is row 0, which it calls <s>
-    assert (model.blank, model.vocabulary[:6]) == (0, ("<pad>", "<s>", "</s>", "<unk>", "|", "E"))
+    assert (model.blank, model.vocabulary.symbols[:6]) == (0, ("<pad>", "<s>", "</s>", "<unk>", "|", "E"))
 
 
 @pytest.mark.parametrize("ctc", ["", "-ctc"])

@@ -41,7 +41,7 @@ def write_pretrained(folder: Path) -> Path:
 def write_recogniser(folder: Path, vocabulary: Vocabulary = VOCABULARY) -> Path:
     """A recogniser that writes by chance."""
     torch.manual_seed(1)
-    wav2vec2.save(Wav2Vec2ForCTC(ARCHITECTURE, len(vocabulary)).eval(), folder, vocabulary)
+    wav2vec2.save(Wav2Vec2ForCTC(ARCHITECTURE, vocabulary).eval(), folder)
     return folder
 
 

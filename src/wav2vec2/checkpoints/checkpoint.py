@@ -55,7 +55,7 @@ class Checkpoint:
         if self.kind == "encoder":
             return Wav2Vec2Encoder(a, r, m)
         assert self.vocabulary_size is not None
-        return Wav2Vec2ForCTC(a, self.vocabulary_size, r, m)
+        return Wav2Vec2ForCTC(a, self.vocabulary or self.vocabulary_size, r, m, blank=self.blank)
 
     def parameters(self) -> int:
         """Number of parameters, from the sizes alone."""
@@ -121,10 +121,6 @@ def build_model(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> M
     finally:
         table.close()
     model.load_state_dict(state, assign=True)
-    if isinstance(model, Wav2Vec2ForCTC):
-        vocabulary = checkpoint.vocabulary
-        model.vocabulary = vocabulary.symbols if vocabulary else None
-        model.blank = vocabulary.blank if vocabulary else checkpoint.blank
     return model.eval()
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal
 from wav2vec2.errors import UserError
 
 if TYPE_CHECKING:
+    import torch
+
     from wav2vec2.checkpoints.checkpoint import Model
     from wav2vec2.text.vocabulary import Vocabulary
 
@@ -49,6 +51,7 @@ def run(options: ConvertOptions) -> None:
     import torch
 
     from wav2vec2.checkpoints.load import load, locate
+    from wav2vec2.model.ctc import Wav2Vec2ForCTC
 
     dtype = getattr(torch, options.dtype)
     path = locate(
@@ -60,28 +63,29 @@ def run(options: ConvertOptions) -> None:
     )
     # half-precision weights are never widened on the way
     model = load(path, language=options.language, dtype=dtype)
+    if options.vocabulary is not None:
+        if not isinstance(model, Wav2Vec2ForCTC):
+            raise UserError(f"{options.model}: has no CTC head, so it cannot take --vocabulary")
+        model.vocabulary = _read_vocabulary(Path(options.vocabulary), options.language)
     if options.input != "stored":
         model.architecture = replace(model.architecture, normalize_input=options.input == "normalised")
-    vocabulary = _vocabulary(options, path)
-    for file in write(model, options.out, options.to, vocabulary, dtype):
+    for file in write(model, options.out, options.to, dtype):
         print(file)
 
 
-def write(
-    model: "Model", out: Path, to: Format, vocabulary: "Vocabulary | None" = None, dtype: "object | None" = None
-) -> list[Path]:
-    """Write ``model`` in the format ``to`` and return the files; ``vocabulary`` defaults to the model's own.
+def write(model: "Model", out: Path, to: Format, dtype: "torch.dtype | None" = None) -> list[Path]:
+    """Write ``model`` in the format ``to`` and return the files; ``dtype`` of the weights is float32 by default.
 
     Raises:
         UserError: The format cannot express the model, or the files cannot be written.
     """
     import torch
 
-    kind = dtype if isinstance(dtype, torch.dtype) else torch.float32
+    dtype = dtype or torch.float32
     if to == "huggingface":
         from wav2vec2.checkpoints.huggingface.directory import save
 
-        save(model, out, vocabulary, kind)
+        save(model, out, dtype)
         return sorted(path for path in out.iterdir() if path.is_file())
     path = out if out.suffix in (".pt", ".pth") else out / _FILE_NAMES[to]
     if to == "fairseq":
@@ -90,21 +94,17 @@ def write(
         from wav2vec2.checkpoints.fairseq2.files import save_fairseq2 as save_file
     else:
         from wav2vec2.checkpoints.torchaudio.files import save_torchaudio as save_file
-    return save_file(model, path, vocabulary, kind)
+    return save_file(model, path, dtype)
 
 
-def _vocabulary(options: ConvertOptions, source: Path) -> "Vocabulary | None":
-    """The table that was named, or the one beside the model, with all that its files say."""
-    from wav2vec2.checkpoints.load import open_checkpoint
+def _read_vocabulary(path: Path, language: str | None) -> "Vocabulary":
+    """The table that ``--vocabulary`` names, in any of its forms."""
     from wav2vec2.text.vocabulary import Vocabulary
 
-    if options.vocabulary is None:
-        return open_checkpoint(source, language=options.language).vocabulary
-    path = Path(options.vocabulary)
     if not path.exists():
         raise UserError(f"{path}: no such vocabulary; give a dict.ltr.txt, a SentencePiece .model or a model directory")
     if path.is_dir() or path.suffix == ".json":
-        return Vocabulary.load(path if path.is_dir() else path.parent, language=options.language)
+        return Vocabulary.load(path if path.is_dir() else path.parent, language=language)
     if path.suffix == ".model":
         from wav2vec2.checkpoints.fairseq2.files import vocabulary_of_pieces
 

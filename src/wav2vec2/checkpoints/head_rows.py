@@ -1,6 +1,8 @@
-"""Which class of a CTC head stands in which row, when another tool keeps its symbols in another order."""
+"""The CTC head and its vocabulary in another tool's file: the order of its rows, its symbols, and the rest beside."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,6 +10,9 @@ from torch import Tensor
 from wav2vec2.errors import UserError
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.text.vocabulary import Vocabulary
+
+_TEXT_KEY = "wav2vec2_text"
+"""Key of ours for what another tool's list of symbols does not tell: unit, word separator, text normalisation."""
 
 NEVER = -1e4
 """Bias of a class that a format demands and the model does not have: it never wins, also in half precision."""
@@ -39,3 +44,39 @@ def symbols_for(vocabulary: Vocabulary, rows: Sequence[int], target: object) -> 
     if spaced:
         raise UserError(f"{target}: the symbol {spaced[0]!r} holds white space, which that format cannot keep")
     return symbols
+
+
+def stored_rules(vocabulary: Vocabulary | None) -> dict[str, Any]:
+    """Return the entry that ``with_stored_rules`` reads back; empty without a vocabulary."""
+    return {} if vocabulary is None else {_TEXT_KEY: vocabulary.text_rules}
+
+
+def with_stored_rules(vocabulary: Vocabulary, stored: Mapping[str, Any], path: Path) -> Vocabulary:
+    """Return a table read from another tool's list, with the rules that ``stored_rules`` put into a file.
+
+    Raises:
+        UserError: They are damaged; the message names ``path``.
+    """
+    if _TEXT_KEY not in stored:
+        return vocabulary
+    try:
+        return vocabulary.with_text_rules(stored[_TEXT_KEY])
+    except UserError as error:
+        raise UserError(f"{path}: its {_TEXT_KEY} is damaged ({error}); convert the model again") from error
+
+
+def own_vocabulary(model: object, target: object) -> Vocabulary | None:
+    """Return the symbol table to write beside a model; None where it has none.
+
+    Raises:
+        UserError: It does not fit the head; the message names ``target``.
+    """
+    if not isinstance(model, Wav2Vec2ForCTC) or model.vocabulary is None:
+        return None
+    size = model.head.out_features
+    if len(model.vocabulary) != size:
+        raise UserError(
+            f"{target}: the vocabulary has {len(model.vocabulary)} symbols, the model's head {size}; "
+            "give the model its own vocabulary"
+        )
+    return model.vocabulary

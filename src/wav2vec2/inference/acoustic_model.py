@@ -47,9 +47,9 @@ class Frames:
 class AcousticModel:
     """A CTC model with its vocabulary, put into evaluation mode on its device.
 
-    model: a `Wav2Vec2ForCTC`, or what `wav2vec2.load` reads. vocabulary: by default the model directory's files, or
-    else the model's own list of symbols. computing: what `ComputeOptions` has (device, batch_seconds, window_seconds,
-    context_seconds). Raises UserError for a model without CTC head or vocabulary, and for impossible sizes.
+    model: a `Wav2Vec2ForCTC`, or what `wav2vec2.load` reads. vocabulary: by default the model's own. computing: what
+    `ComputeOptions` has (device, batch_seconds, window_seconds, context_seconds). Raises UserError for a model without
+    CTC head or vocabulary, and for impossible sizes.
     """
 
     def __init__(
@@ -115,19 +115,12 @@ def _model_and_vocabulary(
 ) -> tuple["Wav2Vec2ForCTC", Vocabulary]:
     model: Any = source
     if isinstance(source, (str, Path)):
-        path = locate_recognizer(source)
-        model = load_recognizer(path)
-        # The files say more than the model's list of symbols: what the unit is, and how transcripts were normalised.
-        directory = path.parent if path.suffix in (".safetensors", ".bin") else path
-        if vocabulary is None and hasattr(model, "blank") and (directory / "vocab.json").is_file():
-            vocabulary = Vocabulary.load(directory)
-    vocabulary = vocabulary or getattr(model, "symbol_table", None)  # an exported file carries the whole table
-    if not hasattr(model, "blank"):
+        model = load_recognizer(locate_recognizer(source))
+    if not hasattr(model, "vocabulary"):
         raise UserError(f"{_name(source)}: has no CTC head and cannot write text; fine-tune it first")
+    vocabulary = vocabulary or model.vocabulary
     if vocabulary is None:
-        if model.vocabulary is None:
-            raise UserError(f"{_name(source)}: has no vocabulary; pass one, or use a model directory with vocab.json")
-        vocabulary = Vocabulary.from_symbols(model.vocabulary, blank=model.blank)
+        raise UserError(f"{_name(source)}: has no vocabulary; pass one, or use a model directory with vocab.json")
     return model, vocabulary
 
 

@@ -23,7 +23,6 @@ from torch.nn import functional as F
 from wav2vec2.checkpoints.huggingface.variant_fields import variant_from
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import SAMPLE_RATE, Architecture
-from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.text.vocabulary import Vocabulary
 
 Precision = Literal["float32", "int8", "int8 with convolutions"]
@@ -76,7 +75,7 @@ class ExportMetadata:
             variant = variant_from(architecture.pop("variant", {}))
             return cls(
                 Architecture(**architecture, variant=variant),
-                _vocabulary(json.loads(facts["vocabulary"])),
+                Vocabulary.from_plain(json.loads(facts["vocabulary"])),
                 facts["outputs"] == "log-probabilities",
                 cast(Precision, facts["precision"]),
             )
@@ -84,21 +83,13 @@ class ExportMetadata:
             raise UserError(f"{source}: its metadata is damaged ({error}); export the model again") from None
 
 
-def _vocabulary(plain: dict[str, Any]) -> Vocabulary:
-    rules = plain["normalization"]
-    if rules is not None:
-        rules = TextNormalization(**{**rules, "digit_names": tuple(rules["digit_names"])})
-    return Vocabulary(**{**plain, "symbols": tuple(plain["symbols"]), "normalization": rules})
-
-
 class ExportedRecognizer(ABC):
-    """A recogniser without a torch model; `symbol_table` is the whole vocabulary, `vocabulary` its symbols alone."""
+    """A recogniser without a torch model."""
 
     def __init__(self, metadata: ExportMetadata) -> None:
         self.metadata = metadata
         self.architecture = metadata.architecture
-        self.symbol_table = metadata.vocabulary
-        self.vocabulary, self.blank = metadata.vocabulary.symbols, metadata.vocabulary.blank
+        self.vocabulary, self.blank = metadata.vocabulary, metadata.vocabulary.blank
 
     @abstractmethod
     def run(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,7 +99,7 @@ class ExportedRecognizer(ABC):
         """(B, S) waveforms, (B,) samples (None: all full) -> (B, T, V), zero beyond each end, and (B,) frames."""
         samples = [waveforms.shape[1]] * len(waveforms) if lengths is None else lengths.tolist()
         frames = [self.architecture.frame_length(length) for length in samples]
-        out = torch.zeros(len(samples), max(frames, default=0), len(self.symbol_table))
+        out = torch.zeros(len(samples), max(frames, default=0), len(self.vocabulary))
         for row, (length, count) in enumerate(zip(samples, frames, strict=True)):
             if count:
                 waveform = waveforms[row, :length].float().cpu()

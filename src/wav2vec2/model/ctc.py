@@ -15,27 +15,37 @@ from torch.nn import functional as F
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.cpu.dropout import dropout
 from wav2vec2.model.encoder import Draw, SharedEncoder, check_lengths
+from wav2vec2.text.vocabulary import Vocabulary
 
 
 class Wav2Vec2ForCTC(SharedEncoder):
     """Audio to symbol logits.
 
-    ``vocabulary`` (the symbols in the order of the logits) and ``blank`` belong to the weights and travel with them.
+    ``vocabulary`` belongs to the weights: it is saved and loaded with them. It gives the symbols in the order of the
+    logits, or only their number where the symbols are not known; ``vocabulary`` is None then, and ``blank`` is the
+    class that the CTC blank has.
     """
 
     def __init__(
         self,
         architecture: Architecture,
-        vocabulary_size: int,
+        vocabulary: Vocabulary | int,
         regularization: Regularization | None = None,
         masking: Masking | None = None,
+        *,
+        blank: int = 0,
     ) -> None:
         super().__init__(architecture, regularization, masking)
-        self.vocabulary: tuple[str, ...] | None = None
-        self.blank = 0
-        self.head = nn.Linear(architecture.hidden_size, vocabulary_size)
+        self.vocabulary: Vocabulary | None = vocabulary if isinstance(vocabulary, Vocabulary) else None
+        self._blank = blank
+        self.head = nn.Linear(architecture.hidden_size, vocabulary if isinstance(vocabulary, int) else len(vocabulary))
         nn.init.xavier_uniform_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+
+    @property
+    def blank(self) -> int:
+        """The class of the CTC blank."""
+        return self._blank if self.vocabulary is None else self.vocabulary.blank
 
     def forward(
         self,

@@ -8,10 +8,10 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from wav2vec2.errors import UserError
 from wav2vec2.text.normalize import WORD_SEPARATOR, TextNormalization, is_spaceless_script, normalize_text
@@ -26,7 +26,7 @@ _BEGIN_NAMES, _END_NAMES, _UNKNOWN_NAMES = ("<s>", "[BOS]"), ("</s>", "[EOS]"), 
 SENTENCEPIECE_SPACE = "\u2581"
 # What an unknown symbol looks like in decoded text: one character that no transcript contains.
 UNKNOWN_MARK = "\u2047"
-_NORMALIZATION_KEY = "wav2vec2_text_normalization"
+_NORMALIZATION_KEY, _SEPARATOR_KEY = "wav2vec2_text_normalization", "wav2vec2_word_separator"
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,11 @@ class Vocabulary:
         """Write the tokenizer files into `directory`, which transformers loads with equal ids. UserError if it cannot
         be written.
         """
-        own = {} if self.normalization is None else {_NORMALIZATION_KEY: asdict(self.normalization)}
+        own: dict[str, Any] = {}
+        if self.normalization is not None:
+            own[_NORMALIZATION_KEY] = asdict(self.normalization)
+        if self.unit == "whitespace" and self.word_separator is not None:
+            own[_SEPARATOR_KEY] = self.word_separator  # transformers' tokenizer of phones has none
         files = TokenizerFiles(
             symbols=self.symbols,
             pad=self.symbols[self.blank],
@@ -247,10 +251,8 @@ class Vocabulary:
         files = read_tokenizer(Path(directory), language)
         stored = files.own.get(_NORMALIZATION_KEY)
         try:
-            normalization = (
-                TextNormalization(**{**stored, "digit_names": tuple(stored["digit_names"])}) if stored else None
-            )
-        except (TypeError, KeyError) as error:
+            normalization = TextNormalization.from_plain(stored) if stored else None
+        except UserError as error:
             raise UserError(
                 f"{directory}/tokenizer_config.json: unknown {_NORMALIZATION_KEY} ({error}); update the package"
             ) from error
@@ -258,7 +260,39 @@ class Vocabulary:
             symbols=files.symbols,
             blank=files.symbols.index(files.pad),
             unknown=None if files.unknown is None else files.symbols.index(files.unknown),
-            word_separator=files.word_delimiter,
+            word_separator=files.own.get(_SEPARATOR_KEY, files.word_delimiter),
             unit="whitespace" if files.phones else "characters",
             normalization=normalization,
         )
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Vocabulary":
+        """Read back `dataclasses.asdict`, as a JSON file keeps it. Raises UserError for anything else."""
+        try:
+            bare = cls(tuple(plain["symbols"]), plain["blank"], plain["unknown"], None)
+        except (TypeError, KeyError) as error:
+            raise UserError(f"not a vocabulary ({error})") from error
+        return bare.with_text_rules(plain)
+
+    @property
+    def text_rules(self) -> dict[str, Any]:
+        """What a list of symbols does not tell, as plain values: unit, word separator and text normalisation."""
+        whole = asdict(self)
+        return {name: whole[name] for name in ("unit", "word_separator", "normalization")}
+
+    def with_text_rules(self, rules: Mapping[str, Any]) -> "Vocabulary":
+        """Return these symbols with the `text_rules` of another table. Raises UserError for damaged ones.
+
+        Where the separator is called `|` here, as other tools' lists have it, it gets its own name back.
+        """
+        try:
+            unit, separator, normalization = (rules[name] for name in ("unit", "word_separator", "normalization"))
+        except (TypeError, KeyError) as error:
+            raise UserError(f"not the rules of a vocabulary ({error})") from error
+        if unit not in get_args(Symbols):
+            raise UserError(f"unit is {unit!r}; choose one of {', '.join(get_args(Symbols))}")
+        symbols = self.symbols
+        if isinstance(separator, str) and separator not in symbols:
+            symbols = tuple(separator if symbol == WORD_SEPARATOR else symbol for symbol in symbols)
+        normalization = None if normalization is None else TextNormalization.from_plain(normalization)
+        return replace(self, symbols=symbols, word_separator=separator, unit=unit, normalization=normalization)

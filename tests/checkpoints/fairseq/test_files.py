@@ -91,7 +91,7 @@ def test_fine_tuned(new_era: bool, tmp_path: Path) -> None:
     (tmp_path / "dict.ltr.txt").write_text("| 10\na 5\n")
     model = wav2vec2.load(tmp_path / "m.pt")
     assert isinstance(model, Wav2Vec2ForCTC)
-    assert model.vocabulary == ("<pad>", "<s>", "</s>", "<unk>", "|", "a")
+    assert model.vocabulary.symbols == ("<pad>", "<s>", "</s>", "<unk>", "|", "a")
     assert model.blank == 0
     assert model.masking == Masking(0.05, 10, 2, 0.0015625, 64)
     assert (model.regularization.layerdrop, model.regularization.feature_grad_mult) == (0.1, 0.0)

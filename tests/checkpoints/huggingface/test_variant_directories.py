@@ -85,12 +85,12 @@ def test_a_recogniser_or_bare_encoder_keeps_the_variant_of_its_encoder(name: str
 def test_other_tools_are_not_given_what_they_cannot_express(tool: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the model is a variant \(targets = continuous\)"):
         write(make("continuous targets"), tmp_path, tool)
-    quantized = Wav2Vec2ForCTC(replace(GROUP, variant=VARIANTS[QUANTIZED[0]]), len(STANDARD))
+    quantized = Wav2Vec2ForCTC(replace(GROUP, variant=VARIANTS[QUANTIZED[0]]), STANDARD)
     with pytest.raises(UserError, match=r"variant \(inputs = quantized\)"):
-        write(quantized, tmp_path, tool, STANDARD)
+        write(quantized, tmp_path, tool)
     # of a head variant nothing is left after fine-tuning
-    recogniser = Wav2Vec2ForCTC(replace(GROUP, variant=VARIANTS["continuous targets"]), len(STANDARD))
-    assert write(recogniser, tmp_path, tool, STANDARD)
+    recogniser = Wav2Vec2ForCTC(replace(GROUP, variant=VARIANTS["continuous targets"]), STANDARD)
+    assert write(recogniser, tmp_path, tool)
 
 
 def test_units_come_from_learned_codebooks_only(tmp_path: Path) -> None:

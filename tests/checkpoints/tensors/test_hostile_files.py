@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.checkpoints.made_up_models import GROUP, STANDARD, make
+from tests.checkpoints.made_up_models import GROUP, make
 
 import wav2vec2
 from wav2vec2.checkpoints.convert import write
@@ -147,8 +147,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One small file of each format."""
     root = tmp_path_factory.mktemp("written")
     model = make("ctc", GROUP)
-    files = {to: write(model, root / to, to, STANDARD)[0] for to in ("fairseq", "fairseq2", "torchaudio")}
-    write(model, root / "huggingface", "huggingface", STANDARD)
+    files = {to: write(model, root / to, to)[0] for to in ("fairseq", "fairseq2", "torchaudio")}
+    write(model, root / "huggingface", "huggingface")
     torch.save(torch.load(files["fairseq"]), root / "old.pt", _use_new_zipfile_serialization=False)
     return {**files, "huggingface": root / "huggingface" / "model.safetensors", "old": root / "old.pt"}
 

@@ -56,7 +56,7 @@ def test_a_pretrained_model_becomes_a_recogniser_that_loads(
     model = load(run(recipe(labelled_corpus, tmp_path / "run", str(pretrained))))
     assert isinstance(model, Wav2Vec2ForCTC)
     assert model.vocabulary is not None
-    assert set("AB|") <= set(model.vocabulary)
+    assert set("AB|") <= set(model.vocabulary.symbols)
     log = (tmp_path / "run" / LOG_FILE).read_text()
     assert '"cer"' in log
     assert '"wer"' in log

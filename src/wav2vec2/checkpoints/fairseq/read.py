@@ -13,6 +13,7 @@ import torch
 
 from wav2vec2.checkpoints.checkpoint import Checkpoint
 from wav2vec2.checkpoints.fairseq import config as fairseq_config
+from wav2vec2.checkpoints.head_rows import with_stored_rules
 from wav2vec2.checkpoints.names import fairseq_name, old_weight_norm
 from wav2vec2.checkpoints.tensors.table import ChangedTable, TorchTable
 from wav2vec2.checkpoints.tensors.torch_file import TorchFile
@@ -66,7 +67,7 @@ def open_fairseq(file: TorchFile) -> Checkpoint:
         masking=masking,
         tensors=lambda: ChangedTable(table, rename=old_weight_norm),
         names=functools.partial(fairseq_name, ctc=ctc, layer_norm_extractor=architecture.conv_norm == "layer"),
-        vocabulary=_dictionary(path, labels, rows),
+        vocabulary=_dictionary(path, labels, rows, content),
         vocabulary_size=rows,
         optional=identity_projection(architecture),
         origin=str(model.get("_name") or model.get("arch") or ""),
@@ -82,7 +83,7 @@ def identity_projection(architecture: Architecture) -> dict[str, torch.Tensor]:
     return {f"{name}.weight": torch.eye(size), f"{name}.bias": torch.zeros(size)}
 
 
-def _dictionary(path: Path, labels: str, rows: int | None) -> Vocabulary | None:
+def _dictionary(path: Path, labels: str, rows: int | None, content: Mapping[str, Any]) -> Vocabulary | None:
     """The symbol table beside a fine-tuned file (``dict.ltr.txt``); None when there is none."""
     dictionary = path.parent / f"dict.{Path(labels).name}.txt"
     if rows is None or not dictionary.exists():
@@ -90,7 +91,7 @@ def _dictionary(path: Path, labels: str, rows: int | None) -> Vocabulary | None:
     vocabulary = Vocabulary.from_fairseq_dict(dictionary)
     if len(vocabulary) != rows:
         raise UserError(f"{dictionary}: gives {len(vocabulary)} symbols, {path.name} has {rows}; put its own there")
-    return vocabulary
+    return with_stored_rules(vocabulary, content, path)
 
 
 def _head_rows(table: TorchTable, path: Path) -> int:

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from wav2vec2.checkpoints.checkpoint import Model
 from wav2vec2.checkpoints.fairseq import config as fairseq_config
-from wav2vec2.checkpoints.head_rows import arranged, symbols_for
-from wav2vec2.checkpoints.huggingface.directory import fitting_vocabulary
+from wav2vec2.checkpoints.head_rows import arranged, own_vocabulary, stored_rules, symbols_for
 from wav2vec2.checkpoints.names import fairseq_name
 from wav2vec2.checkpoints.write_checks import check_expressible, identity_or_refuse
 from wav2vec2.checkpoints.writing import staged
@@ -24,14 +23,14 @@ from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.text.vocabulary import Vocabulary
 
 
-def save_fairseq(model: Model, path: Path, vocabulary: Vocabulary | None, dtype: torch.dtype) -> list[Path]:
+def save_fairseq(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
     """Write ``path`` and, for a CTC model with a vocabulary, the dictionary beside it; return the files.
 
     Raises:
         UserError: fairseq cannot express the model or a symbol, or the folder cannot be written.
     """
     check_expressible(model, path, "fairseq", headless=False, stacked_positions=True)
-    vocabulary = fitting_vocabulary(model, vocabulary, path)
+    vocabulary = own_vocabulary(model, path)
     labels = "phn" if vocabulary is not None and vocabulary.unit == "whitespace" else "ltr"
     content = {
         "args": None,
@@ -44,6 +43,7 @@ def save_fairseq(model: Model, path: Path, vocabulary: Vocabulary | None, dtype:
         "task_state": {},
         "extra_state": {"epoch": 1, "train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
         "last_optimizer_state": None,
+        **stored_rules(vocabulary),  # fairseq ignores keys that it does not know
     }
     written = [path]
     with staged(path.parent) as staging:

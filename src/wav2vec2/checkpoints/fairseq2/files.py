@@ -21,8 +21,7 @@ from wav2vec2.checkpoints.fairseq.read import identity_projection
 from wav2vec2.checkpoints.fairseq.write import ordered_state
 from wav2vec2.checkpoints.fairseq2.config import card, described_sizes, masking, read_card, regularization
 from wav2vec2.checkpoints.fairseq2.sentencepiece import read_pieces, write_character_model
-from wav2vec2.checkpoints.head_rows import symbols_for
-from wav2vec2.checkpoints.huggingface.directory import fitting_vocabulary
+from wav2vec2.checkpoints.head_rows import own_vocabulary, stored_rules, symbols_for, with_stored_rules
 from wav2vec2.checkpoints.names import fairseq2_name, old_weight_norm
 from wav2vec2.checkpoints.tensors.sizes import sizes_from_shapes
 from wav2vec2.checkpoints.tensors.table import ChangedTable, TensorTable, TorchTable
@@ -106,7 +105,7 @@ def open_fairseq2(path: Path, table: TensorTable, *, training: str = "") -> Chec
         masking=masking(described, path, ctc, masked="masker.temporal_mask_embed" in table.shapes),
         tensors=lambda: table,
         names=names,
-        vocabulary=_pieces(path, rows),
+        vocabulary=_pieces(path, rows, described),
         vocabulary_size=rows,
         ignored=(rf"^{re.escape(_UPDATES)}$",),
         optional={**identity_projection(architecture), **no_masks},
@@ -132,7 +131,7 @@ def _check_variants(path: Path, shapes: Mapping[str, Tensor]) -> None:
         raise UserError(f"{path}: filterbank input is not supported; only models of the waveform are")
 
 
-def _pieces(path: Path, rows: int | None) -> Vocabulary | None:
+def _pieces(path: Path, rows: int | None, described: Mapping[str, Any]) -> Vocabulary | None:
     """The symbol table of the SentencePiece model beside a CTC checkpoint; None when there is none."""
     beside = [path.parent / _TOKENIZER, path.with_suffix(".model")]
     found = next((file for file in beside if file.is_file()), None)
@@ -141,7 +140,7 @@ def _pieces(path: Path, rows: int | None) -> Vocabulary | None:
     vocabulary = vocabulary_of_pieces(found)
     if len(vocabulary) != rows:
         raise UserError(f"{found}: gives {len(vocabulary)} symbols, {path.name} has {rows}; put its own there")
-    return vocabulary
+    return with_stored_rules(vocabulary, described, path)
 
 
 def vocabulary_of_pieces(path: Path) -> Vocabulary:
@@ -159,7 +158,7 @@ def vocabulary_of_pieces(path: Path) -> Vocabulary:
         raise UserError(f"{path}: {error}") from error
 
 
-def save_fairseq2(model: Model, path: Path, vocabulary: Vocabulary | None, dtype: torch.dtype) -> list[Path]:
+def save_fairseq2(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
     """Write ``path``, the card ``model.yaml`` and, with a vocabulary, ``tokenizer.model``; return the files.
 
     Raises:
@@ -169,7 +168,7 @@ def save_fairseq2(model: Model, path: Path, vocabulary: Vocabulary | None, dtype
     a = model.architecture
     if a.pos_conv_depth > 1 and a.pos_conv_kernel // a.pos_conv_depth % 2 == 0:
         raise UserError(f"{path}: fairseq2 aligns stacked positional convolutions with an even kernel differently")
-    vocabulary = fitting_vocabulary(model, vocabulary, path)
+    vocabulary = own_vocabulary(model, path)
     no_projection = identity_or_refuse(model, path, "fairseq2")
     layer_norm, first = a.conv_norm == "layer", a.layer_norm_first
     tensors = OrderedDict(
@@ -188,7 +187,8 @@ def save_fairseq2(model: Model, path: Path, vocabulary: Vocabulary | None, dtype
     with staged(path.parent) as staging:
         torch.save({"model": tensors}, staging / path.name)
         # every JSON text is YAML
-        text = json.dumps(card(model, path, rows, tokenizer=vocabulary is not None), ensure_ascii=False, indent=2)
+        content = card(model, path, rows, tokenizer=vocabulary is not None) | stored_rules(vocabulary)
+        text = json.dumps(content, ensure_ascii=False, indent=2)
         (staging / "model.yaml").write_text(text + "\n", encoding="utf-8")
         if vocabulary is not None:
             plain = [row for row in vocabulary.fairseq_order[4:] if row is not None]

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from wav2vec2.checkpoints.checkpoint import Checkpoint, Kind, Model
+from wav2vec2.checkpoints.head_rows import own_vocabulary
 from wav2vec2.checkpoints.huggingface.config import ModelConfig, config_json, preprocessor_json, read_config, read_json
 from wav2vec2.checkpoints.names import huggingface_name, new_weight_norm
 from wav2vec2.checkpoints.tensors.table import ChangedTable, JoinedTable, SafetensorsTable, TensorTable, TorchTable
@@ -25,22 +26,18 @@ _IGNORED = (r"\.position_ids$", r"\.num_batches_tracked$")
 _HEAD = "lm_head.weight"
 
 
-def save(
-    model: Model, directory: str | Path, vocabulary: Vocabulary | None = None, dtype: torch.dtype = torch.float32
-) -> None:
+def save(model: Model, directory: str | Path, dtype: torch.dtype = torch.float32) -> None:
     """Write a model directory that ``load`` and transformers read.
 
     Files: ``config.json``, ``model.safetensors``, ``preprocessor_config.json`` and, for a CTC model with a
     vocabulary, the tokenizer's. All are written aside and then renamed into place: a failed save leaves the old model.
-    ``vocabulary`` defaults to the table that the model was loaded with.
 
     Raises:
         UserError: The vocabulary does not fit the head, or the directory cannot be written (disk full, no permission).
     """
     target = Path(directory)
     size = model.head.out_features if isinstance(model, Wav2Vec2ForCTC) else None
-    vocabulary = fitting_vocabulary(model, vocabulary, target)
-    blank = vocabulary.blank if vocabulary else model.blank if isinstance(model, Wav2Vec2ForCTC) else 0
+    vocabulary = own_vocabulary(model, target)
     kind: Kind = "encoder" if isinstance(model, Wav2Vec2Encoder) else "pretraining" if size is None else "ctc"
     config = config_json(
         model.architecture,
@@ -48,7 +45,7 @@ def save(
         model.masking,
         kind=kind,
         vocabulary_size=size,
-        blank=blank,
+        blank=model.blank if isinstance(model, Wav2Vec2ForCTC) else 0,
         dtype=str(dtype).removeprefix("torch."),
     )
     with staged(target) as staging:
@@ -63,26 +60,6 @@ def save(
         tensors = {names(name): value.detach() for name, value in model.state_dict().items()}
         tensors = {name: value.to("cpu", dtype).contiguous() for name, value in tensors.items()}
         save_file(tensors, staging / "model.safetensors", metadata={"format": "pt"})
-
-
-def fitting_vocabulary(model: Model, vocabulary: Vocabulary | None, target: Path) -> Vocabulary | None:
-    """Return the symbol table to write beside a model: the given one, or its own; None without a head or a table.
-
-    Raises:
-        UserError: It does not fit the head, or the model has none; the message names ``target``.
-    """
-    if not isinstance(model, Wav2Vec2ForCTC):
-        if vocabulary is not None:
-            raise UserError(f"{target}: a pre-training model has no vocabulary; save it without one")
-        return None
-    if vocabulary is None and model.vocabulary is not None:
-        vocabulary = Vocabulary.from_symbols(model.vocabulary, blank=model.blank)
-    size = model.head.out_features
-    if vocabulary is not None and len(vocabulary) != size:
-        raise UserError(
-            f"{target}: the vocabulary has {len(vocabulary)} symbols, the model's head {size}; use its own vocabulary"
-        )
-    return vocabulary
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 
 from wav2vec2.checkpoints.checkpoint import Checkpoint, Model
-from wav2vec2.checkpoints.head_rows import arranged, symbols_for
+from wav2vec2.checkpoints.head_rows import arranged, own_vocabulary, stored_rules, symbols_for, with_stored_rules
 from wav2vec2.checkpoints.huggingface.config import read_json
-from wav2vec2.checkpoints.huggingface.directory import fitting_vocabulary
 from wav2vec2.checkpoints.names import old_weight_norm, torchaudio_name
 from wav2vec2.checkpoints.tensors.sizes import sizes_from_shapes
 from wav2vec2.checkpoints.tensors.table import ChangedTable, TensorTable
@@ -92,7 +91,7 @@ def _labels(
 ) -> tuple[Vocabulary | None, tuple[int, ...], str]:
     """Return the symbol table of a head, described or known, which of its rows are to be dropped, and what told it."""
     if described.get("labels") is not None:
-        return _table(described["labels"][1:]), (), ""
+        return with_stored_rules(_table(described["labels"][1:]), described, path.with_suffix(".json")), (), ""
     labels, told = bundle_labels(
         path.stem, rows, layer_norm_extractor=a.conv_norm == "layer", hidden_size=a.hidden_size
     )
@@ -146,14 +145,14 @@ def _regularization(arguments: Mapping[str, Any]) -> Regularization:
     )
 
 
-def save_torchaudio(model: Model, path: Path, vocabulary: Vocabulary | None, dtype: torch.dtype) -> list[Path]:
+def save_torchaudio(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
     """Write ``path`` and its description; return the files. A pre-training model gives its encoder.
 
     Raises:
         UserError: torchaudio cannot express the model or a symbol, or the folder cannot be written.
     """
     check_expressible(model, path, "torchaudio", headless=True, stacked_positions=False)
-    vocabulary = fitting_vocabulary(model, vocabulary, path)
+    vocabulary = own_vocabulary(model, path)
     state = {name: value.detach() for name, value in model.state_dict().items()}
     labels = None
     if isinstance(model, Wav2Vec2ForCTC) and vocabulary is not None:
@@ -175,6 +174,7 @@ def save_torchaudio(model: Model, path: Path, vocabulary: Vocabulary | None, dty
         "labels": labels,
         "sample_rate": SAMPLE_RATE,
         "normalize_waveform": model.architecture.normalize_input,
+        **stored_rules(vocabulary),
     }
     with staged(path.parent) as staging:
         torch.save(tensors, staging / path.name)

@@ -197,24 +197,23 @@ def build_model(config: FinetuneConfig, vocabulary: Vocabulary) -> tuple[Wav2Vec
     An output layer over the same symbols is kept. From scratch nothing is frozen: a feature encoder of random weights
     would never become useful.
     """
-    regularization, size = config.regularization, len(vocabulary)
+    regularization = config.regularization
     if config.init == SCRATCH:
         architecture = config.model.build()
         if regularization.feature_grad_mult != 1.0:
             regularization = replace(regularization, feature_grad_mult=1.0)
-        model = Wav2Vec2ForCTC(architecture, size, regularization, config.masking)
+        model = Wav2Vec2ForCTC(architecture, vocabulary, regularization, config.masking)
         lines = [f"model: {architecture.name} from scratch, everything trained from the first update"]
     else:
         from wav2vec2.checkpoints.load import load
 
         loaded = load(config.init)
-        model = Wav2Vec2ForCTC(loaded.architecture, size, regularization, config.masking)
+        model = Wav2Vec2ForCTC(loaded.architecture, vocabulary, regularization, config.masking)
         model.encoder.load_state_dict(loaded.encoder.state_dict())
         lines = [f"model: {loaded.architecture.name} from {config.init}"]
-        if isinstance(loaded, Wav2Vec2ForCTC) and loaded.vocabulary == vocabulary.symbols:
+        if isinstance(loaded, Wav2Vec2ForCTC) and loaded.vocabulary and loaded.vocabulary.symbols == vocabulary.symbols:
             model.head.load_state_dict(loaded.head.state_dict())
             lines[0] += ", output layer kept"
-    model.vocabulary, model.blank = vocabulary.symbols, vocabulary.blank
     if regularization.feature_grad_mult == 0.0:
         for parameter in model.encoder.feature_encoder.parameters():
             parameter.requires_grad_(False)

@@ -156,7 +156,7 @@ class CTCObjective:
         """Write a model directory with its vocabulary."""
         from wav2vec2.checkpoints.huggingface.directory import save
 
-        save(self._model, directory, self._vocabulary)
+        save(self._model, directory)
 
 
 def selection_score(rate: float, per_label: float) -> float:

@@ -1,0 +1,94 @@
+"""A model's vocabulary survives every format: symbols, blank, word separator, unit and text normalisation."""
+
+import itertools
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.checkpoints.made_up_models import BLANK_LAST, GROUP, STANDARD, make
+
+import wav2vec2
+from wav2vec2.checkpoints.convert import write
+from wav2vec2.errors import UserError
+from wav2vec2.model.ctc import Wav2Vec2ForCTC
+from wav2vec2.text.normalize import TextNormalization
+from wav2vec2.text.vocabulary import Vocabulary
+
+FORMATS = ("huggingface", "fairseq", "fairseq2", "torchaudio")
+GERMAN = TextNormalization(
+    "lower",
+    "names",
+    "remove",
+    ("null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"),
+)
+SPECIALS = STANDARD.symbols[:4]
+VOCABULARIES = {
+    "normalised letters": replace(STANDARD, normalization=GERMAN),
+    "blank last": replace(BLANK_LAST, normalization=TextNormalization("lower")),
+    # From the symbols alone these three would be taken for characters, for phones, and for characters again.
+    "phones of one letter": Vocabulary((*SPECIALS, "a", "e", "k"), word_separator=None, unit="whitespace"),
+    "characters and a digraph": Vocabulary((*SPECIALS, "a", "ch"), word_separator=None, normalization=GERMAN),
+    "phones with a bar": Vocabulary((*SPECIALS, "|", "a", "t"), word_separator=None, unit="whitespace"),
+    "another separator": Vocabulary((*SPECIALS, "\u2581", "a", "b"), word_separator="\u2581"),
+}
+
+
+@pytest.mark.parametrize("vocabulary", VOCABULARIES.values(), ids=VOCABULARIES)
+@pytest.mark.parametrize(("first", "second"), [*itertools.product(FORMATS, FORMATS)])
+def test_every_conversion_keeps_the_vocabulary(first: str, second: str, vocabulary: Vocabulary, tmp_path: Path) -> None:
+    write(make("ctc", GROUP, vocabulary), tmp_path / "first", first)
+    write(wav2vec2.load(tmp_path / "first"), tmp_path / "second", second)
+    again = wav2vec2.load(tmp_path / "second").vocabulary
+    assert again is not None
+    assert rules(again) == rules(vocabulary)
+    assert plain_symbols(again) == plain_symbols(vocabulary)
+    if {first, second} == {"huggingface"}:
+        assert again == vocabulary
+
+
+@pytest.mark.parametrize("vocabulary", VOCABULARIES.values(), ids=VOCABULARIES)
+@pytest.mark.parametrize("source", FORMATS)
+def test_saving_a_loaded_model_keeps_its_vocabulary(source: str, vocabulary: Vocabulary, tmp_path: Path) -> None:
+    write(make("ctc", GROUP, vocabulary), tmp_path / "source", source)
+    loaded = wav2vec2.load(tmp_path / "source")
+    wav2vec2.save(loaded, tmp_path / "saved")
+    again = wav2vec2.load(tmp_path / "saved")
+    assert again.vocabulary == loaded.vocabulary
+    assert again.blank == loaded.blank == loaded.vocabulary.blank
+
+
+def rules(vocabulary: Vocabulary) -> tuple[object, ...]:
+    return vocabulary.unit, vocabulary.word_separator, vocabulary.normalization
+
+
+def plain_symbols(vocabulary: Vocabulary) -> list[str]:
+    """The symbols in their order without blank, unknown and sentence marks, which other tools name and place."""
+    special = {vocabulary.blank, vocabulary.unknown}
+    return [s for i, s in enumerate(vocabulary.symbols) if i not in special and s not in SPECIALS]
+
+
+@pytest.mark.parametrize("source", FORMATS)
+def test_damaged_text_rules_are_one_clear_line(source: str, tmp_path: Path) -> None:
+    write(make("ctc", GROUP, VOCABULARIES["normalised letters"]), tmp_path, source)
+    files = {"huggingface": "tokenizer_config.json", "fairseq2": "model.yaml", "torchaudio": "model.json"}
+    if source == "fairseq":
+        import torch
+
+        content = torch.load(tmp_path / "checkpoint.pt")
+        content["wav2vec2_text"]["normalization"]["case"] = "shouted"
+        torch.save(content, tmp_path / "checkpoint.pt")
+    else:
+        path = tmp_path / files[source]
+        path.write_text(path.read_text().replace('"lower"', '"shouted"'))
+        assert json.loads(path.read_text())
+    with pytest.raises(UserError, match="case is 'shouted'") as caught:
+        wav2vec2.load(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_the_blank_of_a_model_without_a_vocabulary_is_kept(tmp_path: Path) -> None:
+    wav2vec2.save(Wav2Vec2ForCTC(GROUP, 6, blank=5), tmp_path)
+    again = wav2vec2.load(tmp_path)
+    assert (again.vocabulary, again.blank) == (None, 5)
