@@ -62,6 +62,7 @@ def our_pretraining(directory: Path) -> Work:
     import wav2vec2
     from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
     from wav2vec2.model.quantizer import diversity_loss
+    from wav2vec2.model.randomness import Draw
 
     model = wav2vec2.load(directory).train()
     assert isinstance(model, Wav2Vec2ForPretraining)
@@ -69,7 +70,7 @@ def our_pretraining(directory: Path) -> Work:
 
     def work(rows: list[np.ndarray], step: int) -> Tensor:
         waveforms, lengths = collate(rows)
-        output = model(waveforms, lengths, seed=1, step=step, rows=torch.arange(len(rows)))
+        output = model(waveforms, lengths, draw=Draw(1, step, torch.arange(len(rows))))
         loss = output.contrastive_sum / output.masked
         loss = loss + 0.1 * diversity_loss(output.probability_sum / output.masked)
         loss = loss + 10 * output.penalty_sum / output.penalty_count

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from tests.model.gathered_logits import gathered_logits
 
-from wav2vec2.model.contrastive_loss import contrast, draw_negatives, gather_logits
+from wav2vec2.model.contrastive_loss import Pool, contrast, draw_negatives
+from wav2vec2.model.randomness import Draw
 
 
 @pytest.mark.parametrize("entries", [3, 1000])
@@ -14,13 +16,12 @@ def test_loss_gradient_and_accuracy_equal_those_of_the_gathered_logits(entries) 
     codes = torch.randint(entries, (3, 40, 2), generator=generator)
     counts = torch.tensor([40, 17, 2])
     valid = torch.arange(40) < counts[:, None]
-    negatives = draw_negatives(counts, 40, 100, seed=1, step=0, rows=torch.arange(3))
-    result = contrast(context, targets, codes, negatives, valid, 0.1)
+    negatives = draw_negatives(counts, 40, 100, Draw(1, 0, torch.arange(3)))
+    result = contrast(context, targets, codes, [Pool(targets, codes, negatives)], valid, 0.1)
     result.loss.backward()
     grads = context.grad, targets.grad
     context.grad = targets.grad = None
-    similarity = torch.cosine_similarity(context[:, :, None], targets[:, None], dim=-1) / 0.1
-    logits = gather_logits(similarity, negatives, codes)
+    logits = gathered_logits(context, targets, codes, negatives, 0.1)
     expected = -logits.log_softmax(-1)[..., 0][valid].sum()
     expected.backward()
     torch.testing.assert_close(result.loss, expected)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
+from wav2vec2.model.randomness import Draw
 from wav2vec2.train.options import ModelConfig
 
 TINY = ModelConfig(architecture="tiny").build()
@@ -44,7 +45,7 @@ def step(architecture: Architecture, *, compiled: bool) -> tuple[Tensor, dict[st
     call = torch.compile(model, fullgraph=True) if compiled else model
     waveforms, lengths = batch(16000, 12345, dtype=torch.float32)
     torch.manual_seed(5)
-    output = call(waveforms, lengths, seed=1, step=torch.tensor(3), rows=torch.arange(2))
+    output = call(waveforms, lengths, draw=Draw(1, torch.tensor(3), torch.arange(2)))
     loss = total(output)
     loss.backward()
     return loss.detach(), {n: p.grad for n, p in model.named_parameters() if p.grad is not None}, output.code_counts

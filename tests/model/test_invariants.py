@@ -10,12 +10,18 @@ from wav2vec2.model.architecture import Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC, can_align, ctc_loss
 from wav2vec2.model.pretraining import PretrainingOutput
 from wav2vec2.model.quantizer import diversity_loss
+from wav2vec2.model.randomness import Draw
 
 
 def total(output: PretrainingOutput) -> torch.Tensor:
     masked, count = output.masked.clamp_min(1), output.penalty_count.clamp_min(1)
     loss = output.contrastive_sum / masked + 10 * output.penalty_sum / count
     return loss + 0.1 * diversity_loss(output.probability_sum / masked)
+
+
+def first(rows: int, step: int = 0) -> Draw:
+    """Of the first rows of an update."""
+    return Draw(1, step, torch.arange(rows))
 
 
 def batch(*lengths: int, dtype=torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
@@ -46,11 +52,11 @@ def test_packed_and_padded_paths_agree_in_value_and_gradient(architecture, train
     for packed in (True, False):
         model = make_model(architecture).train(training)
         model.encoder.packed = packed
-        loss = total(model(waveforms, lengths, seed=1, step=3))
+        loss = total(model(waveforms, lengths, draw=first(3, step=3)))
         loss.backward()
         results.append((loss.detach(), {n: p.grad for n, p in model.named_parameters()}))
-    (first, grads), (second, others) = results
-    torch.testing.assert_close(first, second, rtol=1e-11, atol=0)
+    (ours, grads), (theirs, others) = results
+    torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=0)
     for name, grad in grads.items():
         torch.testing.assert_close(grad, others[name], rtol=1e-8, atol=1e-10, msg=name)
 
@@ -59,9 +65,9 @@ def test_dropout_does_not_depend_on_the_batch(architecture) -> None:
     model = make_model(architecture, Regularization()).train()
     waveforms, lengths = batch(16000, 12345)
     rows = torch.tensor([4, 9])
-    whole = model(waveforms, lengths, seed=1, step=3, rows=rows).contrastive_sum
+    whole = model(waveforms, lengths, draw=Draw(1, 3, rows)).contrastive_sum
     parts = [
-        model(waveforms[i : i + 1, :n], seed=1, step=3, rows=rows[i : i + 1]).contrastive_sum
+        model(waveforms[i : i + 1, :n], draw=Draw(1, 3, rows[i : i + 1])).contrastive_sum
         for i, n in enumerate(lengths.tolist())
     ]
     torch.testing.assert_close(whole, parts[0] + parts[1], rtol=1e-10, atol=0)
@@ -73,12 +79,12 @@ def test_every_length_from_one_sample_has_a_finite_result(sizes, packed, layer_f
     model = make_model(LAYER if layer_family else GROUP, Regularization()).train()
     model.encoder.packed = packed
     waveforms, lengths = batch(*sizes)
-    output = model(waveforms, lengths, seed=1, step=0)
+    output = model(waveforms, lengths, draw=first(len(sizes)))
     loss = total(output)
     loss.backward()
     assert torch.isfinite(loss)
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
-    expected = model.masked_counts(lengths, seed=1, step=0, rows=torch.arange(len(sizes)))
+    expected = model.masked_counts(lengths, first(len(sizes)))
     assert output.masked == expected.sum()
 
 
@@ -94,10 +100,10 @@ def test_every_length_up_to_two_frames(architecture) -> None:
 def test_no_graph_breaks_under_compile_and_equal_values(architecture, training) -> None:
     model = make_model(architecture).train(training)
     waveforms, lengths = batch(16000, 12345)
-    step, rows = torch.tensor(3), torch.arange(2)
+    rows = torch.arange(2)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
-    ours = model(waveforms, lengths, seed=1, step=3, rows=rows)
-    theirs = compiled(waveforms, lengths, seed=1, step=step, rows=rows)
+    ours = model(waveforms, lengths, draw=Draw(1, 3, rows))
+    theirs = compiled(waveforms, lengths, draw=Draw(1, torch.tensor(3), rows))
     torch.testing.assert_close(ours.contrastive_sum, theirs.contrastive_sum, rtol=1e-6, atol=0)
     assert ours.masked == theirs.masked
     assert torch.equal(ours.code_counts, theirs.code_counts)
@@ -105,7 +111,7 @@ def test_no_graph_breaks_under_compile_and_equal_values(architecture, training) 
 
 def test_every_parameter_of_the_objective_gets_a_gradient(architecture) -> None:
     model = make_model(architecture).train()
-    total(model(*batch(16000, 12345), seed=1, step=0)).backward()
+    total(model(*batch(16000, 12345), draw=first(2))).backward()
     silent = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     # the softmax over keys does not see what is added to every key
     assert all(name.endswith("key.bias") for name in silent)
@@ -115,7 +121,7 @@ def test_every_parameter_of_the_objective_gets_a_gradient(architecture) -> None:
 def test_ctc_trains_what_it_should(architecture, train_encoder) -> None:
     torch.manual_seed(0)
     model = Wav2Vec2ForCTC(architecture, 12, Regularization(feature_grad_mult=0.0)).train()
-    logits, frames = model(*batch(16000, 12345, dtype=torch.float32), seed=1, step=0, train_encoder=train_encoder)
+    logits, frames = model(*batch(16000, 12345, dtype=torch.float32), draw=first(2), train_encoder=train_encoder)
     ctc_loss(logits, frames, torch.tensor([[3, 3, 4], [5, 6, 0]]), torch.tensor([3, 2])).sum().backward()
     trained = {n.split(".")[0] + "." + n.split(".")[1] for n, p in model.named_parameters() if p.grad is not None}
     assert "encoder.feature_encoder" not in trained

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from wav2vec2.model.contrastive_loss import draw_negatives
 from wav2vec2.model.cpu.dropout import keep_mask, keep_scale
 from wav2vec2.model.masking import most_masked, span_masks
-from wav2vec2.model.randomness import Purpose, hash_int, hash_tensor, uniform
+from wav2vec2.model.randomness import Draw, Purpose, hash_int, hash_tensor, uniform
 
 
 def masks_of(lengths: list[int], step: int = 0, p: float = 0.065, span: int = 10) -> torch.Tensor:
-    rows = torch.arange(len(lengths))
-    return span_masks(torch.tensor(lengths), max(lengths), p, span, 2, seed=1, step=step, rows=rows)
+    draw = Draw(1, step, torch.arange(len(lengths)))
+    return span_masks(torch.tensor(lengths), max(lengths), p, span, 2, draw)
 
 
 def runs(row: torch.Tensor) -> torch.Tensor:
@@ -30,7 +30,7 @@ def test_share_and_run_lengths_match_the_paper() -> None:
 
 
 def test_a_row_is_masked_alike_in_any_batch() -> None:
-    alone = span_masks(torch.tensor([300]), 300, 0.065, 10, 2, seed=1, step=5, rows=torch.tensor([1]))
+    alone = span_masks(torch.tensor([300]), 300, 0.065, 10, 2, Draw(1, 5, torch.tensor([1])))
     assert torch.equal(masks_of([781, 300, 50], step=5)[1, :300], alone[0])
 
 
@@ -43,7 +43,7 @@ def test_every_frame_can_be_masked_to_the_last() -> None:
 @given(st.integers(0, 400), st.integers(1, 20), st.floats(0.0, 0.2), st.integers(0, 1000))
 def test_whole_spans_and_never_a_whole_row(length, span, p, step) -> None:
     frames = length + 7
-    mask = span_masks(torch.tensor([length]), frames, p, span, 2, seed=3, step=step, rows=torch.tensor([0]))[0]
+    mask = span_masks(torch.tensor([length]), frames, p, span, 2, Draw(3, step, torch.tensor([0])))[0]
     assert not mask[length:].any()
     assert length == 0 or mask.sum() < length
     if mask.any():
@@ -54,14 +54,14 @@ def test_whole_spans_and_never_a_whole_row(length, span, p, step) -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.integers(2, 300), st.integers(1, 120))
 def test_negatives_are_other_masked_frames_of_the_row(count, number) -> None:
-    drawn = draw_negatives(torch.tensor([count]), count, number, seed=1, step=2, rows=torch.tensor([5]))[0]
+    drawn = draw_negatives(torch.tensor([count]), count, number, Draw(1, 2, torch.tensor([5])))[0]
     assert drawn.min() >= 0
     assert drawn.max() < count
     assert not (drawn == torch.arange(count)[:, None]).any()
 
 
 def test_negatives_are_uniform() -> None:
-    drawn = draw_negatives(torch.tensor([11]), 11, 20000, seed=1, step=2, rows=torch.tensor([5]))[0]
+    drawn = draw_negatives(torch.tensor([11]), 11, 20000, Draw(1, 2, torch.tensor([5])))[0]
     shares = torch.bincount(drawn[3], minlength=11) / 20000
     assert shares[3] == 0
     assert (shares[torch.arange(11) != 3] - 0.1).abs().max() < 0.01

@@ -9,7 +9,7 @@ from wav2vec2.model.architecture import Architecture, Regularization
 from wav2vec2.model.cpu.dropout import DropoutKeys, dropout
 from wav2vec2.model.layout import Layout
 from wav2vec2.model.positional_convolution import PositionalConvolution, StackedPositionalConvolution
-from wav2vec2.model.randomness import WORD, Purpose, hash_int, hash_tensor
+from wav2vec2.model.randomness import WORD, Draw, Purpose, hash_int, hash_tensor
 from wav2vec2.model.transformer import TransformerLayer
 
 
@@ -38,12 +38,12 @@ class ContextNetwork(nn.Module):
         x: Tensor,
         layout: Layout,
         keys: DropoutKeys | None = None,
-        drop_key: tuple[int, int | Tensor] | None = None,
+        layerdrop: Draw | None = None,
         layer: int | None = None,
     ) -> Tensor:
         """Run the stack.
 
-        ``drop_key`` = (seed, step) turns LayerDrop on. ``layer`` stops after that many blocks (0: the blocks'
+        ``layerdrop`` turns LayerDrop on. ``layer`` stops after that many blocks (0: the blocks'
         input) and then leaves out the closing norm of the pre-LN family.
         """
         x = x + self.pos_conv(x, layout)
@@ -51,16 +51,16 @@ class ContextNetwork(nn.Module):
             x = self.norm(x)
         x = dropout(x, self.dropout if self.training else 0.0, keys)
         for index in range(len(self.layers) if layer is None else layer):
-            x = self._run_layer(index, x, layout, keys, drop_key)
+            x = self._run_layer(index, x, layout, keys, layerdrop)
         return self.norm(x) if self.norm_first and layer is None else x
 
     def _run_layer(
-        self, index: int, x: Tensor, layout: Layout, keys: DropoutKeys | None, drop_key: tuple[int, int | Tensor] | None
+        self, index: int, x: Tensor, layout: Layout, keys: DropoutKeys | None, layerdrop: Draw | None
     ) -> Tensor:
         block = self.layers[index]
-        if drop_key is None or self.layerdrop == 0.0:
+        if layerdrop is None or self.layerdrop == 0.0:
             return block(x, layout, keys)  # type: ignore[no-any-return]
-        seed, step = drop_key
+        seed, step = layerdrop.seed, layerdrop.step
         threshold = round(self.layerdrop * (WORD + 1))
         if isinstance(step, int):
             # the same layers on every rank: nothing is computed for a dropped one

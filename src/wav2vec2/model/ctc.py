@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.cpu.dropout import dropout
-from wav2vec2.model.encoder import Draw, SharedEncoder, check_lengths
+from wav2vec2.model.encoder import SharedEncoder, check_lengths
+from wav2vec2.model.randomness import Draw
 from wav2vec2.text.vocabulary import Vocabulary
 
 
@@ -52,19 +53,20 @@ class Wav2Vec2ForCTC(SharedEncoder):
         waveforms: Tensor,
         lengths: Tensor | None = None,
         *,
-        seed: int = 0,
-        step: int | Tensor = 0,
-        rows: Tensor | None = None,
+        draw: Draw | None = None,
         train_encoder: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """(B, S) audio -> logits (B, T, V) and frame lengths (B,).
 
-        In training mode time and channel masks are drawn, as in pre-training. ``train_encoder`` False gives gradients
+        In training mode time and channel masks are drawn, as in pre-training; ``draw`` names everything random, None is
+        the first step of seed 0. ``train_encoder`` False gives gradients
         to the head alone (the first updates of fine-tuning).
         """
         lengths = check_lengths(waveforms, lengths)
-        rows = torch.arange(len(lengths), device=lengths.device) if rows is None else rows
-        draw = Draw(seed, step, rows) if self.training else None
+        if not self.training:
+            draw = None
+        elif draw is None:
+            draw = Draw(0, 0, torch.arange(len(lengths), device=lengths.device))
         with nullcontext() if train_encoder else torch.no_grad():
             features = self.encoder.features(waveforms, lengths, draw)
             frame_lengths = self.frame_lengths(lengths)

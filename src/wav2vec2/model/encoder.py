@@ -15,18 +15,9 @@ from wav2vec2.model.cpu.dropout import DropoutKeys, dropout
 from wav2vec2.model.feature_encoder import FeatureEncoder, ScaleGradient
 from wav2vec2.model.layout import Layout, Packed
 from wav2vec2.model.masking import span_masks
-from wav2vec2.model.randomness import Purpose
+from wav2vec2.model.randomness import Draw, Purpose
 from wav2vec2.model.variants.inputs import InputQuantizer
 from wav2vec2.model.variants.spans import varied_span_masks
-
-
-@dataclass(frozen=True)
-class Draw:
-    """Coordinates of everything random in one forward pass: ``rows`` (B,) are places in the global batch."""
-
-    seed: int
-    step: int | Tensor
-    rows: Tensor
 
 
 @dataclass
@@ -81,17 +72,8 @@ class Encoder(nn.Module):
         """(B, T) masks of section 3.1, a pure function of ``draw`` and the lengths."""
         m = self.masking
         if m.varied:
-            return varied_span_masks(frame_lengths, frames, m, seed=draw.seed, step=draw.step, rows=draw.rows)
-        return span_masks(
-            frame_lengths,
-            frames,
-            m.time_start,
-            m.time_span,
-            m.min_spans,
-            seed=draw.seed,
-            step=draw.step,
-            rows=draw.rows,
-        )
+            return varied_span_masks(frame_lengths, frames, m, draw)
+        return span_masks(frame_lengths, frames, m.time_start, m.time_span, m.min_spans, draw)
 
     def context_vectors(
         self,
@@ -117,8 +99,8 @@ class Encoder(nn.Module):
             x = torch.where(features.layout.pack(masks)[..., None], self.mask_embedding.to(x.dtype), x)
         if self.training and draw is not None and self.masking.channel_start > 0.0:
             x = self._mask_channels(x, features.layout, draw)
-        drop_key = (draw.seed, draw.step) if self.training and draw is not None else None
-        return self.context(x, features.layout, features.keys, drop_key, layer)  # type: ignore[no-any-return]
+        layerdrop = draw if self.training else None
+        return self.context(x, features.layout, features.keys, layerdrop, layer)  # type: ignore[no-any-return]
 
     def _mask_channels(self, x: Tensor, layout: Layout, draw: Draw) -> Tensor:
         """Zero spans of channels in all frames of an utterance (appendix B, as SpecAugment)."""
@@ -129,10 +111,8 @@ class Encoder(nn.Module):
             m.channel_start,
             m.channel_span,
             0,
-            seed=draw.seed,
-            step=draw.step,
-            rows=draw.rows,
-            purposes=(Purpose.CHANNEL_COUNT, Purpose.CHANNEL_START),
+            draw,
+            (Purpose.CHANNEL_COUNT, Purpose.CHANNEL_START),
         )
         if isinstance(layout, Packed):
             repeats = torch.tensor(layout.lengths, device=x.device)
@@ -142,7 +122,7 @@ class Encoder(nn.Module):
     def _dropout_keys(self, layout: Layout, draw: Draw | None) -> DropoutKeys | None:
         if draw is None or not self.training or not isinstance(layout, Packed):
             return None
-        return DropoutKeys(draw.seed, int(draw.step), tuple(draw.rows.tolist()), layout)
+        return DropoutKeys(draw, layout)
 
     def encode(
         self, waveforms: Tensor, lengths: Tensor | None = None, layer: int | None = None

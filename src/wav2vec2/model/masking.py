@@ -13,7 +13,7 @@ Legend: B rows, T positions.
 import torch
 from torch import Tensor
 
-from wav2vec2.model.randomness import Purpose, hash_tensor
+from wav2vec2.model.randomness import Draw, Purpose
 
 
 def span_masks(
@@ -22,10 +22,7 @@ def span_masks(
     start_proportion: float,
     span: int,
     min_spans: int,
-    *,
-    seed: int,
-    step: int | Tensor,
-    rows: Tensor,
+    draw: Draw,
     purposes: tuple[Purpose, Purpose] = (Purpose.SPAN_COUNT, Purpose.SPAN_START),
 ) -> Tensor:
     """Masks (B, T), True where masked, never beyond ``lengths`` (B,).
@@ -34,11 +31,10 @@ def span_masks(
     """
     device = lengths.device
     spans = (lengths // 3).clamp(1, span)
-    counts = start_counts(lengths, spans, start_proportion, min_spans, (seed, purposes[0], step, rows))
+    counts = start_counts(lengths, spans, start_proportion, min_spans, draw.words(purposes[0]))
     places = torch.arange(positions, device=device)
-    scores = hash_tensor(seed, purposes[1], step, rows[:, None], places)
     # unique by construction: equal hashes are ordered by place
-    scores = scores * (1 << 20) + places
+    scores = draw.words(purposes[1], positions) * (1 << 20) + places
     startable = places <= (lengths - spans)[:, None]
     scores = torch.where(startable, scores, torch.iinfo(torch.int64).max)
     chosen = (counts - 1).clamp(0, max(positions - 1, 0))[:, None]
@@ -50,13 +46,9 @@ def span_masks(
     return masked & (places < lengths[:, None])
 
 
-def start_counts(
-    lengths: Tensor, spans: Tensor, proportion: float, min_spans: int, key: tuple[int, Purpose, int | Tensor, Tensor]
-) -> Tensor:
-    """(B,) number of spans, in fixed-point arithmetic so that every device rounds alike."""
-    seed, purpose, step, rows = key
-    noise = hash_tensor(seed, purpose, step, rows) >> 8
-    counts = (lengths * round(proportion * (1 << 24)) + noise) >> 24
+def start_counts(lengths: Tensor, spans: Tensor, proportion: float, min_spans: int, words: Tensor) -> Tensor:
+    """(B,) number of spans, rounded by random ``words`` (B,), in fixed-point arithmetic: every device rounds alike."""
+    counts = (lengths * round(proportion * (1 << 24)) + (words >> 8)) >> 24
     most = ((lengths - 1).clamp_min(0)) // spans
     return torch.minimum(counts.clamp_min(min_spans), most)
 

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
-from wav2vec2.model.contrastive_loss import Contrast, contrast, draw_negatives
+from wav2vec2.model.contrastive_loss import Contrast, Pool, contrast, draw_negatives
 from wav2vec2.model.cpu.dropout import dropout
-from wav2vec2.model.encoder import Draw, Features, SharedEncoder, check_lengths
+from wav2vec2.model.encoder import Features, SharedEncoder, check_lengths
 from wav2vec2.model.layout import Packed
 from wav2vec2.model.masked_frames import MaskedFrames, at, masked_frames, take, usable
 from wav2vec2.model.quantizer import Choice, Quantized, Quantizer
-from wav2vec2.model.variants.negatives import Judge, Key, draw_anywhere, draw_codes, draw_from_batch
+from wav2vec2.model.randomness import Draw
+from wav2vec2.model.variants.negatives import draw_anywhere, draw_codes, draw_from_batch
 from wav2vec2.model.variants.spans import edge_frames
 from wav2vec2.model.variants.target_encoder import TargetEncoder
 from wav2vec2.model.variants.targets import ContinuousTargets, SharedQuantizer, build_targets
@@ -46,8 +47,6 @@ class PretrainingOutput:
     """(G, V) how often each entry was chosen (int64)."""
     correct: Tensor
     """Masked frames whose true target has the highest logit (int64)."""
-    similarity: Tensor
-    """(B, M, M) logits of all pairs, detached."""
     codes: Tensor
     """(B, M, G) chosen entries."""
 
@@ -98,11 +97,11 @@ class Wav2Vec2ForPretraining(SharedEncoder):
         places = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
         return self._quantize(x, places, draw, None).codes
 
-    def masked_counts(self, lengths: Tensor, *, seed: int, step: int | Tensor, rows: Tensor) -> Tensor:
+    def masked_counts(self, lengths: Tensor, draw: Draw) -> Tensor:
         """(B,) masked frames that will enter the loss, known before the forward pass."""
         frame_lengths = self.frame_lengths(lengths)
         frames = max(1, int(frame_lengths.max()))
-        masks = self.encoder.draw_time_masks(frame_lengths, frames, Draw(seed, step, rows))
+        masks = self.encoder.draw_time_masks(frame_lengths, frames, draw)
         return usable(self._predicted(masks, frame_lengths).sum(1))
 
     def forward(
@@ -110,21 +109,19 @@ class Wav2Vec2ForPretraining(SharedEncoder):
         waveforms: Tensor,
         lengths: Tensor | None = None,
         *,
-        seed: int = 0,
-        step: int | Tensor = 0,
-        rows: Tensor | None = None,
+        draw: Draw | None = None,
         masks: Tensor | None = None,
         negatives: Tensor | None = None,
         units: Tensor | None = None,
     ) -> PretrainingOutput:
         """One pass over (B, S) audio of ``lengths`` (B,) samples.
 
-        ``rows`` (B,) are the utterances' places in the global batch. Given ``masks`` (B, T) and ``negatives`` (B, M, n;
-        ranks among the row's masked frames) replace the drawn ones. ``units`` (B, T, G) are the targets where the
-        variant has fixed ones.
+        ``draw`` names everything random; None is the first step of seed 0. Given ``masks`` (B, T) and ``negatives``
+        (B, M, n; ranks among the row's masked frames) replace the drawn ones. ``units`` (B, T, G) are the targets where
+        the variant has fixed ones.
         """
         lengths = check_lengths(waveforms, lengths)
-        draw = Draw(seed, step, torch.arange(len(lengths), device=lengths.device) if rows is None else rows)
+        draw = Draw(0, 0, torch.arange(len(lengths), device=lengths.device)) if draw is None else draw
         features = self.encoder.features(waveforms, lengths, draw)
         frame_lengths = self.frame_lengths(lengths)
         longest = features.layout.frames
@@ -154,7 +151,6 @@ class Wav2Vec2ForPretraining(SharedEncoder):
             penalty_sum=penalty_sum,
             penalty_count=penalty_count,
             correct=result.correct,
-            similarity=result.similarity.detach(),
             codes=quantized.codes,
             **self._code_sums(quantized, choice, frames),
         )
@@ -169,33 +165,22 @@ class Wav2Vec2ForPretraining(SharedEncoder):
         units: Tensor | None,
     ) -> tuple[Quantized, Contrast]:
         """Equation 3 over the masked frames; ``targets`` are all frames' features, in the layout."""
-        if self.architecture.variant.own_loss and negatives is None:
-            return self._contrast_elsewhere(context, targets, frames, draw, units)
-        quantized = self._quantize(take(targets, frames.flat), frames.places, draw, units)
-        if negatives is None:
-            negatives = draw_negatives(
-                frames.counts,
-                frames.places.shape[1],
-                self.architecture.negatives,
-                seed=draw.seed,
-                step=draw.step,
-                rows=draw.rows,
-            )
-        result = contrast(
-            context,
-            quantized.targets,
-            quantized.codes,
-            negatives,
-            frames.valid,
-            self.architecture.logit_temperature,
-        )
-        return quantized, result
+        a = self.architecture
+        if a.variant.own_loss and negatives is None:
+            quantized, pools = self._pools_elsewhere(targets, frames, draw, units)
+        else:
+            quantized = self._quantize(take(targets, frames.flat), frames.places, draw, units)
+            if negatives is None:
+                negatives = draw_negatives(frames.counts, frames.places.shape[1], a.negatives, draw)
+            pools = [Pool(quantized.targets, quantized.codes, negatives)]
+        judged = contrast(context, quantized.targets, quantized.codes, pools, frames.valid, a.logit_temperature)
+        return quantized, judged
 
-    def _contrast_elsewhere(
-        self, context: Tensor, targets: Tensor, frames: MaskedFrames, draw: Draw, units: Tensor | None
-    ) -> tuple[Quantized, Contrast]:
-        """The same with distractors from all frames, from other utterances or from the codebooks (appendix F)."""
-        a, key, most = self.architecture, Key(draw.seed, draw.step, draw.rows), frames.places.shape[1]
+    def _pools_elsewhere(
+        self, targets: Tensor, frames: MaskedFrames, draw: Draw, units: Tensor | None
+    ) -> tuple[Quantized, list[Pool]]:
+        """The targets, and distractors from all frames, other utterances or the codebooks (appendix F)."""
+        a, most = self.architecture, frames.places.shape[1]
         if a.variant.negatives_from == "anywhere":
             padded = frames.layout.pad(targets)
             everywhere = torch.arange(padded.shape[1], device=padded.device).expand(len(padded), -1)
@@ -203,45 +188,32 @@ class Wav2Vec2ForPretraining(SharedEncoder):
             quantized = Quantized(
                 *(at(x, frames.places) for x in (all_frames.targets, all_frames.codes, all_frames.probabilities))
             )
-            draws = draw_anywhere(frames.lengths, frames.places, a.negatives, key)
+            draws = draw_anywhere(frames.lengths, frames.places, a.negatives, draw)
         else:
             all_frames = quantized = self._quantize(take(targets, frames.flat), frames.places, draw, units)
-            draws = draw_negatives(frames.counts, most, a.negatives, seed=draw.seed, step=draw.step, rows=draw.rows)
-        judge = Judge(context, quantized.targets, quantized.codes, a.logit_temperature)
-        pools = [judge.pool(all_frames.targets, all_frames.codes, draws)] if a.negatives else []
+            draws = draw_negatives(frames.counts, most, a.negatives, draw)
+        pools = [Pool(all_frames.targets, all_frames.codes, draws)] if a.negatives else []
         if a.variant.batch_negatives:
-            draws = draw_from_batch(frames.counts, most, a.variant.batch_negatives, key)
-            pools.append(judge.pool(quantized.targets.flatten(0, 1), quantized.codes.flatten(0, 1), draws))
+            draws = draw_from_batch(frames.counts, most, a.variant.batch_negatives, draw)
+            pools.append(Pool(quantized.targets.flatten(0, 1), quantized.codes.flatten(0, 1), draws))
         if a.variant.codebook_negatives and not isinstance(self.quantizer, ContinuousTargets):
             groups, entries = self.quantizer.groups, self.quantizer.entries
-            codes = draw_codes(most, a.variant.codebook_negatives, groups, entries, key)
-            pools.append(judge.codebook_pool(self.quantizer.embed, codes))
-        return quantized, judge.contrast(pools, frames.valid)
+            codes = draw_codes(most, a.variant.codebook_negatives, groups, entries, draw)
+            pools.append(Pool(self.quantizer.embed(codes), codes))
+        return quantized, pools
 
     def _quantize(self, features: Tensor, places: Tensor, draw: Draw, units: Tensor | None) -> Quantized:
         """Targets of features (B, M, C) at these places (B, M)."""
         if units is not None:
             return self.quantizer(units, places)  # type: ignore[no-any-return]
-        return self.quantizer(  # type: ignore[no-any-return]
-            features,
-            places,
-            seed=draw.seed,
-            step=draw.step,
-            rows=draw.rows,
-            temperature=self._temperature(draw.step),
-        )
+        return self.quantizer(features, places, draw, self._temperature(draw.step))  # type: ignore[no-any-return]
 
     def _quantized_inputs(self, features: Features, draw: Draw) -> tuple[Tensor | None, Choice | None]:
         """What the Transformer sees instead of features, where the variant has it (Table 4)."""
         if self.encoder.input_quantizer is None:
             return None, None
         return self.encoder.input_quantizer(  # type: ignore[no-any-return]
-            features.normed,
-            features.layout,
-            seed=draw.seed,
-            step=draw.step,
-            rows=draw.rows,
-            temperature=self._temperature(draw.step),
+            features.normed, features.layout, draw, self._temperature(draw.step)
         )
 
     def _code_sums(self, quantized: Quantized, choice: Choice | None, frames: MaskedFrames) -> dict[str, Tensor]:
@@ -274,7 +246,6 @@ class Wav2Vec2ForPretraining(SharedEncoder):
             probability_sum=table + zero,
             code_counts=table.long(),
             correct=none,
-            similarity=raw.new_zeros(1, 0, 0),
             codes=table.new_zeros(1, 0, self.quantizer.groups, dtype=torch.long),
         )
 

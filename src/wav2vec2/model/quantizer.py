@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wav2vec2.model.architecture import Architecture
-from wav2vec2.model.randomness import Purpose, hash_tensor, uniform
+from wav2vec2.model.randomness import Draw, Purpose, uniform
 
 
 @dataclass
@@ -70,24 +70,20 @@ class Codebooks(nn.Module):
         self,
         features: Tensor,
         frames: Tensor,
-        *,
-        seed: int,
-        step: int | Tensor,
-        rows: Tensor,
+        draw: Draw,
         temperature: float | Tensor | None,
         purpose: Purpose = Purpose.GUMBEL,
     ) -> Choice:
         """Straight-through Gumbel softmax in training, the best entry in evaluation; float32 throughout.
 
-        ``frames`` (B, M) are the frames' places in their utterance and ``rows`` (B,) the utterances' places in
-        the global batch: with (seed, step) they are the coordinates of the noise. ``temperature`` None chooses the best
-        entry in training too, with a gradient to the entries alone.
+        ``frames`` (B, M) are the frames' places in their utterance: with ``draw`` they are the coordinates of the
+        noise. ``temperature`` None chooses the best entry in training too, with a gradient to the entries alone.
         """
         logits = self.logits(features).unflatten(-1, (self.groups, self.entries))
         logits = logits if logits.dtype == torch.float64 else logits.float()
         probabilities = logits.softmax(-1)
         if self.training and temperature is not None:
-            noise = self._noise(frames, logits, (seed, purpose, step, rows)) if self.noisy else 0.0
+            noise = self._noise(frames, logits, draw, purpose) if self.noisy else 0.0
             soft = ((logits + noise) / temperature).softmax(-1)
             codes = soft.argmax(-1)
             choice = torch.zeros_like(soft).scatter_(-1, codes[..., None], 1.0) + (soft - soft.detach())
@@ -98,13 +94,11 @@ class Codebooks(nn.Module):
         chosen = torch.einsum("bmgv,gvc->bmgc", choice, entries)
         return Choice(chosen.flatten(2), codes, probabilities)
 
-    def _noise(self, frames: Tensor, logits: Tensor, key: tuple[int, Purpose, int | Tensor, Tensor]) -> Tensor:
+    def _noise(self, frames: Tensor, logits: Tensor, draw: Draw, purpose: Purpose) -> Tensor:
         """Gumbel noise in the shape of ``logits``."""
-        seed, purpose, step, rows = key
         counters = frames[:, :, None] * (self.groups * self.entries)
         counters = counters + torch.arange(self.groups * self.entries, device=frames.device)
-        words = hash_tensor(seed, purpose, step, rows[:, None, None], counters)
-        return (-(-uniform(words, logits.dtype).log()).log()).view_as(logits)
+        return (-(-uniform(draw.words_at(purpose, counters), logits.dtype).log()).log()).view_as(logits)
 
 
 class Quantizer(Codebooks):
@@ -122,18 +116,9 @@ class Quantizer(Codebooks):
         super().redraw()
         redraw_linear(self.project, self.glu)
 
-    def forward(
-        self,
-        features: Tensor,
-        frames: Tensor,
-        *,
-        seed: int,
-        step: int | Tensor,
-        rows: Tensor,
-        temperature: float | Tensor,
-    ) -> Quantized:
+    def forward(self, features: Tensor, frames: Tensor, draw: Draw, temperature: float | Tensor) -> Quantized:
         """Choose entries (see ``choose``) and project them."""
-        choice = self.choose(features, frames, seed=seed, step=step, rows=rows, temperature=temperature)
+        choice = self.choose(features, frames, draw, temperature)
         return Quantized(self.glu(self.project(choice.vectors)), choice.codes, choice.probabilities)
 
     def embed(self, codes: Tensor) -> Tensor:

@@ -8,7 +8,9 @@ The mixer is a 32-bit xor-shift-multiply permutation with two multipliers below 
 values leaves the range of int64: what would overflow is defined nowhere.
 """
 
+from dataclasses import dataclass
 from enum import IntEnum
+from math import prod
 from typing import TypeVar
 
 import torch
@@ -69,6 +71,30 @@ def hash_tensor(seed: int, purpose: Purpose, *coordinates: int | Tensor) -> Tens
     if isinstance(word, int):
         raise TypeError("hash_tensor needs at least one tensor coordinate")
     return word
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Coordinates of everything random in one forward pass.
+
+    ``step`` is the optimiser's update (a tensor under ``torch.compile``, so that a new step is not a new program);
+    ``rows`` (B,) are the utterances' places in the global batch.
+    """
+
+    seed: int
+    step: int | Tensor
+    rows: Tensor
+
+    def words(self, purpose: Purpose, *shape: int) -> Tensor:
+        """(B, *shape) words of 32 bits; an utterance's words do not depend on the rest of the batch."""
+        if not shape:
+            return hash_tensor(self.seed, purpose, self.step, self.rows)
+        return self.words_at(purpose, torch.arange(prod(shape), device=self.rows.device).view(1, *shape))
+
+    def words_at(self, purpose: Purpose, counters: Tensor) -> Tensor:
+        """Words of 32 bits for counters (B or 1, ...), each in [0, 2**32)."""
+        rows = self.rows.view(-1, *[1] * (counters.dim() - 1))
+        return hash_tensor(self.seed, purpose, self.step, rows, counters)
 
 
 def uniform(words: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -7,6 +7,7 @@ from wav2vec2.lm.transformer.network import LanguageModelSizes, TransformerNetwo
 from wav2vec2.model.attention import DropoutAttention
 from wav2vec2.model.cpu.dropout import keep_mask, keep_scale
 from wav2vec2.model.layout import Packed, Padded
+from wav2vec2.model.randomness import Draw
 
 TOKENS = torch.tensor([[0, 3, 9, 2, 5, 1], [0, 8, 4, 0, 0, 0], [0, 5, 5, 7, 6, 0]])
 LENGTHS = torch.tensor([5, 2, 4])
@@ -15,7 +16,7 @@ LENGTHS = torch.tensor([5, 2, 4])
 @pytest.mark.parametrize("drop", [0.0, 0.3])
 def test_no_token_sees_a_later_one(drop: float) -> None:
     model = network(drop=drop).double().train()
-    draw = (1, 2, torch.arange(3))
+    draw = Draw(1, 2, torch.arange(3))
     before = model(TOKENS[:, :-1], LENGTHS, draw)
     changed = TOKENS.clone()
     changed[0, 3] = 8

@@ -5,12 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wav2vec2.model.contrastive_loss import draw_negatives
-from wav2vec2.model.variants.negatives import Judge, Key, draw_anywhere, draw_codes, draw_from_batch
+from wav2vec2.model.contrastive_loss import Pool, contrast
+from wav2vec2.model.randomness import Draw
+from wav2vec2.model.variants.negatives import draw_anywhere, draw_codes, draw_from_batch
 
 
-def key(rows: int, step: int = 2) -> Key:
-    return Key(1, step, torch.arange(rows) + 5)
+def drawing(rows: int, step: int = 2) -> Draw:
+    return Draw(1, step, torch.arange(rows) + 5)
 
 
 @settings(max_examples=60, deadline=None)
@@ -18,14 +19,14 @@ def key(rows: int, step: int = 2) -> Key:
 def test_negatives_from_anywhere_are_other_frames_of_the_utterance(sizes: list[int], number: int) -> None:
     lengths, most = torch.tensor(sizes), 7
     places = torch.randint(1 << 30, (len(sizes), most)) % lengths[:, None]
-    draws = draw_anywhere(lengths, places, number, key(len(sizes)))
+    draws = draw_anywhere(lengths, places, number, drawing(len(sizes)))
     assert (draws >= 0).all()
     assert (draws < lengths[:, None, None]).all()
     assert not (draws == places[:, :, None]).any()
 
 
 def test_negatives_from_anywhere_are_uniform() -> None:
-    draws = draw_anywhere(torch.tensor([11]), torch.tensor([[3]]), 20_000, key(1))
+    draws = draw_anywhere(torch.tensor([11]), torch.tensor([[3]]), 20_000, drawing(1))
     shares = torch.bincount(draws.flatten(), minlength=11) / 20_000
     assert shares[3] == 0
     assert (shares[torch.arange(11) != 3] - 0.1).abs().max() < 0.01
@@ -38,7 +39,7 @@ def test_negatives_of_the_batch_are_real_frames_of_other_utterances_in_every_row
 ) -> None:
     counts = [0 if count == 1 else count for count in counts]
     most = max(2, *counts)
-    columns = draw_from_batch(torch.tensor(counts), most, number, key(len(counts)))
+    columns = draw_from_batch(torch.tensor(counts), most, number, drawing(len(counts)))
     rows, ranks = columns // most, columns % most
     for i, count in enumerate(counts):
         if sum(counts) == count:
@@ -51,7 +52,7 @@ def test_negatives_of_the_batch_are_real_frames_of_other_utterances_in_every_row
 
 def test_negatives_of_the_batch_are_uniform_in_every_row() -> None:
     counts = torch.tensor([4, 2, 5])
-    columns = draw_from_batch(counts, 5, 30_000, key(3))
+    columns = draw_from_batch(counts, 5, 30_000, drawing(3))
     for row in range(3):
         shares = torch.bincount(columns[row, 1], minlength=15).view(3, 5) / 30_000
         expected = (torch.arange(5) < counts[:, None]).double() / (11 - counts[row])
@@ -60,7 +61,7 @@ def test_negatives_of_the_batch_are_uniform_in_every_row() -> None:
 
 
 def test_negatives_of_the_codebook_are_uniform_and_independent() -> None:
-    codes = draw_codes(50, 400, 2, 4, key(1)).flatten(0, 2)
+    codes = draw_codes(50, 400, 2, 4, drawing(1)).flatten(0, 2)
     pairs = torch.bincount(codes[:, 0] * 4 + codes[:, 1], minlength=16) / len(codes)
     assert (pairs - 1 / 16).abs().max() < 0.01
 
@@ -79,17 +80,16 @@ def test_loss_gradient_and_accuracy_equal_those_of_gathered_distractors(entries:
     valid = torch.arange(20) < counts[:, None]
     batch = torch.arange(3)[:, None]
     targets, own = everywhere[batch, places], codes[batch, places]
-    anywhere = draw_anywhere(lengths, places, 30, key(3))
-    across = draw_from_batch(counts, 20, 15, key(3))
-    random = draw_codes(20, 10, 2, entries, key(3))
+    anywhere = draw_anywhere(lengths, places, 30, drawing(3))
+    across = draw_from_batch(counts, 20, 15, drawing(3))
+    random = draw_codes(20, 10, 2, entries, drawing(3))
 
-    judge = Judge(context, targets, own, 0.1)
     pools = [
-        judge.pool(everywhere, codes, anywhere),
-        judge.pool(targets.flatten(0, 1), own.flatten(0, 1), across),
-        judge.codebook_pool(lambda c: table[c[..., 0] * entries + c[..., 1]], random),
+        Pool(everywhere, codes, anywhere),
+        Pool(targets.flatten(0, 1), own.flatten(0, 1), across),
+        Pool(table[random[..., 0] * entries + random[..., 1]], random),
     ]
-    result = judge.contrast(pools, valid)
+    result = contrast(context, targets, own, pools, valid, 0.1)
     grads = torch.autograd.grad(result.loss, (context, everywhere, table), retain_graph=True)
 
     distractors = torch.cat(
@@ -109,17 +109,3 @@ def test_loss_gradient_and_accuracy_equal_those_of_gathered_distractors(entries:
     torch.testing.assert_close(result.loss, expected)
     torch.testing.assert_close(grads, torch.autograd.grad(expected, (context, everywhere, table)))
     assert result.correct == (logits.argmax(-1) == 0)[valid].sum()
-
-
-def test_pools_of_masked_frames_give_the_proposed_loss() -> None:
-    from wav2vec2.model.contrastive_loss import contrast
-
-    context, targets = torch.randn(2, 2, 30, 8, dtype=torch.float64)
-    codes, counts = torch.randint(9, (2, 30, 2)), torch.tensor([30, 12])
-    valid = torch.arange(30) < counts[:, None]
-    negatives = draw_negatives(counts, 30, 100, seed=1, step=0, rows=torch.arange(2))
-    judge = Judge(context, targets, codes, 0.1)
-    ours = judge.contrast([judge.pool(targets, codes, negatives)], valid)
-    proposed = contrast(context, targets, codes, negatives, valid, 0.1)
-    torch.testing.assert_close(ours.loss, proposed.loss)
-    assert ours.correct == proposed.correct

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wav2vec2.model.architecture import Masking
+from wav2vec2.model.randomness import Draw
 from wav2vec2.model.variants.spans import edge_frames, length_table, varied_span_masks
 
 DISTRIBUTIONS = {
@@ -22,8 +23,8 @@ DISTRIBUTIONS = {
 
 
 def masks_of(masking: Masking, lengths: list[int], step: int = 0) -> torch.Tensor:
-    rows = torch.arange(len(lengths)) + 7
-    return varied_span_masks(torch.tensor(lengths), max(lengths), masking, seed=1, step=step, rows=rows)
+    draw = Draw(1, step, torch.arange(len(lengths)) + 7)
+    return varied_span_masks(torch.tensor(lengths), max(lengths), masking, draw)
 
 
 def runs(row: torch.Tensor) -> torch.Tensor:
@@ -103,8 +104,8 @@ def test_every_frame_can_be_masked_and_the_inner_ones_equally_often(name: str) -
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_a_row_is_masked_alike_in_any_batch(name: str) -> None:
     together = masks_of(DISTRIBUTIONS[name], [781, 300, 50], step=5)
-    rows = torch.tensor([8])
-    alone = varied_span_masks(torch.tensor([300]), 300, DISTRIBUTIONS[name], seed=1, step=5, rows=rows)
+    draw = Draw(1, 5, torch.tensor([8]))
+    alone = varied_span_masks(torch.tensor([300]), 300, DISTRIBUTIONS[name], draw)
     assert torch.equal(together[1, :300], alone[0])
 
 

@@ -10,6 +10,7 @@ from tests.model.variants.variants import VARIANTS
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.pretraining import PretrainingOutput, Wav2Vec2ForPretraining
 from wav2vec2.model.quantizer import diversity_loss
+from wav2vec2.model.randomness import Draw
 from wav2vec2.model.variants.variant import Variant
 
 LENGTHS = torch.tensor([16000, 12345, 700])
@@ -37,9 +38,7 @@ def forward(model: Wav2Vec2ForPretraining, rows: slice = slice(None), step: int 
     return model(
         waveforms(next(model.parameters()).dtype)[rows],
         LENGTHS[rows],
-        seed=1,
-        step=step,
-        rows=torch.tensor([4, 9, 2])[rows],
+        draw=Draw(1, step, torch.tensor([4, 9, 2])[rows]),
         **units,
     )
 
@@ -83,7 +82,7 @@ def test_a_batch_is_the_sum_of_its_utterances(name: str) -> None:
 @pytest.mark.parametrize("name", VARIANTS)
 def test_masked_frames_are_known_before_the_forward_pass(name: str) -> None:
     model = make_model(variant_of(name)).train()
-    counts = model.masked_counts(LENGTHS, seed=1, step=3, rows=torch.tensor([4, 9, 2]))
+    counts = model.masked_counts(LENGTHS, Draw(1, 3, torch.tensor([4, 9, 2])))
     assert counts.sum() == forward(model).masked
 
 
@@ -104,7 +103,7 @@ def test_no_graph_breaks_under_compile(name: str) -> None:
     model = make_model(variant_of(name)).train()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     rows, step = torch.tensor([4, 9, 2]), torch.tensor(3)
-    ours, theirs = forward(model), compiled(waveforms(), LENGTHS, seed=1, step=step, rows=rows)
+    ours, theirs = forward(model), compiled(waveforms(), LENGTHS, draw=Draw(1, step, rows))
     torch.testing.assert_close(ours.contrastive_sum, theirs.contrastive_sum, rtol=1e-6, atol=0)
 
 

@@ -17,6 +17,7 @@ from wav2vec2.config import option
 from wav2vec2.lm.transformer.adaptive_vocabulary import AdaptiveVocabulary
 from wav2vec2.model.cpu.dropout import DropoutKeys, dropout
 from wav2vec2.model.layout import Layout, Packed, Padded
+from wav2vec2.model.randomness import Draw
 from wav2vec2.model.transformer import TransformerLayer
 
 
@@ -66,15 +67,15 @@ class TransformerNetwork(nn.Module):
         self.layers = nn.ModuleList(TransformerLayer(sizes, self.drop, causal=True) for _ in range(sizes.layers))
         self.norm = nn.LayerNorm(sizes.hidden_size, sizes.layer_norm_eps)
 
-    def forward(self, tokens: Tensor, lengths: Tensor, draw: tuple[int, int, Tensor] | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, lengths: Tensor, draw: Draw | None = None) -> Tensor:
         """(B, T) tokens, of which ``lengths`` (B,) are real -> hidden states of the real ones, (sum of lengths, d).
 
-        ``draw`` = (seed, step, rows of the global batch) names the dropout of a training step on a CPU.
+        ``draw`` names the dropout of a training step on a CPU.
         """
         layout = self._layout(tokens, lengths)
         keys = None
         if draw is not None and self.training and isinstance(layout, Packed):
-            keys = DropoutKeys(draw[0], draw[1], tuple(draw[2].tolist()), layout)
+            keys = DropoutKeys(draw, layout)
         places = sinusoids(torch.arange(tokens.shape[1], device=tokens.device), self.sizes.hidden_size)
         x = self.vocabulary.embed(layout.pack(tokens))
         x = x + layout.pack(places.to(x.dtype).expand(len(tokens), -1, -1))
@@ -88,7 +89,7 @@ class TransformerNetwork(nn.Module):
             return Packed(tuple(lengths.tolist()))
         return Padded(lengths, tokens.shape[1])
 
-    def losses(self, tokens: Tensor, lengths: Tensor, draw: tuple[int, int, Tensor] | None = None) -> Tensor:
+    def losses(self, tokens: Tensor, lengths: Tensor, draw: Draw | None = None) -> Tensor:
         """-ln P of each predicted token, sentence after sentence, (sum of lengths,).
 
         tokens: (B, T + 1) with the first mark; lengths: (B,) predicted tokens; draw: as ``forward``.

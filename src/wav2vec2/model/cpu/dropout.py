@@ -5,7 +5,6 @@ backward pass. Here a mask is a hash of (seed, step, row, place, position): four
 an element, made again in the backward pass instead of stored, and the same for an utterance in any batch.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,25 +12,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wav2vec2.model.layout import Packed
-from wav2vec2.model.randomness import Purpose, hash_int
+from wav2vec2.model.randomness import Draw, Purpose, hash_int
 
 _SCRAMBLE = -1640531527  # odd, close to 2**32 over the golden ratio: spreads consecutive counters
 
 
-@dataclass
 class DropoutKeys:
-    """Names every dropout of one forward pass: (seed, step, row of the global batch, place in the network)."""
+    """Names every dropout of one forward pass: a draw, and the place in the network."""
 
-    seed: int
-    step: int
-    rows: tuple[int, ...]
-    layout: Packed
-    place: int = 0
+    def __init__(self, draw: Draw, layout: Packed) -> None:
+        self.layout = layout
+        self._seed, self._step, self._rows = draw.seed, int(draw.step), draw.rows.tolist()
+        self._place = 0
 
     def next_place(self) -> list[int]:
         """One 32-bit key an utterance for the next place."""
-        self.place += 1
-        return [hash_int(self.seed, int(Purpose.DROPOUT), self.step, row, self.place) for row in self.rows]
+        self._place += 1
+        return [hash_int(self._seed, int(Purpose.DROPOUT), self._step, row, self._place) for row in self._rows]
 
 
 def keep_mask(out: Tensor, key: int, p: float) -> Tensor:

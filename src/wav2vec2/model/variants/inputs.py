@@ -12,7 +12,7 @@ from torch import Tensor
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.layout import Layout
 from wav2vec2.model.quantizer import Choice, Codebooks
-from wav2vec2.model.randomness import Purpose
+from wav2vec2.model.randomness import Draw, Purpose
 
 
 class InputQuantizer(Codebooks):
@@ -26,18 +26,14 @@ class InputQuantizer(Codebooks):
         self,
         features: Tensor,
         layout: Layout,
-        *,
-        seed: int = 0,
-        step: int | Tensor = 0,
-        rows: Tensor | None = None,
+        draw: Draw | None = None,
         temperature: float | Tensor | None = None,
     ) -> tuple[Tensor, Choice]:
         """Entries in the layout, and the choice as (B, T, ...)."""
         padded = layout.pad(features)
         batch, frames = padded.shape[:2]
         places = torch.arange(frames, device=padded.device).expand(batch, -1)
-        rows = torch.arange(batch, device=padded.device) if rows is None else rows
-        choice = self.choose(
-            padded, places, seed=seed, step=step, rows=rows, temperature=temperature, purpose=Purpose.INPUT_GUMBEL
-        )
+        if draw is None:
+            draw = Draw(0, 0, torch.arange(batch, device=padded.device))
+        choice = self.choose(padded, places, draw, temperature, Purpose.INPUT_GUMBEL)
         return layout.pack(choice.vectors.to(features.dtype)), choice

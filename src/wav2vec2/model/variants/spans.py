@@ -19,38 +19,36 @@ from torch import Tensor
 
 from wav2vec2.model.architecture import Masking
 from wav2vec2.model.masking import start_counts
-from wav2vec2.model.randomness import Purpose, hash_tensor
+from wav2vec2.model.randomness import Draw, Purpose
 
 _WORDS = 1 << 32
 
 
-def varied_span_masks(
-    lengths: Tensor, positions: int, masking: Masking, *, seed: int, step: int | Tensor, rows: Tensor
-) -> Tensor:
+def varied_span_masks(lengths: Tensor, positions: int, masking: Masking, draw: Draw) -> Tensor:
     """Masks (B, T) with the span lengths and the overlap that ``masking`` asks for, never beyond ``lengths`` (B,)."""
-    key = (seed, step, rows)
     proportion, device = masking.time_start, lengths.device
     longest = (lengths // 3).clamp_min(1)
     most = max(1, min(positions, max(int(proportion * positions) + 1, masking.min_spans)))
-    spans = _draw_lengths(masking, most, longest, key)
+    spans = _draw_lengths(masking, most, longest, draw)
     counts = start_counts(
-        lengths, torch.ones_like(lengths), proportion, masking.min_spans, (seed, Purpose.SPAN_COUNT, step, rows)
+        lengths, torch.ones_like(lengths), proportion, masking.min_spans, draw.words(Purpose.SPAN_COUNT)
     ).clamp_max(most)
     order = torch.arange(most, device=device)
     if masking.overlap:
         counts = torch.minimum(counts, (lengths - longest).clamp_min(0))
         used = order < counts[:, None]
         least = torch.where(used, spans, positions + 1).amin(1)
-        starts = _chosen(counts, (lengths - least + 1).clamp_min(0), positions, most, key)
+        starts = _chosen(counts, (lengths - least + 1).clamp_min(0), positions, most, draw)
         masks = _cover(starts, spans, used, lengths, positions)
-        shown = hash_tensor(seed, Purpose.SPAN_START, step, rows, positions) % lengths.clamp_min(1)
+        beyond = torch.full((1, 1), positions, device=device)
+        shown = draw.words_at(Purpose.SPAN_START, beyond)[:, 0] % lengths.clamp_min(1)
         whole = masks.sum(1) >= lengths
         return masks & ~(whole[:, None] & (torch.arange(positions, device=device) == shown[:, None]))
     space = masking.min_space
     used = (spans.cumsum(1) + space * order < lengths[:, None]) & (order < counts[:, None])
     counts, spans = used.sum(1), torch.where(used, spans, 0)
     free = lengths - spans.sum(1) - space * (counts - 1).clamp_min(0)
-    places = _chosen(counts, free + counts, positions, most, key)
+    places = _chosen(counts, free + counts, positions, most, draw)
     starts = places - order + (spans.cumsum(1) - spans) + space * order
     return _cover(starts, spans, used, lengths, positions)
 
@@ -64,26 +62,22 @@ def _cover(starts: Tensor, spans: Tensor, used: Tensor, lengths: Tensor, positio
     return steps.cumsum(1)[:, :positions] > 0
 
 
-def _chosen(
-    counts: Tensor, choices: Tensor, positions: int, most: int, key: tuple[int, int | Tensor, Tensor]
-) -> Tensor:
+def _chosen(counts: Tensor, choices: Tensor, positions: int, most: int, draw: Draw) -> Tensor:
     """(B, K) ``counts`` distinct places below ``choices`` (B,), in ascending order; beyond the count undefined."""
-    seed, step, rows = key
     places = torch.arange(positions, device=counts.device)
-    scores = hash_tensor(seed, Purpose.SPAN_START, step, rows[:, None], places) * (1 << 20) + places
+    scores = draw.words(Purpose.SPAN_START, positions) * (1 << 20) + places
     scores = torch.where(places < choices[:, None], scores, torch.iinfo(torch.int64).max)
     best = scores.sort(1).indices[:, :most]
     best = torch.where(torch.arange(most, device=counts.device) < counts[:, None], best, positions)
     return best.sort(1).values
 
 
-def _draw_lengths(masking: Masking, most: int, longest: Tensor, key: tuple[int, int | Tensor, Tensor]) -> Tensor:
+def _draw_lengths(masking: Masking, most: int, longest: Tensor, draw: Draw) -> Tensor:
     """(B, K) lengths of spans, between 1 and ``longest`` (B,)."""
-    seed, step, rows = key
     order = torch.arange(most, device=longest.device)
     if masking.span_lengths == "static":
         return torch.minimum(torch.full_like(order, masking.time_span), longest[:, None])
-    words = hash_tensor(seed, Purpose.SPAN_LENGTH, step, rows[:, None], order)
+    words = draw.words(Purpose.SPAN_LENGTH, most)
     table = length_table(masking.span_lengths, masking.time_span, masking.span_spread)
     thresholds = torch.tensor(table, dtype=torch.int64, device=longest.device)
     drawn = torch.searchsorted(thresholds, words, right=True) + 1

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.quantizer import Codebooks, Quantized, Quantizer, entries_of, gated_unit, redraw_linear
+from wav2vec2.model.randomness import Draw
 
 
 class ContinuousTargets(nn.Module):
@@ -26,19 +27,10 @@ class ContinuousTargets(nn.Module):
             self.project = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, final))
         self.glu = gated_unit(architecture)
 
-    def forward(
-        self,
-        features: Tensor,
-        frames: Tensor,
-        *,
-        seed: int,
-        step: int | Tensor,
-        rows: Tensor,
-        temperature: float | Tensor,
-    ) -> Quantized:
+    def forward(self, features: Tensor, frames: Tensor, draw: Draw, temperature: float | Tensor) -> Quantized:
         """Project; utterance and place stand for a frame's code: no two frames are equal."""
         none = features.new_zeros(*frames.shape, 0, 0)
-        own = torch.stack([rows[:, None].expand_as(frames), frames], dim=-1)
+        own = torch.stack([draw.rows[:, None].expand_as(frames), frames], dim=-1)
         return Quantized(self.glu(self.project(features)), own, none)
 
 
@@ -52,18 +44,9 @@ class SharedQuantizer(nn.Module):
         self.project = nn.Linear(architecture.codevector_size, architecture.final_size)
         self.glu = gated_unit(architecture)
 
-    def forward(
-        self,
-        features: Tensor,
-        frames: Tensor,
-        *,
-        seed: int,
-        step: int | Tensor,
-        rows: Tensor,
-        temperature: float | Tensor,
-    ) -> Quantized:
+    def forward(self, features: Tensor, frames: Tensor, draw: Draw, temperature: float | Tensor) -> Quantized:
         """Choose entries by noise of their own, and project them."""
-        choice = self._codebooks[0].choose(features, frames, seed=seed, step=step, rows=rows, temperature=temperature)
+        choice = self._codebooks[0].choose(features, frames, draw, temperature)
         return Quantized(self.glu(self.project(choice.vectors)), choice.codes, choice.probabilities)
 
     def embed(self, codes: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from wav2vec2.data.dataset import MicroBatch, fixed_batches
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.decode.greedy import greedy_decode
 from wav2vec2.model.ctc import Wav2Vec2ForCTC, ctc_loss
+from wav2vec2.model.randomness import Draw
 from wav2vec2.text.error_rate import ErrorCounts, character_errors, word_errors
 from wav2vec2.text.vocabulary import Vocabulary
 from wav2vec2.train import distributed
@@ -60,9 +61,7 @@ class CTCObjective:
         logits, frame_lengths = self._model(
             batch.waveforms,
             batch.lengths,
-            seed=self._seed,
-            step=update,
-            rows=batch.rows,
+            draw=Draw(self._seed, update, batch.rows),
             train_encoder=update >= self._freeze,
         )
         targets, target_lengths = self._targets(batch)

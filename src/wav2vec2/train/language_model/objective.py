@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from wav2vec2.lm.transformer.model_directory import save_language_model
 from wav2vec2.lm.transformer.network import TransformerNetwork
 from wav2vec2.lm.transformer.token_vocabulary import TokenVocabulary
+from wav2vec2.model.randomness import Draw
 from wav2vec2.train import distributed
 from wav2vec2.train.language_model.sentences import Sentences
 from wav2vec2.train.language_model.token_batches import TokenBatch, fixed_token_batches
@@ -48,7 +49,7 @@ class LanguageModelObjective:
         """One micro-batch's share of the mean loss per token."""
         if not len(batch.rows):
             return None, {}
-        total = self._network.losses(batch.tokens, batch.lengths, (self._seed, update, batch.rows)).sum()
+        total = self._network.losses(batch.tokens, batch.lengths, Draw(self._seed, update, batch.rows)).sum()
         return total / counts[0].clamp_min(1).to(total.dtype), {"nats": total, "predicted": batch.amount}
 
     def sums(self) -> dict[str, Tensor]:

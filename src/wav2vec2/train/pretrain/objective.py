@@ -13,6 +13,7 @@ from wav2vec2.data.dataset import MicroBatch, fixed_batches
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.model.pretraining import PretrainingOutput, Wav2Vec2ForPretraining
 from wav2vec2.model.quantizer import diversity_loss, perplexity
+from wav2vec2.model.randomness import Draw
 from wav2vec2.train import distributed
 from wav2vec2.train.pretrain.fixed_units import FixedUnitSource
 
@@ -68,7 +69,7 @@ class ContrastiveObjective:
             if len(batch.rows):
                 frames = self._model.frame_lengths(batch.lengths).sum()
                 result[0] += frames * self._model.architecture.feature_size
-                masked = self._model.masked_counts(batch.lengths, seed=self._seed, step=update, rows=batch.rows)
+                masked = self._model.masked_counts(batch.lengths, Draw(self._seed, update, batch.rows))
                 result[1 + number] = masked.sum()
         return result
 
@@ -108,7 +109,7 @@ class ContrastiveObjective:
     def _forward(self, batch: MicroBatch, seed: int, step: int) -> PretrainingOutput:
         fixed = {} if self._units is None else {"units": self._units(batch.waveforms, batch.lengths)}
         return self._model(  # type: ignore[no-any-return]
-            batch.waveforms, batch.lengths, seed=seed, step=step, rows=batch.rows, **fixed
+            batch.waveforms, batch.lengths, draw=Draw(seed, step, batch.rows), **fixed
         )
 
     def _dtype(self) -> torch.dtype:
