@@ -10,20 +10,22 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
-def test_a_file_and_its_companion_take_their_places(tmp_path: Path) -> None:
-    target = tmp_path / "new" / "model"
-    with writing_together(target, Path("model.data")) as folder:
-        (folder / "model").write_text("graph")
-        (folder / "model.data").write_text("weights")
-        assert not target.exists()
-    assert contents(target.parent) == {"model": "graph", "model.data": "weights"}
+def test_files_take_their_places_together(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    with writing_together(folder, last="model") as temporary:
+        (temporary / "model").write_text("graph")
+        (temporary / "model.data").write_text("weights")
+        assert not (folder / "model").exists()
+    assert contents(folder) == {"model": "graph", "model.data": "weights"}
 
 
-def test_a_companion_that_was_not_written_again_is_removed(tmp_path: Path) -> None:
-    (tmp_path / "model.data").write_text("old weights")
-    with writing_together(tmp_path / "model", Path("model.data")) as folder:
-        (folder / "model").write_text("graph")
-    assert contents(tmp_path) == {"model": "graph"}
+def test_an_obsolete_file_that_was_not_written_again_is_removed(tmp_path: Path) -> None:
+    for written in ({"model": "graph", "model.data": "weights"}, {"model": "graph"}):
+        (tmp_path / "model.data").write_text("old weights")
+        with writing_together(tmp_path, last="model", obsolete=["model.data"]) as temporary:
+            for name, text in written.items():
+                (temporary / name).write_text(text)
+        assert contents(tmp_path) == written
 
 
 def test_a_failure_leaves_everything_as_it_was(tmp_path: Path) -> None:
@@ -31,9 +33,8 @@ def test_a_failure_leaves_everything_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "model.data").write_text("old weights")
 
     def write_and_refuse() -> None:
-        with writing_together(tmp_path / "model", Path("model.data")) as folder:
-            (folder / "model").write_text("new")
-            (folder / "model.data").write_text("new weights")
+        with writing_together(tmp_path, last="model", obsolete=["model.data"]) as temporary:
+            (temporary / "model").write_text("new")
             raise UserError("refused")
 
     with pytest.raises(UserError, match="refused"):
@@ -41,8 +42,22 @@ def test_a_failure_leaves_everything_as_it_was(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"model": "old", "model.data": "old weights"}
 
 
+def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
+    (tmp_path / ".partial").mkdir()
+    (tmp_path / ".partial" / "half").write_text("")
+    with writing_together(tmp_path) as temporary:
+        (temporary / "whole").write_text("")
+    assert contents(tmp_path) == {"whole": ""}
+
+
 def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match="cannot be written") as caught, writing_together(tmp_path / "file" / "model"):
+    with pytest.raises(UserError, match="cannot be written") as caught, writing_together(tmp_path / "file"):
         pass
     assert "\n" not in str(caught.value)
+
+
+def test_other_errors_of_the_writer_pass_through(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="a bug"), writing_together(tmp_path):
+        raise RuntimeError("a bug")
+    assert contents(tmp_path) == {}

@@ -88,7 +88,7 @@ def option(
             open_high=below is not None,
         )
     rules = Rules(allowed, machine, may_change or machine)
-    return typing.cast(T, field(default=default, metadata={"rules": rules}))
+    return field(default=default, metadata={"rules": rules})
 
 
 def options(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Rules]]:

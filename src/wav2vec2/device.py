@@ -1,15 +1,25 @@
-"""The device that a user names."""
+"""The device to compute on, from the name that a user gives."""
 
 import torch
 
 from wav2vec2.errors import UserError
 
 
-def usable_device(name: str) -> torch.device:
-    """The device that `name` means; auto takes a GPU if there is one. Raises UserError for one that is not there."""
+def usable_device(name: str, *, option: str = "device", local_rank: int = 0) -> torch.device:
+    """Return the device that `name` means: `auto` is a GPU if there is one, and the CPU otherwise.
+
+    `cuda` without a number is GPU `local_rank`, so that each process of a machine takes its own. `option` is what error
+    messages call the setting. Raises UserError for a device that this machine does not have.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {name!r} is not usable here; choose auto or cpu") from error
+        device = torch.device(name)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", local_rank)
+        usable = torch.empty(0, device=device).device.type != "meta"
+    except (RuntimeError, AssertionError):
+        usable = False
+    if not usable:
+        raise UserError(f"{option}: {name!r} is not usable here; choose auto or cpu")
+    return device

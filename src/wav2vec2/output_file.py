@@ -1,20 +1,25 @@
-"""Files written whole or not at all."""
+"""Output files appear whole or not at all: written under a temporary name, then renamed into place."""
 
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from wav2vec2.errors import UserError
+
+_TORCH_WRITER = "PytorchStreamWriter failed"
 
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[str]:
     """Give a temporary name beside `path`, and put what was written there in place of `path` in one step.
 
-    After an error the temporary file is gone and `path` is as it was. A full disk and its like become one UserError.
+    After an error the temporary file is gone and `path` is as it was. Raises UserError, in one line, for a full disk, a
+    folder without write permission and the like.
     """
     target = Path(path)
     if target.is_char_device() or target.is_fifo():  # /dev/stdout must not be replaced by a file
@@ -37,35 +42,43 @@ def writing(path: str | Path) -> Iterator[str]:
 
 
 @contextmanager
-def writing_together(path: str | Path, *companions: Path) -> Iterator[Path]:
-    """Give a temporary folder; what was written there under the names of `path` and `companions`, files that belong to
-    it, is put in their place, `path` last. A companion that was not written this time is removed.
+def writing_together(folder: str | Path, *, last: str = "", obsolete: Sequence[str] = ()) -> Iterator[Path]:
+    """Give a temporary folder, and move every file written there into `folder` once all of them are on the disk.
 
-    After an error the temporary folder is gone and all is as it was. A full disk and its like become one UserError.
+    last: the file that moves after the others, because it refers to them. obsolete: files of `folder` to remove if they
+    were not written this time. After an error nothing in `folder` has changed. Raises UserError, in one line, for a
+    full disk, a folder without write permission and the like; `torch.save` and safetensors may write the files.
     """
-    target = Path(os.path.realpath(path))
-    folder = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    target = Path(folder)
+    temporary = target / (f".{last}.partial" if last else ".partial")
     try:
-        folder.mkdir(parents=True)
-        yield folder
-        for companion in companions:
-            written, place = folder / companion.name, target.with_name(companion.name)
-            if written.exists():
-                os.replace(written, place)
-            else:
-                place.unlink(missing_ok=True)
-        os.replace(folder / target.name, target)
-    except OSError as error:
-        raise write_error(target, error) from None
+        shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+        temporary.mkdir(parents=True)
+        yield temporary
+        files = sorted(temporary.iterdir(), key=lambda file: (file.name == last, file.name))
+        for file in files:
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        for name in set(obsolete) - {file.name for file in files}:
+            (target / name).unlink(missing_ok=True)
+        for file in files:
+            os.replace(file, target / file.name)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, RuntimeError) and _TORCH_WRITER not in str(error):
+            raise
+        raise write_error(target / last, error) from None
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_error(path: Path, error: OSError) -> UserError:
-    """What went wrong in writing, as one line with a remedy."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+def write_error(path: Path, error: Exception) -> UserError:
+    """Say in one line what went wrong in writing `path`, and the remedy."""
+    text = " ".join(str(error).split())
+    # Some libraries give the cause only in their text: Arrow, safetensors ("os error 28"), and torch none at all.
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    full = full or "No space left" in text or _TORCH_WRITER in text
     remedy = (
         "free some space and run the same command again" if full else "choose another --out folder or mend this one"
     )
-    why = "no space left on the disk" if full else (error.strerror or " ".join(str(error).split())[:200])
+    why = "no space left on the disk" if full else getattr(error, "strerror", None) or text[:200]
     return UserError(f"{path}: cannot be written ({why}): {remedy}")

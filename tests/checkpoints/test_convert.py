@@ -1,6 +1,7 @@
 """Every format out and in again: equal tensors, equal text, and all that belongs to a model travels along."""
 
 import json
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -238,6 +239,20 @@ def test_other_refusals(tmp_path: Path) -> None:
     for to in FORMATS[1:]:
         with pytest.raises(UserError, match=r"blank is row 0, the model's 5; name its --vocabulary"):
             write(model, tmp_path, to)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_full_disk_is_one_clear_line(to: str, tmp_path: Path) -> None:
+    model = make("ctc", GROUP)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
+    try:
+        with pytest.raises(UserError, match="cannot be written") as caught:
+            write(model, tmp_path, to)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,5 +59,5 @@ def test_a_directory_of_transformers_loads_here(tmp_path: Path) -> None:
 
 def test_unwritable_directory_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write the vocabulary"):
+    with pytest.raises(UserError, match="file: cannot be written"):
         Vocabulary.from_transcripts(["a"]).save(tmp_path / "file")

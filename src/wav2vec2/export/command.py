@@ -70,7 +70,7 @@ def run(options: ExportOptions) -> None:
     started = time.monotonic()
     out = options.out.resolve()  # a link stays a link
     weights = data_file(out)
-    with writing_together(out, weights) as folder:
+    with writing_together(out.parent, last=out.name, obsolete=[weights.name]) as folder:
         exported = _writer(options, transcriber, metadata)(folder / out.name)
         agreement = check_export(transcriber, exported, options.check, options.split, limits)
     size = sum(file.stat().st_size for file in (out, weights) if file.exists()) / 1e6

@@ -7,14 +7,15 @@ literal `|` in text as one.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wav2vec2.errors import UserError
+from wav2vec2.output_file import writing_together
 
+TOKENIZER_FILES = ("vocab.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 CHARACTER_CLASS, PHONE_CLASS = "Wav2Vec2CTCTokenizer", "Wav2Vec2PhonemeCTCTokenizer"
 _DEFAULTS = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 
@@ -53,16 +54,10 @@ def write_tokenizer(files: TokenizerFiles, directory: Path) -> None:
         "tokenizer_config.json": config,
         "special_tokens_map.json": {name: symbol for name, symbol in names.items() if symbol is not None},
     }
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
+    with writing_together(directory) as folder:
         for name, content in contents.items():
-            temporary = directory / f".{name}.{os.getpid()}"
-            temporary.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-            temporary.replace(directory / name)
-    except OSError as error:
-        raise UserError(
-            f"{directory}: cannot write the vocabulary ({error.strerror}); free space or choose another folder"
-        ) from error
+            text = json.dumps(content, ensure_ascii=False, indent=2)
+            (folder / name).write_text(text + "\n", encoding="utf-8")
 
 
 def read_tokenizer(directory: Path, language: str | None = None) -> TokenizerFiles:

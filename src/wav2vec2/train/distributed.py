@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
 
 BUCKET_ELEMENTS = 16 * 1024 * 1024
@@ -47,7 +48,7 @@ def session(device: str = "auto", timeout_minutes: float = 30.0, threads: int = 
     if threads:
         torch.set_num_threads(threads)
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    chosen = _device(device, local)
+    chosen = _training_device(device, local)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1 or dist.is_initialized():
         rank = dist.get_rank() if dist.is_initialized() else 0
@@ -61,24 +62,12 @@ def session(device: str = "auto", timeout_minutes: float = 30.0, threads: int = 
         dist.destroy_process_group()
 
 
-def _device(name: str, local: int) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = torch.device("meta")
+def _training_device(name: str, local_rank: int) -> torch.device:
+    device = usable_device(name, option="train.device", local_rank=local_rank)
     if device.type not in ("cpu", "cuda"):
-        raise UserError(f"train.device: '{name}' is no device to train on; give auto, cpu or cuda")
-    if device.type == "cpu":
-        return device
-    if not torch.cuda.is_available():
-        raise UserError("train.device: CUDA is not available here; give cpu or install a CUDA build of PyTorch")
-    device = torch.device("cuda", local if device.index is None else device.index)
-    if device.index >= torch.cuda.device_count():
-        count = torch.cuda.device_count()
-        raise UserError(f"train.device: there is no {device}, only {count} GPUs; start no more processes than that")
-    torch.cuda.set_device(device)
+        raise UserError(f"train.device: training does not run on {device.type}; give auto, cpu or cuda")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     return device
 
 

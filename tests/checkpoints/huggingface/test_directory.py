@@ -224,9 +224,17 @@ def test_a_full_disk_leaves_the_old_model(directory: Path) -> None:
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
 
 
+def test_no_tokenizer_of_an_older_model_is_left_behind(directory: Path) -> None:
+    (directory / "added_tokens.json").write_text('{"<old>": 7}')
+    wav2vec2.save(make(), directory)
+    assert wav2vec2.load(directory).vocabulary == VOCABULARY
+    wav2vec2.save(Wav2Vec2ForCTC(TINY, 7), directory)
+    assert wav2vec2.load(directory).vocabulary is None
+
+
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "model").write_text("")
-    with pytest.raises(UserError, match="model: the model cannot be written"):
+    with pytest.raises(UserError, match="model: cannot be written"):
         wav2vec2.save(make(), tmp_path / "model")
 
 

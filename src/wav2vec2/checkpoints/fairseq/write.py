@@ -16,10 +16,10 @@ from wav2vec2.checkpoints.fairseq import config as fairseq_config
 from wav2vec2.checkpoints.head_rows import arranged, own_vocabulary, stored_rules, symbols_for
 from wav2vec2.checkpoints.names import fairseq_name
 from wav2vec2.checkpoints.write_checks import check_expressible, identity_or_refuse
-from wav2vec2.checkpoints.writing import staged
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import SAMPLE_RATE
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
+from wav2vec2.output_file import writing_together
 from wav2vec2.text.vocabulary import Vocabulary
 
 
@@ -46,12 +46,12 @@ def save_fairseq(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
         **stored_rules(vocabulary),  # fairseq ignores keys that it does not know
     }
     written = [path]
-    with staged(path.parent) as staging:
-        torch.save(content, staging / path.name)
+    with writing_together(path.parent, last=path.name) as folder:
+        torch.save(content, folder / path.name)
         if vocabulary is not None:
             symbols = symbols_for(vocabulary, _plain_rows(vocabulary), path)
             lines = [f"{symbol} {len(symbols) - place}\n" for place, symbol in enumerate(symbols)]
-            (staging / f"dict.{labels}.txt").write_text("".join(lines), encoding="utf-8")
+            (folder / f"dict.{labels}.txt").write_text("".join(lines), encoding="utf-8")
             written.append(path.parent / f"dict.{labels}.txt")
     return written
 

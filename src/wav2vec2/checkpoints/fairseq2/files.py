@@ -27,9 +27,9 @@ from wav2vec2.checkpoints.tensors.sizes import sizes_from_shapes
 from wav2vec2.checkpoints.tensors.table import ChangedTable, TensorTable, TorchTable
 from wav2vec2.checkpoints.tensors.torch_file import TorchFile
 from wav2vec2.checkpoints.write_checks import check_expressible, identity_or_refuse
-from wav2vec2.checkpoints.writing import staged
 from wav2vec2.errors import UserError
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
+from wav2vec2.output_file import writing_together
 from wav2vec2.text.vocabulary import SPECIALS, Vocabulary
 
 _FRONTEND = "encoder_frontend.post_extract_layer_norm.weight"
@@ -184,14 +184,14 @@ def save_fairseq2(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
     if not ctc:
         tensors[_UPDATES] = torch.zeros((), dtype=torch.int64)
     written = [path, path.parent / "model.yaml"]
-    with staged(path.parent) as staging:
-        torch.save({"model": tensors}, staging / path.name)
+    with writing_together(path.parent, last=path.name) as folder:
+        torch.save({"model": tensors}, folder / path.name)
         # every JSON text is YAML
         content = card(model, path, rows, tokenizer=vocabulary is not None) | stored_rules(vocabulary)
         text = json.dumps(content, ensure_ascii=False, indent=2)
-        (staging / "model.yaml").write_text(text + "\n", encoding="utf-8")
+        (folder / "model.yaml").write_text(text + "\n", encoding="utf-8")
         if vocabulary is not None:
             plain = [row for row in vocabulary.fairseq_order[4:] if row is not None]
-            write_character_model(staging / _TOKENIZER, symbols_for(vocabulary, plain, path))
+            write_character_model(folder / _TOKENIZER, symbols_for(vocabulary, plain, path))
             written.append(path.parent / _TOKENIZER)
     return written

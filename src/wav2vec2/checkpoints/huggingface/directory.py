@@ -15,10 +15,11 @@ from wav2vec2.checkpoints.huggingface.config import ModelConfig, config_json, pr
 from wav2vec2.checkpoints.names import huggingface_name, new_weight_norm
 from wav2vec2.checkpoints.tensors.table import ChangedTable, JoinedTable, SafetensorsTable, TensorTable, TorchTable
 from wav2vec2.checkpoints.tensors.torch_file import TorchFile
-from wav2vec2.checkpoints.writing import staged
 from wav2vec2.errors import UserError
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.encoder import Wav2Vec2Encoder
+from wav2vec2.output_file import writing_together
+from wav2vec2.text.tokenizer_files import TOKENIZER_FILES
 from wav2vec2.text.vocabulary import Vocabulary
 
 # Buffers of transformers versions that stored them; no parameter of ours.
@@ -48,18 +49,18 @@ def save(model: Model, directory: str | Path, dtype: torch.dtype = torch.float32
         blank=model.blank if isinstance(model, Wav2Vec2ForCTC) else 0,
         dtype=str(dtype).removeprefix("torch."),
     )
-    with staged(target) as staging:
-        _write_json(staging / "config.json", config)
+    with writing_together(target, obsolete=TOKENIZER_FILES) as folder:
+        _write_json(folder / "config.json", config)
         _write_json(
-            staging / "preprocessor_config.json",
+            folder / "preprocessor_config.json",
             preprocessor_json(model.architecture, with_tokenizer=vocabulary is not None),
         )
         if vocabulary is not None:
-            vocabulary.save(staging)
+            vocabulary.save(folder)
         names = functools.partial(huggingface_name, bare=kind == "encoder")
         tensors = {names(name): value.detach() for name, value in model.state_dict().items()}
         tensors = {name: value.to("cpu", dtype).contiguous() for name, value in tensors.items()}
-        save_file(tensors, staging / "model.safetensors", metadata={"format": "pt"})
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -24,10 +24,10 @@ from wav2vec2.checkpoints.tensors.sizes import sizes_from_shapes
 from wav2vec2.checkpoints.tensors.table import ChangedTable, TensorTable
 from wav2vec2.checkpoints.torchaudio.labels import bundle_labels
 from wav2vec2.checkpoints.write_checks import check_expressible
-from wav2vec2.checkpoints.writing import staged
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import SAMPLE_RATE, Architecture, Masking, Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
+from wav2vec2.output_file import writing_together
 from wav2vec2.text.vocabulary import Vocabulary
 
 _BLANK = "-"
@@ -176,10 +176,10 @@ def save_torchaudio(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
         "normalize_waveform": model.architecture.normalize_input,
         **stored_rules(vocabulary),
     }
-    with staged(path.parent) as staging:
-        torch.save(tensors, staging / path.name)
+    with writing_together(path.parent, last=path.name) as folder:
+        torch.save(tensors, folder / path.name)
         text = json.dumps(description, ensure_ascii=False, indent=2)
-        (staging / path.name).with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+        (folder / path.name).with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     return [path, path.with_suffix(".json")]
 
 

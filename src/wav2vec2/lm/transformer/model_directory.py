@@ -3,7 +3,6 @@
 """
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -16,11 +15,11 @@ from safetensors.torch import load_file, save_file
 from wav2vec2.errors import UserError
 from wav2vec2.lm.transformer.network import LanguageModelSizes, TransformerNetwork
 from wav2vec2.lm.transformer.token_vocabulary import TokenVocabulary
+from wav2vec2.output_file import writing_together
 from wav2vec2.text.normalize import TextNormalization
 
 MODEL_TYPE = "wav2vec2-language-model"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-_STAGING = ".partial"
 
 
 def save_language_model(network: TransformerNetwork, vocabulary: TokenVocabulary, directory: str | Path) -> None:
@@ -29,8 +28,6 @@ def save_language_model(network: TransformerNetwork, vocabulary: TokenVocabulary
     Raises:
         UserError: it cannot be written (disk full, no permission).
     """
-    target = Path(directory)
-    staging = target / _STAGING
     config = {
         "model_type": MODEL_TYPE,
         "unit": vocabulary.unit,
@@ -41,20 +38,10 @@ def save_language_model(network: TransformerNetwork, vocabulary: TokenVocabulary
     tensors = {
         name: value.detach().to("cpu", torch.float32).contiguous() for name, value in network.state_dict().items()
     }
-    try:
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-        (staging / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        vocabulary.save(staging)
-        save_file(tensors, staging / WEIGHTS, metadata={"format": "pt"})
-        for file in sorted(staging.iterdir()):
-            file.replace(target / file.name)
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"{target}: the model cannot be written ({error}); free space or choose another place"
-        ) from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with writing_together(directory) as folder:
+        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        vocabulary.save(folder)
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
 
 def load_language_model_directory(directory: str | Path) -> tuple[TransformerNetwork, TokenVocabulary]:
