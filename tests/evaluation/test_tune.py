@@ -48,6 +48,13 @@ def test_finds_a_better_weight_and_writes_a_preset(case: TuneOptions, capsys: py
     assert json.loads(log[1])["errors"] == 1
 
 
+def test_a_model_of_the_hub_is_tuned_like_a_local_one(case: TuneOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wav2vec2.checkpoints.hub.fetch", lambda model, **options: Path(case.model))
+    run(replace(case, model="owner/name", trials=2))
+    preset = load_preset(case.out)
+    assert (preset.tuned.model, preset.tuned.utterances) == ("owner/name", 3)
+
+
 def test_finds_the_weight_of_a_mixture_that_rescores(case: TuneOptions) -> None:
     again = case.decoding.lm
     search = replace(case.decoding, rescore=again, rescore_weight=0.0, rescore_word_score=0.0, rescore_share=0.5)

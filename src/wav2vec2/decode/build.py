@@ -247,7 +247,7 @@ def _words(lm: str, open_lm: OpenLM) -> list[str]:
     if not Path(lm).is_dir():
         return ngram_words(lm)
     model = open_lm(lm)
-    if getattr(model, "unit", "words") == "characters":
+    if model.unit == "characters":
         raise UserError(f"{lm}: is a model of characters, not of words; choose --decoder beam")
     return list(model.tokens)
 
@@ -284,7 +284,7 @@ def _beam(
 
 def _over_symbols(model: LanguageModel, vocabulary: Vocabulary) -> bool:
     """Whether a model's tokens are characters: it says so, or each is a symbol of a vocabulary of characters."""
-    if vocabulary.word_separator is None or getattr(model, "unit", "") == "characters":
+    if vocabulary.word_separator is None or model.unit == "characters":
         return True
     return all(
         token in vocabulary.symbol_ids or token in (*SENTENCE_MARKS, vocabulary.word_separator)

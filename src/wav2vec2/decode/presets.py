@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 from wav2vec2.config import load_recipe, write_toml
-from wav2vec2.data.utterance import writing
 from wav2vec2.decode.lexicon.file import LmCase
 from wav2vec2.decode.options import SearchOptions
 from wav2vec2.errors import UserError
+from wav2vec2.output_file import writing
 
 DecoderName = Literal["greedy", "beam", "lexicon"]
 _PRINT_BYTES = 1 << 20
@@ -113,8 +113,9 @@ def write_preset(preset: Preset, path: str | Path) -> None:
 
 
 def fingerprint(path: str | Path) -> str:
-    """Hash of a language model's size, beginning and end: quick for many gigabytes. A folder counts with the size of
-    its files and its weights. Raises UserError if it cannot be read.
+    """Hash the size, the first and the last megabyte of a file, or of every file directly inside a folder.
+
+    Quick even for many gigabytes. Raises UserError for a path that cannot be read.
     """
     digest = hashlib.sha256()
     path = Path(path)
@@ -127,7 +128,7 @@ def fingerprint(path: str | Path) -> str:
                 content.seek(max(0, size - _PRINT_BYTES))
                 digest.update(content.read(_PRINT_BYTES))
     except OSError as error:
-        raise UserError(f"{path}: the language model cannot be read ({error.strerror}); give its path") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     return digest.hexdigest()[:16]
 
 

@@ -45,7 +45,7 @@ def rescore(
     _check_case(lm, vocabulary)
     flat = [hypothesis for hypotheses in nbest for hypothesis in hypotheses]
     words = [vocabulary.decode(hypothesis.ids).split() for hypothesis in flat]
-    characters = getattr(lm, "unit", "words") == "characters"
+    characters = lm.unit == "characters"
     tokens = [_symbols(hypothesis, vocabulary) for hypothesis in flat] if characters else words
     scores = sentence_log_probabilities(lm, tokens)
     ranked, place = [], 0

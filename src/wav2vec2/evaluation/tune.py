@@ -30,7 +30,7 @@ from wav2vec2.decode.words import hypothesis_text
 from wav2vec2.errors import UserError
 from wav2vec2.evaluation.evaluate import scoring_form
 from wav2vec2.evaluation.trials import Trial, optimise
-from wav2vec2.inference.acoustic_model import AcousticModel
+from wav2vec2.inference.acoustic_model import AcousticModel, locate_recognizer
 from wav2vec2.inference.emissions import Emitted, Precision, cached_emissions
 from wav2vec2.inference.frame_outputs import ComputeOptions
 from wav2vec2.inference.transcribe import progress_bar
@@ -138,9 +138,8 @@ def _emitted(options: TuneOptions, model: AcousticModel) -> list[Emitted]:
     utterances = []
     with progress_bar() as progress:
         task = progress.add_task("emissions", total=len(manifest))
-        stored = cached_emissions(
-            model, manifest, cache, source=fingerprint(options.model), precision=options.precision
-        )
+        weights = fingerprint(locate_recognizer(options.model))
+        stored = cached_emissions(model, manifest, cache, source=weights, precision=options.precision)
         for utterance in stored:
             utterances.append(utterance)
             progress.advance(task)

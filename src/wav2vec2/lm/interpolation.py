@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wav2vec2.errors import UserError
-from wav2vec2.lm.language_model import LanguageModel
+from wav2vec2.lm.language_model import LanguageModel, Unit
 from wav2vec2.lm.words import SENTENCE_MARKS
 
 Integers = NDArray[np.int64]
@@ -46,7 +46,7 @@ class InterpolatedLM:
                 f"interpolation: the second model knows {shared} of the first one's {int(ordinary.sum())} tokens; "
                 "give two models over words, or two over characters, in the same case"
             )
-        self.unit: str = getattr(first, "unit", getattr(second, "unit", "words"))
+        self.unit: Unit = first.unit
         self._first, self._second = first, second
         self._penalty = np.where(missing, -math.log(max(1, int(missing.sum()))), 0.0).astype(np.float32)
         with np.errstate(divide="ignore"):

@@ -5,15 +5,20 @@ history is an integer handle that the model gives out, so that a search can keep
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+Unit = Literal["words", "characters"]
 
 
 class LanguageModel(Protocol):
     """Scores continuations of histories, many at once."""
 
+    unit: Unit
+    """What its tokens are: words, also for an n-gram over whatever stands between spaces; or characters, with ``|``
+    between words."""
     tokens: Sequence[str]
     """Every word (or character) by its index, sentence marks and unknown included."""
     unknown: int

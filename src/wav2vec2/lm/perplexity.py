@@ -58,7 +58,7 @@ def _exp(value: float) -> float:
 
 def measure_perplexity(model: LanguageModel, sentences: Iterable[Sequence[str]]) -> Perplexity:
     """Score sentences (their words), many at once."""
-    characters = getattr(model, "unit", "words") == "characters"
+    characters = model.unit == "characters"
     remaining = iter(sentences)
     sums = np.zeros(6)
     while batch := list(islice(remaining, _BATCH)):
@@ -107,7 +107,7 @@ def run(options: PerplexityOptions) -> Perplexity:
     normalization = TextNormalization(case=options.case, punctuation=options.punctuation)
     corpus = Corpus(options.text, normalization, ids=options.ids)
     model = load_language_model(options.lm)
-    characters = getattr(model, "unit", "words") == "characters"
+    characters = model.unit == "characters"
     sample = {
         token for words in islice(corpus, _SAMPLED) for word in words for token in (word if characters else [word])
     }

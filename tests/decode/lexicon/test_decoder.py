@@ -12,6 +12,7 @@ from wav2vec2.decode.lexicon.decoder import LexiconDecoder
 from wav2vec2.decode.lexicon.file import Lexicon
 from wav2vec2.decode.options import SearchOptions
 from wav2vec2.errors import UserError
+from wav2vec2.lm.language_model import Unit
 from wav2vec2.text.vocabulary import Vocabulary
 
 pytest.importorskip("flashlight.lib.text.decoder")
@@ -24,6 +25,8 @@ def texts(hypotheses: Sequence[Hypothesis]) -> list[tuple[str, ...]]:
 
 class BigramModel:
     """The model of the ARPA text as a LanguageModel in Python; a history is the last word's place, 0 the start."""
+
+    unit: Unit = "words"
 
     def __init__(self) -> None:
         self.tokens = ["<unk>", "<s>", "</s>", *WORDS]

@@ -24,7 +24,7 @@ from wav2vec2.decode.hypothesis import Hypothesis
 from wav2vec2.decode.options import SearchOptions
 from wav2vec2.decode.prefix.decoder import BeamSearch
 from wav2vec2.errors import UserError
-from wav2vec2.lm.language_model import LanguageModel
+from wav2vec2.lm.language_model import LanguageModel, Unit
 from wav2vec2.lm.ngram.model import NgramModel
 from wav2vec2.text.vocabulary import Vocabulary
 
@@ -33,6 +33,8 @@ BEAM = 500  # more than the prefixes of five frames
 
 class Plain:
     """An n-gram that hides what it is and forgets every history that it is not asked to keep."""
+
+    unit: Unit = "words"
 
     def __init__(self, model: NgramModel) -> None:
         self.tokens, self.unknown, self._model = model.tokens, model.unknown, model

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from wav2vec2.data.utterance import writing
 from wav2vec2.errors import UserError
 from wav2vec2.lm.words import SENTENCE_MARKS
 from wav2vec2.text.vocabulary import Vocabulary
@@ -141,20 +140,6 @@ def _from_spellings(source: str, rows: Sequence[list[str]], vocabulary: Vocabula
     spellings = tuple(spelling for _, spelling in entries)
     known = set(words)
     return Lexicon(tuple(map(fold, words)), words, spellings, tuple(word for word in unspellable if word not in known))
-
-
-def write_lexicon(lexicon: Lexicon, path: str | Path, vocabulary: Vocabulary) -> None:
-    """Write `word<TAB>s y m b o l s |` lines that flashlight, fairseq and `read_lexicon` read; replaces the file at
-    once.
-    """
-    end = [] if vocabulary.word_separator is None else [vocabulary.word_separator]
-    with writing(Path(path)) as temporary:
-        lines = (
-            f"{word}\t{' '.join([*(vocabulary.symbols[index] for index in spelling), *end])}\n"
-            for word, spelling in zip(lexicon.lm_words, lexicon.spellings, strict=True)
-        )
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.writelines(lines)
 
 
 def _spellable(word: str, vocabulary: Vocabulary) -> bool:

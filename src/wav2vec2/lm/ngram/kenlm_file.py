@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wav2vec2.errors import UserError
+from wav2vec2.lm.language_model import Unit
 from wav2vec2.lm.words import ngram_words
 
 KENLM_NATS = math.log(10)
@@ -32,6 +33,7 @@ class KenlmFile:
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
         self.tokens: Sequence[str] = ("<unk>", "<s>", "</s>", *ngram_words(path))
+        self.unit: Unit = "words"
         self.unknown = 0
         self._ids = {token: index for index, token in enumerate(self.tokens)}
         self._model = open_kenlm(self.path, self.tokens)

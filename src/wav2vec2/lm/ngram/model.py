@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from wav2vec2.errors import UserError
 from wav2vec2.lm.compiled import compiled
+from wav2vec2.lm.language_model import Unit
 from wav2vec2.lm.ngram.arpa import ArpaOrder, read_arpa
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
@@ -127,6 +128,7 @@ class NgramModel:
 
     def __post_init__(self) -> None:
         self._ids = {token: index for index, token in enumerate(self.tokens)}
+        self.unit: Unit = "words"
         self.unknown = self._ids[UNKNOWN]
         self._begin, self._end = self._ids[BEGIN], self._ids[END]
 

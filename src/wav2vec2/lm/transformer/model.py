@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wav2vec2.lm.language_model import Unit
 from wav2vec2.lm.transformer.history_tree import START, HistoryTree, Integers
 from wav2vec2.lm.transformer.model_directory import load_language_model_directory, save_language_model
 from wav2vec2.lm.transformer.network import TransformerNetwork
-from wav2vec2.lm.transformer.token_vocabulary import TokenVocabulary, Unit
+from wav2vec2.lm.transformer.token_vocabulary import TokenVocabulary
 
 GATHERED_ELEMENTS = 1 << 24
 """Keys and values of one layer that are brought together at a time (64 MB)."""

@@ -5,12 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from wav2vec2.errors import UserError
+from wav2vec2.lm.language_model import Unit
 from wav2vec2.text.normalize import WORD_SEPARATOR, TextNormalization
-
-Unit = Literal["words", "characters"]
 
 END, UNKNOWN = "</s>", "<unk>"
 """The mark that stands before and after each sentence, and the token of all unknown words."""
