@@ -12,7 +12,7 @@ from wav2vec2.errors import UserError
 def test_the_papers_presets_give_the_papers_scores() -> None:
     assert len(PAPER_PRESETS) == 20
     # The paper: 3.23 * log10 p = lm_weight * ln p.
-    preset = load_preset("paper-ls-10m-4gram").search
+    preset = load_preset("paper-ls-10min-4gram").search
     assert preset.lm_weight * math.log(0.1) == pytest.approx(3.23 * math.log10(0.1), abs=1e-5)
     assert (preset.word_score, preset.beam) == (-0.26, 1500)
     transformer = load_preset("paper-lv-1h-transformer").search
@@ -62,7 +62,9 @@ def test_broken_files_are_one_line(tmp_path: Path, text: str, reason: str) -> No
 
 
 def test_an_unknown_name_names_the_nearest() -> None:
-    with pytest.raises(UserError, match="did you mean paper-ls-10m-4gram"):
-        load_preset("paper-ls-10m-4-gram")
-    with pytest.raises(UserError, match="names are paper-ls-10m-4gram"):
+    with pytest.raises(UserError, match="did you mean paper-ls-10min-4gram"):
+        load_preset("paper-ls-10min-4-gram")
+    with pytest.raises(UserError, match="did you mean paper-ls-10min-4gram"):
+        load_preset("paper-ls-10m-4gram")
+    with pytest.raises(UserError, match="names are paper-ls-10min-4gram"):
         load_preset("xyz")

@@ -263,7 +263,7 @@ def test_phones_have_a_phone_error_rate(tmp_path: Path) -> None:
     [
         ({"decoder": "lexicon"}, "needs words"),
         ({"decoder": "greedy", "lm": Path("words.arpa")}, "--lm: greedy"),
-        ({"preset": "paper-ls-10m-4gram"}, "preset paper-ls-10m-4gram names none"),
+        ({"preset": "paper-ls-10min-4gram"}, "preset paper-ls-10min-4gram names none"),
         ({"nbest": 3}, "--nbest"),
         ({"lm": Path("absent.arpa")}, "absent.arpa"),
         ({"workers": -1}, "--workers -1"),

@@ -10,8 +10,8 @@ from tests.experiment.smallest_models import run_here, smallest
 from wav2vec2 import cli
 from wav2vec2.errors import UserError
 from wav2vec2.experiment import low_label
+from wav2vec2.experiment.cell import read_cell
 from wav2vec2.experiment.low_label import LowLabelOptions, plan
-from wav2vec2.experiment.results.cell import read_cell
 from wav2vec2.pipeline.recipe import Training
 
 
@@ -35,7 +35,7 @@ def test_the_whole_way_stopped_and_resumed(options, capsys, monkeypatch):
     monkeypatch.setattr("wav2vec2.pipeline.engine.run_command", stopping)
     with pytest.raises(KeyboardInterrupt):
         low_label.run(options)
-    assert "stopped; the same command goes on. partial: 0 of 2 rows scored" in capsys.readouterr().out
+    assert "stopped; the same command resumes. partial: 0 of 2 rows scored" in capsys.readouterr().out
     first = list(commands)
     assert first.count("finetune") == 4  # two arms x two learning rates
     low_label.run(replace(options, only=("score-1h-pretrained-s1", "*-1h-pretrained-s1", "lm-*")))
@@ -72,7 +72,7 @@ def _check_results(options: LowLabelOptions) -> None:
             )
     html = (options.out / "report.html").read_text()
     assert "data:image/svg+xml" in html
-    assert "lower for certain" in html
+    assert "significantly lower" in html
     assert "Contrastive accuracy beside a published run" in html
     assert "Error rate by amount of labels" in (options.out / "report.md").read_text()
     assert (options.out / "label_hours.png").stat().st_size > 1000
@@ -138,9 +138,9 @@ def test_mistakes(options, tmp_path):
     for changes, message in (
         ({"lm_text": ()}, "no text for the ngram language model"),
         ({"lm_text": (tmp_path / "none.txt",)}, "no such file"),
-        ({"speech": None}, "there is no speech: give --speech"),
+        ({"speech": None}, "no speech given: use --speech FOLDER"),
         ({"speech": None, "manifest": tmp_path / "none.parquet"}, "no list of the labelled utterances|does not exist"),
-        ({"labels": ("2h=x",)}, "write TIER=FILE"),
+        ({"labels": ("2h=x",)}, "write NAME=FILE"),
         ({"seeds": ()}, "--seeds: give at least one"),
         ({"set": ("pretrain:train.lrr=1",)}, "did you mean 'train.lr'"),
         ({"set": ("train.lr=1",)}, "write STAGE:KEY=VALUE"),

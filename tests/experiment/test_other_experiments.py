@@ -12,8 +12,9 @@ from tests.experiment.smallest_models import run_here, smallest
 from wav2vec2.config import load_recipe
 from wav2vec2.errors import UserError
 from wav2vec2.experiment import ablation, librispeech, timit
-from wav2vec2.experiment.results.cell import Cell, Scored, read_cell
-from wav2vec2.experiment.results.paper import ABLATION, TABLE_4, WER
+from wav2vec2.experiment.cell import Cell, UtteranceErrors, read_cell
+from wav2vec2.experiment.paper import ABLATION, TABLE_4, WER
+from wav2vec2.experiment.tables import librispeech_tables
 from wav2vec2.pipeline.recipe import Training, recipe_folder
 from wav2vec2.text.error_rate import ErrorCounts
 from wav2vec2.train.pretrain.command import PretrainConfig
@@ -23,7 +24,7 @@ from wav2vec2.train.pretrain.command import PretrainConfig
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("wav2vec2.pipeline.engine.run_command", run_here)
     root = write_tree(tmp_path / "tree")
-    for name in ("10m", "10h"):
+    for name in ("10min", "10h"):
         (root / f"labels-{name}.txt").write_text((root / "labels-1h.txt").read_text())
     return root
 
@@ -35,10 +36,10 @@ def test_table_1_at_the_papers_scale(tree):
     whole = librispeech.plan(options, "table1")
     scored = [stage.name for stage in whole.stages if stage.name.startswith("score-transformer-")]
     assert scored == [
-        f"score-transformer-{tier}-{model}" for tier in ("10m", "1h", "10h", "100h") for model in options.models
+        f"score-transformer-{tier}-{model}" for tier in ("10min", "1h", "10h", "100h") for model in options.models
     ]
     for model in options.models:
-        trials = [stage for stage in whole.stages if stage.name.startswith(f"trial-10m-{model}-")]
+        trials = [stage for stage in whole.stages if stage.name.startswith(f"trial-10min-{model}-")]
         found = {(stage.work.config().train.lr, stage.work.config().seed) for stage in trials}
         assert found == {(lr, seed) for lr in (2e-5, 3e-5) for seed in (1, 2, 3)}
         recipe = load_recipe(recipe_folder() / f"pretrain_{model}.toml", PretrainConfig)
@@ -76,18 +77,18 @@ def test_table_2_at_the_papers_scale(tree):
 
 
 def test_table_1_runs(tree, tmp_path, capsys):
-    changes = {"models": ("base",), "amounts": ("10m",), "lms": ("greedy", "ngram"), "seeds": (1,)}
+    changes = {"models": ("base",), "amounts": ("10min",), "lms": ("greedy", "ngram"), "seeds": (1,)}
     options = librispeech.Table1Options(**smallest(tmp_path / "out", tree, **changes))
     librispeech.run(options)
     shown = capsys.readouterr().out
     assert "complete: 1 of 1 rows scored" in shown
-    row = next(line for line in shown.splitlines() if line.startswith("10m") and "4-gram" in line)
+    row = next(line for line in shown.splitlines() if line.startswith("10min") and "4-gram" in line)
     assert " 9.1 " in row + " "
     whole = librispeech.plan(options, "table1")
-    values = json.loads((whole.folder("finetune-10m-base") / "values.json").read_text())
+    values = json.loads((whole.folder("finetune-10min-base") / "values.json").read_text())
     assert set(values["tried"]) == {"lr 2e-05, seed 1", "lr 3e-05, seed 1"}
     for trial, rate in zip(("lr2e-05", "lr3e-05"), values["tried"].values(), strict=True):
-        report = json.loads((whole.folder(f"try-10m-base-{trial}-s1") / "evaluation.json").read_text())
+        report = json.loads((whole.folder(f"try-10min-base-{trial}-s1") / "evaluation.json").read_text())
         assert rate == pytest.approx(report["wer"]["rate"], abs=1e-6)
 
 
@@ -113,11 +114,53 @@ def test_ablations_change_what_their_recipes_change(tree, tmp_path):
         assert config.loss.diversity_weight == theirs.loss.diversity_weight
     assert "pretrain-baseline" in whole.by_name["pretrain-units_kmeans"].needs
     assert "pretrain-baseline" not in whole.by_name["pretrain-units_mfcc"].needs
-    paper = ablation.plan(replace(options, scale="paper", variants=tuple(TABLE_4)))
+    paper = ablation.plan(replace(options, scale="paper", variants=tuple(TABLE_4), limited=tree))
     assert paper.by_name["pretrain-continuous_targets"].work.config().train.updates == 250_000
     assert paper.by_name["finetune-baseline-s1"].work.config().train.updates == 60_000
     with pytest.raises(UserError, match="--variants nothing: no such recipe"):
         ablation.plan(replace(options, variants=("nothing",)))
+
+
+def test_ablations_at_the_papers_scale_are_the_papers(tree, tmp_path, capsys):
+    """10 hours of Libri-light's labels and three seeds, unless the options say otherwise."""
+    options = ablation.AblationOptions(
+        speech=tree, lm_text=(tree / "text.txt",), scale="paper", limited=tree, out=tmp_path / "out", dry_run=True
+    )
+    ablation.run(options)
+    lines = capsys.readouterr().out.splitlines()
+    stages = {line.split("]", 1)[1].split()[0]: lines[n + 1] for n, line in enumerate(lines) if line.startswith("[")}
+    assert f"prepare limited {tree.resolve()} --size 10h" in stages["prepare-10h"]
+    tuned = [name for name in stages if name.startswith("finetune-")]
+    assert tuned == [f"finetune-{name}-s{seed}" for seed in (1, 2, 3) for name in TABLE_4]
+    assert all("/prepare-10h-" in stages[name] for name in tuned)
+    config = ablation.plan(options).by_name["finetune-baseline-s3"].work.config()
+    assert (config.seed, config.train.updates, config.data.split) == (3, 60_000, "")
+    listed = replace(options, limited=None)
+    assert "labels/10h.txt" in str(ablation.plan(listed).by_name["finetune-baseline-s1"].work.settings["data.labels"])
+    (tree / "labels-10h.txt").unlink()
+    with pytest.raises(UserError, match=r"no list .* of '10h'; give --limited FOLDER .* or --labels 10h=FILE"):
+        ablation.plan(listed)
+    small = ablation.plan(replace(options, scale="small", limited=None))
+    assert [name for name in small.by_name if name.startswith("finetune-baseline")] == ["finetune-baseline-s1"]
+    assert "labels/1h.txt" in str(small.by_name["finetune-baseline-s1"].work.settings["data.labels"])
+
+
+def test_the_fold_of_ten_minutes_is_a_choice(tree):
+    options = librispeech.Table1Options(
+        speech=tree,
+        lm_text=(tree / "text.txt",),
+        scale="paper",
+        limited=tree,
+        models=("base",),
+        amounts=("10min", "1h"),
+    )
+    first, third = (librispeech.plan(replace(options, fold=fold), "table1") for fold in (0, 3))
+    assert list(third.by_name["prepare-10min"].work.words)[-4:-2] == ["--fold", 3]
+    changed = {name for name in first.identities if first.identities[name] != third.identities[name]}
+    assert "finetune-10min-base" in changed
+    assert not any("1h" in name for name in changed)
+    with pytest.raises(UserError, match="--fold 6: must be from 0 to 5"):
+        librispeech.plan(replace(options, fold=6), "table1")
 
 
 def test_the_papers_numbers_stand_in_the_headers_of_the_recipes():
@@ -162,9 +205,9 @@ def test_timit_runs_and_its_error_rate_is_the_counted_one(tree, tmp_path, capsys
 def test_the_table_of_librispeech_has_a_column_beside_each_of_the_papers():
     counts = ErrorCounts(substitutions=3, reference=10)
     splits = ("dev-clean", "dev-other", "test-clean", "test-other")
-    rows = tuple(Scored(split, "s", split, counts, counts) for split in splits)
+    rows = tuple(UtteranceErrors(split, "s", split, counts, counts) for split in splits)
     cells = {("1h-base", "ngram"): Cell("1h-base", "ngram", "4-gram", {}, rows)}
-    (table,) = librispeech.tables(cells, ("1h",), ("base",), ("greedy", "ngram"))
+    (table,) = librispeech_tables(cells, ("1h",), ("base",), ("greedy", "ngram"))
     assert table.header[3:5] == ("dev-clean", "paper")
     row = table.rows[1]
     assert [float(value) for value in row[4::2]] == list(WER["1h", "base"].ngram)

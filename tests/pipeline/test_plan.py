@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from wav2vec2.errors import UserError
-from wav2vec2.experiment.choose import read_values, write_values
 from wav2vec2.pipeline.engine import Engine
 from wav2vec2.pipeline.plan import Plan
-from wav2vec2.pipeline.stage import Command, File, Function, Here, Ref, Stage, Value
+from wav2vec2.pipeline.stage import Command, File, Function, Here, Ref, Stage, Value, read_values, write_values
 
 CALLS: list[str] = []
 
@@ -63,7 +62,7 @@ def test_runs_once_and_what_is_done_is_skipped(tmp_path):
 def test_a_change_runs_that_stage_and_what_follows_from_it(tmp_path, capsys):
     run(plan_of(tmp_path))
     assert run(plan_of(tmp_path, last=6.0)) == ["third"]
-    assert "its configuration has changed: runs anew" in capsys.readouterr().out
+    assert "its settings have changed, so it runs again" in capsys.readouterr().out
     assert run(plan_of(tmp_path, more=2.0)) == ["first", "second", "third", "fourth"]
     assert run(plan_of(tmp_path)) == []  # undone: the old results are found again
     (tmp_path / "numbers.txt").write_text("1 2 4")
@@ -105,7 +104,7 @@ def test_an_adopted_result_takes_a_stages_place(tmp_path):
     assert plan_of(tmp_path, second=tmp_path / "run").result("second") == tmp_path / "run" / "sum.txt"
     theirs.write_text("200\n")
     assert run(plan_of(tmp_path, second=theirs), "third") == ["third"]
-    with pytest.raises(UserError, match="'total' of first is unknown, since its result was adopted"):
+    with pytest.raises(UserError, match="'total' of first is unknown because its result was adopted"):
         run(plan_of(tmp_path, first=theirs))
     with pytest.raises(UserError, match="no such stage"):
         plan_of(tmp_path, fifth=theirs)
@@ -134,7 +133,7 @@ def write_nothing(folder: Path) -> None:
 
 def test_only_refuses_what_is_not_ready(tmp_path):
     plan = plan_of(tmp_path)
-    with pytest.raises(UserError, match="reads second, not done yet"):
+    with pytest.raises(UserError, match="reads second, which is not done"):
         Engine(plan).run(plan.matching(["thi*"]))
     with pytest.raises(UserError, match="--only fifth"):
         plan.matching(["fifth"])

@@ -48,6 +48,6 @@ def test_one_process_a_folder(tmp_path):
         found = subprocess.run(
             [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=os.environ
         )
-    assert "another process works here" in found.stderr
+    assert "another process is working here" in found.stderr
     with only_one(tmp_path):
         pass

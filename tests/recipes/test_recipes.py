@@ -8,7 +8,7 @@ import pytest
 
 from wav2vec2.config import load_recipe
 from wav2vec2.decode.presets import PAPER_PRESETS
-from wav2vec2.experiment.results.paper import TABLE_4, TIMIT, WER
+from wav2vec2.experiment.paper import TABLE_4, TIMIT, WER
 from wav2vec2.train.finetune.command import FinetuneConfig
 from wav2vec2.train.language_model.command import LanguageModelConfig
 from wav2vec2.train.options import refuse_impossible
@@ -20,7 +20,7 @@ CLASSES = {"pretrain": PretrainConfig, "finetune": FinetuneConfig, "lm": Languag
 
 # Table 6: share of frames that begin a mask, share of channels, updates.
 TABLE_6 = {
-    "10m": (0.075, 0.008, 12_000),
+    "10min": (0.075, 0.008, 12_000),
     "1h": (0.075, 0.004, 13_000),
     "10h": (0.065, 0.004, 20_000),
     "100h": (0.05, 0.008, 50_000),
@@ -106,7 +106,7 @@ def test_pre_training_has_the_published_number_of_parameters(name):
 
 
 @pytest.mark.parametrize("model", FINETUNING)
-@pytest.mark.parametrize("hours", ["10m", "1h", "10h", "100h", "960h"])
+@pytest.mark.parametrize("hours", ["10min", "1h", "10h", "100h", "960h"])
 def test_fine_tuning_as_published(model, hours):
     config = load_recipe(RECIPES / f"finetune_{model}_{hours}.toml", FinetuneConfig)
     time, channels, updates = TABLE_6[hours]
@@ -196,7 +196,7 @@ def test_decoding_weights_are_specs(spec):
         spec,
         re.S,
     )
-    names = ["10m", "1h", "10h", "100h", "960h"]
+    names = ["10min", "1h", "10h", "100h", "960h"]
     for corpus, kind, part in zip(("ls", "ls", "lv", "lv"), ("4gram", "transformer") * 2, text.groups(), strict=True):
         pairs = re.findall(r"(-?\d*\.\d+)/(-?\d*\.\d+)", part)
         assert len(pairs) == 5

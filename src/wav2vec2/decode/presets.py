@@ -142,14 +142,14 @@ def _paper(weight: float, word_score: float, *, ngram: bool) -> Preset:
 # LibriSpeech, table 8 for the one on LibriVox.
 _TABLES = {
     "ls": (
-        ("10m", (3.23, -0.26), (1.20, -1.39)),
+        ("10min", (3.23, -0.26), (1.20, -1.39)),
         ("1h", (2.90, -1.62), (1.15, -2.08)),
         ("10h", (2.46, -0.59), (1.06, -2.32)),
         ("100h", (2.15, -0.52), (0.87, -1.00)),
         ("960h", (1.74, 0.52), (0.92, -0.86)),
     ),
     "lv": (
-        ("10m", (3.86, -1.18), (1.47, -2.82)),
+        ("10min", (3.86, -1.18), (1.47, -2.82)),
         ("1h", (3.09, -2.33), (1.33, -0.69)),
         ("10h", (2.12, -0.90), (0.94, -1.05)),
         ("100h", (2.15, -0.52), (0.87, -1.00)),
@@ -163,4 +163,4 @@ PAPER_PRESETS: dict[str, Preset] = {
     for hours, ngram, transformer in rows
     for kind, numbers in (("4gram", ngram), ("transformer", transformer))
 }
-"""`paper-ls-10m-4gram` to `paper-lv-960h-transformer`; they name no files: give `--lm` and, if wanted, `--lexicon`."""
+"""`paper-ls-10min-4gram` to `paper-lv-960h-transformer`; they name no files: give `--lm` and, if wanted, `--lexicon`."""

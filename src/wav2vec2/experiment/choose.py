@@ -1,25 +1,145 @@
-"""Choosing among models that differ in one number, by their error rate on the development set."""
+"""Stages that choose: the speech of an experiment, the best learning rate, the best of several models."""
 
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.errors import UserError
-from wav2vec2.experiment.training_log import best_score
 from wav2vec2.output_file import writing
-from wav2vec2.pipeline.stage import VALUES_FILE
+from wav2vec2.pipeline.stage import write_values
+from wav2vec2.report.run_log import read_run
+from wav2vec2.train.corpus import read_ids
+
+
+def choose_speech(
+    folder: Path,
+    *,
+    manifest: str,
+    train: str,
+    dev: str,
+    tests: str,
+    tiers: Sequence[str],
+    lists: Sequence[str],
+    train_seconds: float,
+    dev_seconds: float,
+    test_seconds: float,
+    hold_out: int,
+) -> None:
+    """Choose an experiment's splits, hours and labels: write ``manifest.parquet``, ``labels/TIER.txt``,
+    ``values.json``.
+
+    The values are the names of the splits, "hours_TIER", and "hold_out".
+
+    Args:
+        folder: the stage's folder.
+        manifest: all the speech.
+        train: training splits, joined by "+"; empty: those whose names begin with "train". So are ``dev`` and
+            ``tests``.
+        dev: splits for tuning.
+        tests: splits to score.
+        tiers: amounts of labels; "all" is the whole training split.
+        lists: files of utterance ids, one for each tier but "all", in order.
+        train_seconds: at most this much speech from each training split; 0: all. The choice depends only on the ids,
+            and utterances of the shorter lists are kept first.
+        dev_seconds: the same for each dev split.
+        test_seconds: the same for each test split.
+        hold_out: utterances to hold out of pre-training, as far as there are unlabelled ones.
+
+    Raises:
+        UserError: a split or an id is missing.
+    """
+    opened = Manifest.open(manifest)
+    splits = _splits(opened, {"train": train, "dev": dev, "test": tests})
+    labelled = {tier: read_ids(path) for tier, path in zip((t for t in tiers if t != "all"), lists, strict=True)}
+    by_split: dict[str, list[Utterance]] = {}
+    for utterance in opened:
+        by_split.setdefault(utterance.split, []).append(utterance)
+    chosen: dict[str, list[Utterance]] = {}
+    for kind, limit in (("train", train_seconds), ("dev", dev_seconds), ("test", test_seconds)):
+        for split in splits[kind].split("+"):
+            first = sorted(labelled.values(), key=len) if kind == "train" else []
+            chosen[split] = _shortened(by_split[split], limit, first)
+    training = {one.id: one for split in splits["train"].split("+") for one in chosen[split]}
+    for tier, ids in labelled.items():
+        if not ids & set(training):
+            raise UserError(f"labels '{tier}': none of its {len(ids)} ids is in split {splits['train']} of {manifest}")
+        _write_list(folder / "labels" / f"{tier}.txt", (name for name in training if name in ids))
+    any_tier = set(training) & set().union(*labelled.values())
+    _write_list(folder / "labels" / "any.txt", sorted(any_tier))
+    values: dict[str, object] = {f"{kind}_splits": names for kind, names in splits.items()}
+    # The paper tunes on dev-other.
+    values["tuning_splits"] = "dev-other" if "dev-other" in splits["dev"].split("+") else splits["dev"]
+    values["scored_splits"] = f"{splits['dev']}+{splits['test']}"
+    values["hold_out"] = max(0, min(hold_out, (len(training) - len(any_tier)) // 4))
+    for tier in tiers:
+        ids = labelled.get(tier, set(training))
+        lengths = [one.samples / SAMPLE_RATE for one in training.values() if one.id in ids]
+        values[f"hours_{tier}"] = round(sum(lengths) / 3600, 4)
+    write_manifest((one for rows in chosen.values() for one in rows), folder / "manifest.parquet")
+    write_values(folder, values)
+
+
+def _splits(manifest: Manifest, wanted: dict[str, str]) -> dict[str, str]:
+    present = sorted(set(manifest.column("split").to_pylist()))
+    found = {}
+    for kind, names in wanted.items():
+        chosen = names.split("+") if names else [split for split in present if split.startswith(kind)]
+        if kind == "dev" and not names and not chosen:
+            chosen = [split for split in present if split.startswith("valid")]
+        missing = [name for name in chosen if name not in present]
+        if missing or not chosen:
+            option = {"train": "--train-splits", "dev": "--dev-splits", "test": "--test-splits"}[kind]
+            what = f"no split '{missing[0]}'" if missing else f"no split whose name begins with '{kind}'"
+            raise UserError(f"{manifest.name}: has {what}; it has {', '.join(present)}: give {option}")
+        found[kind] = "+".join(chosen)
+    return found
+
+
+def _shortened(utterances: list[Utterance], seconds: float, first: Sequence[set[str]]) -> list[Utterance]:
+    """At most this many seconds, in the manifest's order; utterances of the sets ``first`` are kept before others."""
+    if not seconds:
+        return utterances
+
+    def key(one: Utterance) -> tuple[int, str]:
+        rank = next((number for number, ids in enumerate(first) if one.id in ids), len(first))
+        return rank, hashlib.sha256(one.id.encode()).hexdigest()
+
+    left = seconds * SAMPLE_RATE
+    kept: set[str] = set()
+    for one in sorted(utterances, key=key):
+        if kept and one.samples > left:
+            break
+        kept.add(one.id)
+        left -= one.samples
+    return [one for one in utterances if one.id in kept]
+
+
+def _write_list(path: Path, ids: Iterable[str]) -> None:
+    with writing(path) as temporary:
+        Path(temporary).write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
 
 
 def choose_learning_rate(folder: Path, *, models: Sequence[str], logs: Sequence[str], rates: Sequence[float]) -> None:
-    """Keep the model whose run had the lowest validation score (the dev CER): ``folder/model`` and ``values.json``.
+    """Keep the model whose run had the lowest validation score (CER on dev), as ``folder/model`` and ``values.json``.
 
-    Raises UserError for a run without validations.
+    Args:
+        folder: the stage's folder.
+        models: model directories.
+        logs: the log of each model's run.
+        rates: the learning rate of each run.
+
+    Raises:
+        UserError: a run has no validations.
     """
-    scores = [best_score(Path(log)) for log in logs]
+    scores = [_lowest_score(Path(log)) for log in logs]
     best = min(range(len(scores)), key=scores.__getitem__)
-    keep_model(Path(models[best]), folder / "model")
+    _keep_model(Path(models[best]), folder / "model")
     tried = {str(rate): round(score, 6) for rate, score in zip(rates, scores, strict=True)}
     write_values(folder, {"lr": rates[best], "score": scores[best], "tried": tried})
     print(
@@ -27,12 +147,28 @@ def choose_learning_rate(folder: Path, *, models: Sequence[str], logs: Sequence[
     )
 
 
+def _lowest_score(log: Path) -> float:
+    """The lowest validation score of a run. Raises UserError if it has none."""
+    scores = read_run(log).series("validation", "score")[1]
+    if not len(scores):
+        raise UserError(f"{log}: has no validation to choose by; set log.validate_every")
+    return float(scores.min())
+
+
 def choose_by_word_errors(
     folder: Path, *, models: Sequence[str], reports: Sequence[str], names: Sequence[str], column: int
 ) -> None:
-    """Keep the model with the fewest word errors in the reports of ``wav2vec2 evaluate`` (the Libri-light protocol).
+    """Keep the model with the lowest WER, as ``folder/model`` and ``values.json`` (the Libri-light protocol).
 
-    column: which of the report's columns counts. Raises UserError for a file that is no such report.
+    Args:
+        folder: the stage's folder.
+        models: model directories.
+        reports: what ``wav2vec2 evaluate`` wrote for each model.
+        names: a name for each model.
+        column: the column of the reports that counts.
+
+    Raises:
+        UserError: a file is not such a report.
     """
     rates = []
     for report in reports:
@@ -40,24 +176,18 @@ def choose_by_word_errors(
             table = json.loads(Path(report).read_text(encoding="utf-8"))["table"]
             rates.append(float(list(list(table.values())[-1].values())[column]["wer"]["rate"]))
         except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise UserError(f"{report}: is not a report of wav2vec2 evaluate ({error})") from None
+            raise UserError(f"{report}: not a report of wav2vec2 evaluate ({error})") from None
     best = min(range(len(rates)), key=rates.__getitem__)
-    keep_model(Path(models[best]), folder / "model")
+    _keep_model(Path(models[best]), folder / "model")
     tried = {name: round(rate, 6) for name, rate in zip(names, rates, strict=True)}
     write_values(folder, {"chosen": names[best], "tried": tried})
     print("   " + ", ".join(f"{name}: {100 * rate:.2f} %" for name, rate in tried.items()))
 
 
-def keep_model(source: Path, target: Path) -> None:
-    """A model directory under another name, its files shared where the disk can do that."""
+def _keep_model(source: Path, target: Path) -> None:
+    """Copy a model directory; its files are linked where the file system allows it."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target, copy_function=_link)
-
-
-def write_values(folder: Path, values: dict[str, object]) -> None:
-    """Write down what a stage found, for those that read it."""
-    with writing(folder / VALUES_FILE) as temporary:
-        Path(temporary).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def _link(source: str, target: str) -> str:
@@ -66,12 +196,3 @@ def _link(source: str, target: str) -> str:
     except OSError:
         shutil.copy2(source, target)
     return target
-
-
-def read_values(folder: Path) -> dict[str, object]:
-    """What a stage found; empty where it found no numbers."""
-    try:
-        found: dict[str, object] = json.loads((folder / VALUES_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found

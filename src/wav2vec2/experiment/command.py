@@ -1,29 +1,39 @@
-"""What every ``wav2vec2 experiment NAME`` does with its plan: print, run, collect cells, write the report."""
+"""What every ``wav2vec2 experiment NAME`` does with its plan: run it, collect the results, print and report them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from wav2vec2.experiment.cell import Cell, read_cell
 from wav2vec2.experiment.options import ExperimentOptions
-from wav2vec2.experiment.report import write_report
-from wav2vec2.experiment.results.cell import Cell, read_cell
-from wav2vec2.experiment.results.table import Table
+from wav2vec2.experiment.steps import SPEECH
+from wav2vec2.experiment.tables import Table
 from wav2vec2.pipeline.engine import Engine
 from wav2vec2.pipeline.plan import Plan
-from wav2vec2.pipeline.stage import Stage
+from wav2vec2.pipeline.recipe import Training
+from wav2vec2.pipeline.stage import Stage, read_values
+from wav2vec2.report.label_hours import LabelPoint, draw_label_hours
+from wav2vec2.report.page import Page
+from wav2vec2.report.run_log import RunLog, read_run
+from wav2vec2.report.runs import add_runs
 
 Cells = dict[tuple[str, str], Cell]
 Tables = Callable[[Cells], list[Table]]
 RESULTS = "results"
+_ARMS = {"pretrained": "pre-trained", "scratch": "from scratch"}
 
 
 def run_experiment(name: str, options: ExperimentOptions, plan: Plan, tables: Tables) -> None:
-    """Do what the options say: list the stages, print the table so far, or run what is not done.
+    """List the stages, print the table so far, or run what is not done, as the options say.
 
-    tables: makes the tables of whatever cells there are.
+    Args:
+        name: of the experiment.
+        options: of the experiment.
+        plan: its stages.
+        tables: makes the tables from the cells that exist.
 
     Raises:
         UserError: a stage failed, or cannot be run.
-        KeyboardInterrupt: after Ctrl-C; the same command goes on.
+        KeyboardInterrupt: after Ctrl-C; the same command resumes.
     """
     if options.dry_run:
         print("\n".join(plan.lines()))
@@ -43,20 +53,19 @@ def run_experiment(name: str, options: ExperimentOptions, plan: Plan, tables: Ta
     try:
         engine.run(stages)
     except KeyboardInterrupt:
-        print(f"\nstopped; the same command goes on. {_progress(plan)}", flush=True)
+        print(f"\nstopped; the same command resumes. {_progress(plan)}", flush=True)
         raise
     if not todo or (options.only and stages[-1].name not in plan.goals):
         show(name, plan, tables)
 
 
 def show(name: str, plan: Plan, tables: Tables, *, curves: bool = True) -> None:
-    """Print the tables so far, keep their cells as JSON below ``results``, and write the report."""
+    """Print the tables so far, write their cells to ``results``, and write the report."""
     cells = collect(plan)
     found = tables(cells)
     print("\n" + "\n\n".join(table.text() for table in found))
     print(f"\n{_progress(plan)}", flush=True)
-    page = write_report(name, plan, found, cells, _progress(plan), curves=curves)
-    print(f"report: {page}", flush=True)
+    print(f"report: {write_report(name, plan, found, cells, curves=curves)}", flush=True)
 
 
 def collect(plan: Plan) -> Cells:
@@ -80,6 +89,67 @@ def _progress(plan: Plan) -> str:
     return f"{state}: {done} of {len(plan.goals)} rows scored"
 
 
-def results_folder(plan: Plan) -> Path:
-    """Where the cells are kept, one JSON file each."""
-    return plan.root / RESULTS
+def write_report(
+    name: str, plan: Plan, tables: Sequence[Table], cells: Mapping[tuple[str, str], Cell], *, curves: bool = True
+) -> Path:
+    """Write ``report.html`` and ``report.md`` to the experiment's folder, and return the path of the former.
+
+    curves: draw the curves of all trainings too, which takes some seconds.
+    """
+    progress = _progress(plan)
+    page = Page(f"Experiment {name}")
+    page.text(f"{progress[0].upper()}{progress[1:]}. Made by `wav2vec2 experiment {name}`.")
+    points = label_points(plan, cells)
+    if points:
+        page.heading("Error rate by amount of labels")
+        caption = "Word error rate over all test splits against hours of labelled speech, with 95 % intervals"
+        page.figure(draw_label_hours(points), caption, "label_hours")
+    for table in tables:
+        page.heading(table.title)
+        page.table(table.header, table.rows, table.caption)
+    for title, runs in _trainings(plan).items() if curves else ():
+        add_runs(page, runs, title)
+    page.heading("Stages")
+    page.text("Each command can be repeated by hand. Results of adopted stages were made elsewhere.")
+    page.table(("stage", "state", "purpose", "found"), _stages(plan))
+    page.text("\n".join(["```", *_commands(plan), "```"]))
+    return page.write(plan.root)[0]
+
+
+def label_points(plan: Plan, cells: Mapping[tuple[str, str], Cell]) -> list[LabelPoint]:
+    """A point for each cell of an experiment with several amounts of labels; hours are counted, not nominal."""
+    hours = read_values(plan.folder(SPEECH)) if SPEECH in plan.by_name else {}
+    points = []
+    for cell in cells.values():
+        amount = hours.get(f"hours_{cell.row.get('tier')}")
+        if isinstance(amount, float) and cell.row.get("arm") in _ARMS:
+            score = cell.score("wer")
+            arm = f"{_ARMS[cell.row['arm']]}, {cell.title}"
+            points.append(LabelPoint(amount, arm, score.counts.rate, score.low, score.high))
+    return points
+
+
+def _trainings(plan: Plan) -> dict[str, list[RunLog]]:
+    """The runs that are done, by kind."""
+    found: dict[str, list[RunLog]] = {}
+    titles = {"pretrain": "Pre-training", "finetune": "Fine-tuning", "lm transformer": "Language model"}
+    for stage in plan.stages:
+        here = stage.name not in plan.adopted and plan.done(stage.name)
+        if here and isinstance(stage.work, Training):
+            run = read_run(plan.folder(stage.name), stage.name)
+            found.setdefault(titles[stage.work.command], []).append(run)
+    return found
+
+
+def _stages(plan: Plan) -> list[tuple[str, str, str, str]]:
+    rows = []
+    for stage in plan.stages:
+        state = plan.state(stage.name)
+        found = read_values(plan.folder(stage.name)) if state == "done" else {}
+        shown = ", ".join(f"{key} {value}" for key, value in found.items() if key != "score")
+        rows.append((stage.name, state, stage.title, shown))
+    return rows
+
+
+def _commands(plan: Plan) -> list[str]:
+    return [line.strip() for number, line in enumerate(plan.lines()) if number % 2]

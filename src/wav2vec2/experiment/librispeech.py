@@ -1,32 +1,32 @@
 """``wav2vec2 experiment table1`` and ``table2``: the paper's rows on LibriSpeech, 10 minutes to 960 hours of labels.
 
-Three models are pre-trained: BASE and LARGE on the sound of LS-960, LARGE on LV-60k. Each is fine-tuned on each amount
-of labels. With 10 minutes, 1 hour and 10 hours the protocol of Libri-light holds: three seeds with two learning rates
-each, the best on dev-other, decoded with the 4-gram, beam 50, weight 2 (of decimal logarithms) and word score -1.
+Three models are pre-trained: BASE and LARGE on the audio of LS-960, LARGE on LV-60k. Each is fine-tuned on each amount
+of labels. With 10 minutes, 1 hour and 10 hours this follows the protocol of Libri-light: three seeds with two learning
+rates each, of which the best on dev-other is kept, decoded with the 4-gram, beam 50, weight 2 (of decimal logarithms)
+and word score -1.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wav2vec2.config import load_recipe
 from wav2vec2.errors import UserError
+from wav2vec2.experiment.cell import Cell
 from wav2vec2.experiment.choose import choose_by_word_errors
 from wav2vec2.experiment.command import run_experiment
-from wav2vec2.experiment.fine_tuning import fine_tuned
-from wav2vec2.experiment.labelled import LabelledOptions, speech_stage
-from wav2vec2.experiment.results.cell import Cell
-from wav2vec2.experiment.results.librispeech import tables
-from wav2vec2.experiment.results.paper import MODELS, WER
-from wav2vec2.experiment.results.table import Table
-from wav2vec2.experiment.steps import LMS, NGRAM, SPEECH, Steps, splits
+from wav2vec2.experiment.options import LIMITED, LimitedOptions
+from wav2vec2.experiment.paper import MODELS, WER
+from wav2vec2.experiment.steps import LMS, NGRAM, SPEECH, Steps, limited_stages, speech_stage, splits
+from wav2vec2.experiment.tables import Table, librispeech_tables
 from wav2vec2.pipeline.plan import Plan
+from wav2vec2.pipeline.recipe import recipe_path
 from wav2vec2.pipeline.stage import Argument, Command, Function, Here, Ref, Stage, Value
+from wav2vec2.train.pretrain.command import PretrainConfig
 
-LIMITED = ("10m", "1h", "10h")
-"""Amounts of labels with official sets and the protocol of Libri-light."""
-LOCAL = {"10m": "10min", "1h": "1h", "10h": "1h", "100h": "all", "960h": "all"}
-"""Which of a smaller scale's fine-tuning recipes stands for which amount."""
+LOCAL = {"10min": "10min", "1h": "1h", "10h": "1h", "100h": "all", "960h": "all"}
+"""The fine-tuning recipe of a smaller scale that stands in for each amount of labels."""
 HUNDRED = "train-clean-100"
 PROTOCOL_WEIGHT = round(2.0 / math.log(10), 6)
 _PRETRAINED = ("base", "large", "large_lv60k")
@@ -34,60 +34,48 @@ _LV60K: dict[str, Any] = {"model.conv_norm": "layer", "model.conv_bias": True, "
 
 
 @dataclass(frozen=True, kw_only=True)
-class LibriSpeechOptions(LabelledOptions):
-    """What tables 1 and 2 have in common. --speech is the LibriSpeech folder with all its splits."""
+class Table1Options(LimitedOptions):
+    """Few labels (tables 1 and 9): 10 minutes, 1, 10 and 100 hours for BASE and LARGE pre-trained on LS-960 and for
+    LARGE pre-trained on LV-60k; without a language model, with the 4-gram and with the Transformer; beside the paper's
+    numbers. --speech is the LibriSpeech folder with all its splits.
+    """
 
+    amounts: tuple[str, ...] = ("10min", "1h", "10h", "100h")
+    """Amounts of labels. The official sets of 10min, 1h and 10h come from --limited."""
     models: tuple[str, ...] = _PRETRAINED
-    """Rows: base and large on the sound of --speech, large_lv60k on that of --librilight."""
+    """Rows: base and large are pre-trained on --speech, large_lv60k on --librilight."""
     lms: tuple[str, ...] = LMS
     """Ways of decoding: greedy, ngram, transformer."""
     librilight: Path | None = None
-    """The Libri-light folder (60,000 hours), for large_lv60k; at smaller scales the sound of --speech, if not given."""
+    """Libri-light's folder (60,000 hours), for large_lv60k. At smaller scales --speech is used if it is not given."""
     seeds: tuple[int, ...] = (1, 2, 3)
-    """Seeds of the Libri-light protocol; the other rows take the first one."""
+    """Seeds of the Libri-light protocol; the other rows use the first one."""
     learning_rates: tuple[float, ...] = (2e-5, 3e-5)
-    """Learning rates of the Libri-light protocol; the other rows take their recipe's."""
+    """Learning rates of the Libri-light protocol; the other rows use their recipe's."""
     paper_weights: bool = False
     """Decode with the paper's language model weights (tables 7 and 8) instead of tuning on dev-other."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table1Options(LibriSpeechOptions):
-    """Few labels (tables 1 and 9): 10 minutes, 1, 10 and 100 hours for BASE and LARGE pre-trained on LS-960 and for
-    LARGE pre-trained on LV-60k, without, with 4-gram and with Transformer LM, ours beside the paper's.
-    """
-
-    amounts: tuple[str, ...] = ("10m", "1h", "10h", "100h")
-    """Amounts of labels."""
-    limited: Path | None = None
-    """Libri-light's folder librispeech_finetuning, for 10m, 1h and 10h; otherwise --labels gives lists of ids."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table2Options(LibriSpeechOptions):
+class Table2Options(Table1Options):
     """All 960 hours of labels (tables 2 and 10): LARGE from scratch, BASE and LARGE pre-trained on LS-960, LARGE
-    pre-trained on LV-60k, ours beside the paper's.
+    pre-trained on LV-60k; beside the paper's numbers. --speech is the LibriSpeech folder with all its splits.
     """
 
-    models: tuple[str, ...] = tuple(MODELS)
-    """Rows: scratch, base, large, large_lv60k."""
     amounts: tuple[str, ...] = ("960h",)
     """Amounts of labels."""
-    limited: Path | None = field(default=None, kw_only=True)
-    """Not used here."""
+    models: tuple[str, ...] = tuple(MODELS)
+    """Rows: scratch, base, large, large_lv60k."""
 
 
-Options = Table1Options | Table2Options
-
-
-def run(options: Options, name: str = "table1") -> None:
-    """Run what is not done, and print the table; raises UserError for what the user can mend."""
+def run(options: Table1Options, name: str = "table1") -> None:
+    """Run the stages that are not done and print the table. Raises UserError."""
     whole = plan(options, name)
 
-    def shown(cells: dict[tuple[str, str], Cell]) -> list[Table]:
-        return tables(cells, options.amounts, options.models, options.lms)
+    def tables(cells: dict[tuple[str, str], Cell]) -> list[Table]:
+        return librispeech_tables(cells, options.amounts, options.models, options.lms)
 
-    run_experiment(name, options, whole, shown)
+    run_experiment(name, options, whole, tables)
 
 
 def run_table2(options: Table2Options) -> None:
@@ -95,17 +83,13 @@ def run_table2(options: Table2Options) -> None:
     run(options, "table2")
 
 
-def plan(options: Options, name: str) -> Plan:
-    """All stages: amount by amount, in it model by model."""
+def plan(options: Table1Options, name: str) -> Plan:
+    """All stages: amount by amount, and within each, model by model."""
     _check(options)
     steps = Steps(options)
-    listed = tuple(tier for tier in options.amounts if tier in LIMITED and options.limited is None)
+    listed = tuple(tier for tier in options.amounts if tier in LIMITED and not options.is_limited(tier))
     stages = [steps.prepare(), speech_stage(steps, options, (*listed, "all"))]
-    for tier in options.amounts:
-        if tier in LIMITED and options.limited is not None:
-            words: list[Argument] = ["prepare", "limited", str(options.limited.resolve()), "--size", tier]
-            command = Command([*words, "--out", Here()], steps.machine.preparing())
-            stages.append(Stage(f"prepare-{tier}", command, "manifest.parquet", f"list Libri-light's {tier}"))
+    stages += limited_stages(steps, options, options.amounts)
     needs_lm = ("greedy", "ngram") if set(options.amounts) & set(LIMITED) else ()
     stages += steps.language_models(tuple(dict.fromkeys((*options.lms, *needs_lm))))
     for model in options.models:
@@ -116,7 +100,7 @@ def plan(options: Options, name: str) -> Plan:
     return Plan(options.folder(name), stages, options.adopted())
 
 
-def _check(options: Options) -> None:
+def _check(options: Table1Options) -> None:
     options.check()
     for model in options.models:
         for tier in options.amounts:
@@ -131,16 +115,12 @@ def _check(options: Options) -> None:
 
 
 def size(steps: Steps, model: str) -> dict[str, Any]:
-    """What a model changes of the scale's pre-training recipe; nothing at the paper's scale, whose recipes say it.
+    """What a model changes in the scale's pre-training recipe; nothing at the paper's scale, which has its own recipes.
 
-    Smaller scales stand in: LARGE has twice the layers, the LV-60k family its norms and normalised input.
+    At smaller scales LARGE has twice the layers of BASE, and the LV-60k model its norms and normalised input.
     """
     if steps.options.scale == "paper":
         return {}
-    from wav2vec2.config import load_recipe
-    from wav2vec2.pipeline.recipe import recipe_path
-    from wav2vec2.train.pretrain.command import PretrainConfig
-
     found: dict[str, Any] = dict(steps.scale.model)
     if model != "base":
         path = recipe_path(steps.scale.pretrain, steps.options.recipes)
@@ -148,29 +128,28 @@ def size(steps: Steps, model: str) -> dict[str, Any]:
     return found | (_LV60K if model == "large_lv60k" else {})
 
 
-def _pretrained(steps: Steps, options: Options, model: str) -> list[Stage]:
+def _pretrained(steps: Steps, options: Table1Options, model: str) -> list[Stage]:
     if model == "scratch":
         return []
-    stages, manifest, split = [], Ref(SPEECH), splits("train")
-    settings: dict[str, Any] = {"data.split": split}
+    stages = []
+    settings: dict[str, Any] = {"data.manifest": Ref(SPEECH), "data.split": splits("train")}
     if model == "large_lv60k" and options.librilight is not None:
         words: list[Argument] = ["prepare", "librilight", str(options.librilight.resolve()), "--out", Here()]
-        command = Command(words, steps.machine.preparing())
-        stages.append(Stage("prepare-librilight", command, "manifest.parquet", "cut Libri-light at its pauses"))
-        settings, manifest = {}, Ref("prepare-librilight")
+        stages.append(steps.preparing("prepare-librilight", words, "cut Libri-light at its pauses"))
+        settings = {"data.manifest": Ref("prepare-librilight")}
     elif model == "large_lv60k" and options.scale == "paper" and "pretrain-large_lv60k" not in options.adopted():
         raise UserError(
             "large_lv60k is pre-trained on LV-60k: give --librilight, or --adopt pretrain-large_lv60k=MODEL"
         )
-    settings |= {"data.manifest": manifest, "data.hold_out": Value(SPEECH, "hold_out")}
+    settings["data.hold_out"] = Value(SPEECH, "hold_out")
     settings["data.hold_out_avoid"] = Ref(SPEECH, "labels/any.txt")
     recipe = f"pretrain_{model}.toml" if options.scale == "paper" else steps.scale.pretrain
     stages.append(steps.pretrain(settings | size(steps, model), name=f"pretrain-{model}", recipe=recipe))
     return stages
 
 
-def _row(steps: Steps, options: Options, tier: str, model: str) -> list[Stage]:
-    """One model with one amount of labels: fine-tuned, decoded, scored on all dev and test splits."""
+def _row(steps: Steps, options: Table1Options, tier: str, model: str) -> list[Stage]:
+    """One model with one amount of labels: fine-tuned, decoded, and scored on all dev and test splits."""
     name = f"{tier}-{model}"
     if tier in LIMITED:
         stages = _protocol(steps, options, tier, model)
@@ -192,8 +171,8 @@ def _row(steps: Steps, options: Options, tier: str, model: str) -> list[Stage]:
     return [*stages, *decoded]
 
 
-def _protocol(steps: Steps, options: Options, tier: str, model: str) -> list[Stage]:
-    """Seeds x learning rates, the best on dev-other with the 4-gram."""
+def _protocol(steps: Steps, options: Table1Options, tier: str, model: str) -> list[Stage]:
+    """Fine-tune with every seed and learning rate, and keep the best on dev-other with the 4-gram."""
     stages: list[Stage] = []
     names, trials = [], []
     for rate in options.learning_rates:
@@ -203,8 +182,8 @@ def _protocol(steps: Steps, options: Options, tier: str, model: str) -> list[Sta
             words: list[Argument] = ["evaluate", Ref(f"trial-{trial}"), Ref(SPEECH), "--lm", Ref(NGRAM)]
             words += ["--split", Value(SPEECH, "tuning_splits"), "--beam", 50, "--lm-weight", PROTOCOL_WEIGHT]
             words += ["--word-score", -1.0, "--worst", 0, "--out", Here("evaluation.json")]
-            command = Command(words, steps.machine.decoding())
-            stages.append(Stage(f"try-{trial}", command, "evaluation.json", "dev-other, 4-gram, beam 50"))
+            command = Command(words, options.decoding_arguments())
+            stages.append(Stage(f"try-{trial}", command, "evaluation.json", "dev-other with the 4-gram, beam 50"))
             names.append(f"lr {rate:g}, seed {seed}")
             trials.append(trial)
     settings: dict[str, Any] = {
@@ -214,11 +193,11 @@ def _protocol(steps: Steps, options: Options, tier: str, model: str) -> list[Sta
         "column": 1,
     }
     choice = Function(choose_by_word_errors, settings)
-    return [*stages, Stage(f"finetune-{tier}-{model}", choice, "model", "the best of the trials on dev-other")]
+    return [*stages, Stage(f"finetune-{tier}-{model}", choice, "model", "keep the best of the trials on dev-other")]
 
 
 def _fine_tuned(
-    steps: Steps, options: Options, tier: str, model: str, seed: int, rate: float | None, name: str
+    steps: Steps, options: Table1Options, tier: str, model: str, seed: int, rate: float | None, name: str
 ) -> Stage:
     paper = options.scale == "paper"
     settings: dict[str, Any] = {
@@ -229,7 +208,7 @@ def _fine_tuned(
         "data.validation_utterances": steps.scale.validation_utterances,
         "seed": seed,
     }
-    if tier in LIMITED and options.limited is not None:
+    if options.is_limited(tier):
         settings |= {"data.manifest": Ref(f"prepare-{tier}"), "data.split": ""}
     elif tier in LIMITED:
         settings["data.labels"] = Ref(SPEECH, f"labels/{tier}.txt")
@@ -242,4 +221,4 @@ def _fine_tuned(
     if model == "scratch":
         start, recipe = None, "finetune_large_scratch_960h.toml" if paper else recipe
         settings |= size(steps, "large")
-    return fine_tuned(steps, name, f"{tier}, {MODELS[model]}, seed {seed}", recipe, settings, start)
+    return steps.finetune(name, recipe, settings, f"{tier}, {MODELS[model]}, seed {seed}", start=start)

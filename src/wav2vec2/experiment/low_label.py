@@ -1,22 +1,22 @@
-"""``wav2vec2 experiment low-label``: does pre-training on unlabelled sound make a few labels enough?
+"""``wav2vec2 experiment low-label``: with few labels, how much does pre-training on unlabelled speech help?
 
 {10 minutes, 1 hour, all} of labels x {from scratch, pre-trained} x {greedy, 4-gram, Transformer LM}. Both arms have the
-same model, labels and updates, and see the same utterances in the same order; each has its own learning rate, the
-best of equally many on dev, found with the first amount of labels and kept for the others. From scratch trains
-everything from the first update.
+same model, labels and number of updates, and see the same utterances in the same order. Each arm has its own learning
+rate: the best on dev of equally many, found with the first amount of labels and kept for the others. From scratch, all
+weights are trained from the first update.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from wav2vec2.errors import UserError
 from wav2vec2.experiment.choose import choose_learning_rate
 from wav2vec2.experiment.command import run_experiment
-from wav2vec2.experiment.fine_tuning import fine_tuned
-from wav2vec2.experiment.labelled import LabelledOptions, speech_stage
-from wav2vec2.experiment.results.low_label import tables
+from wav2vec2.experiment.options import LabelledOptions
 from wav2vec2.experiment.scale import ARMS, TIERS
-from wav2vec2.experiment.steps import LMS, PRETRAINED, SPEECH, Steps, model_settings, splits
+from wav2vec2.experiment.steps import LMS, PRETRAINED, SPEECH, Steps, speech_stage, splits
+from wav2vec2.experiment.tables import low_label_tables
 from wav2vec2.pipeline.plan import Plan
 from wav2vec2.pipeline.stage import Argument, File, Function, Ref, Stage, Value
 
@@ -27,39 +27,35 @@ _MANIFEST = Ref(SPEECH)
 @dataclass(frozen=True, kw_only=True)
 class LowLabelOptions(LabelledOptions):
     """Few labels, with and without pre-training: {10 min, 1 h, all} x {from scratch, pre-trained} x {greedy, 4-gram,
-    Transformer LM}, error rates with intervals and the paired difference. --table prints what is there so far.
+    Transformer LM}. Gives error rates with intervals and paired differences; --table prints the results so far.
     """
 
     tiers: tuple[Literal["10min", "1h", "all"], ...] = TIERS  # type: ignore[assignment]
-    """Amounts of labels, in the order of work; "all" is the whole training split."""
+    """Amounts of labels, in the order in which they are run; "all" is the whole training split."""
     arms: tuple[Arm, ...] = ARMS  # type: ignore[assignment]
-    """Which of the two are trained."""
+    """Which arms are trained."""
     lms: tuple[Literal["greedy", "ngram", "transformer"], ...] = LMS  # type: ignore[assignment]
     """Ways of decoding."""
     seeds: tuple[int, ...] = (1,)
-    """Seeds of fine-tuning; all cells of the first one come first."""
+    """Seeds of fine-tuning; everything with the first seed is run first."""
     learning_rates: tuple[float, ...] = ()
-    """Learning rates to choose from for both arms, instead of the scale's. With one, nothing is tried."""
+    """Learning rates to choose from in both arms, instead of the scale's. A single one is used without trials."""
     init: str = ""
-    """Continue the pre-training of this model, instead of starting from random weights."""
+    """Continue the pre-training of this model instead of starting from random weights."""
 
 
 def run(options: LowLabelOptions) -> None:
-    """Run what is not done, and print the table; raises UserError for what the user can mend."""
+    """Run the stages that are not done and print the tables. Raises UserError."""
     rows = [(tier, arm, str(seed)) for seed in options.seeds for tier in options.tiers for arm in options.arms]
     whole = plan(options)
-    run_experiment("low-label", options, whole, lambda cells: tables(cells, rows, options.lms))
+    run_experiment("low-label", options, whole, lambda cells: low_label_tables(cells, rows, options.lms))
 
 
 def plan(options: LowLabelOptions) -> Plan:
-    """All stages, in the order of their interest."""
+    """All stages, the most interesting results first."""
     options.check()
-    for name, chosen in (
-        ("tiers", options.tiers),
-        ("arms", options.arms),
-        ("lms", options.lms),
-        ("seeds", options.seeds),
-    ):
+    for name in ("tiers", "arms", "lms", "seeds"):
+        chosen = getattr(options, name)
         if not chosen or len(set(chosen)) != len(chosen):
             raise UserError(f"--{name}: give at least one, each once")
     steps = Steps(options)
@@ -87,22 +83,16 @@ def _pretrain(steps: Steps, options: LowLabelOptions) -> Stage:
         "data.split": splits("train"),
         "data.hold_out": Value(SPEECH, "hold_out"),
         "data.hold_out_avoid": Ref(SPEECH, "labels/any.txt"),
-        **model_settings(steps),
+        **steps.model_settings(),
     }
     if options.init:
-        settings["init"] = file_or_name(options.init)
+        path = Path(options.init)  # a model on disk counts by its content, one on the hub by its name
+        settings["init"] = File(path) if path.exists() else options.init
     return steps.pretrain(settings)
 
 
-def file_or_name(model: str) -> Argument:
-    """A model on disk counts by its content, an id on the hub by its name."""
-    from pathlib import Path
-
-    return File(Path(model)) if Path(model).exists() else model
-
-
 def _fine_tuned(steps: Steps, options: LowLabelOptions, tier: str, arm: str, seed: int) -> list[Stage]:
-    """Training up to the model ``finetune-TIER-ARM-sSEED``: with several learning rates, trials and their best."""
+    """The model ``finetune-TIER-ARM-sSEED``; if there are several learning rates, trials and the best of them."""
     name = f"{tier}-{arm}-s{seed}"
     rates = options.learning_rates or steps.scale.rates[arm]
     if len(rates) == 1:
@@ -111,15 +101,15 @@ def _fine_tuned(steps: Steps, options: LowLabelOptions, tier: str, arm: str, see
     if name != tried:
         return [_trained(steps, tier, arm, seed, Value(f"finetune-{tried}", "lr"), f"finetune-{name}")]
     trials = [f"trial-{name}-lr{rate:g}" for rate in rates]
-    settings = {
+    settings: dict[str, Any] = {
         "models": tuple(map(Ref, trials)),
         "logs": tuple(Ref(trial, "log.jsonl") for trial in trials),
         "rates": tuple(rates),
     }
-    choice = Function(choose_learning_rate, settings)  # type: ignore[arg-type]
+    choice = Function(choose_learning_rate, settings)
     return [
         *(_trained(steps, tier, arm, seed, rate, trial) for rate, trial in zip(rates, trials, strict=True)),
-        Stage(f"finetune-{name}", choice, "model", f"{tier}, {arm}: the learning rate that is best on dev"),
+        Stage(f"finetune-{name}", choice, "model", f"{tier}, {arm}: keep the learning rate that is best on dev"),
     ]
 
 
@@ -134,15 +124,9 @@ def _trained(steps: Steps, tier: str, arm: str, seed: int, rate: Argument, name:
     }
     if tier != "all":
         settings["data.labels"] = Ref(SPEECH, f"labels/{tier}.txt")
-    return fine_tuned(
-        steps,
-        name,
-        f"{tier}, {arm}, seed {seed}",
-        steps.scale.finetune[tier],
-        settings,
-        None if arm == "scratch" else Ref(PRETRAINED),
-        few=tier != "all",
-    )
+    start = None if arm == "scratch" else Ref(PRETRAINED)
+    title = f"{tier}, {arm}, seed {seed}"
+    return steps.finetune(name, steps.scale.finetune[tier], settings, title, start=start, few_labels=tier != "all")
 
 
 def _decoded(steps: Steps, options: LowLabelOptions, tier: str, arm: str, seed: int) -> list[Stage]:

@@ -1,5 +1,6 @@
-"""What all experiments take: where the speech and text are, what exists already, size, machine, and what to print."""
+"""Options that experiments share: data, existing results, size, machine, and what to run or print."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -9,76 +10,83 @@ from tyro.conf import UseAppendAction
 
 from wav2vec2.errors import UserError
 from wav2vec2.experiment.scale import ScaleName
+from wav2vec2.pipeline.stage import File
 
 DEFAULT_OUT = Path("runs")
+LIMITED = ("10min", "1h", "10h")
+"""The amounts of labels that Libri-light has official sets of."""
+FOLDS = 6
+"""Libri-light's one hour of labels consists of six folds of ten minutes."""
+
 Repeated = Annotated[tuple[str, ...], UseAppendAction]
 """An option that is given once for each value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentOptions:
-    """Options of every experiment. The same command goes on where it was stopped, and skips what is done."""
+    """Options of every experiment. Run the same command again to resume: finished stages are skipped."""
 
     out: Path | None = None
-    """Folder of the stages, results and report; runs/NAME-SCALE if not given."""
+    """Folder for the stages, results and report. Default: runs/NAME-SCALE."""
     scale: ScaleName = "small"
-    """tiny: minutes, shows that everything runs. small: hours on CPU cores. medium: half an hour on one GPU. paper: as
-    published. Changes model, hours and updates only."""
+    """Size of the models, hours of speech and number of updates. tiny: minutes, to see that everything runs. small:
+    hours on CPU cores. medium: half an hour on one GPU. paper: as published."""
     speech: Path | None = None
-    """A LibriSpeech-like tree; a manifest is made of it. labels-*.txt in it are lists of ids of labelled utterances."""
+    """Folder of speech in LibriSpeech's layout. A file labels-NAME.txt in it lists ids of labelled utterances."""
     manifest: Path | None = None
-    """A manifest that is there already, instead."""
+    """A prepared manifest, instead of --speech."""
     lm_text: tuple[Path, ...] = ()
-    """Text for language models, one sentence a line."""
+    """Text files to train the language models on, one sentence a line."""
     lm_text_ids: bool = False
-    """The first word of each of its lines is an utterance id."""
+    """The first word of each line of --lm-text is an utterance id."""
     ngram: Path | None = None
-    """An n-gram model that is there already."""
+    """A trained n-gram model; none is estimated."""
     transformer_lm: Path | None = None
-    """A Transformer language model that is there already."""
+    """A trained Transformer language model; none is trained."""
     pretrained: Path | None = None
-    """A pre-trained model that is there already: nothing is pre-trained, and its sizes are those of every model."""
+    """A pre-trained model; nothing is pre-trained, and models trained from scratch get its sizes."""
     adopt: Repeated = ()
-    """STAGE=PATH, as often as needed: the result of a stage was made elsewhere. A finetune-* stage takes a model
-    directory or its run's folder, evaluate-* the hypotheses file of 'wav2vec2 evaluate', tune-* a preset."""
+    """STAGE=PATH: use a result that was made elsewhere in place of the stage. A finetune-* stage takes a model
+    directory or the folder of a run, evaluate-* the hypotheses file of 'wav2vec2 evaluate', tune-* a preset. May be
+    repeated."""
     set: Repeated = ()
-    """STAGE:KEY=VALUE, as often as needed, changes a key of the recipe of every training stage of that name or pattern,
-    such as 'finetune-*:train.lr=1e-3'."""
+    """STAGE:KEY=VALUE: change a key of the recipe of every training stage whose name matches, such as
+    'finetune-*:train.lr=1e-3'. May be repeated."""
     updates_scale: float = 1.0
-    """Multiplies the updates of every training."""
+    """Factor on the number of updates of every training."""
     trials: int = 0
-    """Trials of every search for language model weights; 0 is the scale's number."""
+    """Trials of every search for language model weights; 0: as the scale says."""
     recipes: Path | None = None
-    """Folder of recipes, instead of those that come along."""
+    """Folder of recipes to use instead of the packaged ones."""
     workers: int = 0
-    """Processes that prepare and decode; 0: one for each core."""
+    """Processes for preparing and decoding; 0: one for each core."""
     threads: int = 0
-    """Threads of each training on a CPU; 0 leaves PyTorch's choice."""
+    """Threads of each training on a CPU; 0: PyTorch's default."""
     device: str = "auto"
-    """auto takes a GPU if there is one; cpu; cuda."""
+    """auto uses a GPU if there is one; or cpu, cuda."""
     launch: str = ""
-    """What starts training commands, such as "torchrun --nproc-per-node 8 -m wav2vec2"; empty: this Python."""
+    """Launcher for training commands, such as "torchrun --nproc-per-node 8 -m wav2vec2". Default: this Python."""
     minutes: float = 0.0
-    """Save and leave after so many minutes; 0: no limit."""
+    """Save and stop after this many minutes; 0: no limit."""
     keep_going: bool = False
-    """After a failed stage, run those that do not depend on it."""
+    """After a stage has failed, run the stages that do not depend on it."""
     only: tuple[str, ...] = ()
-    """Run these stages alone (names or patterns)."""
+    """Run only these stages (names or patterns)."""
     dry_run: bool = False
     """Print every stage with its command and state, and run nothing."""
     table: bool = False
-    """Print the table of what is done so far, and run nothing."""
+    """Print the table of the results so far, and run nothing."""
 
     def folder(self, name: str) -> Path:
-        """Where the experiment of that name works."""
+        """The output folder of the experiment of that name."""
         return self.out or DEFAULT_OUT / f"{name}-{self.scale}"
 
     def updates(self, number: int) -> int:
-        """Updates of a training, scaled."""
+        """The number of updates of a training, scaled."""
         return max(1, round(number * self.updates_scale))
 
     def adopted(self) -> dict[str, Path]:
-        """Results made elsewhere, by stage. Raises UserError for something else than STAGE=PATH."""
+        """Results made elsewhere, by stage. Raises UserError for an --adopt that is not STAGE=PATH."""
         found: dict[str, Path] = {}
         for pair in self.adopt:
             stage, equals, path = pair.partition("=")
@@ -92,9 +100,9 @@ class ExperimentOptions:
         return found
 
     def changes(self, stage: str) -> dict[str, Any]:
-        """What ``--set`` changes of the recipe of a stage, by dotted key.
+        """What ``--set`` changes in the recipe of a stage, by dotted key.
 
-        Raises UserError for something else than STAGE:KEY=VALUE.
+        Raises UserError for a --set that is not STAGE:KEY=VALUE.
         """
         found: dict[str, Any] = {}
         for text in self.set:
@@ -107,7 +115,7 @@ class ExperimentOptions:
         return found
 
     def check(self) -> None:
-        """Raise UserError for numbers out of range."""
+        """Raise UserError for a number that is out of range."""
         for name, value in (("workers", self.workers), ("threads", self.threads), ("trials", self.trials)):
             if value < 0:
                 raise UserError(f"--{name} {value}: must be at least 0")
@@ -115,6 +123,83 @@ class ExperimentOptions:
             raise UserError(f"--updates-scale {self.updates_scale:g}: must be above 0 and at most 1000")
         if not 0 <= self.minutes < 1e6:
             raise UserError(f"--minutes {self.minutes:g}: must be at least 0")
+
+    def training_keys(self) -> dict[str, Any]:
+        """Keys of a recipe that choose where and how fast a training runs."""
+        keys: dict[str, Any] = {"log.tensorboard": False}
+        if self.threads:
+            keys["train.threads"] = self.threads
+        if self.device != "auto":
+            keys["train.device"] = self.device
+        return keys
+
+    def decoding_arguments(self) -> tuple[str, ...]:
+        """Arguments of tune and evaluate that choose where and how fast they run."""
+        words = self.preparing_arguments()
+        return words if self.device == "auto" else (*words, "--device", self.device)
+
+    def preparing_arguments(self) -> tuple[str, ...]:
+        """Arguments of prepare that choose how fast it runs."""
+        return ("--workers", str(self.workers)) if self.workers else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledOptions(ExperimentOptions):
+    """Options of an experiment on one corpus with lists of labelled utterances."""
+
+    labels: Repeated = ()
+    """NAME=FILE: the ids of the labelled utterances of that amount of labels, one a line. Default: labels-NAME.txt in
+    --speech. May be repeated."""
+    train_splits: str = ""
+    """Training splits, joined by "+". Default: those whose names begin with "train"."""
+    dev_splits: str = ""
+    """Splits for choosing learning rates and language model weights. Default: those named dev* or valid*."""
+    test_splits: str = ""
+    """Splits to score. Default: those named test*."""
+
+    def label_lists(self, tiers: Sequence[str]) -> list[File]:
+        """The list of every tier but "all", in order. Raises UserError for one that is missing."""
+        named = dict(pair.partition("=")[::2] for pair in self.labels)
+        if set(named) - set(tiers) or not all(named.values()):
+            raise UserError(f"--labels {' '.join(self.labels)}: write NAME=FILE, names are {', '.join(tiers)}")
+        found = []
+        for tier in tiers:
+            if tier == "all":
+                continue
+            path = Path(named[tier]) if tier in named else (self.speech or Path()) / f"labels-{tier}.txt"
+            if not path.is_file():
+                raise UserError(f"{path}: no list of the labelled utterances of '{tier}'; {self._remedy(tier)}")
+            found.append(File(path))
+        return found
+
+    def _remedy(self, tier: str) -> str:
+        return f"give --labels {tier}=FILE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitedOptions(LabelledOptions):
+    """Options of an experiment that can take its labels from Libri-light's official limited-supervision sets."""
+
+    limited: Path | None = None
+    """Libri-light's folder librispeech_finetuning, whose official sets 10min, 1h and 10h are then used, as in the
+    paper. Without it --labels gives lists of ids."""
+    fold: int = 0
+    """With --limited: which of the six ten-minute folds is 10min, 0 to 5. Results vary between folds: run each one with
+    an --out of its own to see by how much."""
+
+    def check(self) -> None:
+        """Raise UserError for a number that is out of range."""
+        super().check()
+        if not 0 <= self.fold < FOLDS:
+            raise UserError(f"--fold {self.fold}: must be from 0 to {FOLDS - 1}")
+
+    def is_limited(self, tier: str) -> bool:
+        """Whether this amount of labels is one of Libri-light's official sets."""
+        return self.limited is not None and tier in LIMITED
+
+    def _remedy(self, tier: str) -> str:
+        official = "--limited FOLDER (Libri-light's official sets) or " if tier in LIMITED else ""
+        return f"give {official}--labels {tier}=FILE"
 
 
 def _parsed(value: str) -> Any:
@@ -126,32 +211,3 @@ def _parsed(value: str) -> Any:
     except tomllib.TOMLDecodeError:
         return value
     return tuple(parsed) if isinstance(parsed, list) else parsed
-
-
-@dataclass
-class Machine:
-    """Arguments that say where and with how much a command runs."""
-
-    options: ExperimentOptions
-
-    def training(self) -> dict[str, Any]:
-        """Keys of a recipe."""
-        keys: dict[str, Any] = {"log.tensorboard": False}
-        if self.options.threads:
-            keys["train.threads"] = self.options.threads
-        if self.options.device != "auto":
-            keys["train.device"] = self.options.device
-        return keys
-
-    def decoding(self) -> tuple[str, ...]:
-        """Arguments of tune and evaluate."""
-        words: list[str] = []
-        if self.options.workers:
-            words += ["--workers", str(self.options.workers)]
-        if self.options.device != "auto":
-            words += ["--device", self.options.device]
-        return tuple(words)
-
-    def preparing(self) -> tuple[str, ...]:
-        """Arguments of prepare."""
-        return ("--workers", str(self.options.workers)) if self.options.workers else ()

@@ -1,9 +1,9 @@
-"""Sizes of an experiment: model, hours and updates, in one place. What is compared stays the same at every size.
+"""Scales of an experiment: model, hours of speech and number of updates. The comparison is the same at every scale.
 
-``tiny`` shows that everything runs, in minutes; ``small`` is a day on a few CPU cores, ``medium`` half an hour on one
-GPU; ``paper`` is BASE as published. Small models differ from the paper's in two more ways, both measured (docs/log.md):
-layer norms come first, and by their recipes fine-tuning begins with short utterances. Both arms of a comparison get the
-same.
+``tiny`` shows in minutes that everything runs; ``small`` takes a day on a few CPU cores, ``medium`` half an hour on one
+GPU; ``paper`` is BASE as published. Small models differ from the paper's in two further ways, both measured
+(docs/log.md): layer norms come before the blocks, and their recipes begin fine-tuning with short utterances. Both arms
+of a comparison are treated the same.
 """
 
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ from wav2vec2.pipeline.stage import Argument
 
 ScaleName = Literal["tiny", "small", "medium", "paper"]
 TIERS = ("1h", "10min", "all")
-"""Amounts of labels in the order of their interest."""
+"""Amounts of labels, the most interesting first."""
 ARMS = ("pretrained", "scratch")
 _PRE_NORM: Mapping[str, Argument] = {"model.layer_norm_first": True}
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """How language model weights are found on dev, and what the tests are decoded with (section 4.4 of the paper)."""
+    """How language model weights are tuned on dev, and with which beams the tests are decoded (section 4.4)."""
 
     trials: int = 128
     ngram_beam: int = 500
@@ -30,30 +30,31 @@ class Tuning:
     test_ngram_beam: int = 1500
     test_transformer_beam: int = 500
     transformer: Literal["search", "rescore"] = "search"
-    """The paper searches with the Transformer; rescore ranks the n-gram's best readings by a mixture of both."""
+    """search: the Transformer guides the search, as in the paper. rescore: the n-gram's best hypotheses are ranked
+    again by a mixture of both."""
     share: float = 0.5
-    """rescore: the Transformer's share of the mixture."""
+    """The Transformer's share of the mixture in rescoring."""
     decoder: Literal["auto", "beam"] = "auto"
     """auto: flashlight's lexicon search where it is installed, as the paper; beam: our own, several times as fast."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """One size. Seconds of speech are at most so much of a split, 0 for everything."""
+    """One scale. train_seconds, dev_seconds, test_seconds: at most this much speech from each split; 0: all of it."""
 
     name: ScaleName
     pretrain: str
-    """Recipe of pre-training."""
+    """Recipe for pre-training."""
     finetune: Mapping[str, str]
-    """Recipe of fine-tuning, by amount of labels."""
+    """Recipe for fine-tuning, by amount of labels."""
     language_model: str
     rates: Mapping[str, tuple[float, ...]]
-    """Learning rates that are tried, for each arm equally many."""
+    """Learning rates to try, equally many for each arm."""
     tuning: Tuning
     model: Mapping[str, Argument] = field(default_factory=dict)
-    """What the model has besides its recipe, in both arms."""
+    """Changes of the model's recipe, in both arms."""
     scratch_dropout: float | None = None
-    """From scratch with few labels."""
+    """Dropout for training from scratch on few labels; None: the recipe's."""
     train_seconds: float = 0.0
     dev_seconds: float = 0.0
     test_seconds: float = 0.0
@@ -121,7 +122,7 @@ SCALES: dict[str, Scale] = {
             name="paper",
             pretrain="pretrain_base.toml",
             finetune={
-                "10min": "finetune_base_10m.toml",
+                "10min": "finetune_base_10min.toml",
                 "1h": "finetune_base_1h.toml",
                 "all": "finetune_base_960h.toml",
             },
@@ -137,7 +138,7 @@ SCALES: dict[str, Scale] = {
 
 
 def scale_named(name: str) -> Scale:
-    """The size of that name; raises UserError for another name."""
+    """The scale of that name. Raises UserError if there is none."""
     if name not in SCALES:
         raise UserError(f"--scale {name}: choose one of {', '.join(SCALES)}")
     return SCALES[name]

@@ -1,20 +1,23 @@
-"""Runs a plan: skips what is done, goes on where it was stopped, marks what has ended."""
+"""Runs the stages of a plan: skips those that are done, resumes those that were stopped, and marks those that end."""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from wav2vec2.errors import UserError
 from wav2vec2.pipeline.plan import Plan
 from wav2vec2.pipeline.process import only_one, run_command
-from wav2vec2.pipeline.stage import Argument, Stage
+from wav2vec2.pipeline.stage import Argument, Stage, Start
 
 
 @dataclass
 class Engine:
-    """How stages are run. after: called with each stage that has just ended. minutes: ask the running stage to save and
-    leave after so long; 0: no limit. keep_going: after a failure, run what does not depend on it.
+    """Runs stages one after another.
+
+    launch: launcher for training commands, such as "torchrun --nproc-per-node 8 -m wav2vec2"; empty: this Python.
+    minutes: after this long, the running stage is asked to save and stop; 0: no limit. keep_going: after a failure, run
+    the stages that do not depend on it. after: called with each stage that has just ended. failed: why stages failed,
+    by name.
     """
 
     plan: Plan
@@ -25,17 +28,17 @@ class Engine:
     failed: dict[str, str] = field(default_factory=dict)
 
     def run(self, stages: Sequence[Stage]) -> None:
-        """Run stages in order; those whose needs are not met are refused.
+        """Run stages in order; a stage whose needs are not done is refused.
 
         Raises:
-            UserError: a stage failed, or reads what is not there.
-            KeyboardInterrupt: after Ctrl-C; the same call goes on.
+            UserError: a stage failed, or reads a stage that is not done.
+            KeyboardInterrupt: after Ctrl-C; the same call resumes.
         """
         deadline = time.monotonic() + 60 * self.minutes if self.minutes else None
         with only_one(self.plan.root) as lock:
 
-            def start(words: Sequence[str]) -> None:
-                run_command(words, launch=self.launch, deadline=deadline, inherit=lock)
+            def start(words: Sequence[str], *, training: bool = False) -> None:
+                run_command(words, launch=self.launch if training else "", deadline=deadline, inherit=lock)
 
             for number, stage in enumerate(stages, 1):
                 if self.plan.done(stage.name) or self._blocked(stage):
@@ -51,22 +54,22 @@ class Engine:
                     continue
                 self.after(stage)
         if self.failed:
-            raise UserError(f"failed: {', '.join(self.failed)}; the lines above say why; the same command tries again")
+            raise UserError(f"failed: {', '.join(self.failed)}; see the messages above; the same command tries again")
 
     def _blocked(self, stage: Stage) -> bool:
         missing = [name for name in stage.needs if not self.plan.done(name)]
         if not missing:
             return False
         if not self.keep_going:
-            raise UserError(f"stage {stage.name} reads {', '.join(missing)}, not done yet: run those first")
+            raise UserError(f"stage {stage.name} reads {', '.join(missing)}, which is not done: run that first")
         self.failed.setdefault(stage.name, f"reads {missing[0]}")
         return True
 
-    def _run(self, stage: Stage, start: Callable[[Sequence[str]], None]) -> None:
+    def _run(self, stage: Stage, start: Start) -> None:
         plan, began = self.plan, time.monotonic()
         folder = plan.folder(stage.name)
         for other in plan.earlier(stage.name):
-            print(f"   its configuration has changed: runs anew; {other} is kept from before", flush=True)
+            print(f"   its settings have changed, so it runs again; the earlier results stay in {other}", flush=True)
         folder.mkdir(parents=True, exist_ok=True)
 
         def resolve(argument: Argument) -> object:
@@ -78,8 +81,3 @@ class Engine:
             raise UserError(f"{plan.result(stage.name)}: was not made; delete {folder} and run again")
         plan.mark(stage.name, time.monotonic() - began)
         print(f"   {time.monotonic() - began:.0f} s", flush=True)
-
-
-def stage_folders(plan: Plan) -> list[Path]:
-    """Folders of the plan's stages that exist."""
-    return [plan.folder(stage.name) for stage in plan.stages if plan.folder(stage.name).is_dir()]

@@ -1,7 +1,7 @@
-"""A ``wav2vec2`` command in a process of its own, which is stopped as a person stops it: by Ctrl-C, once.
+"""Runs a ``wav2vec2`` command in a process of its own and stops it as a person would: with Ctrl-C, once.
 
-Stages are processes, not calls: each gives its memory and its threads back when it ends, what runs is the printed line
-itself, and a launcher such as torchrun can stand before it.
+Stages are processes rather than calls: each returns its memory and threads when it ends, the printed command line is
+exactly what runs, and a launcher such as torchrun can start it.
 """
 
 import contextlib
@@ -19,15 +19,16 @@ from typing import IO, Any
 from wav2vec2.errors import UserError
 
 INTERRUPTED = 130
-_LAUNCHED = ("pretrain", "finetune", "lm transformer")
-_POLL = 0.2
+_POLL_SECONDS = 0.2
 
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[IO[str]]:
-    """Hold the folder's lock; a child that inherits it keeps it when we are killed, so that no two work there.
+    """Hold the folder's lock, so that no two processes work in it.
 
-    Raises UserError when another process holds it.
+    A child process that inherits the lock keeps holding it if this process is killed.
+
+    Raises UserError if another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w", encoding="utf-8") as lock:
@@ -40,7 +41,8 @@ def only_one(folder: Path) -> Iterator[IO[str]]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(
-                f"{folder}: another process works here (or a stage that outlived a killed one): wait for it or stop it"
+                f"{folder}: another process is working here (or a stage left running by a killed one): wait for it or "
+                "stop it"
             ) from None
         yield lock
 
@@ -48,25 +50,27 @@ def only_one(folder: Path) -> Iterator[IO[str]]:
 def run_command(
     words: Sequence[str], *, launch: str = "", deadline: float | None = None, inherit: IO[str] | None = None
 ) -> None:
-    """Run ``wav2vec2 WORDS`` to its end.
+    """Run ``wav2vec2 WORDS``.
 
-    launch: what starts training commands instead of this Python, such as "torchrun --nproc-per-node 8 -m wav2vec2".
-    deadline: the ``time.monotonic()`` at which it is asked to save and leave. inherit: a lock that it keeps.
+    Args:
+        words: the command and its arguments.
+        launch: starts the command instead of this Python, such as "torchrun --nproc-per-node 8 -m wav2vec2".
+        deadline: the ``time.monotonic()`` at which the command is asked to save and stop.
+        inherit: a lock that the command keeps holding.
 
     Raises:
-        KeyboardInterrupt: after Ctrl-C, SIGTERM or the deadline, when the command has saved its state and left.
-        UserError: it failed.
+        KeyboardInterrupt: after Ctrl-C, SIGTERM or the deadline, once the command has saved its state and ended.
+        UserError: the command failed.
     """
-    training = launch and any(" ".join(words).startswith(name) for name in _LAUNCHED)
-    program = shlex.split(launch) if training else [sys.executable, "-m", "wav2vec2"]
+    program = shlex.split(launch) if launch else [sys.executable, "-m", "wav2vec2"]
     keep = () if inherit is None else (inherit.fileno(),)
     sys.stdout.flush()
-    # A session of its own: Ctrl-C reaches us alone, and the command gets it from us, once.
+    # In a session of its own, Ctrl-C reaches only us, and the command gets it from us, once.
     process = subprocess.Popen(
         [*program, *words], stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=keep, env=_environment()
     )
     asked = False
-    with _terminations():
+    with _sigterm_as_interrupt():
         while True:
             try:
                 status = _wait(process, None if asked else deadline)
@@ -75,25 +79,23 @@ def run_command(
                 asked = True
                 with contextlib.suppress(ProcessLookupError):
                     process.send_signal(signal.SIGINT)
-    if asked:
-        raise KeyboardInterrupt
-    if status == INTERRUPTED:
+    if asked or status == INTERRUPTED:
         raise KeyboardInterrupt
     if status:
-        raise UserError(f"'wav2vec2 {' '.join(words[:2])} ...' failed with status {status}; the lines above say why")
+        raise UserError(f"'wav2vec2 {' '.join(words[:2])} ...' failed with status {status}; see its messages above")
 
 
 def _wait(process: "subprocess.Popen[bytes]", deadline: float | None) -> int:
     while (status := process.poll()) is None:
         if deadline is not None and time.monotonic() > deadline:
             raise TimeoutError
-        time.sleep(_POLL)
+        time.sleep(_POLL_SECONDS)
     return status
 
 
 @contextmanager
-def _terminations() -> Iterator[None]:
-    """SIGTERM, which schedulers send before they kill, counts as Ctrl-C."""
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM, which schedulers send before they kill a job, as Ctrl-C."""
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -110,7 +112,7 @@ def _terminations() -> Iterator[None]:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with the folder that this package was read from: the command must be the same program."""
+    """Our environment, with the folder that holds this package: the command must run the same code."""
     source = str(Path(__file__).resolve().parents[2])
     known = os.environ.get("PYTHONPATH", "")
     paths = [source, *(part for part in known.split(os.pathsep) if part and part != source)]

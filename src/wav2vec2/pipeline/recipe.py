@@ -4,7 +4,8 @@ The identity of such a stage is all that its resolved configuration has besides 
 is noticed, but a later version's new option is not; where it runs and how often it reports is left out.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, get_type_hints
 
 from wav2vec2.config import as_plain, from_plain, load_recipe, options
 from wav2vec2.errors import UserError
-from wav2vec2.pipeline.stage import Argument, File, Here, Ref, Resolver, Value, quoted, written
+from wav2vec2.pipeline.stage import Argument, File, Here, Ref, Resolver, Start, Value, written
 from wav2vec2.train.finetune.command import FinetuneConfig
 from wav2vec2.train.language_model.command import LanguageModelConfig
 from wav2vec2.train.pretrain.command import PretrainConfig
@@ -101,15 +102,15 @@ class Training:
                 words += [f"--{option}", str(found) if isinstance(found, bool) else written(found)]
         return words
 
-    def run(self, resolve: Resolver, folder: Path, start: Callable[[Sequence[str]], None]) -> None:
+    def run(self, resolve: Resolver, folder: Path, start: Start) -> None:
         """See ``Work``; a run that was asked to stop before its end raises KeyboardInterrupt."""
-        start(self.line(resolve))
+        start(self.line(resolve), training=True)
         if not ended(folder):
             raise KeyboardInterrupt
 
     def shown(self, resolve: Resolver) -> str:
         """See ``Work``."""
-        return " ".join(["wav2vec2", *map(quoted, self.line(resolve))])
+        return shlex.join(["wav2vec2", *self.line(resolve)])
 
     def _all(self) -> dict[str, Argument | tuple[Argument, ...]]:
         return {**self.settings, **self.machine, "output": Here()}

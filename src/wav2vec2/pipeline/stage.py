@@ -1,19 +1,23 @@
-"""What a stage is: one command or function, what it reads, and the one thing in its folder that others read.
+"""A stage: one command or function, what it reads, and the one result in its folder that other stages read.
 
-Arguments are written before any stage has run, so what another stage will have made is named, not spelled: ``Ref`` its
-files, ``Value`` a number that it found. What is there already is a ``File``. Paths never enter a stage's identity:
-files count by their content, other stages by their own identity.
+Stages are described before any of them has run, so their arguments name what does not exist yet: ``Ref`` is a file that
+another stage makes, ``Value`` a number that it finds. ``File`` is a file of the user's, ``Here`` one in the stage's own
+folder. Paths are never part of a stage's identity: files count by their content, other stages by their own identity.
 """
 
+import json
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from wav2vec2.output_file import writing
+
 
 @dataclass(frozen=True)
 class Ref:
-    """A file or folder that another stage makes; without ``file`` its result."""
+    """A file or folder that another stage makes; without ``file``, its result."""
 
     stage: str
     file: str = ""
@@ -29,14 +33,14 @@ class Value:
 
 @dataclass(frozen=True)
 class File:
-    """A file or folder that the user has."""
+    """A file or folder of the user's."""
 
     path: Path
 
 
 @dataclass(frozen=True)
 class Here:
-    """A file in the stage's own folder; without ``file`` the folder."""
+    """A file in the stage's own folder; without ``file``, the folder."""
 
     file: str = ""
 
@@ -47,37 +51,48 @@ VALUES_FILE = "values.json"
 
 
 class Resolver(Protocol):
-    """Where things are, for one stage."""
+    """Turns an argument into what it stands for, for one stage."""
 
     def __call__(self, argument: Argument) -> Any:
-        """A path as text for references and files, the value itself for the rest."""
+        """A path as text for references and files, the found value for a ``Value``, any other argument unchanged."""
+
+
+class Start(Protocol):
+    """Runs a ``wav2vec2`` command and returns when it has succeeded."""
+
+    def __call__(self, words: Sequence[str], *, training: bool = False) -> None:
+        """``training``: whether a launcher such as torchrun may start it."""
 
 
 class Work(Protocol):
     """What a stage does."""
 
     def arguments(self) -> Iterator[Argument]:
-        """Everything that it is given, for finding what it needs."""
+        """All its arguments, which tell what it needs."""
 
     def identity(self, symbol: Resolver) -> Any:
-        """What decides its outcome, as plain JSON; ``symbol`` stands for references and files without their paths."""
+        """Everything that decides its outcome, as plain JSON; ``symbol`` stands for references and files, without
+        paths.
+        """
 
-    def run(self, resolve: Resolver, folder: Path, start: Callable[[Sequence[str]], None]) -> None:
-        """Do it. ``start`` runs a ``wav2vec2`` command and returns when it ended well."""
+    def run(self, resolve: Resolver, folder: Path, start: Start) -> None:
+        """Do the work."""
 
     def shown(self, resolve: Resolver) -> str:
-        """One line that says what will be done, for people."""
+        """One line that tells a person what will be done."""
 
 
 def made_in(path: Path, result: str) -> Path:
-    """A result that was made elsewhere: ``path`` itself, or what lies in it where it is the folder of a run."""
+    """A result that was made elsewhere: ``path`` itself, or the result inside it if it is the folder of a run."""
     inside = path / result
     return inside if inside.exists() else path
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A named step. ``result`` is what others read of its folder; ``title`` says for people what it is."""
+    """A named step. ``result`` is the file or folder that other stages read; ``title`` describes the stage to
+    people.
+    """
 
     name: str
     work: Work
@@ -93,7 +108,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Command:
-    """A ``wav2vec2`` command. ``machine``: arguments that change where and how fast it runs but not what comes out."""
+    """A ``wav2vec2`` command. ``machine``: arguments that change where and how fast it runs, but not its outcome."""
 
     words: Arguments
     machine: tuple[str, ...] = ()
@@ -107,21 +122,21 @@ class Command:
         return [symbol(word) for word in self.words]
 
     def line(self, resolve: Resolver) -> list[str]:
-        """The arguments as a shell takes them."""
+        """The command's words as a shell takes them."""
         return [*(written(resolve(word)) for word in self.words), *self.machine]
 
-    def run(self, resolve: Resolver, folder: Path, start: Callable[[Sequence[str]], None]) -> None:
+    def run(self, resolve: Resolver, folder: Path, start: Start) -> None:
         """See ``Work``."""
         start(self.line(resolve))
 
     def shown(self, resolve: Resolver) -> str:
         """See ``Work``."""
-        return " ".join(["wav2vec2", *map(quoted, self.line(resolve))])
+        return shlex.join(["wav2vec2", *self.line(resolve)])
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function of ours that takes the stage's folder and its settings by name; ``version`` counts its changes."""
+    """A Python function of the stage's folder and of settings by name. ``version`` counts its changes of outcome."""
 
     call: Callable[..., None]
     settings: Mapping[str, Argument | Arguments]
@@ -137,30 +152,38 @@ class Function:
 
     def identity(self, symbol: Resolver) -> Any:
         """See ``Work``."""
-        settings = {name: self._each(value, symbol) for name, value in self.settings.items()}
+        settings = {name: _each(value, symbol) for name, value in self.settings.items()}
         return {"function": self.call.__name__, "version": self.version, "settings": settings}
 
-    def run(self, resolve: Resolver, folder: Path, start: Callable[[Sequence[str]], None]) -> None:
+    def run(self, resolve: Resolver, folder: Path, start: Start) -> None:
         """See ``Work``."""
-        self.call(folder, **{name: self._each(value, resolve) for name, value in self.settings.items()})
+        self.call(folder, **{name: _each(value, resolve) for name, value in self.settings.items()})
 
     def shown(self, resolve: Resolver) -> str:
         """See ``Work``."""
-        settings = (f"{name}={self._each(value, resolve)}" for name, value in self.settings.items())
+        settings = (f"{name}={_each(value, resolve)}" for name, value in self.settings.items())
         return f"{self.call.__name__.replace('_', ' ')}: {', '.join(settings)}"
 
-    @staticmethod
-    def _each(value: Any, resolve: Resolver) -> Any:
-        return [resolve(one) for one in value] if isinstance(value, list | tuple) else resolve(value)
+
+def _each(value: Any, resolve: Resolver) -> Any:
+    return [resolve(one) for one in value] if isinstance(value, list | tuple) else resolve(value)
 
 
 def written(value: Any) -> str:
-    """A value as a command line has it."""
+    """A value as it stands on a command line."""
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def quoted(word: str) -> str:
-    """A word that a shell reads back unchanged."""
-    import shlex
+def write_values(folder: Path, values: Mapping[str, object]) -> None:
+    """Write the numbers that a stage found to its folder, where a ``Value`` reads them."""
+    with writing(folder / VALUES_FILE) as temporary:
+        Path(temporary).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
-    return shlex.quote(word)
+
+def read_values(folder: Path) -> dict[str, object]:
+    """The numbers that a stage found; empty if it wrote none."""
+    try:
+        found: dict[str, object] = json.loads((folder / VALUES_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found

@@ -1,7 +1,7 @@
-"""The difference of two systems on the same utterances, with a paired bootstrap interval (Bisani and Ney, ICASSP 2004).
+"""The difference between two systems on the same utterances, with a paired bootstrap interval (Bisani and Ney, 2004).
 
-Utterances differ in difficulty far more than systems do. Resampling pairs keeps an utterance's errors under both
-systems together, so the interval is that of the difference and not of two separate rates.
+Utterances differ in difficulty far more than systems do. Resampling keeps each utterance's errors under both systems
+together, so the interval is that of the difference and not of two separate rates.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,18 +11,18 @@ from typing import Literal
 import numpy as np
 
 from wav2vec2.errors import UserError
-from wav2vec2.experiment.results.cell import Cell, Kind
+from wav2vec2.experiment.cell import Cell, Kind
 
 Unit = Literal["utterance", "speaker"]
-_DRAWN = 500_000  # units resampled at once: numpy's calls cost more than their work on few
+_BLOCK = 500_000  # units resampled at once: with few units, numpy's calls would cost more than their work
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Error rate of ``b`` minus that of ``a``: below zero, ``b`` is better. Rates are shares, not percentages.
+    """Error rate of system ``b`` minus that of ``a``: negative if ``b`` is better. Rates are fractions, not percent.
 
-    low, high: 95 % interval of the difference. reduction: (a - b) / a, with its interval. better: share of the
-    resamplings in which ``b`` has the lower rate. units: how many utterances or speakers were resampled.
+    low, high: 95 % interval of the difference. reduction: (a - b) / a, with its interval. better: fraction of the
+    resamplings in which ``b`` has the lower rate. units: number of utterances or speakers that were resampled.
     """
 
     a: float
@@ -37,8 +37,8 @@ class Difference:
     units: int
 
     @property
-    def certain(self) -> bool:
-        """Whether the interval leaves out zero."""
+    def significant(self) -> bool:
+        """Whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
 
 
@@ -51,25 +51,34 @@ def paired_difference(
     seed: int = 0,
     level: float = 0.95,
 ) -> Difference:
-    """Compare two systems; one number a resampled unit each. references: tokens of the unit's references.
+    """Compare two systems by their errors on each resampled unit (utterance or speaker).
 
-    Raises UserError when there is no reference token at all.
+    Args:
+        errors_a: errors of system a, by unit.
+        errors_b: errors of system b, by unit.
+        references: number of reference tokens, by unit.
+        replications: number of resamplings.
+        seed: of the resampling.
+        level: of the intervals.
+
+    Raises:
+        UserError: there is no reference token at all.
     """
     a, b, total = (np.asarray(counts, dtype=np.float64) for counts in (errors_a, errors_b, references))
     if not total.sum() > 0:
-        raise UserError("there is no reference token to compare two systems on")
+        raise UserError("two systems cannot be compared: there is no reference token")
     random = np.random.default_rng(seed)
     table = np.stack([a, b, total])
     rates = np.empty((replications, 2))
-    block = max(1, _DRAWN // len(total))
+    block = max(1, _BLOCK // len(total))
     for first in range(0, replications, block):
         shape = (min(block, replications - first), len(total))
         sums = table[:, random.integers(0, len(total), shape)].sum(2)
         rates[first : first + block] = (sums[:2] / np.maximum(sums[2], 1.0)).T
     tails = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(rates[:, 1] - rates[:, 0], tails)
-    lowered = 1 - rates[:, 1] / np.maximum(rates[:, 0], 1e-12)
-    lowered_low, lowered_high = np.quantile(lowered, tails)
+    reductions = 1 - rates[:, 1] / np.maximum(rates[:, 0], 1e-12)
+    reduction_low, reduction_high = np.quantile(reductions, tails)
     rate_a, rate_b = a.sum() / total.sum(), b.sum() / total.sum()
     return Difference(
         a=float(rate_a),
@@ -78,8 +87,8 @@ def paired_difference(
         low=float(low),
         high=float(high),
         reduction=float(1 - rate_b / rate_a) if rate_a else 0.0,
-        reduction_low=float(lowered_low),
-        reduction_high=float(lowered_high),
+        reduction_low=float(reduction_low),
+        reduction_high=float(reduction_high),
         better=float(np.mean(rates[:, 1] < rates[:, 0])),
         units=len(total),
     )
@@ -88,11 +97,11 @@ def paired_difference(
 def compare_cells(
     a: Sequence[Cell], b: Sequence[Cell], kind: Kind, *, unit: Unit = "utterance", replications: int = 10_000
 ) -> Difference:
-    """Compare cells on the utterances of all their splits together; several cells a side (seeds) add up.
+    """Compare two systems on the utterances that all cells share, over all splits; a system's seeds are pooled.
 
-    With unit "speaker", whole speakers are resampled: utterances of one speaker are not independent.
+    With unit "speaker" whole speakers are resampled, because utterances of one speaker are not independent.
 
-    Raises UserError when the two have no utterance in common.
+    Raises UserError if no utterance is shared.
     """
     sums: dict[str, list[int]] = {}
     common = set.intersection(*({one.id for one in cell.utterances} for cell in (*a, *b)))
@@ -106,14 +115,14 @@ def compare_cells(
                     if side == 0:
                         counts[2] += one.counts(kind).reference * len(b)
     if not common:
-        raise UserError(f"{a[0].name} and {b[0].name} were scored on different utterances; score them on the same")
+        raise UserError(f"{a[0].name} and {b[0].name} were scored on different utterances; score both on the same ones")
     columns = list(zip(*sums.values(), strict=True))
     return paired_difference(*columns, replications=replications)
 
 
 @dataclass(frozen=True)
 class SpeakerRow:
-    """Both systems' error rates on one speaker."""
+    """The error rates of both systems on one speaker."""
 
     speaker: str
     split: str
@@ -123,7 +132,7 @@ class SpeakerRow:
 
 
 def by_speaker(a: Cell, b: Cell, kind: Kind) -> list[SpeakerRow]:
-    """Error rates of two cells speaker by speaker, the largest gain of ``b`` first."""
+    """Error rates of two cells by speaker, sorted by the gain of ``b``, the largest first."""
     other = {one.id: one for one in b.utterances}
     speakers: dict[tuple[str, str], list[int]] = {}
     for one in a.utterances:
@@ -141,6 +150,6 @@ def by_speaker(a: Cell, b: Cell, kind: Kind) -> list[SpeakerRow]:
 
 
 def speakers_helped(rows: Iterable[SpeakerRow]) -> tuple[int, int, int]:
-    """How many speakers have fewer errors with ``b``, as many, and more."""
+    """Number of speakers with fewer errors under ``b``, with equally many, and with more."""
     gains = [np.sign(row.a - row.b) for row in rows]
     return gains.count(1), gains.count(0), gains.count(-1)

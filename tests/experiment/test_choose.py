@@ -6,8 +6,8 @@ from tests.experiment.made_up_speech_tree import write_tree
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.errors import UserError
-from wav2vec2.experiment.choose import read_values
-from wav2vec2.experiment.speech import choose_speech
+from wav2vec2.experiment.choose import choose_speech
+from wav2vec2.pipeline.stage import read_values
 
 
 def manifest(folder: Path, splits: tuple[str, ...] = ("train-a", "train-b", "dev", "test-clean", "test-other")) -> str:

@@ -4,14 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wav2vec2.errors import UserError
-from wav2vec2.experiment.results.cell import Cell, Scored
-from wav2vec2.experiment.results.paired_bootstrap import by_speaker, compare_cells, paired_difference, speakers_helped
+from wav2vec2.experiment.cell import Cell, UtteranceErrors
+from wav2vec2.experiment.paired_bootstrap import by_speaker, compare_cells, paired_difference, speakers_helped
 from wav2vec2.text.error_rate import ErrorCounts, bootstrap_interval
 
 
 def cell(name: str, errors: list[int], words: int = 10, first: int = 0) -> Cell:
     rows = tuple(
-        Scored(f"u{i}", f"s{i % 3}", "test-clean" if i % 2 else "test-other", counts, counts)
+        UtteranceErrors(f"u{i}", f"s{i % 3}", "test-clean" if i % 2 else "test-other", counts, counts)
         for i, counts in enumerate((ErrorCounts(substitutions=e, reference=words) for e in errors), first)
     )
     return Cell(name, "greedy", "no LM", {}, rows)
@@ -22,7 +22,7 @@ def test_a_constant_gain_is_certain_however_much_utterances_differ():
     found = paired_difference(hard, hard - 2, np.full(200, 60))
     assert found.difference == pytest.approx(-2 / 60)
     assert (found.low, found.high) == (pytest.approx(-2 / 60), pytest.approx(-2 / 60))
-    assert found.certain
+    assert found.significant
     assert found.better == 1.0
     # Unpaired, the two intervals overlap: that is what pairing is for.
     low, _ = bootstrap_interval(list(hard), [60] * 200)
@@ -35,7 +35,7 @@ def test_no_difference_is_not_certain():
     a, b = rng.integers(0, 10, 100), rng.integers(0, 10, 100)
     found = paired_difference(a, b, np.full(100, 20))
     assert found.low < 0 < found.high
-    assert not found.certain
+    assert not found.significant
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():

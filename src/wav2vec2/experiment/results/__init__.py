@@ -1,1 +1,0 @@
-"""Error rates of finished stages, and the paper's tables beside ours."""
