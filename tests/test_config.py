@@ -49,7 +49,7 @@ def test_extends_applies_the_parent_first(tmp_path: Path) -> None:
         ("train = 5", "'train' must be a table"),
         ("extends = 5", "'extends' must be the name"),
         ("extends = 'r.toml'", "extends itself"),
-        ("extends = 'other.toml'", "other.toml: no such recipe"),
+        ("extends = 'other.toml'", "other.toml: no such recipe; give the path of a .toml file"),
         ("a = [", "cannot be read as TOML"),
     ],
 )
@@ -102,3 +102,10 @@ def test_contradicting_sizes_are_a_user_error() -> None:
         ModelConfig(heads=7).build()
     with pytest.raises(UserError, match="no architecture 'huge'"):
         ModelConfig(architecture="huge").build()
+
+
+def test_the_former_name_of_a_recipe_leads_to_its_present_one(tmp_path: Path) -> None:
+    for name in ("base_10min", "base_10h", "base_100h", "large_10min"):
+        write(tmp_path / f"finetune_{name}.toml", "")
+    with pytest.raises(UserError, match=r"no such recipe; did you mean finetune_base_10min.toml\?"):
+        load_recipe(tmp_path / "finetune_base_10m.toml", PretrainConfig)

@@ -124,7 +124,7 @@ def _chain(path: Path, seen: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str,
         with path.open("rb") as file:
             table = tomllib.load(file)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such recipe; give the path of a .toml file") from None
+        raise UserError(no_such_recipe(path)) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{path}: cannot be read as TOML: {' '.join(str(error).split())}") from None
     parent = table.pop(EXTENDS, None)
@@ -133,6 +133,12 @@ def _chain(path: Path, seen: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str,
             raise UserError(f"{path}: '{EXTENDS}' must be the name of another recipe, a string")
         yield from _chain(path.parent / parent, (*seen, path.resolve()))
     yield path, table
+
+
+def no_such_recipe(path: Path) -> str:
+    """The message for a recipe that does not exist; it names the recipe beside it whose name is nearest."""
+    close = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*.toml")], n=1, cutoff=0.9)
+    return f"{path}: no such recipe; {f'did you mean {close[0]}?' if close else 'give the path of a .toml file'}"
 
 
 def from_plain(cls: type[T], table: Mapping[str, Any], *, source: str, base: T, prefix: str = "") -> T:
@@ -228,6 +234,15 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return repr(value)
+
+
+def dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) for everything in a nested mapping."""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -163,4 +163,4 @@ PAPER_PRESETS: dict[str, Preset] = {
     for hours, ngram, transformer in rows
     for kind, numbers in (("4gram", ngram), ("transformer", transformer))
 }
-"""`paper-ls-10min-4gram` to `paper-lv-960h-transformer`; they name no files: give `--lm` and, if wanted, `--lexicon`."""
+"""`paper-ls-10min-4gram` to `paper-lv-960h-transformer`; they name no files: give `--lm` (and `--lexicon`)."""

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from wav2vec2.evaluation.scores import Score
+from wav2vec2.evaluation.table import lines_of_columns
 from wav2vec2.experiment.cell import Cell, Kind
 from wav2vec2.experiment.paired_bootstrap import Difference, by_speaker, compare_cells, speakers_helped
 from wav2vec2.experiment.paper import ABLATION, LOW_LABEL, MODELS, TIMIT, WER
 from wav2vec2.experiment.scale import ARMS
 from wav2vec2.experiment.steps import LMS
-from wav2vec2.text.error_rate import display_width
 
 Cells = Mapping[tuple[str, str], Cell]
 """Cells by the name of their row and their language model."""
@@ -34,16 +34,8 @@ class Table:
 
     def text(self) -> str:
         """The table in aligned columns for the console, below its caption."""
-        cells = [self.header, *self.rows]
-        widths = [max(display_width(row[column]) for row in cells) for column in range(len(self.header))]
-        lines = [_line(row, widths) for row in cells]
-        lines.insert(1, "  ".join("-" * width for width in widths))
+        lines = lines_of_columns([self.header, *self.rows], rule=True)
         return "\n".join([*([self.caption] if self.caption else []), *lines])
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [cell + " " * (width - display_width(cell)) for cell, width in zip(row, widths, strict=True)]
-    return "  ".join(padded).rstrip()
 
 
 def percent(score: Score | None) -> str:

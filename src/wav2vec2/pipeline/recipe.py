@@ -1,7 +1,8 @@
-"""Training stages: a recipe and what is changed of it, as a command that anyone can repeat.
+"""Training stages: a recipe and changes to it, as a command that anyone can repeat.
 
-The identity of such a stage is all that its resolved configuration has besides the defaults, so that an edited recipe
-is noticed, but a later version's new option is not; where it runs and how often it reports is left out.
+The identity of such a stage is everything in its resolved configuration that is not a default. An edited recipe
+therefore changes it, and an option that a later version adds does not. Options that only choose where the stage runs
+and how often it reports are left out.
 """
 
 import shlex
@@ -11,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from wav2vec2.config import as_plain, from_plain, load_recipe, options
+from wav2vec2.config import as_plain, dotted, from_plain, load_recipe, no_such_recipe, options
 from wav2vec2.errors import UserError
 from wav2vec2.pipeline.stage import Argument, File, Here, Ref, Resolver, Start, Value, written
 from wav2vec2.train.finetune.command import FinetuneConfig
@@ -28,29 +29,30 @@ CONFIGS: dict[str, Any] = {
 
 
 def recipe_folder() -> Path:
-    """Where the recipes are: in the repository that the package is read from, else inside an installed package.
+    """The folder of the recipes: in the repository that holds this package, else in the installed package.
 
-    Raises UserError when they are in neither.
+    Raises UserError if it is in neither place.
     """
     package = Path(__file__).resolve().parents[1]
     for folder in (package.parents[1] / "recipes", package / "recipes"):
         if (folder / "pretrain_base.toml").is_file():
             return folder
-    raise UserError(f"{package}: its recipes are missing: install the package again, or give --recipes FOLDER")
+    raise UserError(f"{package}: its recipes are missing; install the package again, or give --recipes FOLDER")
 
 
 def recipe_path(name: str, folder: Path | None = None) -> Path:
-    """The recipe of that name; raises UserError when there is none."""
+    """The recipe of that name. Raises UserError if there is none."""
     path = (folder or recipe_folder()) / name
     if not path.is_file():
-        raise UserError(f"{path}: no such recipe; give --recipes with the folder that holds it")
+        raise UserError(no_such_recipe(path))
     return path
 
 
 @dataclass(frozen=True)
 class Training:
-    """``wav2vec2 COMMAND RECIPE --key value ...``; ``settings`` by dotted key, ``machine`` those that change nothing
-    of what is learned.
+    """``wav2vec2 COMMAND RECIPE --key value ...``.
+
+    settings: changes of the recipe, by dotted key. machine: changes that do not affect what is learned.
     """
 
     command: str
@@ -59,11 +61,11 @@ class Training:
     machine: Settings
 
     def __post_init__(self) -> None:
-        """Raise UserError for a key that the command does not have, or a value that it cannot take."""
+        """Raise UserError for a key that the command does not have, or a value that the key cannot have."""
         self.config()
 
     def config(self) -> Any:
-        """The resolved configuration as far as it is known before other stages have run."""
+        """The resolved configuration, without the values that other stages have yet to find."""
         return self._config
 
     @cached_property
@@ -82,14 +84,14 @@ class Training:
 
     def identity(self, symbol: Resolver) -> Any:
         """See ``Work``."""
-        usual = dict(_flat(as_plain(CONFIGS[self.command]())))
-        content = {key: value for key, value in _flat(as_plain(self.config())) if usual.get(key) != value}
+        defaults = dict(dotted(as_plain(CONFIGS[self.command]())))
+        content = {key: value for key, value in dotted(as_plain(self.config())) if defaults.get(key) != value}
         content |= {key: _each(value, symbol) for key, value in self.settings.items() if _unknown(value)}
         machine = {key for key, _, rules in options(self.config()) if rules.machine}
         return {"command": self.command} | {key: content[key] for key in sorted(content) if key not in machine}
 
     def line(self, resolve: Resolver) -> list[str]:
-        """The arguments as a shell takes them."""
+        """The command's words as a shell takes them."""
         words = [*self.command.split(), str(self.recipe)]
         for key, value in self._all().items():
             found, option = _each(value, resolve), key.replace("_", "-")
@@ -103,7 +105,7 @@ class Training:
         return words
 
     def run(self, resolve: Resolver, folder: Path, start: Start) -> None:
-        """See ``Work``; a run that was asked to stop before its end raises KeyboardInterrupt."""
+        """See ``Work``. Raises KeyboardInterrupt if the run was asked to stop before its end."""
         start(self.line(resolve), training=True)
         if not ended(folder):
             raise KeyboardInterrupt
@@ -117,7 +119,7 @@ class Training:
 
 
 def ended(run: Path) -> bool:
-    """Whether the last line of a run's log says that all its updates are done."""
+    """Whether a run's log ends with the record that all its updates are done."""
     import json
 
     from wav2vec2.train.metrics import LOG_FILE
@@ -130,7 +132,7 @@ def ended(run: Path) -> bool:
 
 
 def _is_flag(cls: Any, key: str) -> bool:
-    """Whether the command line says yes or no by the option's name; where a value may be unset, it follows the name."""
+    """Whether the option is written --name or --no-name; one that may be unset is written --name True."""
     *sections, name = key.split(".")
     for section in sections:
         cls = get_type_hints(cls)[section]
@@ -144,14 +146,6 @@ def _unknown(value: Any) -> bool:
 
 def _each(value: Any, resolve: Resolver) -> Any:
     return [resolve(one) for one in value] if isinstance(value, tuple) else resolve(value)
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:

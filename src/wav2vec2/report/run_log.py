@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from wav2vec2.config import dotted
 from wav2vec2.errors import UserError
 
 LOG_FILE, CONFIG_FILE = "log.jsonl", "config.toml"
@@ -103,7 +104,7 @@ def read_runs(paths: Sequence[str | Path]) -> list[RunLog]:
 
 def differing_settings(runs: Sequence[RunLog]) -> list[tuple[str, list[str]]]:
     """Settings of the recipes that are not the same in all runs, with each run's value; output folders left out."""
-    flat = [dict(_flat(run.config)) for run in runs]
+    flat = [dict(dotted(run.config)) for run in runs]
     keys = list(dict.fromkeys(key for table in flat for key in table if key != "output"))
     rows = [(key, [_shown(table.get(key)) for table in flat]) for key in keys]
     return [(key, values) for key, values in rows if len(set(values)) > 1]
@@ -129,13 +130,6 @@ def _config(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-
-
-def _flat(table: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    for key, value in table.items():
-        rows += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
-    return rows
 
 
 def _shown(value: Any) -> str:
