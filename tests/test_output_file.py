@@ -55,9 +55,3 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be written") as caught, writing_together(tmp_path / "file"):
         pass
     assert "\n" not in str(caught.value)
-
-
-def test_other_errors_of_the_writer_pass_through(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="a bug"), writing_together(tmp_path):
-        raise RuntimeError("a bug")
-    assert contents(tmp_path) == {}

@@ -11,8 +11,6 @@ from safetensors import SafetensorError
 
 from wav2vec2.errors import UserError
 
-_TORCH_WRITER = "PytorchStreamWriter failed"
-
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[str]:
@@ -47,7 +45,7 @@ def writing_together(folder: str | Path, *, last: str = "", obsolete: Sequence[s
 
     last: the file that moves after the others, because it refers to them. obsolete: files of `folder` to remove if they
     were not written this time. After an error nothing in `folder` has changed. Raises UserError, in one line, for a
-    full disk, a folder without write permission and the like; `torch.save` and safetensors may write the files.
+    full disk, a folder without write permission and the like.
     """
     target = Path(folder)
     temporary = target / (f".{last}.partial" if last else ".partial")
@@ -63,9 +61,7 @@ def writing_together(folder: str | Path, *, last: str = "", obsolete: Sequence[s
             (target / name).unlink(missing_ok=True)
         for file in files:
             os.replace(file, target / file.name)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        if isinstance(error, RuntimeError) and _TORCH_WRITER not in str(error):
-            raise
+    except (OSError, SafetensorError) as error:
         raise write_error(target / last, error) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -74,9 +70,9 @@ def writing_together(folder: str | Path, *, last: str = "", obsolete: Sequence[s
 def write_error(path: Path, error: Exception) -> UserError:
     """Say in one line what went wrong in writing `path`, and the remedy."""
     text = " ".join(str(error).split())
-    # Some libraries give the cause only in their text: Arrow, safetensors ("os error 28"), and torch none at all.
+    # Arrow and safetensors give the cause in their text only.
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    full = full or "No space left" in text or _TORCH_WRITER in text
+    full = full or "No space left" in text
     remedy = (
         "free some space and run the same command again" if full else "choose another --out folder or mend this one"
     )

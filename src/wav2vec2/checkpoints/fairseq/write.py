@@ -15,6 +15,7 @@ from wav2vec2.checkpoints.checkpoint import Model
 from wav2vec2.checkpoints.fairseq import config as fairseq_config
 from wav2vec2.checkpoints.head_rows import arranged, own_vocabulary, stored_rules, symbols_for
 from wav2vec2.checkpoints.names import fairseq_name
+from wav2vec2.checkpoints.tensors.torch_file import write_torch_file
 from wav2vec2.checkpoints.write_checks import check_expressible, identity_or_refuse
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import SAMPLE_RATE
@@ -47,7 +48,7 @@ def save_fairseq(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
     }
     written = [path]
     with writing_together(path.parent, last=path.name) as folder:
-        torch.save(content, folder / path.name)
+        write_torch_file(content, folder / path.name)
         if vocabulary is not None:
             symbols = symbols_for(vocabulary, _plain_rows(vocabulary), path)
             lines = [f"{symbol} {len(symbols) - place}\n" for place, symbol in enumerate(symbols)]

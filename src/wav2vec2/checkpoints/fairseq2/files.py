@@ -25,7 +25,7 @@ from wav2vec2.checkpoints.head_rows import own_vocabulary, stored_rules, symbols
 from wav2vec2.checkpoints.names import fairseq2_name, old_weight_norm
 from wav2vec2.checkpoints.tensors.sizes import sizes_from_shapes
 from wav2vec2.checkpoints.tensors.table import ChangedTable, TensorTable, TorchTable
-from wav2vec2.checkpoints.tensors.torch_file import TorchFile
+from wav2vec2.checkpoints.tensors.torch_file import TorchFile, write_torch_file
 from wav2vec2.checkpoints.write_checks import check_expressible, identity_or_refuse
 from wav2vec2.errors import UserError
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
@@ -185,7 +185,7 @@ def save_fairseq2(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
         tensors[_UPDATES] = torch.zeros((), dtype=torch.int64)
     written = [path, path.parent / "model.yaml"]
     with writing_together(path.parent, last=path.name) as folder:
-        torch.save({"model": tensors}, folder / path.name)
+        write_torch_file({"model": tensors}, folder / path.name)
         # every JSON text is YAML
         content = card(model, path, rows, tokenizer=vocabulary is not None) | stored_rules(vocabulary)
         text = json.dumps(content, ensure_ascii=False, indent=2)

@@ -9,7 +9,7 @@ import io
 import pickle
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +22,18 @@ from wav2vec2.errors import UserError
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LARGEST_PICKLE = 1 << 28
+
+
+def write_torch_file(content: Mapping[str, Any], path: Path) -> None:
+    """Write ``content`` with ``torch.save``; raises OSError with the system's own reason where the disk is full."""
+    with path.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            # torch's archive writer fails again while it cleans up, and hides what the file said.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 class TorchFile:

@@ -22,6 +22,7 @@ from wav2vec2.checkpoints.huggingface.config import read_json
 from wav2vec2.checkpoints.names import old_weight_norm, torchaudio_name
 from wav2vec2.checkpoints.tensors.sizes import sizes_from_shapes
 from wav2vec2.checkpoints.tensors.table import ChangedTable, TensorTable
+from wav2vec2.checkpoints.tensors.torch_file import write_torch_file
 from wav2vec2.checkpoints.torchaudio.labels import bundle_labels
 from wav2vec2.checkpoints.write_checks import check_expressible
 from wav2vec2.errors import UserError
@@ -177,7 +178,7 @@ def save_torchaudio(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
         **stored_rules(vocabulary),
     }
     with writing_together(path.parent, last=path.name) as folder:
-        torch.save(tensors, folder / path.name)
+        write_torch_file(tensors, folder / path.name)
         text = json.dumps(description, ensure_ascii=False, indent=2)
         (folder / path.name).with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     return [path, path.with_suffix(".json")]
