@@ -8,11 +8,11 @@ import soundfile
 import torch
 
 from wav2vec2.audio.read import normalize_waveform
-from wav2vec2.data.dataset import Row, UpdateLoader, fixed_batches, read_rows, read_utterance
-from wav2vec2.data.decoded_audio import DecodedAudio
+from wav2vec2.data.dataset import Row, UpdateLoader, fixed_batches, read_rows
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import BatchPlan, Position
 from wav2vec2.data.utterance import Utterance, write_manifest
+from wav2vec2.data.waveforms import DecodedAudio, read_utterance
 from wav2vec2.errors import UserError
 
 WAVE = (np.sin(np.arange(20_000) / 9) * 0.5).astype(np.float32)

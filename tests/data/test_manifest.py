@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from wav2vec2.data import manifest as module
-from wav2vec2.data.manifest import Manifest, Utterance, write_manifest
-from wav2vec2.data.utterance import writing
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.errors import UserError
+from wav2vec2.output_file import writing
 
 
 def rows(count: int, prefix: str = "u") -> list[Utterance]:

@@ -11,8 +11,8 @@ from wav2vec2.decode.options import SearchOptions
 from wav2vec2.decode.prefix.decoder import BeamSearch
 from wav2vec2.decode.rescore import rescore, sentence_log_probabilities
 from wav2vec2.errors import UserError
-from wav2vec2.lm.interpolation import InterpolatedLM
 from wav2vec2.lm.language_model import LanguageModel
+from wav2vec2.lm.load import InterpolatedLM
 from wav2vec2.text.vocabulary import Vocabulary
 
 LETTERS = Vocabulary(("<pad>", "<s>", "</s>", "<unk>", "|", *sorted({letter for word in WORDS for letter in word})))

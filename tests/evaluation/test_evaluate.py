@@ -6,8 +6,8 @@ import pytest
 import soundfile
 from tests.inference.spoken_symbols import VOCABULARY, LoudnessCTC, spoken
 
-from wav2vec2.data.manifest import Manifest, write_manifest
-from wav2vec2.data.utterance import Utterance
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.decode.options import SearchOptions
 from wav2vec2.decode.presets import write_preset

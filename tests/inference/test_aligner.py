@@ -9,8 +9,7 @@ from tests.inference.spoken_symbols import VOCABULARY, LoudnessCTC, spoken
 
 from wav2vec2 import cli
 from wav2vec2.audio.recordings import Failure, open_recording
-from wav2vec2.data.manifest import write_manifest
-from wav2vec2.data.utterance import Utterance
+from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.errors import UserError
 from wav2vec2.inference.align import AlignOptions, file_name, run
 from wav2vec2.inference.aligner import Aligner

@@ -19,8 +19,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from wav2vec2.audio.container import sphere_compression
-from wav2vec2.audio.decoder_messages import silent_decoder
+from wav2vec2.audio.decoders import silent_decoder, sphere_compression
 from wav2vec2.errors import UserError
 
 SAMPLE_RATE = 16_000

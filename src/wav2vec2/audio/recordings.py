@@ -1,14 +1,12 @@
-"""Recordings to be read later: files, folders of files, encoded bytes and arrays, all as mono 16 kHz samples on
-demand.
-"""
+"""Recordings: which files of a folder are audio, and reading any recording later, piece by piece."""
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from wav2vec2.audio.read import audio_duration, read_audio
@@ -16,18 +14,20 @@ from wav2vec2.errors import UserError
 
 Waveform = NDArray[np.float32]
 
-AUDIO_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in (
-        *("wav", "flac", "mp3", "ogg", "opus", "oga", "aiff", "aif", "au", "w64", "caf", "sph"),
-        *("m4a", "mp4", "aac", "webm", "mka", "mkv", "wma", "amr"),
-    )
+_SUFFIXES = (
+    ".wav .rf64 .w64 .flac .mp3 .ogg .oga .opus .aiff .aif .aifc .au .snd .caf .sph "
+    ".m4a .m4b .mp4 .aac .mov .3gp .webm .mkv .mka .wma .amr .ac3"
 )
+AUDIO_SUFFIXES = frozenset(_SUFFIXES.split())
+"""What the names of audio files end in, in lower case."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Audio that is read when it is needed: read(start, count) gives `count` samples (16 kHz mono) from `start` on."""
+    """A recording that is decoded on demand, as mono samples at 16 kHz.
+
+    `read(start, count)` returns `count` samples from sample `start` on, float32 (count,). `samples` is its length.
+    """
 
     name: str
     samples: int
@@ -43,10 +43,11 @@ class Failure:
 
 
 def open_recording(source: Any) -> Recording | Failure:
-    """Make a Recording of a file, of encoded bytes or of a float array (16 kHz mono); nothing is decoded yet for a
-    file.
+    """Open a path, the bytes of an encoded file, or a float array (mono, 16 kHz).
+
+    Of a file only the header is read; bytes are decoded at once. What cannot be read becomes a `Failure`.
     """
-    if isinstance(source, np.ndarray | torch.Tensor):
+    if hasattr(source, "__array__"):  # numpy's or torch's, which need not be imported for this
         return _array_recording(np.asarray(source))
     name = "bytes" if isinstance(source, bytes) else str(source)
     try:
@@ -60,26 +61,65 @@ def open_recording(source: Any) -> Recording | Failure:
 
 def _array_recording(samples: np.ndarray[Any, Any], name: str = "array") -> Recording | Failure:
     if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
-        form = f"{samples.dtype} of shape {samples.shape}"
+        given = f"{samples.dtype} of shape {samples.shape}"
         return Failure(
-            name, f"{name}: is {form}; give mono float samples in [-1, 1] at 16 kHz, one array for each recording"
+            name, f"{name}: is {given}; give mono float samples in [-1, 1] at 16 kHz, one array for each recording"
         )
     waveform = samples.astype(np.float32, copy=False)
     return Recording(name, len(waveform), lambda start, count: waveform[start : start + count])
 
 
 def audio_files(paths: Iterable[str | Path]) -> list[Path]:
-    """List the named files, and the audio files (by suffix) below the named folders, each folder sorted by name.
+    """The named files, and in place of each named folder the recordings below it (`recordings_below`), sorted.
 
-    Raises UserError for a folder without audio.
+    Raises:
+        UserError: a folder holds no audio file.
     """
     files: list[Path] = []
     for path in map(Path, paths):
         if not path.is_dir():
             files.append(path)
             continue
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file())
+        found = sorted(recordings_below(path))
         if not found:
             raise UserError(f"{path}: no audio files in this folder; name a folder of recordings or single files")
         files.extend(found)
     return files
+
+
+def recordings_below(root: Path) -> Iterator[Path]:
+    """Yield the files below a folder, at any depth, whose names say that they are audio (`audio_names`).
+
+    The files of a folder, sorted, come before those of its subfolders. Whether they can be read is not checked.
+    """
+    for folder, names in walk(root):
+        inside = root / os.path.relpath(folder, os.path.abspath(root))
+        yield from (inside / name for name in audio_names(names))
+
+
+def walk(root: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield (folder, sorted file names) for `root` and every folder below it, in sorted order; folders are absolute.
+
+    Hidden folders are left out. Links are followed, but no folder is entered twice, so that a link to a folder above
+    it is not followed for ever.
+    """
+    entered: set[tuple[int, int]] = set()
+    for folder, below, names in os.walk(os.path.abspath(root), followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in entered:
+            below.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        yield folder, sorted(names)
+
+
+def audio_names(names: Iterable[str]) -> list[str]:
+    """Those file names that end in an audio suffix, in upper or lower case, without the "._NAME" files of macOS."""
+    return [name for name in names if is_audio_name(name)]
+
+
+def is_audio_name(name: str | Path) -> bool:
+    """Whether a file's name says that it is audio."""
+    base = os.path.basename(name)
+    return os.path.splitext(base)[1].lower() in AUDIO_SUFFIXES and not base.startswith("._")

@@ -1,7 +1,7 @@
 """Audio of planned batches, read by worker processes: micro-batches of padded waveforms in the order of the plan.
 
 Workers receive rows of the manifest, never the manifest, and keep no decoded audio (unless asked to: see
-``decoded_audio``): each crop is read from its file or byte range when its turn comes. A file that cannot be read
+``DecodedAudio``): each crop is read from its file or byte range when its turn comes. A file that cannot be read
 leaves its row out of the batch, with its reason, and changes nothing else: the other rows keep their index in the
 global batch.
 """
@@ -14,34 +14,19 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from wav2vec2.audio.read import SAMPLE_RATE, normalize_waveform, read_audio
-from wav2vec2.data.byte_range import read_bytes
-from wav2vec2.data.decoded_audio import DecodedAudio
+from wav2vec2.audio.read import SAMPLE_RATE, normalize_waveform
+from wav2vec2.audio.recordings import Waveform
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import Plan, Position, deal
 from wav2vec2.data.utterance import Utterance
+from wav2vec2.data.waveforms import DecodedAudio, read_utterance
 from wav2vec2.errors import UserError
 
-Waveform = npt.NDArray[np.float32]
 Batch = TypeVar("Batch", covariant=True)
-
-
-def read_utterance(utterance: Utterance) -> Waveform:
-    """Decode one manifest row to mono float32 at 16 kHz: its piece of a file, or of a byte range in a shard.
-
-    Raises:
-        UserError: the file is missing, unreadable, not audio, not finite, or shorter than the manifest says.
-    """
-    samples = None if utterance.samples < 0 else utterance.samples
-    if utterance.offset < 0:
-        return read_audio(utterance.path, start=utterance.start, samples=samples)
-    encoded = read_bytes(utterance.path, utterance.offset, utterance.size)
-    return read_audio(encoded, start=utterance.start, samples=samples)
 
 
 @dataclass(frozen=True)

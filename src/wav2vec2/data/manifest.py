@@ -19,10 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from wav2vec2.data.utterance import COLUMNS, ROWS_PER_GROUP, SCHEMA, Utterance, write_manifest, writing
+from wav2vec2.data.utterance import COLUMNS, ROWS_PER_GROUP, SCHEMA, Utterance
 from wav2vec2.errors import UserError
-
-__all__ = ["Manifest", "Utterance", "manifest_files", "write_manifest"]
+from wav2vec2.output_file import writing
 
 ROWS_IN_MEMORY = 500_000
 """Manifests with more rows than this are memory-mapped from the cache folder."""

@@ -17,12 +17,13 @@ from typing import Annotated
 
 import tyro
 
-from wav2vec2.audio.container import container_of
+from wav2vec2.audio.decoders import container_of
 from wav2vec2.audio.read import AudioError
-from wav2vec2.data.byte_range import read_bytes
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.data.utterance import Utterance, write_manifest, writing
+from wav2vec2.data.utterance import Utterance, write_manifest
+from wav2vec2.data.waveforms import read_bytes
 from wav2vec2.errors import UserError
+from wav2vec2.output_file import writing
 
 _TAR_BLOCK = 512
 

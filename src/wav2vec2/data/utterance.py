@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wav2vec2.output_file import writing as writing
+from wav2vec2.output_file import writing
 
 SCHEMA = pa.schema(
     [

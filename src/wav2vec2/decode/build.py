@@ -15,9 +15,8 @@ from wav2vec2.decode.options import SearchOptions
 from wav2vec2.decode.presets import Preset, load_preset
 from wav2vec2.decode.search import GREEDY, Rescorer, Search
 from wav2vec2.errors import UserError
-from wav2vec2.lm.interpolation import InterpolatedLM
 from wav2vec2.lm.language_model import LanguageModel
-from wav2vec2.lm.load import load_language_model
+from wav2vec2.lm.load import InterpolatedLM, load_language_model
 from wav2vec2.lm.words import SENTENCE_MARKS, ngram_order, ngram_words
 from wav2vec2.text.vocabulary import Vocabulary
 

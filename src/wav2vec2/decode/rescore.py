@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wav2vec2.decode.hypothesis import Hypothesis
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
-from wav2vec2.lm.wrong_case import check_case
+from wav2vec2.lm.words import check_case
 from wav2vec2.text.normalize import WORD_SEPARATOR
 from wav2vec2.text.vocabulary import Vocabulary
 

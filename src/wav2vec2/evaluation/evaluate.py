@@ -21,7 +21,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from wav2vec2.audio.recordings import Failure, Recording
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.data.utterance import Utterance, writing
+from wav2vec2.data.utterance import Utterance
 from wav2vec2.decode.build import DecodingOptions, build_searches, open_each_once
 from wav2vec2.decode.search import GREEDY, Search
 from wav2vec2.errors import UserError
@@ -31,6 +31,7 @@ from wav2vec2.inference.emissions import utterance_recording
 from wav2vec2.inference.frame_outputs import ComputeOptions
 from wav2vec2.inference.transcribe import Transcriber, Transcript, progress_bar
 from wav2vec2.model.ctc import can_align
+from wav2vec2.output_file import writing
 from wav2vec2.text.error_rate import ErrorCounts, character_errors, word_errors
 from wav2vec2.text.normalize import TextNormalization, is_spaceless_script
 from wav2vec2.text.vocabulary import Vocabulary

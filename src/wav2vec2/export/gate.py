@@ -14,8 +14,8 @@ from torch import Tensor
 
 from wav2vec2.audio.read import SAMPLE_RATE, normalize_waveform
 from wav2vec2.audio.recordings import Failure, audio_files, open_recording
-from wav2vec2.data.dataset import read_utterance
 from wav2vec2.data.manifest import Manifest
+from wav2vec2.data.waveforms import read_utterance
 from wav2vec2.errors import UserError
 from wav2vec2.evaluation.evaluate import EvaluateConfig, evaluate
 from wav2vec2.inference.exported import ExportedRecognizer

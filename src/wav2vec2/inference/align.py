@@ -11,16 +11,17 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from wav2vec2.audio.read import SAMPLE_RATE
-from wav2vec2.audio.recordings import AUDIO_SUFFIXES, Failure, Recording, Waveform, open_recording
-from wav2vec2.data.dataset import read_utterance
+from wav2vec2.audio.recordings import Failure, Recording, Waveform, is_audio_name, open_recording
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.data.utterance import Utterance, writing
+from wav2vec2.data.utterance import Utterance
+from wav2vec2.data.waveforms import read_utterance
 from wav2vec2.decode.aligned_text import unknown_text
 from wav2vec2.errors import UserError
 from wav2vec2.inference.aligner import Aligner
 from wav2vec2.inference.frame_outputs import ComputeOptions
 from wav2vec2.inference.transcribe import progress_bar
 from wav2vec2.output.alignment_files import SUFFIXES, WRITERS, Alignment, AlignmentFormat, as_json
+from wav2vec2.output_file import writing
 from wav2vec2.text.argument import read_text
 
 
@@ -120,7 +121,7 @@ def _align_manifest(options: AlignOptions) -> None:
 
 def _manifest(options: AlignOptions) -> Manifest:
     path = Path(options.audio)
-    if path.suffix.lower() in AUDIO_SUFFIXES and not path.is_dir():
+    if is_audio_name(path) and not path.is_dir():
         raise UserError(f"{path}: looks like a recording; say what is said in it: wav2vec2 align MODEL AUDIO TEXT")
     return Manifest.open(options.audio, split=options.split)
 

@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 
 from wav2vec2.audio.recordings import Failure, Recording, Waveform
-from wav2vec2.data.dataset import read_utterance
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance
+from wav2vec2.data.waveforms import read_utterance
 from wav2vec2.decode.hypothesis import Emissions
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel, Frames

@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 from tyro.conf import Positional, arg
 
-from wav2vec2.data.utterance import writing
 from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
 from wav2vec2.inference.frame_outputs import ComputeOptions, FrameOutputs, named_files, write_outputs
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.encoder import SharedEncoder, check_lengths
+from wav2vec2.output_file import writing
 
 Convention = Literal["fairseq", "transformers"]
 

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tyro.conf import Positional, arg
 
-from wav2vec2.data.utterance import writing
 from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
 from wav2vec2.inference.frame_outputs import ComputeOptions, FrameOutputs, named_files, write_outputs
 from wav2vec2.model.encoder import check_lengths
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
+from wav2vec2.output_file import writing
 
 Codes = NDArray[np.int64]
 

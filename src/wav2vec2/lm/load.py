@@ -1,10 +1,15 @@
-"""Any language model from its path: what it is shows in the file."""
+"""Opening language models: any one from its path, and two as one by interpolation."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from wav2vec2.errors import UserError
-from wav2vec2.lm.language_model import LanguageModel
-from wav2vec2.lm.words import is_kenlm_binary
+from wav2vec2.lm.language_model import LanguageModel, Unit
+from wav2vec2.lm.words import SENTENCE_MARKS, is_kenlm_binary
 
 
 def load_language_model(path: str | Path) -> LanguageModel:
@@ -27,3 +32,89 @@ def load_language_model(path: str | Path) -> LanguageModel:
     from wav2vec2.lm.ngram.model import NgramModel
 
     return NgramModel.load(path)
+
+
+Integers = NDArray[np.int64]
+
+
+class InterpolatedLM:
+    """A ``LanguageModel`` of two others over the same kind of tokens.
+
+    Args:
+        first: gives the tokens.
+        second: is asked for the same ones by name.
+        share: of the second, between 0 and 1.
+
+    Raises:
+        UserError: the share is no share, or the models have too few tokens in common.
+    """
+
+    def __init__(self, first: LanguageModel, second: LanguageModel, share: float) -> None:
+        if not 0.0 <= share <= 1.0:
+            raise UserError(f"interpolation: a share of {share} is not between 0 and 1")
+        self.tokens: Sequence[str] = first.tokens
+        self.unknown = first.unknown
+        self._translate = np.array([second.index(token) for token in first.tokens], np.int64)
+        missing = self._translate == second.unknown
+        ordinary = np.array([token not in SENTENCE_MARKS for token in first.tokens])
+        ordinary[first.unknown] = False
+        if missing[ordinary].mean() > 0.9:
+            shared = int((~missing & ordinary).sum())
+            raise UserError(
+                f"interpolation: the second model knows {shared} of the first one's {int(ordinary.sum())} tokens; "
+                "give two models over words, or two over characters, in the same case"
+            )
+        self.unit: Unit = first.unit
+        self._first, self._second = first, second
+        self._penalty = np.where(missing, -math.log(max(1, int(missing.sum()))), 0.0).astype(np.float32)
+        with np.errstate(divide="ignore"):
+            self._weights = np.log(np.array([1.0 - share, share], np.float64))
+        self._pairs = np.zeros((1024, 2), np.int64)
+        self._handles: dict[tuple[int, int], int] = {}
+        self._free = list(range(1023, -1, -1))
+        self._start = int(self._handle(first.start(), second.start()))
+
+    def index(self, token: str) -> int:
+        """Index of a word in the first model."""
+        return self._first.index(token)
+
+    def start(self) -> int:
+        """The history of a sentence's beginning."""
+        return self._start
+
+    def score(self, histories: Integers, tokens: Integers) -> tuple[NDArray[np.float32], Integers]:
+        """Ln of the mixture, and the histories that follow; (N,)."""
+        pairs, tokens = self._pairs[np.asarray(histories, np.int64)], np.asarray(tokens, np.int64)
+        one, after_one = self._first.score(pairs[:, 0], tokens)
+        two, after_two = self._second.score(pairs[:, 1], self._translate[tokens])
+        following = [self._handle(a, b) for a, b in zip(after_one.tolist(), after_two.tolist(), strict=True)]
+        return self._mix(one, two + self._penalty[tokens]), np.array(following, np.int64)
+
+    def finish(self, histories: Integers) -> NDArray[np.float32]:
+        """Ln of the mixture's probability of the sentence's end, (N,)."""
+        pairs = self._pairs[np.asarray(histories, np.int64)]
+        return self._mix(self._first.finish(pairs[:, 0]), self._second.finish(pairs[:, 1]))
+
+    def retain(self, histories: Integers) -> None:
+        """Keep these histories and the start, here and in both models."""
+        kept = {*np.asarray(histories, np.int64).tolist(), self._start}
+        for pair in [pair for pair, handle in self._handles.items() if handle not in kept]:
+            self._free.append(self._handles.pop(pair))
+        pairs = self._pairs[sorted(kept)]
+        self._first.retain(pairs[:, 0])
+        self._second.retain(pairs[:, 1])
+
+    def _mix(self, one: NDArray[np.float32], two: NDArray[np.float32]) -> NDArray[np.float32]:
+        mixed: NDArray[np.float32] = np.logaddexp(one + self._weights[0], two + self._weights[1]).astype(np.float32)
+        return mixed
+
+    def _handle(self, one: int, two: int) -> int:
+        handle = self._handles.get((one, two))
+        if handle is None:
+            if not self._free:
+                old = len(self._pairs)
+                self._pairs = np.concatenate([self._pairs, np.zeros_like(self._pairs)])
+                self._free = list(range(2 * old - 1, old - 1, -1))
+            handle = self._handles[one, two] = self._free.pop()
+            self._pairs[handle] = one, two
+        return handle

@@ -15,7 +15,7 @@ from tyro.conf import Positional, arg
 from wav2vec2.lm.corpus import Corpus
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.load import load_language_model
-from wav2vec2.lm.wrong_case import check_case
+from wav2vec2.lm.words import check_case
 from wav2vec2.text.normalize import WORD_SEPARATOR, TextNormalization
 
 _BATCH = 256

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from wav2vec2.data.dataset import UpdateLoader
-from wav2vec2.data.decoded_audio import DecodedAudio
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import BatchPlan, Plan
+from wav2vec2.data.waveforms import DecodedAudio
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import SAMPLE_RATE
 from wav2vec2.train.distributed import Ranks

@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 from tests.data.made_up_speech import librispeech_tree, voice, write
 
-from wav2vec2.data.corpora.addresses import (
+from wav2vec2.data.corpora.download import (
     LIBRILIGHT_MD5,
     LIBRISPEECH_MD5,
     LIMITED_SHA256,
+    fetch,
     fleurs_archives,
     librilight_archives,
     librispeech_archives,
     mls_archives,
+    unpack,
 )
-from wav2vec2.data.corpora.download import fetch, unpack
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.prepare.command import PrepareLibriSpeech, run
 from wav2vec2.data.prepare.published import PrepareFleurs, PrepareLibriLight, PrepareLimited, PrepareMls

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tests.data.made_up_speech import voice, write
 
+from wav2vec2.audio.recordings import AUDIO_SUFFIXES, audio_files
 from wav2vec2.data.corpora.fairseq import scan_fairseq
 from wav2vec2.data.corpora.folder import scan_folder
 from wav2vec2.data.corpora.table import scan_table
@@ -25,6 +26,25 @@ def test_speakers_of_a_folder(tmp_path: Path) -> None:
     }
     assert by_prefix["carl_3"] == "carl"
     assert {item.speaker for item in scan_folder(tmp_path, speaker="none") if isinstance(item, Utterance)} == {""}
+
+
+def test_prepare_and_transcribe_find_the_same_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, suffix in enumerate(sorted(AUDIO_SUFFIXES)):
+        (tmp_path / "a" / f"{number % 3}").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "a" / f"{number % 3}" / f"{number}{suffix.upper() if number % 2 else suffix}").touch()
+    for name in ("b.wav", "a/._b.wav", "a/.hidden/c.wav", "notes.txt", "a/wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    (tmp_path / "linked").symlink_to(tmp_path / "a")
+    prepared = [item.path for item in scan_folder(tmp_path) if isinstance(item, Utterance)]
+    transcribed = [str(path) for path in audio_files([tmp_path])]
+    assert sorted(prepared) == sorted(transcribed)
+    assert len(prepared) == len(set(prepared)) == len(AUDIO_SUFFIXES) + 1
+    assert transcribed == sorted(transcribed, key=Path)
+    assert {"m4b", "rf64", "snd", "aifc", "mov", "3gp", "ac3"} <= {path.rsplit(".")[-1].lower() for path in transcribed}
+    monkeypatch.chdir(tmp_path.parent)
+    assert Path(tmp_path.name, "b.wav") in audio_files([Path(tmp_path.name)])
 
 
 def test_a_table_in_each_of_its_spellings(tmp_path: Path) -> None:

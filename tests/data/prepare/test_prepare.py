@@ -12,10 +12,11 @@ import pytest
 from tests.data.made_up_speech import librispeech_tree, voice, write
 
 from wav2vec2.audio.read import read_audio
-from wav2vec2.data.manifest import Manifest, Utterance
+from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.prepare import journal
 from wav2vec2.data.prepare.command import PrepareFolder, PrepareLibriSpeech, run
 from wav2vec2.data.prepare.examine import speaker_fraction
+from wav2vec2.data.utterance import Utterance
 from wav2vec2.errors import UserError
 
 

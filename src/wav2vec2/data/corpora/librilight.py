@@ -10,10 +10,11 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from wav2vec2.audio.read import SAMPLE_RATE, AudioError, audio_info
-from wav2vec2.data.corpora.folder import audio_files, walk
+from wav2vec2.audio.recordings import audio_names, walk
+from wav2vec2.data.corpora.librispeech import match_transcripts, transcripts_in
 from wav2vec2.data.utterance import Rejection, Utterance
 from wav2vec2.errors import UserError
 
@@ -43,7 +44,7 @@ def scan_librilight(
         if not top.is_dir():
             raise UserError(f"{top}: is not a folder: name the one that holds small, medium or large, or --download it")
         for folder, names in walk(top):
-            chapters = {os.path.splitext(name)[0]: name for name in audio_files(names)}
+            chapters = {os.path.splitext(name)[0]: name for name in audio_names(names)}
             metadata = {name.removesuffix(".json") for name in names if name.endswith(".json")}
             found = found or bool(chapters.keys() & metadata)
             for stem in sorted(metadata - chapters.keys()):
@@ -132,3 +133,48 @@ def _metadata(path: Path) -> tuple[str, list[tuple[float, float]]]:
             raise ValueError(f"its voice_activity is out of order at {begin:g}-{end:g} s")
         stretches.append((float(begin), float(end)))
     return str(content.get("speaker") or ""), stretches
+
+
+LimitedSize = Literal["10m", "1h", "10h"]
+
+FOLDS = 6
+FOLDER = "librispeech_finetuning"
+
+
+def scan_limited(
+    root: Path, *, size: LimitedSize = "1h", fold: int = 0, language: str = "en"
+) -> Iterator[Utterance | Rejection]:
+    """Yield the utterances of one set, all of split "train", of source "limited-10m-0", "limited-1h" or "limited-10h".
+
+    Args:
+        root: `librispeech_finetuning`, or the folder above it.
+        size: which set.
+        fold: which ten minutes, 0 to 5; the others have no folds.
+        language: noted in each row.
+
+    Raises:
+        UserError: for a fold that does not exist or a folder that is missing.
+    """
+    if not 0 <= fold < FOLDS:
+        raise UserError(f"--fold {fold}: the ten-minute sets are 0 to {FOLDS - 1}")
+    top = root / FOLDER if (root / FOLDER).is_dir() else root
+    source = f"limited-{size}" + (f"-{fold}" if size == "10m" else "")
+    for folder in limited_folders(size, fold):
+        for kind in ("clean", "other"):
+            if not (top / folder / kind).is_dir():
+                what = f"name the folder {FOLDER} of Libri-light, unpacked whole, or --download"
+                raise UserError(f"{top / folder / kind}: is not there: {what}")
+            for path, names in walk(top / folder / kind):
+                speaker = Path(path).parent.name
+                yield from match_transcripts(
+                    path,
+                    audio_names(names),
+                    transcripts_in(path, names),
+                    Utterance("", "", speaker=speaker, split="train", language=language, source=source),
+                )
+
+
+def limited_folders(size: LimitedSize, fold: int = 0) -> list[str]:
+    """The folders that make up a set."""
+    hour = [f"1h/{number}" for number in range(FOLDS)]
+    return {"10m": [f"1h/{fold}"], "1h": hour, "10h": [*hour, "9h"]}[size]

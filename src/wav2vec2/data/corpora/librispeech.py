@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from wav2vec2.data.corpora.folder import audio_files, walk
+from wav2vec2.audio.recordings import audio_names, walk
 from wav2vec2.data.utterance import Rejection, Utterance
 from wav2vec2.errors import UserError
 
@@ -27,7 +27,7 @@ def scan_librispeech(root: Path, *, language: str = "") -> Iterator[Utterance | 
     for folder, names in walk(root):
         split, speaker = _split_and_speaker(os.path.relpath(folder, root))
         row = Utterance("", "", speaker=speaker, split=split, language=language, source=root.name)
-        yield from match_transcripts(folder, audio_files(names), transcripts_in(folder, names), row)
+        yield from match_transcripts(folder, audio_names(names), transcripts_in(folder, names), row)
 
 
 def transcripts_in(folder: str, names: list[str]) -> dict[str, str]:

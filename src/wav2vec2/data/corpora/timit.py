@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from wav2vec2.data.corpora.folder import AUDIO_SUFFIXES, walk
+from wav2vec2.audio.recordings import AUDIO_SUFFIXES, walk
 from wav2vec2.data.utterance import Rejection, Utterance
 from wav2vec2.errors import UserError
 from wav2vec2.text.phones import fold_phones

@@ -20,8 +20,7 @@ import pyarrow as pa
 from tyro.conf import Positional
 
 from wav2vec2.audio.pauses import Detector, Segmentation, load_silero
-from wav2vec2.data.corpora.addresses import LIBRISPEECH_URL, librispeech_archives
-from wav2vec2.data.corpora.download import download
+from wav2vec2.data.corpora.download import LIBRISPEECH_URL, download, librispeech_archives
 from wav2vec2.data.corpora.fairseq import scan_fairseq
 from wav2vec2.data.corpora.folder import SpeakerRule, scan_folder
 from wav2vec2.data.corpora.librispeech import scan_librispeech
@@ -29,8 +28,9 @@ from wav2vec2.data.corpora.table import scan_table
 from wav2vec2.data.prepare.examine import Rules
 from wav2vec2.data.prepare.journal import chunks, examine_all, forget_others, read_journal
 from wav2vec2.data.prepare.summary import Summary, rejection_lines
-from wav2vec2.data.utterance import Rejection, Utterance, write_batches, writing
+from wav2vec2.data.utterance import Rejection, Utterance, write_batches
 from wav2vec2.errors import UserError
+from wav2vec2.output_file import writing
 
 
 @dataclass(frozen=True, kw_only=True)

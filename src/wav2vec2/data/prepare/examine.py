@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from wav2vec2.audio.container import container_of
+from wav2vec2.audio.decoders import container_of
 from wav2vec2.audio.pauses import (
     Detector,
     Segmentation,
@@ -25,8 +25,8 @@ from wav2vec2.audio.pauses import (
     speech_by_silero,
 )
 from wav2vec2.audio.read import SAMPLE_RATE, AudioError, AudioInfo, Source, audio_info, read_audio
-from wav2vec2.data.byte_range import read_bytes
 from wav2vec2.data.utterance import Rejection, Utterance, record_batch, write_batches
+from wav2vec2.data.waveforms import read_bytes
 
 SILENT_PEAK = 1e-4
 """A recording whose loudest sample is under this (-80 dB) is silent: three steps of 16 bits."""

@@ -11,21 +11,18 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional
 
-from wav2vec2.data.corpora.addresses import (
+from wav2vec2.data.corpora.download import (
     FLEURS_URL,
     LIBRILIGHT_URL,
     MLS_URL,
+    download,
     fleurs_archives,
     librilight_archives,
     limited_archives,
     mls_archives,
 )
-from wav2vec2.data.corpora.common_voice import scan_common_voice
-from wav2vec2.data.corpora.download import download
-from wav2vec2.data.corpora.fleurs import Transcription, scan_fleurs
-from wav2vec2.data.corpora.librilight import scan_librilight
-from wav2vec2.data.corpora.limited import LimitedSize, scan_limited
-from wav2vec2.data.corpora.mls import MlsTraining, scan_mls
+from wav2vec2.data.corpora.librilight import LimitedSize, scan_librilight, scan_limited
+from wav2vec2.data.corpora.multilingual import MlsTraining, Transcription, scan_common_voice, scan_fleurs, scan_mls
 from wav2vec2.data.corpora.timit import UTTERANCES, TimitLabels, scan_timit
 from wav2vec2.data.prepare.command import PrepareOptions
 from wav2vec2.data.prepare.command import run as run

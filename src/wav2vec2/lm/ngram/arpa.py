@@ -8,18 +8,23 @@ import gzip
 import mmap
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wav2vec2.errors import UserError
-from wav2vec2.lm.ngram.arpa_lines import BAD_FIELD, BAD_NUMBER, UNKNOWN_WORD, hash_words, parse_lines
+from wav2vec2.lm.ngram.arpa_lines import BAD_FIELD, BAD_NUMBER, UNKNOWN_WORD, hash_words, parse_lines, put_lines
 
 Bytes = NDArray[np.uint8]
 _REMEDY = "write it again with wav2vec2 lm ngram or lmplz"
 _HEADER_MAX = 1 << 20
+_NUMBER_BYTES = 24
+_LINES = 1 << 15
 _POSITIVE = 1e-4  # rounding of an estimator; anything more is no probability
 
 
@@ -196,3 +201,54 @@ def _line_number(data: Bytes, position: int) -> int:
 def _shown(line: bytes) -> str:
     text = line[:80].decode(errors="replace")
     return repr(text + "..." if len(line) > 80 else text)
+
+
+class ArpaWriter:
+    """Writes the head at once, sections as they come, and the end on leaving without an error; closes ``file``.
+
+    words: by number, number 1 first. counts: n-grams of each order, to be written in ascending order.
+    """
+
+    def __init__(self, file: IO[bytes], words: Sequence[str], counts: Sequence[int]) -> None:
+        self._file = file
+        encoded = [word.encode() for word in words]
+        self._offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+        self._letters = np.frombuffer(b"".join(encoded), np.uint8)
+        self._longest = int(np.diff(self._offsets).max(initial=0))
+        head = "".join(f"ngram {order}={count}\n" for order, count in enumerate(counts, start=1))
+        file.write(b"\\data\\\n" + head.encode())
+
+    def section(self, order: int) -> None:
+        """Begin the n-grams of an order."""
+        self._file.write(f"\n\\{order}-grams:\n".encode())
+
+    def lines(
+        self, words: NDArray[np.int32], log_probability: NDArray[np.float64], backoff: NDArray[np.float64] | None
+    ) -> None:
+        """Write n-grams: words (n, k) by number in reading order, log10 probability and log10 backoff weight (n,)."""
+        backoff = np.empty(0) if backoff is None else backoff
+        log_probability = np.minimum(log_probability, 0.0)
+        line_bytes = words.shape[1] * (self._longest + 1) + 2 * _NUMBER_BYTES
+        size = max(1, min(_LINES, (1 << 24) // line_bytes))
+        out = np.empty(size * line_bytes, np.uint8)
+        for first in range(0, len(words), size):
+            part = slice(first, first + size)
+            end = put_lines(
+                out,
+                np.ascontiguousarray(words[part]),
+                log_probability[part],
+                backoff[part],
+                self._letters,
+                self._offsets,
+            )
+            self._file.write(out[:end].tobytes())
+
+    def __enter__(self) -> "ArpaWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file:
+            if kind is None:
+                self._file.write(b"\n\\end\\\n")

@@ -11,6 +11,7 @@ DONE, BAD_FIELD, BAD_NUMBER, UNKNOWN_WORD = 0, 1, 2, 3
 _FNV_OFFSET, _FNV_PRIME = np.uint64(14695981039346656037), np.uint64(1099511628211)
 _TAB, _NEWLINE, _RETURN, _SPACE = 9, 10, 13, 32
 _DIGITS_MAX = 17  # more digits than a double holds are read for their place only
+_DECIMALS = 7
 
 
 @compiled
@@ -165,3 +166,66 @@ def parse_lines(
                 return BAD_FIELD, row, position
         position = min(end + 1, len(data))
     return DONE, count, position
+
+
+@compiled
+def _put_number(out: Bytes, position: int, value: float) -> int:
+    """Write ``value`` with up to 7 decimals; where the next byte goes."""
+    if value < -9999.0:
+        value = -9999.0  # of a probability that no number can hold
+    scaled = np.int64(abs(value) * 10.0**_DECIMALS + 0.5)
+    if value < 0 and scaled > 0:
+        out[position] = ord("-")
+        position += 1
+    whole, rest = scaled // 10**_DECIMALS, scaled % 10**_DECIMALS
+    size, probe = 1, whole
+    while probe >= 10:
+        probe //= 10
+        size += 1
+    for i in range(size):
+        out[position + size - 1 - i] = ord("0") + whole % 10
+        whole //= 10
+    position += size
+    if rest == 0:
+        return position
+    out[position] = ord(".")
+    digits = _DECIMALS
+    while rest % 10 == 0:
+        rest //= 10
+        digits -= 1
+    for i in range(digits):
+        out[position + digits - i] = ord("0") + rest % 10
+        rest //= 10
+    return position + 1 + digits
+
+
+@compiled
+def put_lines(
+    out: Bytes,
+    words: NDArray[np.int32],
+    log_probability: NDArray[np.float64],
+    backoff: NDArray[np.float64],
+    letters: Bytes,
+    offsets: NDArray[np.int64],
+) -> int:
+    """Format n-grams as lines into ``out``; returns the number of bytes written.
+
+    words: (n, k), numbered from 1. log_probability, backoff: log10, (n,); an empty ``backoff`` writes no weights.
+    letters, offsets: word i is ``letters[offsets[i - 1] : offsets[i]]``, as bytes of UTF-8.
+    """
+    position = 0
+    for row in range(len(words)):
+        position = _put_number(out, position, log_probability[row])
+        for k in range(words.shape[1]):
+            out[position] = ord("\t") if k == 0 else ord(" ")
+            position += 1
+            word = words[row, k] - 1
+            for i in range(offsets[word], offsets[word + 1]):
+                out[position] = letters[i]
+                position += 1
+        if len(backoff):
+            out[position] = ord("\t")
+            position = _put_number(out, position + 1, backoff[row])
+        out[position] = ord("\n")
+        position += 1
+    return position

@@ -18,10 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wav2vec2.errors import UserError
-from wav2vec2.lm.ngram.arpa_writer import ArpaWriter
-from wav2vec2.lm.ngram.context_pass import attach_backoffs, discount_contexts, interpolate_rows
-from wav2vec2.lm.ngram.counts import BEGIN, AdjustedCounts, WordNumbers, ngrams
+from wav2vec2.lm.ngram.arpa import ArpaWriter
 from wav2vec2.lm.ngram.external_sort import Block, ExternalSort, Rows, read_blocks, whole_groups
+from wav2vec2.lm.ngram.passes import (
+    BEGIN,
+    AdjustedCounts,
+    WordNumbers,
+    attach_backoffs,
+    discount_contexts,
+    interpolate_rows,
+    ngrams,
+)
 
 Doubles = NDArray[np.float64]
 Mask = NDArray[np.bool_]

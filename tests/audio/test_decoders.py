@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from wav2vec2.audio import read as audio
-from wav2vec2.audio.decoder_messages import silent_decoder
+from wav2vec2.audio.decoders import silent_decoder
 from wav2vec2.audio.read import AudioError, read_audio
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="silent with glibc only")

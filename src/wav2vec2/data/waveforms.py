@@ -1,0 +1,122 @@
+"""Waveforms of manifest rows: read from files, from byte ranges and URLs, and kept decoded in shared memory."""
+
+import functools
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from wav2vec2.audio.read import AudioError, read_audio
+from wav2vec2.audio.recordings import Waveform
+from wav2vec2.data.utterance import Utterance
+from wav2vec2.errors import UserError
+
+
+def read_utterance(utterance: Utterance) -> Waveform:
+    """Decode one manifest row to mono float32 at 16 kHz: its piece of a file, or of a byte range in a shard.
+
+    Raises:
+        UserError: the file is missing, unreadable, not audio, not finite, or shorter than the manifest says.
+    """
+    samples = None if utterance.samples < 0 else utterance.samples
+    if utterance.offset < 0:
+        return read_audio(utterance.path, start=utterance.start, samples=samples)
+    encoded = read_bytes(utterance.path, utterance.offset, utterance.size)
+    return read_audio(encoded, start=utterance.start, samples=samples)
+
+
+def read_bytes(path: str, offset: int = -1, size: int = -1) -> bytes:
+    """Bytes of a local file or fsspec URL: `size` of them from `offset`, or all of it when `size` is negative.
+
+    Raises:
+        AudioError: when it is missing, unreadable or shorter than that.
+    """
+    remote = "://" in path
+    try:
+        if remote:
+            files, key = _filesystem(path)
+            content: bytes = files.cat_file(key, offset, offset + size) if size >= 0 else files.cat_file(key)
+        else:
+            with open(path, "rb", buffering=0 if size >= 0 else -1) as file:
+                if size >= 0:
+                    file.seek(offset)
+                content = file.read() if size < 0 else _read_fully(file, size)
+    except FileNotFoundError:
+        raise AudioError(f"{path}: does not exist: mend the path or prepare the manifest again", "missing") from None
+    except ImportError as error:
+        raise AudioError(
+            f"{path}: fsspec lacks a package for this address ({error}): install it", "unreadable"
+        ) from None
+    except Exception as error:
+        # A remote file system raises what its library likes; locally only the system's own errors are expected.
+        if not remote and not isinstance(error, OSError | ValueError):
+            raise
+        why = " ".join(str(error).split())[:160]
+        raise AudioError(f"{path}: cannot be read ({why}): check address and permissions", "unreadable") from None
+    if size >= 0 and len(content) < size:
+        raise AudioError(
+            f"{path}: ends before byte {offset + size}: copy it again or write the shards anew", "cut short"
+        )
+    return content
+
+
+def _read_fully(file: Any, size: int) -> bytes:
+    pieces = []
+    while size > 0 and (piece := file.read(size)):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
+@functools.lru_cache(maxsize=64)
+def _protocol_filesystem(protocol: str, host: str, process: int) -> Any:
+    import fsspec
+
+    return fsspec.core.url_to_fs(f"{protocol}://{host}")[0]
+
+
+def _filesystem(url: str) -> tuple[Any, str]:
+    """The file system of a URL and the key in it; made once per host and process: connections do not survive a fork."""
+    protocol, _, rest = url.partition("://")
+    files = _protocol_filesystem(protocol, rest.split("/")[0], os.getpid())
+    return files, files._strip_protocol(url)
+
+
+_SHARED_MEMORY = Path("/dev/shm")
+_FULL_SCALE = 32_768.0
+
+
+class DecodedAudio:
+    """The utterances of a manifest, by their place in it, filled as they are read."""
+
+    def __init__(self, samples: npt.NDArray[np.int64]) -> None:
+        """Reserve room for utterances of ``samples`` (N,) samples. Raises UserError when there is too little."""
+        self._ends = np.cumsum(samples)
+        size = 2 * int(self._ends[-1])
+        if _SHARED_MEMORY.exists() and size > shutil.disk_usage(_SHARED_MEMORY).free:
+            raise UserError(
+                f"batch.in_memory: {size / 1e9:.1f} GB of decoded speech do not fit into {_SHARED_MEMORY}: "
+                "give the machine more shared memory, or set it to false"
+            )
+        self._audio = torch.empty(int(self._ends[-1]), dtype=torch.int16).share_memory_()
+        self._filled = torch.zeros(len(samples), dtype=torch.bool).share_memory_()
+
+    def waveform(self, index: int, read: Callable[[], Waveform]) -> Waveform:
+        """Utterance ``index`` as float32 in [-1, 1], rounded to 16 bits; ``read`` decodes it the first time.
+
+        Two processes that meet at the same utterance write the same samples: there is nothing to lock.
+        """
+        end = int(self._ends[index])
+        start = int(self._ends[index - 1]) if index else 0
+        kept = self._audio[start:end].numpy()
+        if not self._filled[index]:
+            scaled = np.rint(read() * _FULL_SCALE)
+            kept[:] = np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+            self._filled[index] = True
+        waveform: Waveform = kept.astype(np.float32) / np.float32(_FULL_SCALE)
+        return waveform
