@@ -1,8 +1,7 @@
-"""Small models of both families with every parameter off its trivial start, and their vocabularies."""
-
-from dataclasses import replace
+"""Models of every kind with settings unlike the defaults, and vocabularies as users have them."""
 
 import torch
+from tests.small_models import noise, perturbed
 
 from wav2vec2.checkpoints.checkpoint import Model
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
@@ -11,22 +10,6 @@ from wav2vec2.model.encoder import Wav2Vec2Encoder
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.text.vocabulary import Vocabulary
 
-GROUP = Architecture(
-    name="custom",
-    conv_channels=(16,) * 7,
-    hidden_size=32,
-    layers=2,
-    ffn_size=48,
-    heads=4,
-    pos_conv_kernel=8,
-    pos_conv_groups=4,
-    codebook_entries=10,
-    codevector_size=8,
-    final_size=12,
-    negatives=7,
-    logit_temperature=0.2,
-)
-LAYER = replace(GROUP, conv_norm="layer", conv_bias=True, normalize_input=True, layer_norm_first=True)
 REGULARIZATION = Regularization(0.01, 0.02, 0.03, 0.04, 0.04, 0.06, 0.07, 0.08, 3.0, 0.3, 0.999)
 MASKING = Masking(0.065, 10, 2, 0.0016, 64)
 STANDARD = Vocabulary(("<pad>", "<s>", "</s>", "<unk>", "|", "a", "b", "c"))
@@ -43,16 +26,11 @@ def make(kind: str, architecture: Architecture, vocabulary: Vocabulary = STANDAR
         model = Wav2Vec2ForPretraining(architecture, REGULARIZATION, MASKING)
     else:
         model = Wav2Vec2Encoder(architecture, REGULARIZATION, MASKING)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-        if isinstance(model, Wav2Vec2ForCTC):
+    perturbed(model, 0.1)
+    if isinstance(model, Wav2Vec2ForCTC):
+        with torch.no_grad():
             # every class wins somewhere, so that a swapped row shows in the text
             model.head.weight.mul_(20)
-            logits = model.eval()(audio(16_000))[0]
+            logits = model(*noise(16_000, 16_000))[0]
             model.head.bias.sub_(logits.mean((0, 1)))
-    return model.eval()
-
-
-def audio(samples: int = 6000) -> torch.Tensor:
-    return torch.randn(2, samples, generator=torch.Generator().manual_seed(1))
+    return model

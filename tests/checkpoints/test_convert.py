@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from tests.checkpoints.doubles import FAIRSEQ2, TORCHAUDIO, Double
-from tests.checkpoints.made_up_models import BLANK_LAST, GROUP, LAYER, MASKING, REGULARIZATION, STANDARD, audio, make
+from tests.checkpoints.made_up_models import BLANK_LAST, MASKING, REGULARIZATION, STANDARD, make
+from tests.small_models import GROUP, LAYER, noise
 
 import wav2vec2
 from wav2vec2.checkpoints.checkpoint import Model
@@ -28,7 +29,7 @@ FORMATS = ("huggingface", "fairseq", "fairseq2", "torchaudio")
 
 def texts(model: Model, vocabulary: Vocabulary) -> list[str]:
     with torch.no_grad():
-        logits, lengths = model(audio(16000))
+        logits, lengths = model(noise(16000, 16000)[0])
     return [vocabulary.decode(h.ids) for h in greedy_decode(logits, lengths, vocabulary.blank)]
 
 
@@ -95,10 +96,10 @@ def test_names_of_blank_and_begin_swap_and_rows_stay(tmp_path: Path) -> None:
 def test_classes_that_fairseq_demands_never_win(tmp_path: Path) -> None:
     write(make("ctc", GROUP, BLANK_LAST), tmp_path, "fairseq")
     again = wav2vec2.load(tmp_path)
-    logits = again(audio())[0]
+    logits = again(noise(6000, 6000)[0])[0]
     assert again.vocabulary.symbols == ("<pad>", "<s>", "</s>", "<unk>", "a", "|", "b", "c")
     assert not torch.isin(logits.argmax(-1), torch.tensor([1, 2])).any()
-    original = make("ctc", GROUP, BLANK_LAST)(audio())[0].log_softmax(-1)
+    original = make("ctc", GROUP, BLANK_LAST)(noise(6000, 6000)[0])[0].log_softmax(-1)
     torch.testing.assert_close(logits.log_softmax(-1)[..., [4, 5, 6, 7, 3, 0]], original, atol=1e-5, rtol=0)
 
 
@@ -110,7 +111,7 @@ def test_stacked_positions_travel(to: str, tmp_path: Path) -> None:
     again = wav2vec2.load(tmp_path)
     assert again.architecture == a
     with torch.no_grad():
-        assert torch.equal(again.encode(audio())[0], model.encode(audio())[0])
+        assert torch.equal(again.encode(noise(6000, 6000)[0])[0], model.encode(noise(6000, 6000)[0])[0])
 
 
 @pytest.mark.parametrize("a", [GROUP, LAYER])
@@ -125,7 +126,7 @@ def test_torchaudio_loads_what_was_written(a: Architecture, new_weight_norm: boo
     theirs.load_state_dict(torch.load(tmp_path / "m.pth"), strict=True)
     assert (said["normalize_waveform"], said["sample_rate"]) == (a.normalize_input, 16000)
     with torch.no_grad():
-        model, waveforms = model.double(), audio().double()
+        model, waveforms = model.double(), noise(6000, 6000)[0].double()
         expected = theirs.double()(waveforms)
         ours = model(waveforms)[0] if kind == "ctc" else model.encode(waveforms)[0]
     if kind == "ctc":
@@ -146,8 +147,8 @@ def test_fairseq2_loads_what_was_written(a: Architecture, tmp_path: Path) -> Non
     theirs = Double(FAIRSEQ2, factory_arguments(a, REGULARIZATION, 8), 8, new_weight_norm=False)
     theirs.load_state_dict(state, strict=True)
     with torch.no_grad():
-        expected = theirs.double()(audio().double())
-        torch.testing.assert_close(model.double()(audio().double())[0], expected, atol=1e-9, rtol=1e-9)
+        expected = theirs.double()(noise(6000, 6000)[0].double())
+        torch.testing.assert_close(model.double()(noise(6000, 6000)[0].double())[0], expected, atol=1e-9, rtol=1e-9)
 
 
 def test_their_state_dicts_in_ours(tmp_path: Path) -> None:
@@ -168,8 +169,9 @@ def test_their_state_dicts_in_ours(tmp_path: Path) -> None:
                 (folder / "model.yaml").write_text(f"name: checkpoint\nmodel_config:\n  {heads}")
             ours = wav2vec2.load(folder)
             with torch.no_grad():
-                expected = theirs.double()(audio().double())
-                torch.testing.assert_close(ours.double()(audio().double())[0], expected, atol=1e-9, rtol=1e-9)
+                waveforms = noise(6000, 6000)[0].double()
+                expected = theirs.double()(waveforms)
+                torch.testing.assert_close(ours.double()(waveforms)[0], expected, atol=1e-9, rtol=1e-9)
             assert ours.architecture.normalize_input == a.normalize_input
 
 

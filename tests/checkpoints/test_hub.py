@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.checkpoints.made_up_models import GROUP, LAYER, STANDARD, make
+from tests.checkpoints.made_up_models import STANDARD, make
+from tests.small_models import GROUP, LAYER
 
 import wav2vec2
 from wav2vec2.checkpoints.hub import is_id

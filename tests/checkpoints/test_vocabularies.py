@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.checkpoints.made_up_models import BLANK_LAST, GROUP, STANDARD, make
+from tests.checkpoints.made_up_models import BLANK_LAST, STANDARD, make
+from tests.small_models import GROUP
 
 import wav2vec2
 from wav2vec2.checkpoints.convert import write

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from tests.small_models import SMALLEST as SIZES
+
 from wav2vec2 import cli
 from wav2vec2.errors import UserError
 
 _MODEL = (
-    *("model.conv_channels=[8,8,8,8,8,8,8]", "model.hidden_size=16", "model.layers=1", "model.ffn_size=16"),
-    *("model.heads=2", "model.pos_conv_kernel=4", "model.pos_conv_groups=2", "batch.workers=0"),
+    *(f"model.{name}={list(size) if isinstance(size, tuple) else size}" for name, size in SIZES.items()),
+    "batch.workers=0",
 )
 _LM = ("model.hidden_size=16", "model.layers=1", "model.ffn_size=16", "model.heads=2", "model.cutoffs=[]")
 SMALLEST = (

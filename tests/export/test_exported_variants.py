@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.model.conftest import GROUP
+from tests.small_models import GROUP
 
 from wav2vec2.errors import UserError
 from wav2vec2.export.traceable import TraceableCTC

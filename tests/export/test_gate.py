@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from tests.export.conftest import VOCABULARY, audio
+from tests.export.conftest import VOCABULARY
+from tests.small_models import noise
 from torch import Tensor
 
 import wav2vec2
@@ -55,7 +56,7 @@ def write(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
 
 @pytest.fixture
 def speech(tmp_path: Path) -> Path:
-    soundfile.write(tmp_path / "speech.wav", 0.1 * audio(16_000)[0][0].numpy(), 16_000, subtype="FLOAT")
+    soundfile.write(tmp_path / "speech.wav", 0.1 * noise(16_000)[0][0].numpy(), 16_000, subtype="FLOAT")
     return tmp_path / "speech.wav"
 
 

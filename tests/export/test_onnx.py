@@ -9,7 +9,8 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.export.conftest import VOCABULARY, audio
+from tests.export.conftest import VOCABULARY
+from tests.small_models import noise
 
 import wav2vec2
 from wav2vec2.inference.exported import OnnxModel
@@ -34,7 +35,7 @@ def eager(directory: Path, *batch: torch.Tensor) -> tuple[np.ndarray, np.ndarray
 
 @pytest.mark.parametrize("samples", BATCHES)
 def test_onnx_equals_the_model_in_a_padded_batch(directory: Path, exported: Export, samples: tuple[int, ...]) -> None:
-    batch = audio(*samples)
+    batch = noise(*samples)
     logits, frames = session_outputs(exported("onnx"), *batch)
     expected, expected_frames = eager(directory, *batch)
     assert frames.tolist() == expected_frames.tolist()
@@ -47,7 +48,7 @@ def test_onnx_equals_the_model_in_a_padded_batch(directory: Path, exported: Expo
 def test_any_lengths_through_the_runtime_object(
     directory: Path, exported: Export, samples: list[int], seed: int
 ) -> None:
-    batch = audio(*samples, seed=seed)
+    batch = noise(*samples, seed=seed)
     logits, frames = OnnxModel(exported("onnx"))(*batch)
     expected, expected_frames = eager(directory, *batch)
     assert frames.tolist() == expected_frames.tolist()
@@ -69,8 +70,8 @@ def test_the_file_says_what_it_needs(directory: Path, exported: Export) -> None:
 
 
 def test_transcriber_gives_the_model_s_text_and_times(directory: Path, exported: Export, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.wav", 0.1 * audio(20_000)[0][0].numpy(), 16_000)
-    sources = [tmp_path / "a.wav", 0.1 * audio(9_000, seed=3)[0][0].numpy(), np.zeros(30, np.float32)]
+    soundfile.write(tmp_path / "a.wav", 0.1 * noise(20_000)[0][0].numpy(), 16_000)
+    sources = [tmp_path / "a.wav", 0.1 * noise(9_000, seed=3)[0][0].numpy(), np.zeros(30, np.float32)]
     sizes = {"window_seconds": 0.6, "context_seconds": 0.1}
     ours = wav2vec2.Transcriber(directory, device="cpu", **sizes)(sources)
     theirs = wav2vec2.Transcriber(exported("onnx"), **sizes)(sources)
@@ -84,14 +85,14 @@ def test_transcriber_gives_the_model_s_text_and_times(directory: Path, exported:
 def test_int8_is_small_close_and_the_same_in_any_batch(directory: Path, exported: Export, tmp_path: Path) -> None:
     """Linear layers alone in the group family, convolutions too in the layer family."""
     check = tmp_path / "speech.wav"
-    soundfile.write(check, 0.1 * audio(16_000)[0][0].numpy(), 16_000)
+    soundfile.write(check, 0.1 * noise(16_000)[0][0].numpy(), 16_000)
     convolutions = wav2vec2.load(directory).architecture.conv_norm == "layer"
     option = "int8_convolutions" if convolutions else "int8"
     path = exported("onnx", **{option: True}, check=str(check), max_text_difference=30.0)
     kinds = [node.op_type for node in onnx.load(str(path)).graph.node]
     # projection, query, key, value, out, two of the feed-forward block; two more convolutions as matrix products
     assert kinds.count("MatMulInteger") == (9 if convolutions else 7)
-    model, batch = OnnxModel(path), audio(3000, 2000)
+    model, batch = OnnxModel(path), noise(3000, 2000)
     logits, frames = model(*batch)
     expected, _ = eager(directory, *batch)
     assert 1e-5 < np.abs(logits.numpy() - expected).max() < 0.2 * np.abs(expected).max()

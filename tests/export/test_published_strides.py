@@ -8,19 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.export.conftest import SIZES, VOCABULARY, audio, recognizer
+from tests.export.conftest import VOCABULARY
+from tests.small_models import FAMILIES, noise, recognizer
 
 from wav2vec2.errors import UserError
 from wav2vec2.export import onnx_graph
 from wav2vec2.export.formats import write_onnx, write_program
 from wav2vec2.inference.exported import ExportMetadata, OnnxModel, Precision, ProgramModel
-from wav2vec2.model.architecture import ARCHITECTURES
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-CONVOLUTIONS = {name: getattr(ARCHITECTURES["base"], name) for name in ("conv_kernels", "conv_strides")}
 VARIANTS = {
     "group": {},
     "layer": {},
@@ -33,9 +32,8 @@ BATCHES = [(16_000,), (900, 1, 12_345, 399, 400, 720)]
 
 @functools.cache
 def made(variant: str) -> Wav2Vec2ForCTC:
-    sizes = {**SIZES, **CONVOLUTIONS, "conv_channels": (8, 16, 16, 16, 16, 24, 24), **VARIANTS[variant]}
-    family = ARCHITECTURES["large_lv60k" if variant.startswith("layer") else "base"]
-    return recognizer(replace(family, **sizes))
+    sizes = {"layers": 1, "conv_channels": (8, 16, 16, 16, 16, 24, 24), **VARIANTS[variant]}
+    return recognizer(replace(FAMILIES[variant.split(",")[0]], **sizes), VOCABULARY)
 
 
 def described(model: Wav2Vec2ForCTC, precision: Precision = "float32") -> ExportMetadata:
@@ -46,7 +44,7 @@ def largest_difference(model: Wav2Vec2ForCTC, run: Callable[..., tuple[torch.Ten
     """Of the graph itself, on padded batches, relative to the largest output."""
     worst = 0.0
     for samples in BATCHES:
-        waveforms, lengths = audio(*samples)
+        waveforms, lengths = noise(*samples)
         with torch.inference_mode():
             expected, frames = model(waveforms, lengths)
         logits, counts = run(waveforms, lengths)
@@ -73,7 +71,7 @@ def test_onnx_in_int8(variant: str, precision: Precision, tmp_path: Path) -> Non
 def test_quiet_frames_keep_their_precision_in_int8_convolutions(tmp_path: Path) -> None:
     """A loud second beside quiet ones, ten thousand times as loud: each window has a scale of its own."""
     model = made("layer")
-    waveforms = audio(16_000)[0]
+    waveforms = noise(16_000)[0]
     waveforms[:, 4000:] *= 1e-2
     write_onnx(model, tmp_path / "model.onnx", described(model, "int8 with convolutions"))
     write_onnx(model, tmp_path / "linear.onnx", described(model, "int8"))
@@ -100,7 +98,7 @@ def test_weights_beyond_one_file_lie_beside_it(tmp_path: Path, monkeypatch: pyte
     write_onnx(model, tmp_path / "model.onnx", described(model))
     assert {path.name for path in tmp_path.iterdir()} == {"whole.onnx", "model.onnx", "model.onnx.data"}
     assert (tmp_path / "model.onnx").stat().st_size < 70_000 < (tmp_path / "model.onnx.data").stat().st_size
-    batch = audio(5000, 3000)
+    batch = noise(5000, 3000)
     whole, beside = (OnnxModel(tmp_path / name).run(*batch)[0] for name in ("whole.onnx", "model.onnx"))
     assert np.array_equal(whole, beside)
     (tmp_path / "model.onnx.data").unlink()
@@ -113,7 +111,7 @@ def test_a_part_that_has_no_onnx_form_is_refused(tmp_path: Path) -> None:
     class Other(torch.nn.LayerNorm):
         pass
 
-    model = recognizer(made("group").architecture)
+    model = recognizer(made("group").architecture, VOCABULARY)
     model.encoder.context.layers[0].ffn_norm = Other(32)
     with pytest.raises(UserError, match=r"ffn_norm \(Other\) has no ONNX form here; use --to torch-export"):
         write_onnx(model, tmp_path / "model.onnx", described(model))

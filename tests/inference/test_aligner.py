@@ -6,6 +6,7 @@ import pytest
 import soundfile
 import torch
 from tests.inference.spoken_symbols import VOCABULARY, LoudnessCTC, spoken
+from tests.small_models import GROUP, recognizer
 
 from wav2vec2 import cli
 from wav2vec2.audio.recordings import Failure, open_recording
@@ -85,14 +86,7 @@ def test_many_keep_their_order_and_failures_their_place(tmp_path: Path) -> None:
 
 
 def test_alone_equals_in_a_batch_with_a_real_model() -> None:
-    from wav2vec2.model.architecture import Architecture
-    from wav2vec2.model.ctc import Wav2Vec2ForCTC
-
-    torch.manual_seed(0)
-    architecture = Architecture(
-        conv_channels=(16,) * 7, hidden_size=32, layers=2, ffn_size=64, heads=4, pos_conv_kernel=16, pos_conv_groups=4
-    )
-    model = Wav2Vec2ForCTC(architecture, VOCABULARY)
+    model = recognizer(GROUP, VOCABULARY)
     random = np.random.default_rng(0)
     audio = [0.1 * random.standard_normal(n).astype(np.float32) for n in (9_000, 16_123, 6_000)]
     aligner = Aligner(model, device="cpu")

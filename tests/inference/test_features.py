@@ -6,62 +6,34 @@ import pytest
 import soundfile
 import torch
 from safetensors.numpy import load_file
+from tests.small_models import FAMILIES, noise, recognizer
 
 import wav2vec2
 from wav2vec2.cli import main
 from wav2vec2.inference.features import hidden_states
-from wav2vec2.model.architecture import ARCHITECTURES, Architecture
-from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.encoder import SharedEncoder
 from wav2vec2.text.vocabulary import Vocabulary
 
-SIZES = {
-    "name": "custom",
-    "conv_channels": (16,) * 7,
-    "hidden_size": 32,
-    "layers": 3,
-    "ffn_size": 64,
-    "heads": 2,
-    "pos_conv_kernel": 16,
-    "pos_conv_groups": 4,
-    "codevector_size": 16,
-    "final_size": 16,
-}
 VOCABULARY = Vocabulary.from_transcripts(["A FOX"])
 CONVENTIONS = ["fairseq", "transformers"]
 
 
-def architecture(family: str) -> Architecture:
-    return replace(ARCHITECTURES["base" if family == "group" else "large_lv60k"], **SIZES)
-
-
 @pytest.fixture(params=["group", "layer"])
 def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    model = Wav2Vec2ForCTC(architecture(request.param), VOCABULARY).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.05)
+    model = recognizer(replace(FAMILIES[request.param], layers=3), VOCABULARY)
     wav2vec2.save(model, tmp_path / "model")
     return tmp_path / "model"
 
 
-def batch(*samples: int) -> tuple[torch.Tensor, torch.Tensor]:
-    waveforms = torch.zeros(len(samples), max(samples))
-    for row, count in enumerate(samples):
-        waveforms[row, :count] = torch.randn(count, generator=torch.Generator().manual_seed(row))
-    return waveforms, torch.tensor(samples)
-
-
 def write(path: Path, samples: int) -> Path:
-    soundfile.write(path, 0.1 * batch(samples)[0][0].numpy(), 16_000, subtype="FLOAT")
+    soundfile.write(path, 0.1 * noise(samples)[0][0].numpy(), 16_000, subtype="FLOAT")
     return path
 
 
 def test_transformers_hidden_states(directory: Path) -> None:
     transformers = pytest.importorskip("transformers")
     theirs = transformers.Wav2Vec2ForCTC.from_pretrained(directory).eval()
-    waveforms, _ = batch(6000)
+    waveforms, _ = noise(6000)
     with torch.no_grad():
         output = theirs.wav2vec2(waveforms, output_hidden_states=True)
     model = wav2vec2.load(directory)
@@ -74,7 +46,7 @@ def test_transformers_hidden_states(directory: Path) -> None:
 @torch.no_grad()
 def test_the_conventions_differ_by_the_final_norm_of_the_pre_ln_family(directory: Path) -> None:
     model = wav2vec2.load(directory)
-    waveforms, lengths = batch(6000, 3000)
+    waveforms, lengths = noise(6000, 3000)
     fairseq, transformers = (
         hidden_states(model, waveforms, lengths, layers=range(4), convention=name)[0] for name in CONVENTIONS
     )

@@ -6,6 +6,7 @@ import pytest
 import soundfile
 import torch
 from tests.inference.spoken_symbols import VOCABULARY, LoudnessCTC, spoken
+from tests.small_models import FAMILIES, recognizer
 
 from wav2vec2.audio.recordings import Failure, audio_files, open_recording
 from wav2vec2.decode.build import DecodingOptions
@@ -178,20 +179,11 @@ def test_nothing_to_do_is_said(model_path: str, tmp_path: Path) -> None:
         audio_files([tmp_path / "hollow"])
 
 
-@pytest.mark.parametrize("normalize_input", [False, True])
-def test_tiny_model_alone_in_a_batch_and_from_disk(tmp_path: Path, normalize_input: bool) -> None:
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tiny_model_alone_in_a_batch_and_from_disk(tmp_path: Path, family: str) -> None:
     from wav2vec2.checkpoints.huggingface.directory import save
-    from wav2vec2.model.architecture import Architecture
-    from wav2vec2.model.ctc import Wav2Vec2ForCTC
 
-    torch.manual_seed(0)
-    architecture = Architecture(
-        conv_channels=(16,) * 7, hidden_size=32, layers=2, ffn_size=64, heads=4, pos_conv_kernel=16, pos_conv_groups=4,
-        conv_norm="layer" if normalize_input else "group", normalize_input=normalize_input,
-        layer_norm_first=normalize_input, conv_bias=normalize_input,
-    )  # fmt: skip
-    model = Wav2Vec2ForCTC(architecture, VOCABULARY)
-    torch.nn.init.normal_(model.head.weight, std=3.0)
+    model = recognizer(FAMILIES[family], VOCABULARY)
     save(model, tmp_path / "model")
     random = np.random.default_rng(0)
     audio = [0.1 * random.standard_normal(n).astype(np.float32) for n in (9_000, 16_123, 4_000, 300)]

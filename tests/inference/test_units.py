@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from tests.inference.test_features import SIZES, batch, write
+from tests.inference.test_features import write
+from tests.small_models import GROUP, noise, recognizer
 
 import wav2vec2
 from wav2vec2.cli import main
 from wav2vec2.inference.units import flat_units, quantized_units, run_lengths
-from wav2vec2.model.architecture import ARCHITECTURES
-from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.text.vocabulary import Vocabulary
 
@@ -23,7 +21,7 @@ from wav2vec2.text.vocabulary import Vocabulary
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    model = Wav2Vec2ForPretraining(replace(ARCHITECTURES["base"], **SIZES)).eval()
+    model = Wav2Vec2ForPretraining(GROUP).eval()
     wav2vec2.save(model, tmp_path / "model")
     return tmp_path / "model"
 
@@ -41,7 +39,7 @@ def test_fairseq_codes(name: str, reference_root: Path) -> None:
 
 def test_padding_changes_nothing(directory: Path) -> None:
     model = wav2vec2.load(directory)
-    waveforms, lengths = batch(9000, 5000, 100)
+    waveforms, lengths = noise(9000, 5000, 100)
     codes, frames = quantized_units(model, waveforms, lengths)
     for row, (samples, count) in enumerate(zip(lengths.tolist(), frames.tolist(), strict=True)):
         assert not codes[row, count:].any()
@@ -69,7 +67,7 @@ def test_every_format_says_the_same(directory: Path, tmp_path: Path, capsys: pyt
     model = wav2vec2.load(directory)
     waveform = torch.from_numpy(soundfile.read(path, dtype="float32")[0])
     codes = quantized_units(model, waveform[None])[0][0].numpy()
-    flat = codes[:, 0] * 320 + codes[:, 1]
+    flat = codes[:, 0] * GROUP.codebook_entries + codes[:, 1]
     assert main(["units", str(directory), str(path)]) == 0
     name, units = capsys.readouterr().out.rstrip("\n").split("\t")
     assert (name, units) == (str(path), " ".join(map(str, flat)))
@@ -88,8 +86,7 @@ def test_every_format_says_the_same(directory: Path, tmp_path: Path, capsys: pyt
 def test_bad_input_is_one_line(directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = str(write(tmp_path / "good.wav", 4000))
     vocabulary = Vocabulary.from_transcripts(["A FOX"])
-    recognizer = Wav2Vec2ForCTC(replace(ARCHITECTURES["base"], **SIZES), vocabulary)
-    wav2vec2.save(recognizer, tmp_path / "ctc")
+    wav2vec2.save(recognizer(GROUP, vocabulary), tmp_path / "ctc")
     for model, arguments, message in (
         (tmp_path / "ctc", [good], "without quantizer"),
         (tmp_path / "nothing", [good], "no such model"),

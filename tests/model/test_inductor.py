@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from tests.model.conftest import GROUP, LAYER, make_model
+from tests.model.conftest import make_model
 from tests.model.test_invariants import batch, total
+from tests.small_models import GROUP, LAYER
 from torch import Tensor
 
 from wav2vec2.model.architecture import Architecture, Masking, Regularization

@@ -4,7 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.model.conftest import GROUP, LAYER, make_model
+from tests.model.conftest import make_model
+from tests.small_models import GROUP, LAYER, noise
 
 from wav2vec2.model.architecture import Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC, can_align, ctc_loss
@@ -24,12 +25,9 @@ def first(rows: int, step: int = 0) -> Draw:
     return Draw(1, step, torch.arange(rows))
 
 
-def batch(*lengths: int, dtype=torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(len(lengths))
-    waveforms = torch.randn(len(lengths), max(lengths), generator=generator, dtype=dtype)
-    for row, length in zip(waveforms, lengths, strict=True):
-        row[length:] = 7.0  # what lies beyond an utterance must not matter
-    return waveforms, torch.tensor(lengths)
+def batch(*lengths: int, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noise; what lies beyond an utterance must not matter."""
+    return noise(*lengths, seed=len(lengths), dtype=dtype, padding=7.0)
 
 
 @pytest.mark.parametrize("packed", [True, False])

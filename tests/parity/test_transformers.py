@@ -9,13 +9,13 @@ from tests.parity.closeness import FLOAT32, FLOAT32_DEEP, FLOAT64, assert_close
 from tests.parity.transformers_models import (
     FAMILIES,
     SYMBOLS,
-    audio,
     build,
     compare,
     hidden_states,
     their_hidden_states,
     tiny,
 )
+from tests.small_models import noise
 
 import wav2vec2
 from wav2vec2.model.architecture import ARCHITECTURES
@@ -53,7 +53,7 @@ def test_their_pretraining_model_in_ours(family: str, tmp_path: Path) -> None:
     theirs.save_pretrained(tmp_path)
     ours, theirs = wav2vec2.load(tmp_path).double(), theirs.double()
     assert isinstance(ours, Wav2Vec2ForPretraining)
-    waveforms = audio(9000, 9000)[0].double()
+    waveforms = noise(9000, 9000)[0].double()
     masks = torch.zeros(2, ours.architecture.frame_length(9000), dtype=torch.bool)
     masks[0, 4:14], masks[1, 9:19] = True, True
     ranks = torch.arange(10)[:, None]
@@ -83,7 +83,7 @@ def test_our_ctc_model_in_theirs(family: str, tmp_path: Path) -> None:
     assert not any(report.values()), report
     compare(theirs.eval(), ours, FLOAT32, padded=family == "layer")
     bare = transformers.Wav2Vec2Model.from_pretrained(tmp_path).eval()
-    waveforms = audio(6000)[0]
+    waveforms = noise(6000)[0]
     with torch.no_grad():
         assert_close(ours.encode(waveforms)[0], bare(waveforms).last_hidden_state, FLOAT32, "bare encoder")
 
@@ -95,7 +95,7 @@ def test_our_pretraining_model_in_theirs(tmp_path: Path) -> None:
     theirs, report = transformers.Wav2Vec2ForPreTraining.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(report.values()), report
     assert sum(p.numel() for p in theirs.parameters()) == sum(p.numel() for p in ours.parameters())
-    waveforms = audio(6000)[0]
+    waveforms = noise(6000)[0]
     with torch.no_grad():
         expected = theirs.eval()(waveforms).projected_states
         assert_close(ours.context_projection(ours.encode(waveforms)[0]), expected, FLOAT32, "projected states")
@@ -107,7 +107,7 @@ def test_losses(family: str, tmp_path: Path) -> None:
     theirs = build("ctc", family, ctc_loss_reduction="sum", pad_token_id=0)
     theirs.save_pretrained(tmp_path / "ctc")
     ours = wav2vec2.load(tmp_path / "ctc")
-    waveforms, lengths = audio(6000, 6000)
+    waveforms, lengths = noise(6000, 6000)
     labels = torch.tensor([[5, 6, 7, 7], [9, 8, -100, -100]])
     with torch.no_grad():
         expected = theirs(waveforms, labels=labels).loss
@@ -152,7 +152,7 @@ def test_real_widths_both_ways(size: str, kind: str, tmp_path: Path) -> None:
     again = wav2vec2.load(tmp_path / "theirs")
     assert again.architecture == a
     assert all(torch.equal(x, y) for x, y in zip(again.parameters(), ours.parameters(), strict=True))
-    waveforms = audio(4000)[0]
+    waveforms = noise(4000)[0]
     with torch.no_grad():
         expected = theirs.wav2vec2(waveforms).last_hidden_state
         assert_close(again.encode(waveforms)[0], expected, FLOAT32, "context")
@@ -163,6 +163,6 @@ def test_base_size(tmp_path: Path) -> None:
     theirs.save_pretrained(tmp_path)
     ours = wav2vec2.load(tmp_path)
     assert ours.architecture == ARCHITECTURES["base"]
-    waveforms = audio(8000)[0]
+    waveforms = noise(8000)[0]
     with torch.no_grad():
         assert_close(ours(waveforms)[0], theirs(waveforms).logits, FLOAT32, "logits")

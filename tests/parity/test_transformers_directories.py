@@ -13,11 +13,11 @@ from tests.parity.transformers_models import (
     FAMILIES,
     SHAPE,
     SYMBOLS,
-    audio,
     build,
     compare,
     tiny,
 )
+from tests.small_models import noise
 
 import wav2vec2
 from wav2vec2.audio.read import normalize_waveform
@@ -113,7 +113,7 @@ def test_headless_models_both_ways(tmp_path: Path) -> None:
     wav2vec2.save(ours, tmp_path / "ours")
     again, report = transformers.AutoModel.from_pretrained(tmp_path / "ours", output_loading_info=True)
     assert not any(report.values()), report
-    waveforms = audio(6000, 6000)[0]
+    waveforms = noise(6000, 6000)[0]
     with torch.no_grad():
         expected = theirs(waveforms).last_hidden_state
         assert_close(ours.encode(waveforms)[0], expected, FLOAT32, "ours")
@@ -147,4 +147,4 @@ def test_an_encoder_that_theirs_lacks_is_not_taken_for_theirs(tmp_path: Path) ->
         transformers.AutoModelForCTC.from_pretrained(tmp_path)
     again = wav2vec2.load(tmp_path)
     assert again.architecture == ours.architecture
-    assert torch.equal(again(audio(4000)[0])[0], ours(audio(4000)[0])[0])
+    assert torch.equal(again(noise(4000)[0])[0], ours(noise(4000)[0])[0])

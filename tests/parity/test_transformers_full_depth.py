@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.parity.closeness import FLOAT32_DEEP, assert_close
-from tests.parity.transformers_models import audio
+from tests.small_models import noise
 from torch import Tensor, nn
 
 import wav2vec2
@@ -35,7 +35,7 @@ def test_large_at_full_depth_both_ways(size: str, tmp_path: Path) -> None:
     ours = Wav2Vec2ForCTC(ARCHITECTURES[size], 32).eval()
     wav2vec2.save(ours, tmp_path / "ours")
     theirs = transformers.Wav2Vec2ForCTC.from_pretrained(tmp_path / "ours").eval()
-    waveforms = audio(8000)[0]
+    waveforms = noise(8000)[0]
     mine, other = layer_outputs(ours.encoder.context.layers), layer_outputs(theirs.wav2vec2.encoder.layers)
     with torch.inference_mode():
         logits, expected = ours(waveforms)[0], theirs(waveforms).logits

@@ -1,11 +1,15 @@
 """Random models of both families, theirs and ours, and what it means that they agree."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.parity.closeness import assert_close
+from tests.small_models import FAMILIES as OURS
+from tests.small_models import noise
 from torch import Tensor
 
-from wav2vec2.model.architecture import ARCHITECTURES, Architecture
+from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 
@@ -45,14 +49,6 @@ def build(kind: str, family: str, **changes: object) -> "transformers.PreTrained
     return model.eval()
 
 
-def audio(*samples: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    waveforms = torch.zeros(len(samples), max(samples))
-    for row, count in enumerate(samples):
-        waveforms[row, :count] = torch.randn(count, generator=generator)
-    return waveforms, torch.tensor(samples)
-
-
 def hidden_states(model: Wav2Vec2ForPretraining | Wav2Vec2ForCTC, *batch: Tensor) -> list[Tensor]:
     """The input of the first block, the output of each but the last, and the context vectors after the final norm."""
     layers = [model.encode(*batch, layer=layer)[0] for layer in range(model.architecture.layers)]
@@ -66,7 +62,7 @@ def their_hidden_states(model: "transformers.PreTrainedModel", *batch: Tensor | 
 
 
 def compare(theirs: "transformers.PreTrainedModel", ours: Wav2Vec2ForCTC, tolerance: float, padded: bool) -> None:
-    waveforms, lengths = audio(6000, 4100) if padded else audio(6000, 6000)
+    waveforms, lengths = noise(6000, 4100) if padded else noise(6000, 6000)
     waveforms = waveforms.to(next(theirs.parameters()).dtype)
     attention = (torch.arange(waveforms.shape[1]) < lengths[:, None]).long() if padded else None
     with torch.no_grad():
@@ -82,17 +78,5 @@ def compare(theirs: "transformers.PreTrainedModel", ours: Wav2Vec2ForCTC, tolera
 
 
 def tiny(family: str) -> Architecture:
-    sizes = ARCHITECTURES["large_lv60k" if family == "layer" else "base"]
-    return Architecture(
-        **{
-            **vars(sizes),
-            "name": "custom",
-            "conv_channels": (16, 24, 24, 32, 32, 32, 32),
-            "hidden_size": 48,
-            "layers": 2,
-            "ffn_size": 96,
-            "heads": 4,
-            "codevector_size": 16,
-            "final_size": 16,
-        }
-    )
+    """A small architecture of ours, with convolutions of different widths."""
+    return replace(OURS[family], conv_channels=(16, 24, 24, 32, 32, 32, 32))

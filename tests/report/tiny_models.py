@@ -6,29 +6,16 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from tests.small_models import GROUP
 
 import wav2vec2
 from wav2vec2.data.utterance import Utterance, write_manifest
-from wav2vec2.model.architecture import ARCHITECTURES
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_transcripts(["A FOX"])
-ARCHITECTURE = replace(
-    ARCHITECTURES["base"],
-    name="custom",
-    conv_channels=(16,) * 7,
-    hidden_size=32,
-    layers=1,
-    ffn_size=64,
-    heads=2,
-    pos_conv_kernel=16,
-    pos_conv_groups=4,
-    codebook_entries=5,
-    codevector_size=16,
-    final_size=16,
-)
+ARCHITECTURE = replace(GROUP, layers=1, codebook_entries=5)
 
 
 def write_pretrained(folder: Path) -> Path:

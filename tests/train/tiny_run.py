@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from tests.small_models import SMALLEST
 
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, write_manifest
@@ -14,13 +15,7 @@ from wav2vec2.train.pretrain.command import PretrainConfig, PretrainData
 
 TINY = ModelConfig(
     architecture="tiny",
-    conv_channels=(8,) * 7,
-    hidden_size=16,
-    layers=2,
-    ffn_size=32,
-    heads=2,
-    pos_conv_kernel=8,
-    pos_conv_groups=2,
+    **{**SMALLEST, "layers": 2, "ffn_size": 32, "pos_conv_kernel": 8},
     codebook_entries=8,
     codevector_size=8,
     final_size=8,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.checkpoints.made_up_models import GROUP
+from tests.small_models import GROUP
 
 import wav2vec2
 from wav2vec2.checkpoints.fairseq.config import parse_conv_layers

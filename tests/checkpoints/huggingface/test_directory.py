@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.checkpoints.made_up_models import GROUP
+from tests.small_models import GROUP
 
 import wav2vec2
 from wav2vec2.checkpoints.load import describe

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from tests.checkpoints.made_up_models import GROUP, REGULARIZATION, STANDARD, audio
+from tests.checkpoints.made_up_models import REGULARIZATION, STANDARD
 from tests.model.variants.variants import VARIANTS
+from tests.small_models import GROUP, noise
 
 import wav2vec2
 from wav2vec2.checkpoints.convert import write
@@ -43,7 +44,7 @@ def test_round_trip(name: str, tmp_path: Path) -> None:
     assert (again.architecture, again.masking) == (model.architecture, SPANS)
     assert again.state_dict().keys() == model.state_dict().keys()
     assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values(), strict=True))
-    assert torch.equal(again.encode(audio())[0], model.encode(audio())[0])
+    assert torch.equal(again.encode(noise(6000, 6000)[0])[0], model.encode(noise(6000, 6000)[0])[0])
     shown = rows(describe(tmp_path))["variant"]
     assert all(f"{field} = {value}" in shown for field, value in VARIANTS[name].differences().items())
 
@@ -62,8 +63,8 @@ def test_transformers_loads_the_encoder_of_head_variants_and_refuses_others(name
     assert not loaded["missing_keys"]
     assert not loaded["mismatched_keys"]
     with torch.no_grad():
-        hidden = theirs.eval()(audio()).last_hidden_state
-    torch.testing.assert_close(hidden, model.encode(audio())[0], rtol=1e-5, atol=1e-5)
+        hidden = theirs.eval()(noise(6000, 6000)[0]).last_hidden_state
+    torch.testing.assert_close(hidden, model.encode(noise(6000, 6000)[0])[0], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["continuous targets", "quantized inputs, shared quantizer"])
@@ -78,7 +79,7 @@ def test_a_recogniser_or_bare_encoder_keeps_the_variant_of_its_encoder(name: str
         wav2vec2.save(other, tmp_path / kind)
         again = wav2vec2.load(tmp_path / kind)
         assert type(again) is type(other)
-        assert torch.equal(again.encode(audio())[0], model.encode(audio())[0])
+        assert torch.equal(again.encode(noise(6000, 6000)[0])[0], model.encode(noise(6000, 6000)[0])[0])
 
 
 @pytest.mark.parametrize("tool", ["fairseq", "fairseq2", "torchaudio"])
@@ -95,15 +96,15 @@ def test_other_tools_are_not_given_what_they_cannot_express(tool: str, tmp_path:
 
 def test_units_come_from_learned_codebooks_only(tmp_path: Path) -> None:
     model = make("quantized inputs, shared quantizer")
-    codes, lengths = quantized_units(model, audio())
-    features = model.encoder.features(audio(), torch.tensor([6000, 6000]), None)
+    codes, lengths = quantized_units(model, noise(6000, 6000)[0])
+    features = model.encoder.features(noise(6000, 6000)[0], torch.tensor([6000, 6000]), None)
     _, choice = model.encoder.input_quantizer(features.normed, features.layout)
     assert torch.equal(codes, choice.codes)
     assert lengths.tolist() == [18, 18]
     from wav2vec2.inference.units import UnitsOptions, run
 
     recording = tmp_path / "a.wav"
-    soundfile.write(recording, audio()[0].numpy(), 16_000)
+    soundfile.write(recording, noise(6000, 6000)[0][0].numpy(), 16_000)
     wav2vec2.save(make("continuous targets"), tmp_path)
     with pytest.raises(UserError, match="has no learned codebook"):
         run(UnitsOptions(str(tmp_path), (str(recording),)))

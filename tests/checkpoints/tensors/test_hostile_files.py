@@ -13,7 +13,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.checkpoints.made_up_models import GROUP, make
+from tests.checkpoints.made_up_models import make
+from tests.small_models import GROUP
 
 import wav2vec2
 from wav2vec2.checkpoints.convert import write

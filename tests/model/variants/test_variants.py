@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.model.conftest import GROUP, LAYER, make_model
+from tests.model.conftest import make_model
 from tests.model.variants.variants import VARIANTS
+from tests.small_models import GROUP, LAYER
 
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.pretraining import PretrainingOutput, Wav2Vec2ForPretraining
