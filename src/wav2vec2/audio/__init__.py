@@ -1,1 +1,1 @@
-"""Sound in: files of any container to mono float32 at 16 kHz, and lists of recordings to be read later."""
+"""Audio input: files of any container as mono float32 at 16 kHz, folders of recordings, and pauses in speech."""

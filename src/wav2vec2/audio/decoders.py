@@ -1,4 +1,11 @@
-"""What a file's first bytes say about its container; names can lie."""
+"""Around the decoding libraries: what a file's first bytes say about its format, and keeping the libraries quiet.
+
+libmpg123, which libsndfile reads MP3 files with, prints notes and errors on stderr; libsndfile does not set its quiet
+flag and offers no way to. These lines name no file, and we report every file that is refused in one line of our own,
+so nothing is lost without them. They go through the C library's ``stderr``: `silent_decoder` points that variable at
+the null device while a file is decoded and leaves file descriptor 2 alone, so that whatever else is written meanwhile
+(by Python, a C++ stream or a child process) still appears.
+"""
 
 import ctypes
 import os
@@ -9,11 +16,11 @@ from contextlib import contextmanager
 from typing import Any
 
 _SPHERE = b"NIST_1A"
-_SPHERE_HEADER = 1024  # bytes, in practice always; the header says so itself in its second line
+_SPHERE_HEADER = 1024  # bytes; the header's second line gives its size, in practice always this
 
 
 def container_of(head: bytes) -> str | None:
-    """The usual suffix of the container whose first bytes (64 or more) these are; None for all but the common ones."""
+    """The usual suffix of the container that starts with these bytes (64 or more); None if it is not a common one."""
     if head[:4] == b"OggS":
         return "opus" if b"OpusHead" in head else "ogg"
     if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
@@ -29,11 +36,7 @@ def container_of(head: bytes) -> str | None:
 
 
 def sphere_compression(head: bytes) -> str:
-    """How a NIST SPHERE file's samples are packed inside ("shorten", ...), from its header; empty if they are not.
-
-    Args:
-        head: the file's first 1,024 bytes.
-    """
+    """The codec ("shorten", ...) of a compressed NIST SPHERE file, from its first 1,024 bytes; "" for other files."""
     if not head.startswith(_SPHERE):
         return ""
     for line in head[:_SPHERE_HEADER].split(b"\n"):
@@ -43,7 +46,7 @@ def sphere_compression(head: bytes) -> str:
 
 
 class _CStandardError:
-    """The C library's ``stderr``, silent while at least one thread asks for it."""
+    """The C library's ``stderr``, silenced while at least one thread asks for it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -61,13 +64,13 @@ class _CStandardError:
             os.register_at_fork(after_in_child=self._after_fork)
 
     def _after_fork(self) -> None:
-        # The threads that asked, and perhaps held the lock, are not in the child.
+        # The threads that asked for silence, and may have held the lock, do not exist in the child.
         self._lock = threading.Lock()
         if self._asking:
             self._asking, self._variable.value = 0, self._kept
 
     def silence(self) -> None:
-        """Begin; to be followed by `restore`."""
+        """Silence stderr until the matching `restore`."""
         with self._lock:
             self._open()
             self._asking += 1
@@ -75,7 +78,7 @@ class _CStandardError:
                 self._kept, self._variable.value = self._variable.value, self._sink
 
     def restore(self) -> None:
-        """End what `silence` began."""
+        """End the silence that this thread asked for."""
         with self._lock:
             self._asking -= 1
             if self._asking == 0 and self._sink:
@@ -87,9 +90,9 @@ _STDERR = _CStandardError()
 
 @contextmanager
 def silent_decoder() -> Iterator[None]:
-    """Keep off the screen what C libraries print on ``stderr`` in the meantime, from any number of threads at once.
+    """Discard what C libraries print on ``stderr`` meanwhile; any number of threads may do so at once.
 
-    With glibc only; elsewhere nothing happens.
+    Works with glibc; elsewhere it does nothing.
     """
     _STDERR.silence()
     try:

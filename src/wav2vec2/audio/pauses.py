@@ -1,7 +1,12 @@
-"""Long recordings cut at pauses: a voice activity detector of signal energy, and Silero's as an extra.
+"""Cutting long recordings at pauses, for `wav2vec2 prepare ... --segment`.
 
-Energies are those of 25 ms windows every 10 ms. Speech is what stands clear of the recording's own noise floor; pauses
-between are where cuts may fall. Long silence is left out, a margin around speech is kept.
+1. A voice activity detector marks the 10 ms frames that hold speech: `speech_by_energy`, which compares the energy of
+   25 ms windows with the recording's own noise floor, or `speech_by_silero`, the Silero network (an extra).
+2. `pause_segments` cuts at pauses. Neighbouring stretches of speech are joined while they fit into the longest segment
+   wanted; long silence is left out, but a margin around speech is kept.
+
+`prepare` sets the longest segment (`--max-seconds`, 30 s by default) and the detector (`--vad`); the other numbers are
+the defaults of `Segmentation`.
 """
 
 from dataclasses import dataclass
@@ -16,29 +21,29 @@ HOP = 160
 WINDOW = 400
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 
-_INAUDIBLE = -75.0  # dB
+_INAUDIBLE = -75.0  # dB; nothing quieter counts as speech
 
 Detector = Literal["energy", "silero"]
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """How long recordings are cut. All times in seconds.
-
-    A segment is at most `longest` and, if the pauses allow, not under `shortest`. A pause lasts at least `pause`; of
-    silence longer than twice `margin` only a margin on either side of speech is kept.
-    """
+    """How a long recording is cut into segments; all values in seconds."""
 
     longest: float = 30.0
+    """No segment is longer."""
     shortest: float = 1.0
+    """A shorter segment is joined to a neighbour if the result is not too long."""
     pause: float = 0.2
+    """A shorter gap between stretches of speech is not a pause."""
     margin: float = 0.25
+    """How much silence is kept on either side of speech; longer silence is left out."""
 
 
 def frame_energies(waveform: np.ndarray) -> np.ndarray:
-    """Energy in dB (full-scale square wave = 0) of a waveform's 10 ms frames: float32 (ceil(samples/160),).
+    """Energy of each 10 ms frame in dB (0 dB: a full-scale square wave), float32 (ceil(samples/160),).
 
-    Each frame's window of 400 samples begins with it; the last ones are shorter.
+    A frame's window of 400 samples starts where the frame does; the last windows are shorter.
     """
     squares = np.concatenate([[0.0], np.cumsum(waveform.astype(np.float64) ** 2)])
     begins = np.arange(0, len(waveform), HOP)
@@ -48,9 +53,9 @@ def frame_energies(waveform: np.ndarray) -> np.ndarray:
 
 
 def speech_by_energy(energies: np.ndarray) -> np.ndarray:
-    """Which frames hold speech, bool (frames,): those over a threshold between the noise floor and the loud parts.
+    """Which frames hold speech, bool (frames,): those above a threshold between the noise floor and the loud parts.
 
-    The floor is followed in windows of half a minute, so a change of the background does not spoil the rest of a file.
+    The noise floor is estimated anew every half minute, so that a change of the background affects only its own part.
     """
     speech = np.zeros(len(energies), dtype=bool)
     window = 30 * FRAMES_PER_SECOND
@@ -58,7 +63,8 @@ def speech_by_energy(energies: np.ndarray) -> np.ndarray:
     for begin in range(0, len(energies), window):
         around = energies[max(0, begin - window // 2) : begin + window + window // 2]
         floor = float(np.percentile(around, 5))
-        # A third of the way up and at least 6 dB, but under the loud parts: a recording without pauses is all speech.
+        # A third of the way up, at least 6 dB above the floor, but below the loud parts: a recording without pauses is
+        # all speech.
         over_floor = min(floor + max(6.0, (loud - floor) / 3), loud - 6.0)
         threshold = max(over_floor, loud - 35.0, _INAUDIBLE)
         speech[begin : begin + window] = energies[begin : begin + window] > threshold
@@ -66,7 +72,7 @@ def speech_by_energy(energies: np.ndarray) -> np.ndarray:
 
 
 def speech_by_silero(waveform: np.ndarray, model: Any) -> np.ndarray:
-    """Which 10 ms frames hold speech, bool (ceil(samples/160),), by the Silero network (`load_silero`)."""
+    """Which 10 ms frames hold speech according to the Silero network (`load_silero`), bool (ceil(samples/160),)."""
     import silero_vad
     import torch
 
@@ -78,11 +84,11 @@ def speech_by_silero(waveform: np.ndarray, model: Any) -> np.ndarray:
 
 
 def load_silero() -> Any:
-    """The Silero voice activity network. Raises UserError when the extra is not installed."""
+    """Load the Silero voice activity network. Raises UserError if the extra is not installed."""
     try:
         import silero_vad
     except ImportError:
-        raise UserError("--vad silero: needs the extra wav2vec2[silero]: install it or use --vad energy") from None
+        raise UserError("--vad silero: needs the extra wav2vec2[silero]: install it, or use --vad energy") from None
     return silero_vad.load_silero_vad()
 
 
@@ -93,12 +99,12 @@ def pause_segments(
 
     Args:
         speech: which 10 ms frames hold speech.
-        energies: their energies in dB; where no pause comes in time, the cut falls on the quietest frame.
+        energies: their energies in dB; a stretch of speech that is too long is cut at its quietest place.
         samples: length of the recording.
-        rules: the lengths wanted.
+        rules: how to cut.
 
-    Neighbouring stretches of speech are joined while they fit into `rules.longest` and the pause between them is
-    shorter than a second. A recording without any speech has no segments.
+    Neighbouring stretches of speech are joined while the result is at most `rules.longest` and the pause between them
+    is shorter than a second. A recording without speech has no segments.
     """
     longest = max(2, int(rules.longest * FRAMES_PER_SECOND))
     spans = _stretches(speech, rules)
@@ -107,7 +113,7 @@ def pause_segments(
     for begin, end in pieces:
         if joined:
             last_begin, last_end = joined[-1]
-            # A short remainder joins its neighbour even over a long silence; else a second of silence ends a segment.
+            # A second of silence ends a segment, unless the stretch before or after it is very short.
             short = min(end - begin, last_end - last_begin) < rules.shortest * FRAMES_PER_SECOND
             if end - last_begin <= longest and (begin - last_end < FRAMES_PER_SECOND or short):
                 joined[-1] = (last_begin, end)
@@ -117,7 +123,7 @@ def pause_segments(
 
 
 def _stretches(speech: np.ndarray, rules: Segmentation) -> list[tuple[int, int]]:
-    """Frame ranges of speech, with pauses under `rules.pause` filled and margins added, not overlapping."""
+    """Frame ranges of speech: gaps shorter than `rules.pause` are filled and margins added, without overlap."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], speech, [False]]).astype(np.int8)))
     stretches: list[tuple[int, int]] = []
     pause = int(rules.pause * FRAMES_PER_SECOND)
@@ -126,7 +132,7 @@ def _stretches(speech: np.ndarray, rules: Segmentation) -> list[tuple[int, int]]
             stretches[-1] = (stretches[-1][0], end)
         else:
             stretches.append((begin, end))
-    # Clicks: nothing under 50 ms is speech.
+    # Anything under 50 ms is a click, not speech.
     stretches = [(begin, end) for begin, end in stretches if end - begin >= FRAMES_PER_SECOND // 20]
     margin = int(rules.margin * FRAMES_PER_SECOND)
     padded: list[tuple[int, int]] = []
@@ -138,12 +144,12 @@ def _stretches(speech: np.ndarray, rules: Segmentation) -> list[tuple[int, int]]
 
 
 def _split(begin: int, end: int, energies: np.ndarray, longest: int) -> list[tuple[int, int]]:
-    """Pieces of at most `longest` frames, cut at the quietest place (over 50 ms) in the second half of each."""
+    """Cut a range into pieces of at most `longest` frames, each at the quietest 50 ms of its second half."""
     pieces: list[tuple[int, int]] = []
     while end - begin > longest:
         low = begin + longest // 2
         smooth = np.convolve(energies[low : begin + longest], np.full(5, 0.2), mode="same")
-        # mode "same" sees zeros (loud) beyond the edges, so the edges are never the quietest.
+        # The convolution pads with 0 dB, which is loud, so the edges are never the quietest.
         cut = low + int(np.argmin(smooth[:-1])) + 1
         pieces.append((begin, cut))
         begin = cut

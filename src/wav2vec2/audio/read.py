@@ -1,8 +1,8 @@
-"""Any audio file, or the bytes of one, to mono float32 at 16 kHz.
+"""Decode any audio file, or the bytes of one, to mono float32 at 16 kHz.
 
-libsndfile (through soundfile) reads WAV, FLAC, MP3, Ogg Vorbis and Opus, AIFF, AU and CAF; what it does not know goes
-to PyAV, the optional extra `wav2vec2[av]` (M4A, MP4, WebM, WMA, AMR, ...). The content decides what a file is, not its
-name. Lengths and positions are counted in samples at 16 kHz everywhere outside this module.
+libsndfile (through soundfile) reads WAV, FLAC, MP3, Ogg Vorbis and Opus, AIFF, AU and CAF. PyAV, the optional extra
+`wav2vec2[av]`, reads other formats (M4A, MP4, WebM, WMA, AMR, ...). A format is recognised by content, not by name.
+Outside this module, lengths and positions are always counted in samples at 16 kHz.
 """
 
 import io
@@ -23,18 +23,19 @@ from wav2vec2.audio.decoders import silent_decoder, sphere_compression
 from wav2vec2.errors import UserError
 
 SAMPLE_RATE = 16_000
+"""Samples a second of every waveform in the package."""
 
 Source = str | Path | bytes
 
-# A segment is decoded from a little before its start: MP3 and Opus frames build on the frames before them, and the
-# resampler's filter sees some of the neighbourhood.
+# A piece is decoded from a little before its start: MP3 and Opus frames depend on the frames before them, and the
+# resampling filter needs some context.
 _LOSSY_PREROLL_SECONDS = 0.5
 _RESAMPLER_MARGIN_SECONDS = 0.05
-_LOUDEST = 8.0  # float files slightly over full scale are clipped; integer values stored as float are an error
+_LOUDEST = 8.0  # slight overs of float files are clipped; a higher peak means integer values stored as float
 
 
 class AudioError(UserError):
-    """A file that holds no usable speech signal; `reason` is a short name under which such files are counted."""
+    """A file without usable audio. `reason` is a short label under which such files are counted."""
 
     def __init__(self, message: str, reason: str = "unreadable") -> None:
         super().__init__(message)
@@ -43,7 +44,7 @@ class AudioError(UserError):
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says. `samples` counts 16 kHz samples, `sample_rate` is the file's own, in Hz."""
+    """What a file's header says. `samples` is the length at 16 kHz; `sample_rate` is the file's own, in Hz."""
 
     sample_rate: int
     samples: int
@@ -59,15 +60,18 @@ def read_audio(source: Source, *, start: int = 0, samples: int | None = None) ->
         start: first sample of the piece, counted at 16 kHz.
         samples: length of the piece at 16 kHz; None reads to the end.
 
-    Channels are averaged and other rates are resampled. A piece of a long file is reached by seeking: what lies before
-    it is not decoded, and its values are those of the same place in the whole file (to rounding if lossless).
+    Channels are averaged and other sampling rates are resampled. A piece of a long file is reached by seeking, without
+    decoding what precedes it; its values equal those of the same samples in the whole file (to rounding, if the codec
+    is lossless).
 
     Raises:
-        AudioError: a `UserError` with the file's name, for anything missing, empty, corrupt, not audio, not finite, or
-            shorter than `start + samples`.
+        AudioError: a `UserError` that names the file: it is missing, empty, corrupt, not audio, not finite, or shorter
+            than `start + samples`.
     """
     if start < 0 or (samples is not None and samples < 1):
-        raise AudioError(f"{_name(source)}: no piece {start}+{samples} exists: mend the manifest", "bad segment")
+        raise AudioError(
+            f"{_name(source)}: start {start}, length {samples} is no piece of it: correct the manifest", "bad segment"
+        )
     with silent_decoder(), _opened(source) as file:
         if file is None:
             mono, rate, first = _read_with_av(source, start, samples)
@@ -77,16 +81,16 @@ def read_audio(source: Source, *, start: int = 0, samples: int | None = None) ->
     if samples is not None:
         if len(waveform) < samples:
             missing = f"ends {samples - len(waveform)} samples (16 kHz) before the piece {start}+{samples} does"
-            raise AudioError(f"{_name(source)}: {missing}: the file has changed, prepare it again", "cut short")
+            raise AudioError(f"{_name(source)}: {missing}: the file has changed; prepare it again", "cut short")
         waveform = waveform[:samples]
     return _checked(waveform, source)
 
 
 def audio_info(source: Source) -> AudioInfo:
-    """Rate, length, channels and container of a file, from its header where the format allows (else by decoding it).
+    """Sampling rate, length, channels and container of a file, from its header or, if need be, by decoding it.
 
     Raises:
-        AudioError: as `read_audio`, for what can be seen without decoding.
+        AudioError: as `read_audio`, as far as can be told without decoding.
     """
     with silent_decoder(), _opened(source) as file:
         if file is None:
@@ -94,14 +98,14 @@ def audio_info(source: Source) -> AudioInfo:
             return AudioInfo(rate, _length_at_16k(len(mono), rate), 1, "other")
         frames, rate, channels = file.frames, file.samplerate, file.channels
         if _length_unknown(frames):
-            frames = sum(len(block) for block in _blocks(source, file))
+            frames = sum(len(block) for block in _blocks(file))
         if frames == 0:
             raise AudioError(f"{_name(source)}: holds no samples: remove it", "no samples")
         return AudioInfo(rate, _length_at_16k(frames, rate), channels, f"{file.format} {file.subtype}")
 
 
 def audio_duration(source: Source) -> int:
-    """Length of a file in samples at 16 kHz, equal to `len(read_audio(source))`; from the header where it can be."""
+    """Length of a file in samples at 16 kHz, equal to `len(read_audio(source))`; from the header where possible."""
     return audio_info(source).samples
 
 
@@ -122,9 +126,9 @@ def _name(source: Source) -> str:
 
 @contextmanager
 def _opened(source: Source) -> Iterator[soundfile.SoundFile | None]:
-    """The file opened by libsndfile, or None if it does not know the format.
+    """Open the file with libsndfile; None if it does not know the format.
 
-    It is given a file descriptor and not the name, because it would believe an extension such as .gsm.
+    libsndfile is given a descriptor instead of the name, because it trusts an extension such as .gsm.
     """
     descriptor = -1
     try:
@@ -151,11 +155,11 @@ def _opened(source: Source) -> Iterator[soundfile.SoundFile | None]:
 
 def _open_descriptor(path: str | Path) -> int:
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a named pipe could wait for ever
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a named pipe could block for ever
             raise AudioError(f"{path}: is a folder or device, not an audio file: name a file", "unreadable")
         return os.open(path, os.O_RDONLY)
     except FileNotFoundError:
-        raise AudioError(f"{path}: does not exist: mend the path or prepare the manifest again", "missing") from None
+        raise AudioError(f"{path}: does not exist: correct the path or prepare the manifest again", "missing") from None
     except (OSError, ValueError) as error:
         raise AudioError(f"{path}: cannot be opened ({error}): check its permissions", "unreadable") from None
 
@@ -168,11 +172,11 @@ def _head(source: Source) -> bytes:
 
 
 def _length_unknown(frames: int) -> bool:
-    return frames < 0 or frames > 1 << 48  # a streamed file: libsndfile gives the largest integer
+    return frames < 0 or frames > 1 << 48  # for a streamed file libsndfile gives the largest integer
 
 
-def _blocks(source: Source, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
-    """Successive mono blocks of native samples, to the end of the file."""
+def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    """Successive mono blocks at the file's own rate, to the end of the file."""
     while len(block := file.read(1 << 20, dtype="float32", always_2d=True)):
         yield _mono(block)
 
@@ -184,10 +188,10 @@ def _mono(frames: np.ndarray) -> np.ndarray:
 def _read_with_soundfile(
     source: Source, file: soundfile.SoundFile, start: int, samples: int | None
 ) -> tuple[np.ndarray, int, int]:
-    """(mono native samples, native rate, position at 16 kHz of the first): the piece asked for and its surroundings."""
+    """(mono samples at the file's own rate, that rate, position at 16 kHz of the first): the piece with its context."""
     rate = file.samplerate
     if _length_unknown(file.frames):
-        return np.concatenate([np.zeros(0, np.float32), *_blocks(source, file)]), rate, 0
+        return np.concatenate([np.zeros(0, np.float32), *_blocks(file)]), rate, 0
     preroll = _LOSSY_PREROLL_SECONDS if file.format in ("MP3", "OGG") else 0.0
     first, skip, end = _native_range(rate, start, samples, preroll)
     if skip >= file.frames:
@@ -198,15 +202,15 @@ def _read_with_soundfile(
     file.seek(skip)
     frames = file.read(end - skip, dtype="float32", always_2d=True)
     if len(frames) < end - skip:
-        promise = f"{end} samples were promised and only {skip + len(frames)} are there"
-        raise AudioError(f"{_name(source)}: is cut short ({promise}): copy it again or remove it", "corrupt")
+        found = f"the header promises {end} samples, only {skip + len(frames)} are there"
+        raise AudioError(f"{_name(source)}: is cut short ({found}): copy it again or remove it", "corrupt")
     return _mono(frames), rate, first
 
 
 def _native_range(rate: int, start: int, samples: int | None, preroll: float) -> tuple[int, int, int | None]:
-    """Where to begin and end: (first sample at 16 kHz, the same native sample, native end).
+    """Where to begin and end: (first sample at 16 kHz, the same instant at the file's rate, end at the file's rate).
 
-    The beginning lies on both sample grids, so that a resampled piece has the values of the whole file.
+    The first sample lies on both sampling grids, so that a resampled piece has the values of the whole file.
     """
     divisor = math.gcd(rate, SAMPLE_RATE)
     ours, native = SAMPLE_RATE // divisor, rate // divisor
@@ -226,7 +230,7 @@ def _resampled(mono: np.ndarray, rate: int) -> np.ndarray:
     if rate == SAMPLE_RATE or not len(mono):
         return mono
     resampled = soxr.resample(mono, rate, SAMPLE_RATE)
-    length = _length_at_16k(len(mono), rate)  # soxr rounds in its own way; one rule for headers and data
+    length = _length_at_16k(len(mono), rate)  # soxr rounds differently; headers and data must agree
     return np.pad(resampled, (0, max(0, length - len(resampled))))[:length]
 
 
@@ -238,35 +242,35 @@ def _checked(waveform: np.ndarray, source: Source) -> np.ndarray:
         raise AudioError(f"{_name(source)}: holds NaN or infinite samples: export it again", "not finite")
     peak = max(-low, high)
     if peak > _LOUDEST:
-        raise AudioError(f"{_name(source)}: peaks at {peak:.0f}, not in [-1, 1]: scale its samples", "out of range")
+        raise AudioError(f"{_name(source)}: peaks at {peak:.0f} instead of 1: scale its samples", "out of range")
     return np.ascontiguousarray(waveform if peak <= 1.0 else np.clip(waveform, -1.0, 1.0), dtype=np.float32)
 
 
 def _read_with_av(source: Source, start: int, samples: int | None) -> tuple[np.ndarray, int, int]:
-    """As `_read_with_soundfile`, by PyAV: for the containers that libsndfile does not know."""
+    """Like `_read_with_soundfile`, with PyAV, for containers that libsndfile does not know."""
     if packing := sphere_compression(_head(source)):
-        message = f"is a NIST SPHERE file packed with {packing}: unpack it with 'sph2pipe -f wav' first"
+        message = f"is a NIST SPHERE file compressed with {packing}: convert it with 'sph2pipe -f wav' first"
         raise AudioError(f"{_name(source)}: {message}", "packed SPHERE")
     try:
         import av
     except ImportError:
-        remedy = "for M4A, MP4, WebM, WMA or AMR install wav2vec2[av]; anything else is damaged or not audio"
-        raise AudioError(f"{_name(source)}: libsndfile cannot read it; {remedy}", "unreadable") from None
+        remedy = "install wav2vec2[av] for M4A, MP4, WebM, WMA and AMR; any other file is damaged or not audio"
+        raise AudioError(f"{_name(source)}: cannot be read by libsndfile: {remedy}", "unreadable") from None
     try:
         with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source)) as container:
             if not container.streams.audio:
                 raise AudioError(f"{_name(source)}: holds no audio stream: remove it", "unreadable")
             pieces, rate, first_native = _av_pieces(container, start, samples)
     except (av.error.FFmpegError, ValueError, EOFError) as error:
-        remedy = "not audio that libsndfile or FFmpeg can read, or damaged: replace or remove it"
-        raise AudioError(f"{_name(source)}: {remedy} ({_one_line(error)})", "unreadable") from None
+        problem = f"is damaged, or not audio that libsndfile or FFmpeg can read ({_one_line(error)})"
+        raise AudioError(f"{_name(source)}: {problem}: replace or remove it", "unreadable") from None
     mono = np.concatenate([np.zeros(0, np.float32), *pieces])
     first, wanted, _ = _native_range(rate, start, samples, 0.0)
     return mono[max(0, wanted - first_native) :], rate, first
 
 
 def _av_pieces(container: Any, start: int, samples: int | None) -> tuple[list[np.ndarray], int, int]:
-    """(mono pieces, native rate, native position of the first piece), decoded from shortly before `start`."""
+    """(mono pieces, the file's rate, position of the first at that rate), decoded from shortly before `start`."""
     import av
 
     stream = container.streams.audio[0]

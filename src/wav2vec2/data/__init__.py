@@ -1,1 +1,1 @@
-"""From audio files to batches: manifests, their preparation, tar shards, the dataset and its sampler."""
+"""Manifests, and the way from the utterances of a manifest to planned batches of waveforms."""

@@ -1,9 +1,8 @@
-"""Audio of planned batches, read by worker processes: micro-batches of padded waveforms in the order of the plan.
+"""The data loader: worker processes read the planned batches as micro-batches of padded waveforms, in planned order.
 
-Workers receive rows of the manifest, never the manifest, and keep no decoded audio (unless asked to: see
-``DecodedAudio``): each crop is read from its file or byte range when its turn comes. A file that cannot be read
-leaves its row out of the batch, with its reason, and changes nothing else: the other rows keep their index in the
-global batch.
+Workers are sent rows of the manifest, never the manifest, and keep no decoded audio (except in ``DecodedAudio``): each
+crop is read from its file or byte range when it is needed. A file that cannot be read leaves its row out of the batch
+and is reported; the other rows keep their index in the global batch.
 """
 
 import dataclasses
@@ -31,26 +30,27 @@ Batch = TypeVar("Batch", covariant=True)
 
 @dataclass(frozen=True)
 class Row:
-    """What a worker needs to read one row of a micro-batch."""
+    """One row of a micro-batch: what a worker needs to read it."""
 
     utterance: Utterance
     row: int
     """Index in the global batch."""
     start: int
-    """First sample of the crop, inside the utterance."""
+    """First sample of the crop, counted from the utterance's beginning."""
     samples: int
+    """Length of the crop."""
     index: int = 0
-    """The utterance's place in the manifest."""
+    """The utterance's row in the manifest."""
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """One rank's share of one forward pass; may be empty. Legend: B rows, S samples of the longest."""
+    """What one rank reads for one forward pass; may be empty. Legend: B rows, S samples of the longest row."""
 
     waveforms: Tensor
     """(B, S) float32, zero beyond each row's length."""
     lengths: Tensor
-    """(B,) int64, samples."""
+    """(B,) int64, in samples."""
     rows: Tensor
     """(B,) int64, index of each row in the global batch."""
     ids: tuple[str, ...]
@@ -60,21 +60,21 @@ class MicroBatch:
 
     @property
     def amount(self) -> Tensor:
-        """Seconds of audio."""
+        """Seconds of audio, without padding."""
         return self.lengths.sum() / SAMPLE_RATE
 
     @property
     def padded_amount(self) -> float:
-        """The same with padding."""
+        """Seconds of audio, with padding."""
         return self.waveforms.numel() / SAMPLE_RATE
 
     def pin_memory(self) -> "MicroBatch":
-        """Return a copy in page-locked memory (called by the loader on CUDA machines)."""
+        """Return a copy in page-locked memory; torch's loader calls it on CUDA machines."""
         pinned = {name: getattr(self, name).pin_memory() for name in ("waveforms", "lengths", "rows")}
         return dataclasses.replace(self, **pinned)
 
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> "MicroBatch":
-        """Return the batch on a device; waveforms in ``dtype``."""
+        """Return the batch on a device, its waveforms in ``dtype``."""
         return dataclasses.replace(
             self,
             waveforms=self.waveforms.to(device, dtype, non_blocking=True),
@@ -85,7 +85,7 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class Update(Generic[Batch]):
-    """One rank's micro-batches of one global batch. ``following`` is the position to resume from after it."""
+    """One rank's micro-batches of one global batch. ``following`` is the position of the next one."""
 
     micro_batches: Sequence[Batch]
     following: Position
@@ -99,7 +99,7 @@ class _Request:
 
 
 class _Reader(Dataset[tuple[MicroBatch, bool, Position]]):
-    """Turns requests into micro-batches; the only object that is sent to workers."""
+    """Reads the micro-batch of a request; the only object that is sent to the workers."""
 
     def __init__(self, normalize: bool, decoded: DecodedAudio | None) -> None:
         self._normalize, self._decoded = normalize, decoded
@@ -110,9 +110,12 @@ class _Reader(Dataset[tuple[MicroBatch, bool, Position]]):
 
 
 def read_rows(rows: tuple[Row, ...], *, normalize: bool, decoded: DecodedAudio | None = None) -> MicroBatch:
-    """Read and pad rows. ``normalize``: the whole utterance is normalised before it is cropped (SPEC A1).
+    """Read rows and pad them to the longest.
 
-    ``decoded`` holds the utterances that were read before.
+    Args:
+        rows: what to read.
+        normalize: give each whole utterance zero mean and unit variance before it is cropped.
+        decoded: where decoded utterances are kept, if anywhere.
     """
     kept: list[tuple[Row, Waveform]] = []
     bad: list[str] = []
@@ -148,7 +151,7 @@ def _read_row(row: Row, normalize: bool, decoded: DecodedAudio | None) -> Wavefo
 
 @dataclass
 class UpdateLoader:
-    """Yields :class:`Update` objects in the order of a plan, read ahead by ``workers`` processes (0: in this process).
+    """Yields an :class:`Update` for each global batch of a plan, read ahead by ``workers`` processes (0: this process).
 
     Call :meth:`updates` once; the processes live as long as the iterator.
     """
@@ -156,7 +159,7 @@ class UpdateLoader:
     manifest: Manifest
     plan: Plan
     micro_samples: int
-    """Most padded samples of one rank's micro-batch."""
+    """Most samples, padding included, of one rank's micro-batch."""
     normalize: bool
     rank: int = 0
     world: int = 1
@@ -168,7 +171,7 @@ class UpdateLoader:
     unit: str = "seconds"
 
     def updates(self, position: Position) -> Iterator[Update[MicroBatch]]:
-        """Yield updates for ever, from a position on."""
+        """Yield updates without end, from a position on."""
         micro_batches: list[MicroBatch] = []
         for micro_batch, last, following in self._batches(_Requests(self, position)):
             micro_batches.append(micro_batch)
@@ -192,12 +195,12 @@ class UpdateLoader:
             if "DataLoader worker" not in str(error):
                 raise
             raise UserError(
-                "a process that reads audio was killed, most likely for memory: lower batch.workers or batch.prefetch, "
-                "or give the machine more shared memory (/dev/shm), and run the same command again"
+                "a process that reads audio was killed, probably for lack of memory: lower batch.workers or "
+                "batch.prefetch, or give the machine more shared memory (/dev/shm), and run the same command again"
             ) from None
 
     def requests(self, position: Position) -> Iterator[_Request]:
-        """Yield what to read for this rank, for ever; costs the rows of one global batch at a time."""
+        """Yield this rank's requests without end; the rows of one global batch are made at a time."""
         for batch in self.plan.walk(position):
             shares = deal(batch.samples, self.micro_samples, self.rank, self.world)
             for number, share in enumerate(shares):
@@ -215,7 +218,7 @@ class UpdateLoader:
 
 
 class _Requests(Sampler[_Request]):
-    """The endless sampler that torch's DataLoader draws requests from, in the main process."""
+    """The endless sampler from which torch's DataLoader takes requests, in the main process."""
 
     def __init__(self, loader: UpdateLoader, position: Position) -> None:
         self._loader, self._position = loader, position
@@ -225,7 +228,7 @@ class _Requests(Sampler[_Request]):
 
 
 def prepare_worker(_: int) -> None:
-    """One thread a worker (many would fight for the cores); signals are the main process's, which stops cleanly."""
+    """Give a worker one thread, since several would compete for the cores; leave signals to the main process."""
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -241,10 +244,11 @@ def fixed_batches(
     world: int = 1,
     max_samples: int | None = None,
 ) -> Iterator[MicroBatch]:
-    """Yield every utterance once, from long to short, for validation; rows are the manifest's, so draws never change.
+    """Yield batches of every utterance once, from long to short, for validation.
 
-    Utterances longer than ``max_samples`` are cut to their first ``max_samples``. Ranks take every world-th utterance
-    and may get different numbers of batches.
+    The rows are those of the manifest, so that random draws are the same in every validation. Longer utterances are cut
+    to their first ``max_samples``. Each rank takes every ``world``-th utterance; ranks may get different numbers of
+    batches.
     """
     limit = np.iinfo(np.int64).max if max_samples is None else max_samples
     lengths = np.minimum(manifest.samples, limit)

@@ -1,7 +1,7 @@
-"""The manifest: one Parquet file, one row an utterance; 14 million rows are never held as Python objects.
+"""The manifest: a Parquet file with one row per utterance, held as Arrow data so that 14 million rows are no problem.
 
-A manifest too large to sit in every process's memory is unpacked once into an Arrow file under the user's cache folder
-and memory-mapped from there, so that all loader workers of a machine share one copy of it in the page cache.
+A large manifest is unpacked once into an Arrow file in the user's cache folder and memory-mapped from there: all
+processes of a machine share one copy in the page cache.
 """
 
 import glob
@@ -26,13 +26,13 @@ from wav2vec2.output_file import writing
 ROWS_IN_MEMORY = 500_000
 """Manifests with more rows than this are memory-mapped from the cache folder."""
 
-_ABSOLUTE = r"^(/|[A-Za-z][A-Za-z0-9+.\-]*:)"  # a rooted path, a drive letter or a URL
+_ABSOLUTE = r"^(/|[A-Za-z][A-Za-z0-9+.\-]*:)"  # a path from the root, a drive letter or a URL
 _LONGEST = 1 << 36  # samples: 50 days
 _PART = re.compile(r"-(\d+)-of-(\d+)\.parquet$")
 
 
 class Manifest:
-    """A read-only sequence of utterances over Arrow record batches: rows become `Utterance` objects one at a time."""
+    """A read-only sequence of utterances; a row becomes an `Utterance` object only when it is asked for."""
 
     def __init__(
         self,
@@ -41,13 +41,13 @@ class Manifest:
         name: str = "manifest",
         mapped: str | None = None,
     ) -> None:
-        """Rows over Arrow data.
+        """Make a manifest of Arrow data in memory; `Manifest.open` reads one from disk.
 
         Args:
             batches: the data.
-            rows: indices into the concatenated batches; None takes all, in order.
-            name: what messages call it.
-            mapped: the Arrow file that the batches are memory-mapped from, if they are.
+            rows: indices into the concatenated batches, in the order wanted; None takes all rows.
+            name: what messages call the manifest.
+            mapped: the Arrow file that the batches are memory-mapped from, if any.
         """
         self._map = mapped
         self._batches = [batch for batch in batches if batch.num_rows]
@@ -57,14 +57,14 @@ class Manifest:
 
     @classmethod
     def open(cls, path: str | Path, split: str | None = None) -> "Manifest":
-        """Open a Parquet (or Arrow) file, a folder of them (the parts of a `--part` run), a glob, or an fsspec URL.
+        """Open a Parquet or Arrow file, a folder of Parquet files (the parts of `prepare --part`), a glob or a URL.
 
         Args:
-            path: where the rows are. Relative audio paths in it are taken from the folder it lies in.
-            split: keep the rows of this split only, or of several: "dev+test".
+            path: the file, folder or pattern. Relative audio paths in it are relative to the file's folder.
+            split: keep only the rows of this split, or of several: "dev+test".
 
         Raises:
-            UserError: for a path without manifests, a missing part, a file of another layout, or a split without rows.
+            UserError: nothing is there, a part is missing, a file is not a manifest, or a split has no rows.
         """
         files = manifest_files(path)
         mapped = _arrow_file(files)
@@ -72,7 +72,7 @@ class Manifest:
         return manifest if split is None else manifest.with_split(split)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A worker process maps the same file again instead of being sent gigabytes through a pipe.
+        # A worker process maps the same file again, instead of receiving gigabytes through a pipe.
         return self.__dict__ | ({"_batches": []} if self._map else {})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -89,7 +89,7 @@ class Manifest:
         return (self.utterance(index) for index in range(len(self)))
 
     def utterance(self, index: int) -> Utterance:
-        """Row `index` (negative indices count from the end). Raises IndexError outside the manifest."""
+        """Row `index`; a negative index counts from the end. Raises IndexError outside the manifest."""
         position = index + len(self) if index < 0 else index
         if not 0 <= position < len(self):
             raise IndexError(f"row {index} of a manifest of {len(self)}")
@@ -101,14 +101,14 @@ class Manifest:
 
     @cached_property
     def samples(self) -> np.ndarray:
-        """Lengths in samples at 16 kHz, int64 of shape (rows,)."""
+        """Lengths in samples at 16 kHz, int64 (rows,)."""
         lengths = [batch.column("samples").to_numpy(zero_copy_only=False) for batch in self._batches]
         every = np.concatenate(lengths) if lengths else np.zeros(0, np.int64)
         return every if self._rows is None else every[self._rows]
 
     @property
     def ids(self) -> list[str]:
-        """All ids as Python strings; for millions of rows use `column("id")`."""
+        """All ids as Python strings; with millions of rows use `column("id")`."""
         identities: list[str] = self.column("id").to_pylist()
         return identities
 
@@ -118,12 +118,12 @@ class Manifest:
         return whole if self._rows is None else whole.take(pa.array(self._rows))
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "Manifest":
-        """The rows at `indices`, in that order; nothing is copied but the indices."""
+        """The rows at `indices`, in that order; the data are shared, not copied."""
         chosen = np.asarray(indices, dtype=np.int64)
         return Manifest(self._batches, chosen if self._rows is None else self._rows[chosen], self.name, self._map)
 
     def with_split(self, split: str) -> "Manifest":
-        """The rows of one split or of several joined by "+". Raises UserError when one of them has no row."""
+        """The rows of one split, or of several joined by "+". Raises UserError if one of them has no rows."""
         column = self.column("split")
         names = [name.strip() for name in split.split("+")]
         known = [str(name) for name in pc.unique(column).to_pylist()]
@@ -134,7 +134,7 @@ class Manifest:
         return self.select(np.flatnonzero(pc.is_in(column, value_set=pa.array(names)).to_numpy(zero_copy_only=False)))
 
     def with_ids(self, ids: set[str]) -> "Manifest":
-        """The rows whose id is in `ids`, in the manifest's order (label lists). Raises UserError for a missing id."""
+        """The rows whose id is in `ids`, in the manifest's order. Raises UserError if an id is missing."""
         column = self.column("id")
         wanted = pa.array(sorted(ids), type=pa.string())
         found = np.flatnonzero(pc.is_in(column, value_set=wanted).to_numpy(zero_copy_only=False))
@@ -142,12 +142,12 @@ class Manifest:
             present = set(column.take(pa.array(found)).to_pylist())
             missing = sorted(ids - present)
             if missing:
-                count = f"{len(missing)} of the {len(ids)} ids asked for are missing, the first is '{missing[0]}'"
-                raise UserError(f"{self.name}: {count}: take them out of the list or prepare those files")
+                problem = f"lacks {len(missing)} of the {len(ids)} ids asked for, the first is '{missing[0]}'"
+                raise UserError(f"{self.name}: {problem}: remove them from the list or prepare those files")
         return self.select(found)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows as Arrow record batches of bounded size, for writing and for statistics."""
+        """The rows as Arrow record batches of bounded size."""
         if self._rows is None:
             yield from self._batches
             return
@@ -157,7 +157,7 @@ class Manifest:
 
 
 def manifest_files(path: str | Path) -> list[str]:
-    """The files that make up a manifest; see `Manifest.open`. Raises UserError for none or missing parts."""
+    """List the files of a manifest; see `Manifest.open`. Raises UserError if there is none, or one is missing."""
     text = str(path)
     if "://" in text or os.path.isfile(text):
         return [text]
@@ -170,7 +170,7 @@ def manifest_files(path: str | Path) -> list[str]:
         if match := _PART.search(name):
             parts[int(match[2])].add(int(match[1]))
     if len(parts) > 1 or (parts and sum(map(len, parts.values())) < len(files)):
-        raise UserError(f"{text}: holds manifests of different runs: remove those that do not belong together")
+        raise UserError(f"{text}: holds manifests of different runs: keep the files of one run only")
     for count, present in parts.items():
         if missing := sorted(set(range(1, count + 1)) - present):
             which = ", ".join(map(str, missing[:5]))
@@ -179,7 +179,7 @@ def manifest_files(path: str | Path) -> list[str]:
 
 
 def _arrow_file(files: Sequence[str]) -> str | None:
-    """The Arrow file to memory-map: the one given, or one in the cache when there are many rows; None for few."""
+    """The Arrow file to memory-map: the one given, or for many rows one in the cache; None for few rows."""
     if len(files) == 1 and files[0].endswith(".arrow") and "://" not in files[0]:
         return files[0]
     if sum(_parquet(name).metadata.num_rows for name in files) <= ROWS_IN_MEMORY:
@@ -230,7 +230,7 @@ def _read_batches(files: Sequence[str]) -> Iterator[pa.RecordBatch]:
 
 
 def _checked(batch: pa.RecordBatch, name: str) -> pa.RecordBatch:
-    """The batch itself. Raises UserError for an empty cell where a value must be, and impossible lengths and starts."""
+    """Return the batch. Raises UserError if a required value is missing, or a length or start is impossible."""
     for field in SCHEMA:
         if not field.nullable and batch.column(field.name).null_count:
             raise UserError(f"{name}: a row has no value in column '{field.name}': prepare it again")

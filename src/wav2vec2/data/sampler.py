@@ -1,9 +1,8 @@
 """The plan of training batches: which utterances make up each update, in what order, and which rank reads which.
 
-Global batches are planned first and dealt to ranks afterwards, so that the same data come in the same order at any
-number of ranks. Everything is a pure function of (lengths, seed, epoch), held in a few numpy arrays (14 M utterances:
-some hundred MB for a moment, one or two seconds an epoch), and a position in it is two integers, so resuming costs
-nothing.
+Global batches are planned first and then dealt to ranks, so that the data and their order are the same at any number
+of ranks. The plan is a pure function of (lengths, seed, epoch), held in a few numpy arrays: planning an epoch of 14
+million utterances takes a second or two and briefly a few hundred MB. A position is two integers, so resuming is free.
 """
 
 import itertools
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.errors import UserError
 
 Integers = npt.NDArray[np.int64]
@@ -21,7 +21,7 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Position:
-    """The next global batch to be read: ``position`` counts batches inside ``epoch``."""
+    """The next global batch to read: ``position`` counts the batches of ``epoch``."""
 
     epoch: int = 0
     position: int = 0
@@ -29,14 +29,15 @@ class Position:
 
 @dataclass(frozen=True)
 class GlobalBatch:
-    """The utterances of one update. ``utterances[i]`` is the i-th row: rows are ordered from long to short."""
+    """The utterances of one update, from long to short; all arrays (rows,)."""
 
     epoch: int
     utterances: Integers
+    """Rows of the manifest."""
     starts: Integers
-    """First sample of the crop, 0 where the whole utterance is read."""
+    """First sample of each crop; 0 where the whole utterance is read."""
     samples: Integers
-    """Samples to read (after the crop)."""
+    """Length of each crop."""
     following: Position
     """The position after this batch."""
 
@@ -46,14 +47,14 @@ class Plan(ABC):
 
     @abstractmethod
     def batches(self, epoch: int) -> int:
-        """Global batches in an epoch (differs a little from epoch to epoch)."""
+        """Number of global batches in an epoch; it differs slightly between epochs."""
 
     @abstractmethod
     def batch(self, position: Position) -> GlobalBatch:
-        """Return the global batch at a position; a position at an epoch's end means the next epoch's first batch."""
+        """Return the global batch at a position; at an epoch's end, the first batch of the next epoch."""
 
     def walk(self, position: Position) -> Iterator[GlobalBatch]:
-        """Yield global batches for ever, from a position on."""
+        """Yield global batches without end, from a position on."""
         while True:
             batch = self.batch(position)
             yield batch
@@ -61,22 +62,23 @@ class Plan(ABC):
 
 
 class BatchPlan(Plan):
-    """All global batches of all epochs.
+    """Batches of utterances of similar length, in random order.
 
     Args:
-        samples: length of each utterance, 16 kHz samples.
-        batch_samples: budget of one global batch (sum of cropped lengths).
-        max_samples: longer utterances are cropped at random (``crop``) or left out (not ``crop``); None = no limit.
+        samples: length of each utterance at 16 kHz.
+        batch_samples: most samples of one global batch, after cropping.
+        max_samples: longer utterances are cropped at random (if ``crop``) or left out; None: no limit.
         min_samples: shorter utterances are left out.
         seed: of the order and of the crops.
-        jitter: width of the random factor on the length before sorting, so that batches mix anew each epoch.
+        jitter: lengths are multiplied by random factors in 1 ± jitter / 2 before sorting, so that each epoch has
+            other batches.
         crop: see ``max_samples``.
 
     Attributes:
         too_short, too_long: how many utterances were left out, for the caller to report.
 
     Raises:
-        UserError: nothing is left, or the budget is smaller than the longest utterance.
+        UserError: no utterance is left, or the longest does not fit into a batch.
     """
 
     def __init__(
@@ -104,13 +106,13 @@ class BatchPlan(Plan):
         if not len(self._utterances):
             raise UserError(
                 f"no utterance is left for training: {self.too_short} of {len(samples)} are shorter than "
-                f"batch.min_seconds ({min_samples / 16000:g} s), {self.too_long} longer than batch.max_seconds; "
+                f"batch.min_seconds ({min_samples / SAMPLE_RATE:g} s), {self.too_long} longer than batch.max_seconds; "
                 "change these limits"
             )
         if int(self._cropped.max()) > batch_samples:
             raise UserError(
-                f"batch.seconds ({batch_samples / 16000:g}) is less than the longest utterance after cropping "
-                f"({int(self._cropped.max()) / 16000:g} s); raise it or lower batch.max_seconds"
+                f"batch.seconds ({batch_samples / SAMPLE_RATE:g}) is less than the longest utterance after cropping "
+                f"({int(self._cropped.max()) / SAMPLE_RATE:g} s); raise it or lower batch.max_seconds"
             )
         self._epoch = -1
         self._order: Integers = self._utterances
@@ -118,26 +120,26 @@ class BatchPlan(Plan):
         self._batches: Integers = self._bounds
 
     def __len__(self) -> int:
-        """Utterances of one epoch."""
+        """Number of utterances in an epoch."""
         return len(self._utterances)
 
     @property
     def lengths(self) -> Integers:
-        """Samples of each of them, after cropping."""
+        """Length of each utterance after cropping."""
         return self._cropped
 
     @property
     def epoch_samples(self) -> int:
-        """Samples read in one epoch, after cropping."""
+        """Samples in an epoch, after cropping."""
         return int(self._cropped.sum())
 
     def batches(self, epoch: int) -> int:
-        """Global batches in an epoch (differs a little from epoch to epoch)."""
+        """Number of global batches in an epoch; it differs slightly between epochs."""
         self._plan(epoch)
         return len(self._batches)
 
     def batch(self, position: Position) -> GlobalBatch:
-        """Return the global batch at a position; a position at an epoch's end means the next epoch's first batch."""
+        """Return the global batch at a position; at an epoch's end, the first batch of the next epoch."""
         if position.position >= self.batches(position.epoch):
             position = Position(position.epoch + 1, 0)
             self._plan(position.epoch)
@@ -154,23 +156,29 @@ class BatchPlan(Plan):
         )
 
     def _plan(self, epoch: int) -> None:
-        """Sort by jittered length, cut into batches by the budget, shuffle the batches."""
+        """Sort by jittered length, cut into batches that keep the budget, shuffle the batches."""
         if epoch == self._epoch:
             return
         random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self._seed, epoch])))
         keys = self._cropped * (1.0 + self._jitter * (random.random(len(self._cropped)) - 0.5))
-        # Equal keys (jitter 0, many crops of one length) must not keep the manifest's order: speakers would stay
-        # together.
+        # Equal keys (without jitter, or crops of one length) must not keep the manifest's order, which would put the
+        # utterances of a speaker into one batch.
         order: Integers = np.lexsort((random.random(len(keys)), keys)).astype(np.int64)
         self._bounds = _cut(np.cumsum(self._cropped[order]), self._batch_samples)
         self._order = order
-        # argsort of uniform draws, not Generator.permutation, whose algorithm numpy may change.
+        # Not Generator.permutation, whose algorithm may change with numpy's version.
         self._batches = np.argsort(random.random(len(self._bounds) - 1), kind="stable").astype(np.int64)
         self._epoch = epoch
 
 
 def _cut(total: Integers, budget: int) -> Integers:
-    """Bounds of consecutive batches whose sums stay within the budget; a small rest shares with the batch before it."""
+    """Bounds of consecutive batches, each within the budget; a last batch under half of it is evened out with the one
+    before it.
+
+    Args:
+        total: running total of the lengths.
+        budget: most samples of a batch.
+    """
     bounds = [0]
     while bounds[-1] < len(total):
         done = int(total[bounds[-1] - 1]) if bounds[-1] else 0
@@ -187,13 +195,13 @@ def _cut(total: Integers, budget: int) -> Integers:
 def deal(samples: Integers, micro_samples: int, rank: int, world: int) -> list[Integers]:
     """Split one global batch into micro-batches and return the rows that ``rank`` reads in each.
 
-    Every rank gets the same number of micro-batches, each of at most ``micro_samples`` padded samples (or one row),
-    and rows of the same length bucket; a rank gets an empty array only where a micro-batch has fewer rows than there
-    are ranks.
+    All ranks get the same number of micro-batches, and rows of similar length at the same time. A rank's micro-batch
+    has at most ``micro_samples`` samples, padding included, or a single row. It is empty if fewer rows than ranks are
+    left for it.
 
     Args:
         samples: cropped lengths of the global batch's rows.
-        micro_samples: most padded samples of one rank's micro-batch.
+        micro_samples: most samples, padding included, of one rank's micro-batch.
         rank: of this process.
         world: number of ranks.
     """
@@ -205,7 +213,7 @@ def deal(samples: Integers, micro_samples: int, rank: int, world: int) -> list[I
 
 
 def crop_starts(seed: int, epoch: int, utterances: Integers, room: Integers) -> Integers:
-    """First sample of each crop: a hash of (seed, epoch, utterance) into the inclusive range [0, room]."""
+    """First sample of each crop: a hash of (seed, epoch, utterance) in [0, room], both ends included."""
     state = _scramble(np.full(len(utterances), seed & 0xFFFFFFFFFFFFFFFF, dtype=np.uint64))
     state = _scramble(state ^ np.uint64(epoch & 0xFFFFFFFFFFFFFFFF))
     state = _scramble(state ^ utterances.astype(np.uint64))

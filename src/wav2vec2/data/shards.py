@@ -1,8 +1,9 @@
-"""Tar shards: many recordings in few large files, each read by its byte range, from a disk or any fsspec URL.
+"""`wav2vec2 prepare shards`: many recordings in few large tar files, for storage that is slow with small files.
 
-The tar files are WebDataset's: KEY.flac (the encoded bytes as they were), KEY.json and, for labelled speech, KEY.txt.
-The manifest beside them holds the byte offset and size of every recording, so one range request reads one recording and
-the order of reading is free. Paths in it are relative: the folder may be moved or uploaded as a whole.
+The tar files have WebDataset's layout: KEY.flac (the encoded bytes, unchanged), KEY.json and, for labelled speech,
+KEY.txt. The manifest beside them holds the byte offset and size of every recording, so that one range request reads
+one recording, in any order, from a disk or any fsspec URL. Its paths are relative: the folder may be moved or uploaded
+as a whole.
 """
 
 import io
@@ -30,16 +31,16 @@ _TAR_BLOCK = 512
 
 @dataclass(frozen=True)
 class PrepareShards:
-    """Copy the recordings of a manifest into tar shards with a byte index, for storage that dislikes small files."""
+    """Copy the recordings of a manifest into tar shards, for storage that is slow with small files."""
 
     manifest: Annotated[Path, tyro.conf.Positional]
-    """Manifest, or the folder that `prepare` wrote."""
+    """A manifest, or the folder that `prepare` wrote."""
     out: Path = Path("shards")
     """Folder for shard-000000.tar, ... and their manifest.parquet."""
     shard_mb: int = 500
-    """Size at which a shard is full, in MB (10^6 bytes)."""
+    """Size at which a new shard is begun, in MB (10^6 bytes)."""
     split: str | None = None
-    """Only this split, or several: dev+test."""
+    """Copy only this split, or several: dev+test."""
 
 
 def run(options: PrepareShards) -> Path:
@@ -48,7 +49,7 @@ def run(options: PrepareShards) -> Path:
         raise UserError(f"--shard-mb {options.shard_mb}: must be at least 1")
     manifest = Manifest.open(options.manifest, options.split)
     if not len(manifest):
-        raise UserError(f"{options.manifest}: has no utterance: prepare it again or choose another split")
+        raise UserError(f"{options.manifest}: has no utterances: prepare it again or choose another split")
     missing: list[str] = []
 
     def leave_out(rows: list[Utterance], error: AudioError) -> None:
@@ -59,7 +60,7 @@ def run(options: PrepareShards) -> Path:
     if len(missing) == len(manifest):
         for leftover in [path, *options.out.glob("shard-*.tar")]:
             leftover.unlink()
-        raise UserError(f"{options.manifest}: no recording could be read: mend the paths or prepare again")
+        raise UserError(f"{options.manifest}: no recording could be read: correct the paths or prepare again")
     shards = len(list(options.out.glob("shard-*.tar")))
     left_out = f", {len(missing)} left out" if missing else ""
     print(f"{len(manifest) - len(missing)} utterances in {shards} shards{left_out}, manifest {path}")
@@ -74,11 +75,11 @@ def write_shards(
 ) -> Path:
     """Copy recordings into `out`/shard-NNNNNN.tar of about `shard_bytes` each and write `out`/manifest.parquet.
 
-    Neighbouring segments of one long recording share its bytes, which are copied once. Nothing is encoded anew.
-    Rows that cannot be read go to `leave_out`, if it is given.
+    The recording of neighbouring segments is copied once. Nothing is re-encoded. Rows that cannot be read are passed to
+    `leave_out`, if it is given.
 
     Raises:
-        UserError: when a shard cannot be written, or (without `leave_out`) a recording cannot be read.
+        UserError: a shard cannot be written, or (without `leave_out`) a recording cannot be read.
     """
     recordings = (list(rows) for _, rows in itertools.groupby(manifest, lambda row: (row.path, row.offset, row.size)))
     return write_manifest(_copied(recordings, out, shard_bytes, leave_out), out / "manifest.parquet")
@@ -90,7 +91,7 @@ def _copied(
     shard_bytes: int,
     leave_out: Callable[[list[Utterance], AudioError], None] | None,
 ) -> Iterator[Utterance]:
-    """Write the shards, one after the other, and yield the rows of their manifest."""
+    """Write the shards one after the other; yields the rows of their manifest."""
     pending = iter(recordings)
     for number in itertools.count():
         first = next(pending, None)
@@ -112,11 +113,11 @@ def _copied(
 
 
 def _add_recording(shard: tarfile.TarFile, rows: list[Utterance]) -> tuple[int, int]:
-    """Add the bytes, .json and .txt of one recording and its segments; returns (offset, size) of the bytes."""
+    """Add one recording with the .json and .txt of its segments; returns the (offset, size) of its bytes."""
     row = rows[0]
     encoded = read_bytes(row.path, row.offset, row.size)
     suffix = container_of(encoded[:64]) or Path(row.path).suffix.lstrip(".").lower() or "audio"
-    key = row.id.replace(".", "_")  # WebDataset takes what precedes the first dot for the key
+    key = row.id.replace(".", "_")  # to WebDataset, the key ends at the first dot
     _add(shard, f"{key}.{suffix}", encoded)
     offset = shard.offset - -(-len(encoded) // _TAR_BLOCK) * _TAR_BLOCK
     kept = ("id", "start", "samples", "sample_rate", "text", "speaker", "split", "language", "source")

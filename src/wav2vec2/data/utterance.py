@@ -1,4 +1,4 @@
-"""One row of a manifest, its Arrow schema, and writing such rows to Parquet: whole or not at all."""
+"""One row of a manifest, the Arrow schema of its columns, and writing rows to a Parquet file."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -30,21 +30,23 @@ ROWS_PER_GROUP = 65_536
 
 @dataclass(frozen=True)
 class Utterance:
-    """One row of a manifest.
-
-    `start` and `samples` are counted at 16 kHz and cut the utterance out of its file; `sample_rate` is the file's own,
-    in Hz. `offset` and `size` are the file's byte range inside `path` when that is a tar shard, else -1. `text` is None
-    for unlabelled speech. `speaker`, `split`, `language` and `source` may be empty.
-    """
+    """One row of a manifest. `speaker`, `split`, `language` and `source` may be empty."""
 
     id: str
     path: str
+    """A file, or an fsspec URL."""
     offset: int = -1
+    """If `path` is a tar shard, where in it the recording's bytes begin; else -1."""
     size: int = -1
+    """If `path` is a tar shard, the number of the recording's bytes; else -1."""
     start: int = 0
+    """First sample of the utterance within its recording, at 16 kHz."""
     samples: int = -1
+    """Length of the utterance at 16 kHz; -1, until the recording has been examined: to its end."""
     sample_rate: int = 0
+    """Sampling rate of the file itself, in Hz."""
     text: str | None = None
+    """Transcript; None for unlabelled speech."""
     speaker: str = ""
     split: str = ""
     language: str = ""
@@ -53,31 +55,35 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Rejection:
-    """A file (or transcript) that does not enter the manifest: `reason` is counted, `message` is one line."""
+    """A recording or transcript that is left out of a manifest."""
 
     id: str
     path: str
     reason: str
+    """A short label, by which rejections are counted."""
     message: str
+    """One line for the user."""
 
 
 COLUMNS = tuple(field.name for field in fields(Utterance))
 
 
 def write_manifest(rows: Iterable[Utterance], path: str | Path) -> Path:
-    """Write utterances to a Parquet file, whole or not at all. Rows may be a generator; a row group is held at a time.
+    """Write utterances to a Parquet file; a failed write leaves the old file as it was.
+
+    Rows may come from a generator: one row group is held in memory at a time.
 
     Raises:
-        UserError: when it cannot be written (disk full, no permission).
+        UserError: the file cannot be written (disk full, no permission).
     """
     return write_batches(_record_batches(rows), path)
 
 
 def write_batches(batches: Iterable[pa.RecordBatch], path: str | Path, metadata: dict[str, str] | None = None) -> Path:
-    """Write record batches of the manifest's schema to a Parquet file, whole or not at all.
+    """Write record batches of the manifest's schema to a Parquet file, as `write_manifest` does.
 
     Raises:
-        UserError: when it cannot be written.
+        UserError: the file cannot be written.
     """
     with writing(path) as temporary, pq.ParquetWriter(temporary, SCHEMA.with_metadata(metadata)) as writer:
         for batch in batches:
@@ -86,7 +92,7 @@ def write_batches(batches: Iterable[pa.RecordBatch], path: str | Path, metadata:
 
 
 def record_batch(rows: Sequence[Utterance]) -> pa.RecordBatch:
-    """Utterances as one Arrow record batch."""
+    """Convert utterances to one Arrow record batch."""
     columns = [pa.array([getattr(row, field.name) for row in rows], type=field.type) for field in SCHEMA]
     return pa.record_batch(columns, schema=SCHEMA)
 

@@ -168,7 +168,7 @@ def test_an_unknown_part_is_named(tmp_path: Path) -> None:
         librilight_archives("small, tiny")
     with pytest.raises(UserError, match="--download klingon: is no language of MLS"):
         mls_archives("klingon", opus=False)
-    with pytest.raises(UserError, match=r"--download ../x: is no language of FLEURS"):
+    with pytest.raises(UserError, match=r"--download ../x: is no language code of FLEURS"):
         fleurs_archives("../x")
 
 
@@ -195,7 +195,7 @@ def test_librilight_and_the_limited_sets(server: Server, tmp_path: Path, monkeyp
     common = {"base_url": f"{server.url}/data", "out": tmp_path / "out", "workers": 1}
     light = PrepareLibriLight(root=tmp_path / "light", download="small", **common)  # type: ignore[arg-type]
     assert Manifest.open(run(light)).ids == ["9/book/c_0000"]
-    ten = PrepareLimited(root=tmp_path / "corpus", size="10m", download=True, **common)  # type: ignore[arg-type]
+    ten = PrepareLimited(root=tmp_path / "corpus", size="10min", download=True, **common)  # type: ignore[arg-type]
     assert Manifest.open(run(ten)).ids == ["7-1-clean", "7-1-other"]
     monkeypatch.setitem(LIMITED_SHA256, "librispeech_finetuning", "0" * 64)
     with pytest.raises(UserError, match=f"has SHA-256 .* instead of {'0' * 64} and was removed"):

@@ -147,7 +147,7 @@ def limited(root: Path, out: Path, **options: object) -> Manifest:
 
 
 @pytest.mark.parametrize(
-    ("size", "count", "source"), [("10m", 2, "limited-10m-3"), ("1h", 12, "limited-1h"), ("10h", 14, "limited-10h")]
+    ("size", "count", "source"), [("10min", 2, "limited-10min-3"), ("1h", 12, "limited-1h"), ("10h", 14, "limited-10h")]
 )
 def test_limited_sizes(tmp_path: Path, size: str, count: int, source: str, capsys: pytest.CaptureFixture[str]) -> None:
     root = limited_tree(tmp_path / "librispeech_finetuning")
@@ -155,7 +155,7 @@ def test_limited_sizes(tmp_path: Path, size: str, count: int, source: str, capsy
     assert len(manifest) == count
     assert {(row.split, row.source, row.language) for row in manifest} == {("train", source, "en")}
     assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["train", str(count)]
-    if size == "10m":
+    if size == "10min":
         assert [(row.id, row.speaker, row.text) for row in manifest] == [
             ("103-3-0000", "103", "WORDS OF 1H/3"),
             ("103-13-0000", "103", "WORDS OF 1H/3"),
@@ -166,7 +166,7 @@ def test_limited_sizes(tmp_path: Path, size: str, count: int, source: str, capsy
 def test_a_missing_fold_and_a_wrong_one(tmp_path: Path) -> None:
     root = limited_tree(tmp_path / "librispeech_finetuning")
     with pytest.raises(UserError, match="--fold 6: the ten-minute sets are 0 to 5"):
-        limited(root, tmp_path / "out", size="10m", fold=6)
+        limited(root, tmp_path / "out", size="10min", fold=6)
     (root / "9h").rename(root / "nine")
     with pytest.raises(UserError, match=r"9h/clean: is not there: .* or --download"):
         limited(root, tmp_path / "out", size="10h")

@@ -73,12 +73,12 @@ def test_common_voice_broken_rows_and_folders(tmp_path: Path) -> None:
         "unknown characters",
     ]
     assert "train.tsv, line 4: has 2 columns instead of 5" in found[0][1]
-    assert "train.tsv, line 7: its column 'path' is empty" in found[1][1]
+    assert "train.tsv, line 7: column 'path' is empty" in found[1][1]
     assert "lost.mp3: does not exist" in found[2][1]
     with pytest.raises(UserError, match=r"other.tsv: is not there: give --tables of dev, test, train, validated"):
         common_voice(folder, tmp_path / "out", tables="other")
     (folder / "dev.tsv").write_text("speaker\tfile\n")
-    with pytest.raises(UserError, match=r"dev.tsv: its first line names no column 'client_id'"):
+    with pytest.raises(UserError, match=r"dev.tsv: has no column 'client_id' in its first line"):
         common_voice(folder, tmp_path / "out")
     with pytest.raises(UserError, match="its terms are accepted on its site"):
         common_voice(tmp_path / "none", tmp_path / "out")
@@ -125,17 +125,17 @@ def test_mls_limited_sets(tmp_path: Path) -> None:
     def train(**options: object) -> list[str]:
         return [row.id for row in mls(root, tmp_path / "out", **options) if row.split == "train"]
 
-    assert train(training="10m", fold=1) == ["11_77_000001"]
+    assert train(training="10min", fold=1) == ["11_77_000001"]
     assert train(training="1h") == ["11_77_000000", "11_77_000001"]
     assert train(training="10h") == ["11_77_000000", "11_77_000001", "11_77_000002"]
     assert reasons(tmp_path / "out") == [
         (
             "audio without transcript",
-            f"{root}/train/transcripts.txt: has no line for 11_77_999999 of limited_supervised",
+            f"{root}/train/transcripts.txt: has no line for 11_77_999999, which limited_supervised lists",
         )
     ]
     with pytest.raises(UserError, match="--fold 6"):
-        train(training="10m", fold=6)
+        train(training="10min", fold=6)
     (root / "train" / "limited_supervised" / "9hr" / "handles.txt").unlink()
     with pytest.raises(UserError, match=r"9hr/handles.txt: cannot be read"):
         train(training="10h")

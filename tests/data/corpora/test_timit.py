@@ -36,7 +36,10 @@ def test_splits_speakers_and_phones(tmp_path: Path, lower: bool, capsys: pytest.
     assert {(row.language, row.source, row.sample_rate) for row in manifest} == {("en", "timit", 16_000)}
     printed = capsys.readouterr().out
     assert "rejected: none of 10 files" in printed
-    assert "not the whole of TIMIT: train has 4 of 3,696, dev has 4 of 400, test has 2 of 192 utterances" in printed
+    assert (
+        "this copy of TIMIT is incomplete: train has 4 of 3,696, dev has 4 of 400, test has 2 of 192 utterances"
+        in printed
+    )
     assert "valid-percent" not in printed
 
 
@@ -81,10 +84,10 @@ def test_a_sphere_file_is_read_sample_for_sample_and_a_packed_one_is_named(tmp_p
     packed = write_sphere(path.with_name("SI9.WAV"), samples, coding="pcm,embedded-shorten-v2.00")
     packed.with_suffix(".PHN").write_text("0 100 h#\n")
     for read in (read_audio, audio_info):
-        with pytest.raises(AudioError, match="packed with shorten: unpack it with 'sph2pipe") as refused:
+        with pytest.raises(AudioError, match="compressed with shorten: convert it with 'sph2pipe") as refused:
             read(packed)
         assert "\n" not in str(refused.value)
-        with pytest.raises(AudioError, match="packed with shorten"):
+        with pytest.raises(AudioError, match="compressed with shorten"):
             read(packed.read_bytes())
     assert len(prepared(root)) == 10
     assert '"packed SPHERE"' in (tmp_path / "out" / "rejected.jsonl").read_text()
@@ -99,7 +102,7 @@ def test_converted_copies_beside_the_originals_count_once(tmp_path: Path) -> Non
 
 def test_who_has_no_timit_is_told_what_is_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for root in (tmp_path / "none", tmp_path):
-        with pytest.raises(UserError, match=r"licensed .LDC93S1., bring your own copy"):
+        with pytest.raises(UserError, match=r"licensed .LDC93S1.: bring your own copy"):
             prepared(root)
     assert main(["prepare", "timit", str(tmp_path), "--out", str(tmp_path / "o")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1

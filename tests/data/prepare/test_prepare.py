@@ -140,7 +140,7 @@ def test_a_killed_run_leaves_a_journal_and_ends_like_any_other(
     finished = list(folder.glob("[!.]*.parquet"))
     assert len(finished) >= times
     if number == signal.SIGINT and process.returncode:
-        assert b"the same command goes on" in said
+        assert b"the same command continues" in said
     before = {path: path.stat().st_mtime_ns for path in finished}
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     assert len(Manifest.open(tmp_path / "out")) == 64

@@ -1,1 +1,1 @@
-"""One module for each corpus or layout that can be prepared, and where the public ones are downloaded."""
+"""Corpora and file layouts that `wav2vec2 prepare` reads, and the download of public corpora."""

@@ -1,6 +1,8 @@
-"""Archives of corpora: resumed by HTTP ranges, checked by digest as they stream, unpacked inside their folder only.
+"""Downloading public corpora: resumed after an interruption, checked by digest, unpacked inside their folder only.
 
-Where each corpus lies is in `addresses.py`.
+Checksums: LibriSpeech's are the MD5s of OpenSLR's md5sum.txt, Libri-light's those of its README, and the limited sets'
+is the SHA-256 that torchaudio checks; for MLS and FLEURS the server is asked. TIMIT and Common Voice have terms that
+every user must accept, so they cannot be downloaded here.
 """
 
 import base64
@@ -30,27 +32,26 @@ _TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True)
 class Archive:
-    """A tar archive of a corpus.
-
-    name: its file name. url: where it lies. checksum: MD5 or SHA-256 in hexadecimal; empty: the server is asked, in
-    the list `checksums` (lines "MD5 NAME") or, without such a list, in its header `x-goog-hash`. top: the leading
-    folder of its members that is left out.
-    """
+    """A tar archive of a corpus."""
 
     name: str
+    """Its file name."""
     url: str
     checksum: str = ""
+    """MD5 or SHA-256 in hexadecimal; empty: ask the server."""
     checksums: str = ""
+    """URL of the server's list, lines "MD5 NAME"; empty: ask for the header `x-goog-hash`."""
     top: str = ""
+    """Leading folder to strip from the names of its members."""
 
 
 def download(archives: Iterable[Archive], root: Path) -> None:
-    """Fetch and unpack archives into `root`; what an earlier run unpacked is left alone.
+    """Download and unpack archives into `root`, except those that an earlier run has unpacked.
 
-    The archives wait in `root`/.download until they are unpacked, so their size is needed twice for a while.
+    An archive stays in `root`/.download until it is unpacked, so its size is needed twice for a while.
 
     Raises:
-        UserError: for no connection, a wrong checksum, or a full disk.
+        UserError: there is no connection, a checksum is wrong, or the disk is full.
     """
     for archive in archives:
         stem = archive.name.removesuffix(".gz").removesuffix(".tgz").removesuffix(".tar")
@@ -67,11 +68,11 @@ def download(archives: Iterable[Archive], root: Path) -> None:
             packed.unlink()
         except OSError as error:
             why = error.strerror or " ".join(str(error).split())
-            raise UserError(f"{root}: cannot take {stem} ({why}): free space or choose another folder") from None
+            raise UserError(f"{root}: {stem} cannot be stored ({why}): free space or choose another folder") from None
 
 
 def _published_checksum(archive: Archive) -> str:
-    """The MD5 that the server itself gives for an archive; empty, with a note, if it gives none."""
+    """The MD5 that the server gives for an archive; if it gives none, the empty string, with a note on stderr."""
     if archive.checksums:
         text = _ask(urllib.request.Request(archive.checksums))[0].decode("utf-8", "replace")
         listed = [line.split() for line in text.splitlines()]
@@ -85,12 +86,12 @@ def _published_checksum(archive: Archive) -> str:
             with contextlib.suppress(binascii.Error):
                 if kind == "md5":
                     return base64.b64decode(value, validate=True).hex()
-    print(f"{archive.name}: the server gives no checksum, only the length is checked", file=sys.stderr)
+    print(f"{archive.name}: the server gives no checksum; only the length is checked", file=sys.stderr)
     return ""
 
 
 def _ask(request: urllib.request.Request) -> tuple[bytes, list[str]]:
-    """(content, the values of its header x-goog-hash) of a small answer."""
+    """Send a request with a small answer; returns (content, values of its header x-goog-hash)."""
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
             return response.read(_BLOCK), response.headers.get_all("x-goog-hash") or []
@@ -100,16 +101,15 @@ def _ask(request: urllib.request.Request) -> tuple[bytes, list[str]]:
 
 
 def fetch(url: str, path: Path, checksum: str) -> None:
-    """Download `url` to `path`; what an interrupted download left in `path`.part is continued, not fetched again.
+    """Download `url` to `path`, continuing an interrupted download from `path`.part.
 
     Args:
-        url: where the file lies.
-        path: where it shall be.
-        checksum: its MD5 or SHA-256 in hexadecimal; empty: only the length that the server names is checked.
+        url: what to download.
+        path: the file to write.
+        checksum: its MD5 or SHA-256 in hexadecimal; empty: only the length that the server gives is checked.
 
     Raises:
-        UserError: when the server does not deliver after several attempts, or the content has another checksum (it is
-            then removed).
+        UserError: the download fails after several attempts, or the content has another checksum (it is then removed).
     """
     if path.exists():
         return
@@ -128,7 +128,7 @@ def fetch(url: str, path: Path, checksum: str) -> None:
 
 
 def _persist(url: str, partial: Path, kind: str, report: Callable[[int, int | None], None]) -> str:
-    """Continue until all is there, as long as each attempt brings something; returns the digest."""
+    """Repeat `_continue` until the file is complete, as long as each attempt makes progress; returns the digest."""
     problem = ""
     for _ in range(_ATTEMPTS):
         before = _size(partial)
@@ -142,17 +142,17 @@ def _persist(url: str, partial: Path, kind: str, report: Callable[[int, int | No
 
 
 def _continue(url: str, partial: Path, kind: str, report: Callable[[int, int | None], None]) -> str:
-    """Append to `partial` what is missing; returns the digest of the whole file. Raises when the connection breaks."""
+    """Download what `partial` lacks; returns the digest of the whole file. Raises if the connection breaks."""
     have = _size(partial)
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing is missing any more
+        if error.code == 416 and have:  # nothing is missing
             return _hash_file(partial, kind).hexdigest()
         raise
     with response:
-        if response.status != 206:  # a server without ranges sends it all again
+        if response.status != 206:  # a server without range requests sends everything again
             have = 0
         digest = _hash_file(partial, kind) if have else _digest(kind)
         length = response.headers.get("Content-Length")
@@ -182,10 +182,10 @@ def _size(path: Path) -> int:
 
 
 def unpack(archive: Path, root: Path, *, top: str = "") -> None:
-    """Unpack a tar archive into `root`, without its leading folder `top`; nothing may land outside of `root`.
+    """Unpack a tar archive into `root`, without its leading folder `top`.
 
     Raises:
-        UserError: for a damaged archive, or a member with a path or link that leaves the folder.
+        UserError: the archive is damaged, or the path or link of a member leads out of `root`.
     """
     print(f"unpacking {archive.name}", file=sys.stderr)
     try:
@@ -230,7 +230,7 @@ FLEURS_URL = "https://storage.googleapis.com/xtreme_translations/FLEURS102"
 
 
 def librispeech_archives(names: str, base_url: str = LIBRISPEECH_URL) -> list[Archive]:
-    """Parts of LibriSpeech (comma-separated, or "all"). Raises UserError for an unknown one."""
+    """The archives of parts of LibriSpeech (comma-separated, or "all"). Raises UserError for an unknown part."""
     return [
         Archive(f"{name}.tar.gz", f"{base_url.rstrip('/')}/{name}.tar.gz", LIBRISPEECH_MD5[name], top="LibriSpeech")
         for name in _chosen(names, LIBRISPEECH_MD5, "part of LibriSpeech")
@@ -238,7 +238,7 @@ def librispeech_archives(names: str, base_url: str = LIBRISPEECH_URL) -> list[Ar
 
 
 def librilight_archives(names: str, base_url: str = LIBRILIGHT_URL) -> list[Archive]:
-    """Subsets of Libri-light (comma-separated, or "all"). Raises UserError for an unknown one."""
+    """The archives of subsets of Libri-light (comma-separated, or "all"). Raises UserError for an unknown subset."""
     return [
         Archive(f"{name}.tar", f"{base_url.rstrip('/')}/{name}.tar", LIBRILIGHT_MD5[name])
         for name in _chosen(names, LIBRILIGHT_MD5, "subset of Libri-light")
@@ -246,7 +246,7 @@ def librilight_archives(names: str, base_url: str = LIBRILIGHT_URL) -> list[Arch
 
 
 def limited_archives(base_url: str = LIBRILIGHT_URL) -> list[Archive]:
-    """The limited-supervision sets: one archive."""
+    """The one archive of Libri-light's limited-supervision sets."""
     return [
         Archive(f"{name}.tgz", f"{base_url.rstrip('/')}/{name}.tgz", checksum)
         for name, checksum in LIMITED_SHA256.items()
@@ -254,18 +254,26 @@ def limited_archives(base_url: str = LIBRILIGHT_URL) -> list[Archive]:
 
 
 def mls_archives(names: str, *, opus: bool, base_url: str = MLS_URL) -> list[Archive]:
-    """Languages of MLS by their English names (comma-separated, or "all"). Raises UserError for an unknown one."""
+    """The archives of languages of MLS, by their English names (comma-separated, or "all").
+
+    Raises:
+        UserError: a language is unknown.
+    """
     base, kind = base_url.rstrip("/"), "_opus" if opus else ""
     files = [f"mls_{name}{kind}.tar.gz" for name in _chosen(names, MLS_LANGUAGES, "language of MLS")]
     return [Archive(file, f"{base}/{file}", checksums=f"{base}/md5sum.txt") for file in files]
 
 
 def fleurs_archives(names: str, base_url: str = FLEURS_URL) -> list[Archive]:
-    """Languages of FLEURS by its own codes: en_us, pl_pl, cmn_hans_cn, ... (comma-separated)."""
+    """The archives of languages of FLEURS, by their codes (comma-separated): en_us, pl_pl, cmn_hans_cn, ...
+
+    Raises:
+        UserError: a name is no code.
+    """
     languages = [name.strip() for name in names.split(",") if name.strip()]
     for name in languages:
         if not name.replace("_", "").isalnum():
-            raise UserError(f"--download {name}: is no language of FLEURS: write its code, such as en_us or pl_pl")
+            raise UserError(f"--download {name}: is no language code of FLEURS: write one such as en_us or pl_pl")
     return [Archive(f"{name}.tar.gz", f"{base_url.rstrip('/')}/{name}.tar.gz") for name in languages]
 
 

@@ -1,4 +1,4 @@
-"""fairseq's manifests: SPLIT.tsv (first line the root, then "path<TAB>samples"); SPLIT.ltr and .wrd beside it."""
+"""fairseq manifests: SPLIT.tsv (the root folder, then lines "path<TAB>samples"), with SPLIT.ltr and .wrd beside it."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,22 +12,23 @@ from wav2vec2.errors import UserError
 def scan_fairseq(manifests: Sequence[Path], *, language: str = "") -> Iterator[Utterance | Rejection]:
     """Yield the rows of `.tsv` files, or of all those in a folder; the split is the file's name without suffix.
 
-    Transcripts come from the `.wrd` file beside it, else from the `.ltr` file. A slice of an uncompressed archive,
+    Transcripts come from the `.wrd` file beside it, or else from the `.ltr` file. A slice of an uncompressed archive,
     `corpus.zip:offset:length` in bytes, becomes a byte range. The speaker is the part of the file name before the first
-    "-" when there is one, as in LibriSpeech. The sample counts in the file are not trusted: the audio is read.
+    "-", if there is one, as in LibriSpeech. The sample counts are ignored: lengths come from the audio.
 
     Raises:
-        UserError: for a file that is no fairseq manifest, or transcripts with another number of lines.
+        UserError: a file is no fairseq manifest, or its transcripts have another number of lines.
     """
     files = list(chain.from_iterable(sorted(path.glob("*.tsv")) if path.is_dir() else [path] for path in manifests))
     if not files:
-        raise UserError(f"{', '.join(map(str, manifests))}: no .tsv file there: name fairseq manifests or their folder")
+        named = ", ".join(map(str, manifests))
+        raise UserError(f"{named}: no .tsv file there: name fairseq manifests or their folder")
     for manifest in files:
         rows = _lines(manifest)
         root = next(rows, "")
         if "\t" in root or not root:
             raise UserError(
-                f"{manifest}: its first line is not a folder: it is not a fairseq manifest (see prepare table)"
+                f"{manifest}: does not begin with a folder, so it is no fairseq manifest: try prepare table"
             )
         base = Path(os.path.abspath(manifest.parent / root))
         for number, (row, text) in enumerate(_with_transcripts(manifest, rows), start=2):

@@ -1,4 +1,4 @@
-"""A plain folder of recordings: unlabelled speech."""
+"""A plain folder of recordings without transcripts."""
 
 import os
 from collections.abc import Iterator
@@ -13,16 +13,16 @@ SpeakerRule = Literal["folder", "prefix", "none"]
 
 
 def scan_folder(root: Path, *, speaker: SpeakerRule = "folder", language: str = "") -> Iterator[Utterance | Rejection]:
-    """Yield every audio file below `root` in sorted order, not yet opened; the id is the relative path without suffix.
+    """Yield every audio file below `root`, not yet opened; its id is the relative path without suffix.
 
     Args:
         root: the folder.
-        speaker: who speaks: the first folder below the root ("folder"), the file name up to the first "-" or "_"
-            ("prefix"), or nobody known ("none": each file counts as a speaker of its own when splits are made).
-        language: noted in each row.
+        speaker: what names the speaker: the first folder below the root ("folder"), the file name up to the first "-"
+            or "_" ("prefix"), or nothing ("none": each file then counts as a speaker of its own in splits).
+        language: written into each row.
 
     Raises:
-        UserError: when the root is no folder.
+        UserError: the root is not a folder.
     """
     if not root.is_dir():
         raise UserError(f"{root}: is not a folder: name the one that holds the recordings")

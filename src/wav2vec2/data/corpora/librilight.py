@@ -1,8 +1,13 @@
-"""Libri-light (Kahn et al., ICASSP 2020): SUBSET/SPEAKER/BOOK/*.flac, chapters of audio books, each beside a .json.
+"""Libri-light (Kahn et al., ICASSP 2020): unlabelled audio books, and the limited-supervision sets.
 
-The .json holds `voice_activity`, the stretches of speech that the corpus's authors found. They are joined to pieces of
-about the wanted length, as the corpus's own cut_by_vad does; but a piece here is one span of the recording, with the
-short pauses left in, because nothing is copied: a piece is a row of the manifest. A long pause ends a piece.
+The audio books are SUBSET/SPEAKER/BOOK/*.flac, one file a chapter, each beside a .json. Its `voice_activity` lists the
+stretches of speech that the corpus's authors found. They are joined to pieces of about the length wanted, as by the
+corpus's own cut_by_vad; but since a piece is a row of the manifest and nothing is copied, it is one span of the
+recording, short pauses included. A long pause ends a piece.
+
+The limited sets are `librispeech_finetuning`: 1h/{0..5}/{clean,other} and 9h/{clean,other}, below which it is
+LibriSpeech, SPEAKER/CHAPTER/ID.flac beside *.trans.txt. Ten minutes are one fold of 1h, one hour is its six folds, ten
+hours are 1h and 9h together.
 """
 
 import json
@@ -20,23 +25,27 @@ from wav2vec2.errors import UserError
 
 SUBSETS = ("small", "medium", "large")
 LONG_PAUSE = 1.0
-"""Seconds without speech that end a piece, if the piece is not shorter than this itself."""
+"""Seconds without speech that end a piece, unless the piece or the next stretch of speech is shorter than this."""
+
+LimitedSize = Literal["10min", "1h", "10h"]
+FOLDS = 6
+LIMITED_FOLDER = "librispeech_finetuning"
 
 
 def scan_librilight(
     root: Path, *, target_seconds: float = 30.0, subsets: Sequence[str] = (), language: str = "en"
 ) -> Iterator[Utterance | Rejection]:
-    """Yield pieces of every chapter in sorted order, with ids SPEAKER/BOOK/CHAPTER_0000, ...
+    """Yield the pieces of every chapter in sorted order, with ids SPEAKER/BOOK/CHAPTER_0000, ...
 
     Args:
         root: the folder that holds small, medium and large, or one of them.
-        target_seconds: a piece grows while it stays within this; a single longer stretch of speech is a piece of its
-            own, as in cut_by_vad.
-        subsets: read these alone; empty: whatever is there.
-        language: noted in each row.
+        target_seconds: stretches of speech are joined up to this length; a longer stretch is a piece of its own, as in
+            cut_by_vad.
+        subsets: read only these; empty: all that are there.
+        language: written into each row.
 
     Raises:
-        UserError: when the root or a subset is not there, or nothing in it looks like Libri-light.
+        UserError: the root or a subset is not there, or nothing in it looks like Libri-light.
     """
     folders = [root / subset for subset in subsets] or [root]
     found = False
@@ -59,8 +68,8 @@ def scan_librilight(
 def voice_pieces(activity: Sequence[tuple[float, float]], target: float) -> list[tuple[float, float]]:
     """Join stretches of speech, (begin, end) in seconds and in order, to spans of at most `target` seconds.
 
-    A span ends before the stretch that would make it longer than `target`, and at a pause over `LONG_PAUSE` unless
-    the span or the stretch is shorter than that: a lone word is better joined than kept alone.
+    A span ends before the stretch that would make it longer than `target`, and at a pause longer than `LONG_PAUSE`,
+    unless the span or the next stretch is shorter than that: a lone word is better joined than left alone.
     """
     pieces: list[tuple[float, float]] = []
     for begin, end in activity:
@@ -80,7 +89,7 @@ def _pieces(
     path, stem = folder / name, os.path.splitext(name)[0]
     identity = f"{folder.parent.name}/{folder.name}/{stem}"
     if not described:
-        message = f"{path}: no {stem}.json beside it says where speech is: unpack the archive again"
+        message = f"{path}: lacks {stem}.json, which lists its stretches of speech: unpack the archive again"
         yield Rejection(identity, str(path), "audio without metadata", message)
         return
     try:
@@ -95,12 +104,12 @@ def _pieces(
     relative = os.path.relpath(folder, root).split(os.sep)
     source = relative[0] if relative[0] in SUBSETS else root.name
     if not activity:
-        yield Rejection(identity, str(path), "no speech", f"{path}: its metadata names no stretch of speech")
+        yield Rejection(identity, str(path), "no speech", f"{path}: its metadata lists no stretch of speech")
     for number, (begin, end) in enumerate(voice_pieces(activity, target)):
         first, last = round(begin * SAMPLE_RATE), min(round(end * SAMPLE_RATE), length)
         piece = f"{identity}_{number:04d}"
         if last <= first:
-            message = f"{path}: is over before the speech that its metadata names at {begin:g} s: copy it again"
+            message = f"{path}: ends before the speech that its metadata lists at {begin:g} s: copy it again"
             yield Rejection(piece, str(path), "cut short", message)
             continue
         yield Utterance(
@@ -115,7 +124,7 @@ def _pieces(
 
 
 def _metadata(path: Path) -> tuple[str, list[tuple[float, float]]]:
-    """(speaker, stretches of speech in seconds). Raises ValueError, saying what is wrong, for anything else."""
+    """Read (speaker, stretches of speech in seconds). Raises ValueError, with what is wrong, for anything else."""
     try:
         content: Any = json.loads(path.read_bytes())
     except OSError as error:
@@ -128,53 +137,48 @@ def _metadata(path: Path) -> tuple[str, list[tuple[float, float]]]:
     for entry in content["voice_activity"]:
         begin, end = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
         if not (isinstance(begin, int | float) and isinstance(end, int | float) and math.isfinite(begin + end)):
-            raise ValueError(f"its voice_activity has {str(entry)[:60]!r} where a pair of seconds belongs")
+            raise ValueError(f"its voice_activity has {str(entry)[:60]!r} instead of a pair of seconds")
         if not (stretches[-1][1] if stretches else 0.0) <= begin < end:
             raise ValueError(f"its voice_activity is out of order at {begin:g}-{end:g} s")
         stretches.append((float(begin), float(end)))
     return str(content.get("speaker") or ""), stretches
 
 
-LimitedSize = Literal["10m", "1h", "10h"]
-
-FOLDS = 6
-FOLDER = "librispeech_finetuning"
-
-
 def scan_limited(
     root: Path, *, size: LimitedSize = "1h", fold: int = 0, language: str = "en"
 ) -> Iterator[Utterance | Rejection]:
-    """Yield the utterances of one set, all of split "train", of source "limited-10m-0", "limited-1h" or "limited-10h".
+    """Yield the utterances of a limited set, all of split "train", not yet opened.
+
+    Their source is "limited-10min-0" to "limited-10min-5", "limited-1h" or "limited-10h".
 
     Args:
         root: `librispeech_finetuning`, or the folder above it.
         size: which set.
-        fold: which ten minutes, 0 to 5; the others have no folds.
-        language: noted in each row.
+        fold: which ten minutes, 0 to 5; the larger sets have no folds.
+        language: written into each row.
 
     Raises:
-        UserError: for a fold that does not exist or a folder that is missing.
+        UserError: there is no such fold, or a folder is missing.
+    """
+    folders = [f"1h/{number}" for number in hour_folds(size, fold)] + (["9h"] if size == "10h" else [])
+    top = root / LIMITED_FOLDER if (root / LIMITED_FOLDER).is_dir() else root
+    source = f"limited-{size}" + (f"-{fold}" if size == "10min" else "")
+    for folder in folders:
+        for kind in ("clean", "other"):
+            if not (top / folder / kind).is_dir():
+                remedy = f"name the folder {LIMITED_FOLDER} of Libri-light, unpacked whole, or --download"
+                raise UserError(f"{top / folder / kind}: is not there: {remedy}")
+            for path, names in walk(top / folder / kind):
+                row = Utterance("", "", speaker=Path(path).parent.name, split="train", language=language, source=source)
+                yield from match_transcripts(path, audio_names(names), transcripts_in(path, names), row)
+
+
+def hour_folds(size: LimitedSize, fold: int) -> list[int]:
+    """Which folds of the one-hour set belong to a limited set: all six, or `fold` alone for ten minutes.
+
+    Raises:
+        UserError: there is no such fold.
     """
     if not 0 <= fold < FOLDS:
         raise UserError(f"--fold {fold}: the ten-minute sets are 0 to {FOLDS - 1}")
-    top = root / FOLDER if (root / FOLDER).is_dir() else root
-    source = f"limited-{size}" + (f"-{fold}" if size == "10m" else "")
-    for folder in limited_folders(size, fold):
-        for kind in ("clean", "other"):
-            if not (top / folder / kind).is_dir():
-                what = f"name the folder {FOLDER} of Libri-light, unpacked whole, or --download"
-                raise UserError(f"{top / folder / kind}: is not there: {what}")
-            for path, names in walk(top / folder / kind):
-                speaker = Path(path).parent.name
-                yield from match_transcripts(
-                    path,
-                    audio_names(names),
-                    transcripts_in(path, names),
-                    Utterance("", "", speaker=speaker, split="train", language=language, source=source),
-                )
-
-
-def limited_folders(size: LimitedSize, fold: int = 0) -> list[str]:
-    """The folders that make up a set."""
-    hour = [f"1h/{number}" for number in range(FOLDS)]
-    return {"10m": [f"1h/{fold}"], "1h": hour, "10h": [*hour, "9h"]}[size]
+    return [fold] if size == "10min" else list(range(FOLDS))

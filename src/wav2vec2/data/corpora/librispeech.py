@@ -1,7 +1,7 @@
 """LibriSpeech trees: SPLIT/SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac beside SPEAKER-CHAPTER.trans.txt.
 
-Audio may be of any format. The split is the first folder under the root; a root without split folders (SPEAKER/CHAPTER
-directly below it) gets its splits from the speakers, as any other source.
+The audio may have any format. The split is the first folder under the root; without split folders (SPEAKER/CHAPTER
+directly below the root) `prepare` splits by speaker, as for any other source.
 """
 
 import os
@@ -17,10 +17,10 @@ TRANSCRIPT_SUFFIX = ".trans.txt"
 
 
 def scan_librispeech(root: Path, *, language: str = "") -> Iterator[Utterance | Rejection]:
-    """Yield the tree's utterances in sorted order, not yet opened; what lacks audio or transcript is a Rejection.
+    """Yield the tree's utterances in sorted order, not yet opened; without audio or transcript they are a Rejection.
 
     Raises:
-        UserError: when the root is no folder.
+        UserError: the root is not a folder.
     """
     if not root.is_dir():
         raise UserError(f"{root}: is not a folder: name the one that holds train-clean-100, dev-clean, ...")
@@ -31,7 +31,7 @@ def scan_librispeech(root: Path, *, language: str = "") -> Iterator[Utterance | 
 
 
 def transcripts_in(folder: str, names: list[str]) -> dict[str, str]:
-    """Transcripts by utterance id from every *.trans.txt among the files `names` of a folder."""
+    """Read the transcripts, by utterance id, of every *.trans.txt among the files `names` of a folder."""
     transcripts: dict[str, str] = {}
     for name in names:
         if name.endswith(TRANSCRIPT_SUFFIX):
@@ -40,10 +40,10 @@ def transcripts_in(folder: str, names: list[str]) -> dict[str, str]:
 
 
 def read_transcripts(path: Path) -> dict[str, str]:
-    """Transcripts by utterance id from lines "ID WORDS ..."; bytes that are not UTF-8 become U+FFFD.
+    """Read transcripts, by utterance id, from lines "ID WORDS ..."; bytes that are not UTF-8 become U+FFFD.
 
     Raises:
-        UserError: when the file cannot be read.
+        UserError: the file cannot be read.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
@@ -56,24 +56,24 @@ def read_transcripts(path: Path) -> dict[str, str]:
 def match_transcripts(
     folder: str, names: list[str], transcripts: dict[str, str], row: Utterance
 ) -> Iterator[Utterance | Rejection]:
-    """Yield `row` with the id, path and transcript of each audio file; what lacks its counterpart is a Rejection."""
-    heard: set[str] = set()
+    """Yield `row` with the id, path and transcript of each audio file; a file or transcript alone is a Rejection."""
+    recorded: set[str] = set()
     for name in names:
         identity = os.path.splitext(name)[0]
         path = os.path.join(folder, name)
-        heard.add(identity)
+        recorded.add(identity)
         if identity in transcripts:
             yield replace(row, id=identity, path=path, text=transcripts[identity])
         else:
-            message = f"{path}: no *{TRANSCRIPT_SUFFIX} beside it has a line for {identity}"
+            message = f"{path}: no *{TRANSCRIPT_SUFFIX} file beside it has a line for {identity}"
             yield Rejection(identity, path, "audio without transcript", message)
-    for identity in sorted(transcripts.keys() - heard):
+    for identity in sorted(transcripts.keys() - recorded):
         message = f"{folder}: has a transcript but no audio file for {identity}"
         yield Rejection(identity, folder, "transcript without audio", message)
 
 
 def _split_and_speaker(relative: str) -> tuple[str, str]:
-    """From SPLIT/SPEAKER/CHAPTER; SPEAKER/CHAPTER and SPEAKER have no split, and the root itself has neither."""
+    """Split and speaker of SPLIT/SPEAKER/CHAPTER; SPEAKER/CHAPTER and SPEAKER have no split, the root has neither."""
     parts = [] if relative == "." else relative.split(os.sep)
     if len(parts) >= 3:
         return parts[0], parts[-2]

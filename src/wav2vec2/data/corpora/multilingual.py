@@ -1,7 +1,16 @@
-"""Common Voice (Ardila et al., LREC 2020): LOCALE/{train,dev,test,validated,other,invalidated}.tsv beside LOCALE/clips.
+"""Multilingual corpora: Common Voice, Multilingual LibriSpeech (MLS) and FLEURS.
 
-Columns used: client_id (the speaker), path, sentence and, where there is one, locale. The official train, dev and test
-share no speaker; here that holds for every other table too: rows of a speaker of dev or test are refused elsewhere.
+Common Voice (Ardila et al., LREC 2020): LOCALE/{train,dev,test,validated,other,invalidated}.tsv beside LOCALE/clips.
+Columns used: client_id (the speaker), path, sentence and, if there is one, locale. The official train, dev and test
+sets share no speaker; the same is made sure of for every other table, by rejecting rows of speakers of dev and test.
+
+MLS (Pratap et al., Interspeech 2020): mls_LANGUAGE/{train,dev,test} with transcripts.txt, lines "ID<TAB>TEXT". An ID is
+SPEAKER_BOOK_NUMBER and its audio is audio/SPEAKER/BOOK/ID.flac (.opus in mls_LANGUAGE_opus). The limited sets are lists
+of ids in train/limited_supervised: 1hr/{0..5} and 9hr.
+
+FLEURS (Conneau et al., SLT 2022), or a corpus like it: LANGUAGE/{train,dev,test}.tsv without a header. Columns: id of
+the sentence, file name, transcription as written, normalised transcription, ... The audio is LANGUAGE/audio/SPLIT/NAME
+or LANGUAGE/SPLIT/NAME. Speakers are unknown.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +19,7 @@ from typing import Literal
 
 from wav2vec2.audio.recordings import audio_names, walk
 from wav2vec2.data.corpora.download import MLS_LANGUAGES
-from wav2vec2.data.corpora.librilight import FOLDS
+from wav2vec2.data.corpora.librilight import hour_folds
 from wav2vec2.data.corpora.table import read_tsv
 from wav2vec2.data.utterance import Rejection, Utterance
 from wav2vec2.errors import UserError
@@ -19,7 +28,7 @@ HELD_OUT = ("dev", "test")
 OFFICIAL = ("train", *HELD_OUT)
 _CV_COLUMNS = ("client_id", "path", "sentence")
 _CV_LICENCE = (
-    "download the language from Common Voice yourself (its terms are accepted on its site), unpack it and name the "
+    "download the language yourself from Common Voice (its terms are accepted on its site), unpack it and name the "
     "folder that holds train.tsv and clips, or the one above"
 )
 
@@ -29,15 +38,15 @@ def scan_common_voice(
 ) -> Iterator[Utterance | Rejection]:
     """Yield the rows of the tables, not yet opened, with the table's name as split and ids LOCALE/CLIP.
 
-    A clip that an earlier table had is passed over (validated.tsv repeats the official three).
+    A clip that is also in an earlier table is skipped (validated.tsv repeats the official three).
 
     Args:
         root: a language's folder, or one that holds several.
-        tables: names of tables without .tsv.
-        language: noted in each row; empty: the row's own locale, or else the folder's name.
+        tables: names of tables, without .tsv.
+        language: written into each row; empty: the row's own locale, or else the folder's name.
 
     Raises:
-        UserError: when no language or a table is not there.
+        UserError: no language is there, or a table is missing.
     """
     for folder in _cv_languages(root, tables):
         held_out = _cv_held_out(folder) if set(tables) - set(OFFICIAL) else set()
@@ -58,13 +67,13 @@ def _cv_rows(
             yield row
             continue
         clip, speaker = row["path"].strip(), row["client_id"]
-        clip = clip if Path(clip).suffix else f"{clip}.mp3"  # releases before 2019-06 leave it out
+        clip = clip if Path(clip).suffix else f"{clip}.mp3"  # releases before 2019-06 omit the suffix
         if clip in seen:
             continue
         seen.add(clip)
         identity = f"{folder.name}/{clip.rpartition('.')[0]}"
         if speaker in held_out:
-            message = f"{path}: {clip} is by a speaker of dev or test and would spoil {table}"
+            message = f"{path}: {clip} is by a speaker of dev or test, who must not be in {table}"
             yield Rejection(identity, str(folder / "clips" / clip), "speaker held out", message)
             continue
         yield Utterance(
@@ -80,7 +89,7 @@ def _cv_rows(
 
 def _cv_languages(root: Path, tables: Sequence[str]) -> list[Path]:
     if not tables:
-        raise UserError("--tables: names no table: give train,dev,test or some of them")
+        raise UserError("--tables: names no table: give one or more, such as train,dev,test")
     folders = [root, *sorted(root.iterdir())] if root.is_dir() else []
     found = [folder for folder in folders if (folder / "clips").is_dir() and any(folder.glob("*.tsv"))]
     if not found:
@@ -96,7 +105,7 @@ def _cv_held_out(folder: Path) -> set[str]:
 
 
 SPLITS = ("train", "dev", "test")
-MlsTraining = Literal["all", "10m", "1h", "10h"]
+MlsTraining = Literal["all", "10min", "1h", "10h"]
 
 _MLS_REMEDY = "name mls_LANGUAGE with train, dev and test in it, or the folder above, or --download a language"
 
@@ -107,16 +116,16 @@ def scan_mls(
     """Yield the utterances of each language in the order of its lists, not yet opened.
 
     Args:
-        root: a language's folder, or one that holds several. Splits that are not there are passed over.
-        training: all of train, or one of its limited sets (dev and test stay as they are).
+        root: a language's folder, or one that holds several. Missing splits are skipped.
+        training: all of train, or one of its limited sets; dev and test are always whole.
         fold: which ten minutes, 0 to 5.
-        language: noted in each row; empty: the code of the folder's language.
+        language: written into each row; empty: the code of the folder's language.
 
     Raises:
-        UserError: when there is no language, or a list is missing or cannot be read.
+        UserError: no language is there, there is no such fold, or a list is missing or cannot be read.
     """
-    if not 0 <= fold < FOLDS:
-        raise UserError(f"--fold {fold}: the ten-minute sets are 0 to {FOLDS - 1}")
+    lists = [f"1hr/{number}" for number in hour_folds("1h" if training == "all" else training, fold)]
+    lists += ["9hr"] if training == "10h" else []
     folders = [root, *sorted(root.glob("mls_*"))] if root.is_dir() else []
     folders = [folder for folder in folders if any((folder / split / "transcripts.txt").is_file() for split in SPLITS)]
     if not folders:
@@ -126,7 +135,7 @@ def scan_mls(
         code = language or MLS_LANGUAGES.get(name, name)
         for split in SPLITS:
             if (folder / split / "transcripts.txt").is_file():
-                wanted = None if split != "train" or training == "all" else _mls_limited(folder / split, training, fold)
+                wanted = None if split != "train" or training == "all" else _mls_handles(folder / split, lists)
                 yield from _mls_utterances(folder, split, wanted, code)
 
 
@@ -157,14 +166,12 @@ def _mls_utterances(
             source=folder.name,
         )
     for identity in sorted(missing):
-        message = f"{listing}: has no line for {identity} of limited_supervised"
+        message = f"{listing}: has no line for {identity}, which limited_supervised lists"
         yield Rejection(identity, str(listing), "audio without transcript", message)
 
 
-def _mls_limited(folder: Path, training: MlsTraining, fold: int) -> set[str]:
-    """The ids of a limited set."""
-    hour = [f"1hr/{number}" for number in range(FOLDS)]
-    lists = {"10m": [f"1hr/{fold}"], "1h": hour, "10h": [*hour, "9hr"]}[training]
+def _mls_handles(folder: Path, lists: Sequence[str]) -> set[str]:
+    """The ids in some of the lists of limited_supervised."""
     paths = [folder / "limited_supervised" / name / "handles.txt" for name in lists]
     return {line.strip() for path in paths for line in _mls_lines(path) if line.strip()}
 
@@ -178,7 +185,7 @@ def _mls_lines(path: Path) -> Iterator[str]:
 
 
 def _mls_suffix(audio: Path) -> str:
-    """What the audio files end in: that of the first one. A corpus of 10 million files is not looked through."""
+    """The suffix of the first audio file below a folder, which all others share."""
     for _, names in walk(audio) if audio.is_dir() else ():
         if files := audio_names(names):
             return Path(files[0]).suffix
@@ -196,18 +203,18 @@ def scan_fleurs(
     """Yield the rows of each language's tables, not yet opened, with ids LANGUAGE/SPLIT/FILE.
 
     Args:
-        root: a language's folder, or one that holds several. Splits that are not there are passed over.
-        transcription: the lower-cased one without punctuation, or the one as written.
-        language: noted in each row; empty: the first part of the folder's name (`pl` of pl_pl).
+        root: a language's folder, or one that holds several. Missing splits are skipped.
+        transcription: the normalised one (lower case, no punctuation), or the one as written.
+        language: written into each row; empty: the first part of the folder's name (`pl` of pl_pl).
 
     Raises:
-        UserError: when no language is there or a table cannot be read.
+        UserError: no language is there, or a table cannot be read.
     """
     folders = [root, *sorted(root.iterdir())] if root.is_dir() else []
     folders = [folder for folder in folders if any((folder / f"{split}.tsv").is_file() for split in SPLITS)]
     if not folders:
-        what = "name LANGUAGE with train.tsv, dev.tsv, test.tsv and audio in it, or the folder above, or --download one"
-        raise UserError(f"{root}: holds no language of FLEURS: {what}")
+        remedy = "name a folder with train.tsv, dev.tsv, test.tsv and audio in it, or the one above, or --download one"
+        raise UserError(f"{root}: holds no language of FLEURS: {remedy}")
     for folder in folders:
         code = language or folder.name.partition("_")[0]
         for split in SPLITS:

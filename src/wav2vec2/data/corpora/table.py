@@ -1,8 +1,7 @@
-"""Tables of recordings: CSV or TSV with a header, or JSON lines (as NeMo and others write them).
+"""Tables of recordings: CSV or TSV with a header, or JSON lines as NeMo writes them; and the TSV files of corpora.
 
-Columns: `path` (relative paths start at the table's folder), and as wanted `text`, `speaker`, `split`, `language`,
-`id`, `start` and `end` (seconds into the file). JSON lines may say `audio_filepath`, `lang`, `offset` and `duration`
-instead.
+Columns: `path` (relative to the table's folder) and optionally `text`, `speaker`, `split`, `language`, `id`, `start`
+and `end` (in seconds). JSON lines may use NeMo's names `audio_filepath`, `lang`, `offset` and `duration`.
 """
 
 import csv
@@ -23,10 +22,10 @@ _ALIASES = {
 
 
 def scan_table(table: Path, *, language: str = "") -> Iterator[Utterance | Rejection]:
-    """Yield the table's rows as utterances, not yet opened; rows that make no sense as a Rejection naming the line.
+    """Yield the table's rows as utterances, not yet opened; a malformed row becomes a Rejection that names its line.
 
     Raises:
-        UserError: when the table cannot be read or has no column `path`.
+        UserError: the table cannot be read, or has no column `path`.
     """
     for line, row in _rows(table):
         path = str(row.get("path") or "").strip()
@@ -47,7 +46,7 @@ def _utterance(table: Path, path: str, row: Mapping[str, Any], language: str) ->
     first = round((start or 0.0) * SAMPLE_RATE)
     samples = -1 if end is None else round(end * SAMPLE_RATE) - first
     if end is not None and samples < 1:
-        raise ValueError(f"the piece from {start or 0:g} s to {end:g} s holds nothing")
+        raise ValueError(f"the piece from {start or 0:g} s to {end:g} s is empty")
     identity = str(row.get("id") or "") or os.path.splitext(path)[0] + (f"-{first}-{first + samples}" if end else "")
     text = row.get("text")
     return Utterance(
@@ -77,7 +76,7 @@ def _seconds(row: Mapping[str, Any], name: str) -> float | None:
 
 
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, columns by their usual names) of each row."""
+    """Yield (line number, values by column name) of each row; columns have their usual names."""
     try:
         with table.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
             if table.suffix.lower() in (".jsonl", ".json", ".ndjson"):
@@ -95,7 +94,7 @@ def _csv_rows(table: Path, lines: Iterator[str]) -> Iterator[tuple[int, dict[str
     names = next(csv.reader([header], delimiter="\t" if tabs else ","), [])
     columns = [_ALIASES.get(name.strip().lower(), name.strip().lower()) for name in names]
     if "path" not in columns:
-        raise UserError(f"{table}: its first line names no column 'path': write a header such as path,text,speaker")
+        raise UserError(f"{table}: has no column 'path' in its first line: write a header such as path,text,speaker")
     # A quotation mark in a TSV is part of the transcript; in a CSV it encloses a field.
     reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(lines)
     for row in reader:
@@ -112,31 +111,33 @@ def _json_rows(table: Path, lines: Iterator[str]) -> Iterator[tuple[int, dict[st
         except json.JSONDecodeError:
             row = None
         if not isinstance(row, dict):
-            raise UserError(f"{table}: line {number} is not a JSON object: write one object a line")
+            raise UserError(f"{table}: line {number} is not a JSON object: write one object per line")
         yield number, {_ALIASES.get(name.lower(), name.lower()): value for name, value in row.items()}
 
 
 def read_tsv(
     path: Path, needed: Sequence[str], filled: str, columns: Sequence[str] | None = None
 ) -> Iterator[dict[str, str] | Rejection]:
-    """Yield a table's rows by column name; a row that makes no sense becomes a Rejection naming its line.
+    """Yield the rows of a corpus's TSV file by column name; a malformed row becomes a Rejection that names its line.
+
+    Nothing is quoted: a quotation mark is part of the sentence.
 
     Args:
         path: the table; bytes that are not UTF-8 become U+FFFD.
         needed: columns that must be there.
-        filled: the column in which no row may be empty.
-        columns: names of the columns in order, for a table without a header (further columns may follow); None: the
-            first line names them.
+        filled: a column that must not be empty in any row.
+        columns: the names of the columns, for a table without a header (more columns may follow); None: the first line
+            names them.
 
     Raises:
-        UserError: when the file cannot be read or lacks a column.
+        UserError: the file cannot be read, or lacks a column.
     """
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as lines:
             names = columns or next(lines, "").rstrip("\r\n").split("\t")
             for name in needed:
                 if name not in names:
-                    raise UserError(f"{path}: its first line names no column '{name}': unpack the corpus again")
+                    raise UserError(f"{path}: has no column '{name}' in its first line: unpack the corpus again")
             for number, line in enumerate(lines, start=1 if columns else 2):
                 if not line.strip():
                     continue
@@ -145,7 +146,7 @@ def read_tsv(
                 if len(cells) < len(names) or (len(cells) > len(names) and not columns):
                     problem = f"has {len(cells)} columns instead of {len(names)}"
                 elif not row[filled].strip():
-                    problem = f"its column '{filled}' is empty"
+                    problem = f"column '{filled}' is empty"
                 else:
                     yield row
                     continue

@@ -1,7 +1,7 @@
-"""TIMIT (LDC93S1): {TRAIN,TEST}/DR{1..8}/SPEAKER/SENTENCE.{WAV,PHN,WRD,TXT}, names in any letter case.
+"""TIMIT (LDC93S1): {TRAIN,TEST}/DR{1..8}/SPEAKER/SENTENCE.{WAV,PHN,WRD,TXT}, names in upper or lower case.
 
-The protocol of the phone recognition literature: the two SA sentences, which everybody reads, are left out; of TEST,
-24 speakers are the core test set (192 utterances) and 50 others the development set (400); TRAIN has 3,696.
+The usual protocol of phone recognition: the two SA sentences, which every speaker reads, are left out. TRAIN has 3,696
+utterances; of TEST, 24 speakers are the core test set (192 utterances) and 50 others the development set (400).
 """
 
 import os
@@ -28,9 +28,9 @@ _DEVELOPMENT = (
 CORE_TEST, DEVELOPMENT = frozenset(_CORE_TEST.split()), frozenset(_DEVELOPMENT.split())
 UTTERANCES = {"train": 3_696, "dev": 400, "test": 192}
 REST = "test-rest"
-"""Split of the other 94 speakers of TEST: with dev and test they are the complete test set."""
+"""Split of the other 94 speakers of TEST, who with dev and test make up the complete test set."""
 
-_LICENCE = "TIMIT is licensed (LDC93S1), bring your own copy and name the folder that holds TRAIN and TEST"
+_LICENCE = "TIMIT is licensed (LDC93S1): bring your own copy and name the folder that holds TRAIN and TEST"
 
 
 def scan_timit(
@@ -40,12 +40,12 @@ def scan_timit(
 
     Args:
         root: the folder that holds TRAIN and TEST, at any depth.
-        labels: the transcript: phones of one of the three sets, separated by spaces, or the words.
-        complete_test: also yield the speakers of TEST that neither set has, as split "test-rest".
-        language: noted in each row.
+        labels: what the transcripts are: phones of one of the three sets, separated by spaces, or words.
+        complete_test: also yield the speakers of TEST that are in neither set, as split "test-rest".
+        language: written into each row.
 
     Raises:
-        UserError: when the root is no folder or holds no TIMIT.
+        UserError: the root is not a folder, or does not hold TIMIT.
     """
     if not root.is_dir():
         raise UserError(f"{root}: is not a folder: {_LICENCE}")
@@ -74,7 +74,7 @@ def _sentences(folder: str, names: list[str], row: Utterance, labels: TimitLabel
     files: dict[str, dict[str, str]] = {}
     for name in names:
         stem, suffix = os.path.splitext(name.lower())
-        stem = stem.removesuffix(".wav")  # copies converted in place are called SX1.WAV.wav
+        stem = stem.removesuffix(".wav")  # files converted in place are named SX1.WAV.wav
         kind = "audio" if suffix in AUDIO_SUFFIXES else suffix
         if not stem.startswith(("sa", ".")):
             files.setdefault(stem, {}).setdefault(kind, name)
@@ -85,10 +85,10 @@ def _sentences(folder: str, names: list[str], row: Utterance, labels: TimitLabel
         transcript = next((kinds[kind] for kind in wanted if kind in kinds), None)
         if "audio" not in kinds:
             if transcript is not None:
-                message = f"{path}: has a transcript but no recording: copy TIMIT again"
+                message = f"{path}: has a transcript but no audio file: copy TIMIT again"
                 yield Rejection(identity, path, "transcript without audio", message)
         elif transcript is None:
-            message = f"{path}: no {wanted[0].upper()} file is beside it: copy TIMIT again"
+            message = f"{path}: has no {wanted[0].upper()} file beside it: copy TIMIT again"
             yield Rejection(identity, path, "audio without transcript", message)
         else:
             try:
@@ -108,7 +108,7 @@ def _sentences(folder: str, names: list[str], row: Utterance, labels: TimitLabel
 
 
 def _transcript(path: Path, labels: TimitLabels) -> str:
-    """The text of lines "BEGIN END LABEL", times in samples. Raises ValueError or UserError saying what is wrong."""
+    """Read the labels of lines "BEGIN END LABEL" (times in samples). Raises ValueError or UserError with the reason."""
     try:
         lines = path.read_text(encoding="ascii").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,1 +1,1 @@
-"""The command ``wav2vec2 prepare``: from recordings to a manifest."""
+"""`wav2vec2 prepare`: from recordings to a manifest."""

@@ -1,9 +1,9 @@
-"""`wav2vec2 prepare`: from recordings to a manifest. Every file is decoded once and checked; no decoded audio is kept.
+"""`wav2vec2 prepare`: write the manifest of a source. Every file is decoded once and checked; no audio is copied.
 
-OUT/manifest.parquet      the utterances (manifest-003-of-064.parquet with --part 3/64; open the folder to get all)
-OUT/rejected.jsonl        every file that was refused: id, path, reason, message
-OUT/notes.jsonl           files that were kept although something is odd, if any
-OUT/.prepare/             the journal from which an interrupted run goes on
+OUT/manifest.parquet      the utterances (manifest-003-of-064.parquet with --part 3/64; the folder stands for all parts)
+OUT/rejected.jsonl        every rejected file: id, path, reason, message
+OUT/notes.jsonl           accepted files with something odd about them, if any
+OUT/.prepare/             the journal from which an interrupted run continues
 """
 
 import json
@@ -35,56 +35,56 @@ from wav2vec2.output_file import writing
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareOptions:
-    """What all sources have in common."""
+    """Options that all sources share."""
 
     out: Path = Path("data")
-    """Folder for the manifest, the list of rejected files and the journal of an interrupted run."""
+    """Folder for the manifest, the list of rejected files, and the journal."""
     valid_percent: float = 1.0
-    """Percent of the speakers that become split "valid", the others "train". Rows with a split of their own keep it."""
+    """Percentage of the speakers that go to split "valid"; the others go to "train". Official splits are kept."""
     min_seconds: float = 0.1
-    """Shorter recordings are rejected."""
+    """Reject shorter recordings."""
     max_seconds: float | None = None
-    """Longer recordings are rejected, or cut with --segment."""
+    """Reject longer recordings, or cut them with --segment."""
     segment: bool = False
-    """Cut long unlabelled recordings at pauses into pieces of at most --max-seconds (30 if not given)."""
+    """Cut long unlabelled recordings at pauses into segments of at most --max-seconds (default 30)."""
     vad: Detector = "energy"
-    """What finds the pauses: signal energy, or the Silero network (extra wav2vec2[silero])."""
+    """Voice activity detector that finds the pauses: signal energy, or the Silero network (extra wav2vec2[silero])."""
     alphabet: str | None = None
-    """Transcripts with other characters than these (and spaces) are rejected; if not given, only unprintable ones."""
+    """Reject transcripts with characters other than these and spaces; by default only unprintable ones are rejected."""
     check: Literal["decode", "header"] = "decode"
-    """Decode each file whole, or trust its header after hearing two seconds of it (faster, finds less)."""
+    """Decode each file whole, or trust its header and decode only two seconds: faster, but finds less."""
     language: str = ""
-    """Language code to note in each row."""
+    """Language code to write into each row."""
     workers: int = 0
-    """Processes that decode; 0: one for each core."""
+    """Number of decoding processes; 0: one per core."""
     part: str = "1/1"
-    """Work on one share of the files: 3/64 is the third of 64. Each part is a run of its own, on any machine."""
+    """Prepare one share of the files: 3/64 is the third of 64. Each part is a separate run, on any machine."""
 
     @abstractmethod
     def scan(self) -> Iterator[Utterance | Rejection]:
-        """The recordings of the source, not yet opened, always in the same order."""
+        """Yield the recordings of the source, not yet opened, always in the same order."""
 
     def fetch(self) -> None:
-        """Download what the options ask for; sources that cannot be downloaded have nothing to do."""
+        """Download what the options ask for; nothing, for a source that cannot be downloaded."""
         return
 
     def remarks(self, summary: Summary) -> list[str]:
-        """Lines below the summary about what is odd in this source."""
+        """Lines to print below the summary about what is odd in this source."""
         if set(summary.splits) == {"train"} and self.valid_percent > 0:
-            return ["note: no speaker fell into split 'valid': give a larger --valid-percent if you want one"]
+            return ["note: split 'valid' is empty: raise --valid-percent if you want one"]
         return []
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareLibriSpeech(PrepareOptions):
-    """Manifest of a LibriSpeech-like tree: SPLIT/SPEAKER/CHAPTER/ID.flac (or any format) beside *.trans.txt."""
+    """Manifest of LibriSpeech, or a tree like it: SPLIT/SPEAKER/CHAPTER/ID.flac (any format) beside *.trans.txt."""
 
     root: Annotated[Path, Positional] = Path("LibriSpeech")
-    """The folder that holds train-clean-100, dev-clean, ... (with --download: where they shall be)."""
+    """The folder that holds train-clean-100, dev-clean, ..., or with --download will hold them."""
     download: str = ""
-    """Parts to fetch first, if they are not there: dev-clean,test-clean,train-clean-100, ... or all."""
+    """Parts to download first, unless they are there: dev-clean,test-clean,train-clean-100, ... or all."""
     base_url: str = LIBRISPEECH_URL
-    """Where the archives lie (a mirror near you is faster)."""
+    """Where to download from; a mirror near you is faster."""
 
     def fetch(self) -> None:
         """See `PrepareOptions.fetch`."""
@@ -100,9 +100,9 @@ class PrepareFolder(PrepareOptions):
     """Manifest of a folder of recordings without transcripts."""
 
     root: Positional[Path]
-    """The folder; it is searched to any depth."""
+    """The folder; it is searched at any depth."""
     speaker: SpeakerRule = "folder"
-    """Who speaks: the first folder below, the file name up to "-" or "_" (prefix), or nobody known (none)."""
+    """What names the speaker: the first folder below, the file name up to "-" or "_" (prefix), or nothing (none)."""
 
     def scan(self) -> Iterator[Utterance | Rejection]:
         """See `PrepareOptions.scan`."""
@@ -111,10 +111,10 @@ class PrepareFolder(PrepareOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareTable(PrepareOptions):
-    """Manifest of a CSV, TSV or JSONL: columns path, text and, if wanted, speaker, split, language, id, start, end."""
+    """Manifest of a CSV, TSV or JSONL table: columns path, text and, if known, speaker, split, start, end, ..."""
 
     table: Positional[Path]
-    """The table; relative paths in it start at its folder."""
+    """The table; paths in it may be relative to its folder."""
 
     def scan(self) -> Iterator[Utterance | Rejection]:
         """See `PrepareOptions.scan`."""
@@ -123,10 +123,10 @@ class PrepareTable(PrepareOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareFairseq(PrepareOptions):
-    """Manifest of fairseq .tsv files with the .wrd or .ltr beside them."""
+    """Manifest of fairseq .tsv files, with the .wrd or .ltr files beside them."""
 
     manifests: Positional[tuple[Path, ...]]
-    """The .tsv files, or a folder of them; a file's name is its split."""
+    """The .tsv files, or a folder of them; the split is the file's name."""
 
     def scan(self) -> Iterator[Utterance | Rejection]:
         """See `PrepareOptions.scan`."""
@@ -134,11 +134,11 @@ class PrepareFairseq(PrepareOptions):
 
 
 def run(options: PrepareOptions) -> Path:
-    """Prepare a source, print what was found, and return the path of the manifest (of this part).
+    """Prepare a source, print a summary, and return the path of the manifest (of this part).
 
     Raises:
-        UserError: for bad options, an unreadable source, nothing usable in it, or a full disk.
-        KeyboardInterrupt: after Ctrl-C; the same command goes on.
+        UserError: an option is wrong, the source cannot be read or has nothing usable, or the disk is full.
+        KeyboardInterrupt: after Ctrl-C; the same command continues.
     """
     part, parts = _part(options.part)
     rules = _rules(options)
@@ -164,31 +164,31 @@ def run(options: PrepareOptions) -> Path:
     _print_summary(summary, rejected, notes, total, path, refused, remarks)
     if parts == 1 and not summary.splits:
         why = f"{total} files, all rejected, see {refused}" if total else "no audio file was found"
-        raise UserError(f"{path}: has no utterance ({why}): name another folder or mend the files")
+        raise UserError(f"{path}: has no utterances ({why}): name another folder or correct the files")
     return path
 
 
 def _part(text: str) -> tuple[int, int]:
     first, slash, second = text.partition("/")
     if not (slash and first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
-        raise UserError(f"--part {text}: write it as 3/64, from 1/64 to 64/64")
+        raise UserError(f"--part {text}: must be written like 3/64, the third of 64 parts")
     return int(first), int(second)
 
 
 def _rules(options: PrepareOptions) -> Rules:
     if not 0 <= options.valid_percent < 100:
-        raise UserError(f"--valid-percent {options.valid_percent:g}: must be at least 0 and under 100")
+        raise UserError(f"--valid-percent {options.valid_percent:g}: must be at least 0 and below 100")
     if not options.min_seconds >= 0:  # so that NaN is refused too
         raise UserError(f"--min-seconds {options.min_seconds:g}: must be at least 0")
     if options.max_seconds is not None and not options.max_seconds > options.min_seconds:
         raise UserError(f"--max-seconds {options.max_seconds:g}: must be above --min-seconds {options.min_seconds:g}")
     if options.workers < 0:
-        raise UserError(f"--workers {options.workers}: must be 0 (one for each core) or more")
+        raise UserError(f"--workers {options.workers}: must be 0 (one per core) or more")
     segmentation = None
     if options.segment:
         longest = options.max_seconds or 30.0
         if longest < 1.0:
-            raise UserError(f"--max-seconds {longest:g}: pieces of --segment must last a second at least")
+            raise UserError(f"--max-seconds {longest:g}: must be at least 1 with --segment")
         segmentation = Segmentation(longest=longest)
         if options.vad == "silero":
             load_silero()
@@ -204,7 +204,7 @@ def _rules(options: PrepareOptions) -> Rules:
 
 
 def _share(items: Iterable[Utterance | Rejection], part: int, parts: int) -> Iterator[Utterance | Rejection]:
-    """Those items that fall to this part, by a hash of the id: files with equal ids meet in one part and are found."""
+    """The items of this part, chosen by a hash of the id, so that files with equal ids fall into one part."""
     return (item for item in items if zlib.crc32(item.id.encode(errors="surrogatepass")) % parts == part - 1)
 
 
@@ -219,7 +219,7 @@ def _without_rejections(items: Iterable[Utterance | Rejection], rejected: list[R
 def _gather(
     journals: list[Path], rejected: list[Rejection], notes: list[Rejection], summary: Summary
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of all journal files without repeated ids; fills the other arguments on the way."""
+    """Yield the rows of all journal files, without repeated ids; adds to `rejected`, `notes` and `summary`."""
     first_rows = _first_rows(journals)
     seen = 0
     for journal in journals:
@@ -231,7 +231,7 @@ def _gather(
         keep = first_rows[seen : seen + batch.num_rows]
         seen += batch.num_rows
         for row in batch.filter(pa.array(~keep)).to_pylist():
-            message = f"{row['path']}: its id {row['id']} is taken by an earlier file: rename it"
+            message = f"{row['path']}: an earlier file has the same id, {row['id']}: rename it"
             rejected.append(Rejection(row["id"], row["path"], "duplicate id", message))
         kept = batch.filter(pa.array(keep))
         if kept.num_rows:
@@ -240,7 +240,7 @@ def _gather(
 
 
 def _first_rows(journals: list[Path]) -> np.ndarray:
-    """Which rows, over all journal files, are the first with their id; in Arrow, without a Python object per row."""
+    """Which rows of all journal files are the first with their id, bool (rows,); no Python object per row."""
     batches = (read_journal(journal)[0] for journal in journals)
     ids = pa.chunked_array([batch.column("id") for batch in batches if batch is not None], type=pa.string())
     codes = ids.combine_chunks().cast(pa.large_string()).dictionary_encode().indices.to_numpy(zero_copy_only=False)
@@ -266,6 +266,6 @@ def _print_summary(
     lines = [*summary.lines(), *rejection_lines(rejected, total, str(refused))]
     if notes:
         lines.append(
-            f"note: {len(notes):,} files were read although their name says another format: {notes[0].message}"
+            f"note: files with another format than their name says: {len(notes):,}, the first: {notes[0].message}"
         )
     print("\n".join([*lines, *remarks, f"manifest: {path}"]))

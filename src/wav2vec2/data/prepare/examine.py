@@ -1,7 +1,7 @@
-"""What a recording really is: it is decoded, and either becomes rows of the manifest or is rejected with a reason.
+"""Examining recordings: each is decoded and either becomes rows of the manifest or is rejected with a reason.
 
-This runs in the worker processes of `prepare`, a chunk of files at a time. A chunk's result is one small Parquet file
-in the journal, written in one step: a chunk whose file is there need not be decoded again after an interruption.
+This runs in the worker processes of `prepare`, a chunk of files at a time. The result of a chunk is a small Parquet
+file in the journal, written in one step: after an interruption, a chunk that has its file is not decoded again.
 """
 
 import hashlib
@@ -29,9 +29,9 @@ from wav2vec2.data.utterance import Rejection, Utterance, record_batch, write_ba
 from wav2vec2.data.waveforms import read_bytes
 
 SILENT_PEAK = 1e-4
-"""A recording whose loudest sample is under this (-80 dB) is silent: three steps of 16 bits."""
+"""A recording whose loudest sample is below this (-80 dB, three steps of 16 bits) is silent."""
 
-# Longer recordings are decoded in such blocks, so that memory does not grow with their length. Whole 10 ms frames.
+# Longer recordings are decoded in blocks, so that memory does not grow with their length. A whole number of frames.
 _BLOCK = 300 * SAMPLE_RATE
 _UNWRITABLE = frozenset({"Cc", "Cs", "Co", "Cn"})
 _SAME_CONTAINER = (
@@ -45,7 +45,7 @@ _SAME_CONTAINER = (
 
 @dataclass(frozen=True)
 class Rules:
-    """What a recording must fulfil and how it is treated; all times in seconds."""
+    """What is accepted and how it is split and cut: the options of `prepare`; all times in seconds."""
 
     valid_percent: float = 1.0
     min_seconds: float = 0.1
@@ -58,19 +58,21 @@ class Rules:
 
 @dataclass
 class Findings:
-    """What came of some recordings: rows, rejections, and notes on what was kept although odd."""
+    """The result of examining some recordings."""
 
     rows: list[Utterance] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
     notes: list[Rejection] = field(default_factory=list)
+    """What was accepted although something is odd about it."""
     samples: int = 0
+    """Samples decoded, at 16 kHz."""
 
 
 def examine_chunk(chunk: Sequence[Utterance], rules: Rules, journal: Path) -> int:
-    """Examine recordings and write what was found to the file `journal`; returns the samples (16 kHz) decoded.
+    """Examine recordings and write the findings to the file `journal`; returns the number of samples decoded.
 
     Raises:
-        UserError: when the journal cannot be written.
+        UserError: the journal cannot be written.
     """
     found = Findings()
     silero = load_silero() if rules.segmentation and rules.detector == "silero" else None
@@ -83,7 +85,7 @@ def examine_chunk(chunk: Sequence[Utterance], rules: Rules, journal: Path) -> in
         except AudioError as error:
             found.rejected.append(Rejection(recording.id, recording.path, error.reason, str(error)))
         except Exception as error:
-            # One strange file must not end the preparation of a million others.
+            # One strange file must not stop the preparation of a million others.
             message = f"{recording.path}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
             found.rejected.append(Rejection(recording.id, recording.path, "unreadable", message))
     metadata = {
@@ -96,7 +98,7 @@ def examine_chunk(chunk: Sequence[Utterance], rules: Rules, journal: Path) -> in
 
 
 def _unwritable(recording: Utterance) -> Rejection | None:
-    """A rejection of what no table can hold: names and texts that are not Unicode (bytes of another encoding)."""
+    """A rejection if a name or text is not Unicode (but bytes of another encoding), which Parquet cannot hold."""
     identity, path = (value.encode(errors="backslashreplace").decode() for value in (recording.id, recording.path))
     for value in asdict(recording).values():
         if isinstance(value, str) and not _is_unicode(value):
@@ -113,7 +115,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def speaker_fraction(speaker: str) -> float:
-    """A number in [0, 1) that depends on the speaker's name alone, so that all parts and machines agree on splits."""
+    """A number in [0, 1) that depends only on the speaker's name, so that all parts and machines agree on splits."""
     digest = hashlib.blake2b(speaker.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2.0**64
 
@@ -137,7 +139,7 @@ def _examine(recording: Utterance, rules: Rules, silero: Any, found: Findings) -
     if long and rules.segmentation is not None:
         pieces = pause_segments(speech, energies, samples, rules.segmentation)
         if not pieces:
-            raise AudioError(f"{recording.path}: no speech was found in it: remove it or try --vad silero", "no speech")
+            raise AudioError(f"{recording.path}: holds no speech: remove it, or try --vad silero", "no speech")
     rows = [_piece(row, start, length) if long else row for start, length in pieces]
     kept = [piece for piece in rows if _length_problem(piece, rules) is None]
     if not kept:
@@ -149,19 +151,19 @@ def _examine(recording: Utterance, rules: Rules, silero: Any, found: Findings) -
 
 
 def _checked_text(recording: Utterance, alphabet: str | None) -> str | None:
-    """The transcript in NFC with single spaces. Raises AudioError for one that is empty or has unknown characters."""
+    """The transcript in NFC with single spaces. Raises AudioError if it is empty or has unknown characters."""
     if recording.text is None:
         return None
     text = " ".join(unicodedata.normalize("NFC", recording.text).split())
     if not text:
-        raise AudioError(f"{recording.path}: its transcript is empty: write it or list the file unlabelled", "no words")
+        raise AudioError(f"{recording.path}: has an empty transcript: write it, or list it as unlabelled", "no words")
     if alphabet is None:
         unknown = {char for char in text if char == "\ufffd" or unicodedata.category(char) in _UNWRITABLE}
     else:
         unknown = set(text) - set(unicodedata.normalize("NFC", alphabet)) - {" "}
     if unknown:
         shown = " ".join(f"{char!r} (U+{ord(char):04X})" for char in sorted(unknown)[:5])
-        raise AudioError(f"{recording.path}: its transcript has unknown characters {shown}", "unknown characters")
+        raise AudioError(f"{recording.path}: has unknown characters in its transcript: {shown}", "unknown characters")
     return text
 
 
@@ -174,7 +176,7 @@ def _source(recording: Utterance) -> Source:
 def _decode(
     recording: Utterance, source: Source, whole: int, rules: Rules, silero: Any, *, segmented: bool
 ) -> tuple[int, np.ndarray, np.ndarray]:
-    """Decode and check a recording; returns its length and, if it is to be cut, its speech frames and energies."""
+    """Decode and check a recording; returns its length and, if `segmented`, its speech frames and their energies."""
     peak, samples = 0.0, 0
     energies: list[np.ndarray] = []
     speech: list[np.ndarray] = []
@@ -186,7 +188,7 @@ def _decode(
             if silero is not None:
                 speech.append(speech_by_silero(waveform, silero))
     if peak < SILENT_PEAK:
-        raise AudioError(f"{recording.path}: is silent (peak {peak:.1e}): remove it or record it again", "silent")
+        raise AudioError(f"{recording.path}: is silent (peak {peak:.1e}): remove it, or record it again", "silent")
     if not segmented:
         return (whole if rules.check == "header" else samples), np.zeros(0, bool), np.zeros(0, np.float32)
     every = np.concatenate(energies)
@@ -194,7 +196,7 @@ def _decode(
 
 
 def _blocks(recording: Utterance, source: Source, whole: int, *, header: bool) -> Iterator[np.ndarray]:
-    """The recording's samples block by block; with `header` only a second at its beginning and middle."""
+    """The recording's samples, block by block; if `header`, only a second at its beginning and one in the middle."""
     if header and whole > 2 * SAMPLE_RATE:
         for start in (0, whole // 2):
             yield read_audio(source, start=recording.start + start, samples=SAMPLE_RATE)
@@ -206,7 +208,7 @@ def _blocks(recording: Utterance, source: Source, whole: int, *, header: bool) -
 
 
 def _split(recording: Utterance, valid_percent: float) -> str:
-    # Where nobody knows who speaks, the recording stands for a speaker.
+    # Without a known speaker, each recording counts as a speaker of its own.
     return "valid" if speaker_fraction(recording.speaker or recording.id) * 100 < valid_percent else "train"
 
 
@@ -217,10 +219,10 @@ def _piece(row: Utterance, start: int, samples: int) -> Utterance:
 def _length_problem(row: Utterance, rules: Rules) -> tuple[str, str] | None:
     seconds = row.samples / SAMPLE_RATE
     if seconds < rules.min_seconds:
-        return "too short", f"lasts {seconds:.2f} s, under --min-seconds {rules.min_seconds:g}"
+        return "too short", f"lasts {seconds:.2f} s, less than --min-seconds {rules.min_seconds:g}"
     if rules.max_seconds is not None and seconds > rules.max_seconds:
         advice = "" if row.text is not None else " (--segment cuts long recordings)"
-        return "too long", f"lasts {seconds:.2f} s, over --max-seconds {rules.max_seconds:g}{advice}"
+        return "too long", f"lasts {seconds:.2f} s, more than --max-seconds {rules.max_seconds:g}{advice}"
     return None
 
 
@@ -232,4 +234,4 @@ def _extension_note(recording: Utterance, source: Source, info: AudioInfo) -> st
     suffix = Path(source).suffix.lower().lstrip(".")
     if container is None or suffix == container or any({container, suffix} <= same for same in _SAME_CONTAINER):
         return None
-    return f"{recording.path}: holds {container} ({info.container}), which its name does not say"
+    return f"{recording.path}: is named '.{suffix}' but holds {container} ({info.container})"

@@ -1,7 +1,7 @@
-"""Preparation in chunks that survive an interruption: what is finished lies in a journal and is not decoded again.
+"""Preparation in chunks, by several processes, with a journal: a run that was interrupted skips the finished chunks.
 
-A chunk's file is named after everything its result depends on (the rules; the files' names, sizes and times; their
-transcripts), so that a changed file or option is seen and an unchanged one is not decoded twice.
+The journal file of a chunk is named by a hash of everything its result depends on (the rules; the files' names, sizes
+and times; their transcripts), so that a change of a file or option is noticed.
 """
 
 import contextlib
@@ -29,12 +29,12 @@ from wav2vec2.data.utterance import Utterance
 from wav2vec2.errors import UserError
 
 _CHUNK_BYTES = 256 << 20
-_SECONDS_BETWEEN_LINES = 60.0  # in a log file, where no bar can move
+_SECONDS_BETWEEN_LINES = 60.0  # where stderr is no terminal and has no progress bar
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Recordings examined together, and the journal file for what is found."""
+    """Recordings that are examined together, and the journal file for the findings."""
 
     recordings: tuple[Utterance, ...]
     journal: Path
@@ -42,7 +42,7 @@ class Chunk:
 
 
 def chunks(recordings: Iterable[Utterance], total: int, rules: Rules, folder: Path) -> Iterator[Chunk]:
-    """Group recordings in their order; about 200 chunks of 16 to 1024 files, fewer where the files are large."""
+    """Group recordings, in their order, into chunks of 16 to 1024 files (about 200 chunks), fewer if they are large."""
     most = min(1024, max(16, total // 200))
     pending: list[Utterance] = []
     size = 0
@@ -60,10 +60,10 @@ def chunks(recordings: Iterable[Utterance], total: int, rules: Rules, folder: Pa
 
 
 def examine_all(pieces: Iterable[Chunk], total: int, workers: int) -> list[Path]:
-    """Examine the chunks that the journal lacks, in `workers` processes, and return all journal files in order.
+    """Examine the chunks that are not in the journal, in `workers` processes; returns all journal files in order.
 
     Raises:
-        UserError: when a journal file cannot be written or a worker process dies.
+        UserError: a journal file cannot be written, or a worker process dies.
         KeyboardInterrupt: after Ctrl-C; the chunks finished by then are in the journal.
     """
     finished: list[Path] = []
@@ -102,13 +102,13 @@ def examine_all(pieces: Iterable[Chunk], total: int, workers: int) -> list[Path]
         try:
             _run(missing(), workers, advance)
         except KeyboardInterrupt:
-            print("\ninterrupted: the same command goes on where it stopped", file=sys.stderr)
+            print("\ninterrupted: the same command continues from here", file=sys.stderr)
             raise
     return finished
 
 
 def read_journal(journal: Path) -> tuple[pa.RecordBatch | None, dict[str, str]]:
-    """The rows found in a chunk (None for none) and the rest of its findings: rejected, notes (JSON) and samples."""
+    """Read a chunk's rows (None if it has none) and its metadata: rejected and notes (as JSON), samples."""
     table = pq.read_table(journal)
     metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     batches = table.replace_schema_metadata(None).combine_chunks().to_batches()
@@ -116,7 +116,7 @@ def read_journal(journal: Path) -> tuple[pa.RecordBatch | None, dict[str, str]]:
 
 
 def forget_others(folder: Path, journals: Iterable[Path]) -> None:
-    """Remove journal files of earlier options or files from a folder."""
+    """Remove the journal files of earlier runs, with other options or files, from a folder."""
     current = {journal.name for journal in journals}
     for path in folder.iterdir():
         if path.name not in current:
@@ -125,17 +125,17 @@ def forget_others(folder: Path, journals: Iterable[Path]) -> None:
 
 
 def _fresh_digest(rules: Rules) -> "hashlib._Hash":
-    return hashlib.sha256(f"1 {rules!r}\n".encode())  # 1: increase when examine.py finds other things
+    return hashlib.sha256(f"1 {rules!r}\n".encode())  # increase the number when the findings of examine.py change
 
 
 def _stamp(recording: Utterance) -> tuple[int, str]:
-    """(bytes to read, what changes when the file does)."""
+    """(bytes to read, a text that changes when the file does)."""
     try:
         status = os.stat(recording.path)
     except (OSError, ValueError):
         return 0, "missing"
     size = recording.size if recording.size >= 0 else status.st_size
-    if recording.samples >= 0:  # a piece: a long file cut into a thousand is not read a thousand times
+    if recording.samples >= 0:  # a piece of a file, which is not read whole
         size = min(size, 2 * recording.samples)
     return size, f"{status.st_size} {status.st_mtime_ns}"
 
@@ -155,7 +155,7 @@ def _run(pieces: Iterator[Chunk], workers: int, advance: Callable[[Chunk, int], 
     try:
         _feed(pool, itertools.chain([first, second], pieces), workers, advance)
     except BrokenProcessPool:
-        remedy = "use fewer --workers if memory is short, and run the same command again: it goes on"
+        remedy = "use fewer --workers if memory is short, and run the same command again; it continues"
         raise UserError(f"prepare: a worker process died: {remedy}") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -164,7 +164,7 @@ def _run(pieces: Iterator[Chunk], workers: int, advance: Callable[[Chunk, int], 
 def _feed(
     pool: ProcessPoolExecutor, pieces: Iterator[Chunk], workers: int, advance: Callable[[Chunk, int], None]
 ) -> None:
-    """Keep a few chunks per worker waiting, never all of them: there may be millions of files."""
+    """Submit chunks, but keep only a few per worker waiting: there may be millions of files."""
     waiting: dict[Future[int], Chunk] = {}
     for chunk in pieces:
         waiting[pool.submit(_examine, chunk)] = chunk
@@ -185,5 +185,5 @@ def _examine(chunk: Chunk) -> int:
 
 
 def _ignore_interrupt() -> None:
-    """Ctrl-C reaches the whole process group; the parent decides, and a worker finishes its chunk."""
+    """Ignore Ctrl-C in a worker, which reaches the whole process group: the parent stops it after its chunk."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

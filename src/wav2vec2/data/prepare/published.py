@@ -1,7 +1,6 @@
-"""`wav2vec2 prepare` for corpora with layouts of their own: Libri-light, TIMIT, Common Voice, MLS and FLEURS.
+"""`wav2vec2 prepare` for published corpora with their own layouts: Libri-light, TIMIT, Common Voice, MLS and FLEURS.
 
-What is public can be downloaded; TIMIT and Common Voice are read from the user's own copy. Rows of a corpus with
-official splits keep them.
+Public corpora can be downloaded; TIMIT and Common Voice are read from the user's own copy. Official splits are kept.
 """
 
 from collections.abc import Iterator
@@ -33,23 +32,23 @@ from wav2vec2.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareLibriLight(PrepareOptions):
-    """Manifest of Libri-light: SUBSET/SPEAKER/BOOK/*.flac, cut into pieces by the speech that its .json files name.
+    """Manifest of Libri-light: SUBSET/SPEAKER/BOOK/*.flac, cut into pieces by the voice activity in its .json files.
 
-    --segment --max-seconds N also cuts, at pauses of its own, what is longer than N without a pause.
+    With --segment --max-seconds N, stretches of speech longer than N are cut at the pauses that prepare finds itself.
     """
 
     root: Annotated[Path, Positional] = Path("librilight")
-    """The folder that holds small, medium and large, or one of these (with --download: where they shall be)."""
+    """The folder that holds small, medium and large, or one of these; with --download it will hold them."""
     subsets: str = ""
     """Subsets to read: small,medium,large; empty: all that are there."""
     target_seconds: float = 30.0
-    """Stretches of speech are joined up to this length; a longer one without a pause stays whole."""
+    """Stretches of speech are joined up to this length; a longer stretch stays whole."""
     download: str = ""
-    """Subsets to fetch first: small (35 GB), medium (321 GB), large (3.05 TB); twice that room while unpacking."""
+    """Subsets to download first: small (35 GB), medium (321 GB), large (3.05 TB); unpacking needs twice that space."""
     base_url: str = LIBRILIGHT_URL
-    """Where the archives lie."""
+    """Where to download from."""
     language: str = "en"
-    """Language code to note in each row."""
+    """Language code to write into each row."""
 
     def fetch(self) -> None:
         """See `PrepareOptions.fetch`."""
@@ -65,10 +64,10 @@ class PrepareLibriLight(PrepareOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class _OfficialSplits(PrepareOptions):
-    """A corpus whose rows all have a split of their own."""
+    """A corpus with official splits."""
 
     def remarks(self, summary: Summary) -> list[str]:
-        """See `PrepareOptions.remarks`: nobody asked for a split by speaker."""
+        """See `PrepareOptions.remarks`: nothing is split by speaker, so an empty split is not odd."""
         return []
 
 
@@ -77,17 +76,18 @@ class PrepareLimited(_OfficialSplits):
     """Manifest of a limited-supervision set of Libri-light: ten minutes, one hour or ten hours of labels."""
 
     root: Annotated[Path, Positional] = Path("librispeech_finetuning")
-    """The folder librispeech_finetuning, or the one above it (with --download: the one above)."""
+    """The folder librispeech_finetuning, or the one above it; with --download, the one above."""
     size: LimitedSize = "1h"
-    """10m is one fold of 1h, 1h its six folds, 10h is 1h and 9h together."""
+    """10min is one of the six folds of 1h (see --fold); 10h is 1h and the folder 9h together."""
     fold: int = 0
-    """Which ten minutes, 0 to 5."""
+    """For 10min: which fold of 1h, 0 to 5. The paper fine-tunes on one ten-minute set and does not say which; fold 0 is
+    customary. Six runs, one per fold, show how much the choice matters."""
     download: bool = False
-    """Fetch the archive (0.6 GB) first, if it is not there."""
+    """Download the archive (0.6 GB) first, unless it is there."""
     base_url: str = LIBRILIGHT_URL
-    """Where the archive lies."""
+    """Where to download from."""
     language: str = "en"
-    """Language code to note in each row."""
+    """Language code to write into each row."""
 
     def fetch(self) -> None:
         """See `PrepareOptions.fetch`."""
@@ -103,7 +103,7 @@ class PrepareLimited(_OfficialSplits):
 class PrepareTimit(_OfficialSplits):
     """Manifest of your own copy of TIMIT (LDC93S1), with phones as transcripts: train, dev (50 speakers), test (core).
 
-    Train with text.symbols = "whitespace" (recipes/finetune_timit.toml); `evaluate` folds to 39 phones.
+    Fine-tune with text.symbols = "whitespace" (recipes/finetune_timit.toml); `evaluate` folds to 39 phones.
     """
 
     root: Positional[Path]
@@ -111,33 +111,33 @@ class PrepareTimit(_OfficialSplits):
     labels: TimitLabels = "39"
     """Transcripts: 39, 48 or all 61 phones (Lee and Hon), separated by spaces, or the words."""
     complete_test: bool = False
-    """Also take the 94 speakers of TEST that are in neither set, as split test-rest."""
+    """Also read the 94 speakers of TEST that are in neither dev nor the core test set, as split test-rest."""
     language: str = "en"
-    """Language code to note in each row."""
+    """Language code to write into each row."""
 
     def scan(self) -> Iterator[Utterance | Rejection]:
         """See `PrepareOptions.scan`."""
         return scan_timit(self.root, labels=self.labels, complete_test=self.complete_test, language=self.language)
 
     def remarks(self, summary: Summary) -> list[str]:
-        """Where the copy is not whole."""
+        """A note if the copy is incomplete."""
         counts = {name: summary.splits[name].utterances if name in summary.splits else 0 for name in UTTERANCES}
         short = [
             f"{name} has {counts[name]:,} of {number:,}"
             for name, number in UTTERANCES.items()
             if counts[name] != number
         ]
-        return [f"note: this is not the whole of TIMIT: {', '.join(short)} utterances"] if short else []
+        return [f"note: this copy of TIMIT is incomplete: {', '.join(short)} utterances"] if short else []
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareCommonVoice(_OfficialSplits):
-    """Manifest of Common Voice, unpacked from an archive that you downloaded: LOCALE/*.tsv beside LOCALE/clips."""
+    """Manifest of a Common Voice archive that you have downloaded and unpacked: LOCALE/*.tsv beside LOCALE/clips."""
 
     root: Positional[Path]
     """A language's folder, or one that holds several."""
     tables: str = "train,dev,test"
-    """Tables to read, each a split; validated, other and invalidated too, without the speakers of dev and test."""
+    """Tables to read, each of which becomes a split. Others than these leave out the speakers of dev and test."""
 
     def scan(self) -> Iterator[Utterance | Rejection]:
         """See `PrepareOptions.scan`."""
@@ -149,17 +149,17 @@ class PrepareMls(_OfficialSplits):
     """Manifest of Multilingual LibriSpeech: mls_LANGUAGE/{train,dev,test} with transcripts.txt and audio."""
 
     root: Annotated[Path, Positional] = Path("mls")
-    """A language's folder, or the one above (with --download: the one above)."""
+    """A language's folder, or the one above; with --download, the one above."""
     training: MlsTraining = "all"
-    """All of train, or its official limited sets of 10 minutes, 1 hour or 10 hours."""
+    """All of train, or one of its official limited sets of ten minutes, one hour or ten hours."""
     fold: int = 0
-    """Which ten minutes, 0 to 5."""
+    """For 10min: which fold of 1h, 0 to 5."""
     download: str = ""
-    """Languages to fetch first: polish (6 GB), portuguese, italian, spanish, french, dutch, german, english (2 TB)."""
+    """Languages to download: polish (6 GB), portuguese, italian, spanish, french, dutch, german, english (2 TB)."""
     audio: Literal["flac", "opus"] = "flac"
-    """What to download: the original or the archives of a quarter of the size."""
+    """What to download: the original archives, or those with Opus audio, a quarter of the size."""
     base_url: str = MLS_URL
-    """Where the archives and their md5sum.txt lie."""
+    """Where to download the archives and their md5sum.txt from."""
 
     def fetch(self) -> None:
         """See `PrepareOptions.fetch`."""
@@ -172,16 +172,16 @@ class PrepareMls(_OfficialSplits):
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareFleurs(_OfficialSplits):
-    """Manifest of FLEURS, or of tables like its own: LANGUAGE/{train,dev,test}.tsv without a header, and audio."""
+    """Manifest of FLEURS, or of a corpus like it: LANGUAGE/{train,dev,test}.tsv without a header, and audio."""
 
     root: Annotated[Path, Positional] = Path("fleurs")
-    """A language's folder, or the one above (with --download: the one above)."""
+    """A language's folder, or the one above; with --download, the one above."""
     transcription: Transcription = "normalised"
-    """The lower-cased transcription without punctuation, or the raw one."""
+    """The normalised transcription (lower case, no punctuation), or the raw one."""
     download: str = ""
-    """Languages to fetch first, by their codes: pl_pl,en_us, ..."""
+    """Languages to download first, by their codes: pl_pl,en_us, ..."""
     base_url: str = FLEURS_URL
-    """Where the archives lie; their MD5 is the one that the server names."""
+    """Where to download from; the server gives the checksums."""
 
     def fetch(self) -> None:
         """See `PrepareOptions.fetch`."""

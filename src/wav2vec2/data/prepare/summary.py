@@ -1,4 +1,4 @@
-"""What a preparation found, in numbers: hours, utterances, speakers and words of each split, and what was refused."""
+"""The summary that `prepare` prints: utterances, hours, speakers and words of each split, and what was rejected."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ SHOWN_REJECTIONS = 20
 
 @dataclass
 class SplitCount:
-    """Sums over one split. `samples` counts 16 kHz samples, `labelled` those of them with a transcript."""
+    """Totals of one split. `samples` are counted at 16 kHz; `labelled` are those with a transcript."""
 
     utterances: int = 0
     samples: int = 0
@@ -26,12 +26,12 @@ class SplitCount:
 
 @dataclass
 class Summary:
-    """Sums by split, added up batch by batch so that memory does not grow with the corpus."""
+    """Totals by split, added up batch by batch so that memory does not grow with the corpus."""
 
     splits: dict[str, SplitCount] = field(default_factory=dict)
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Count the rows of a batch of the manifest."""
+        """Add the rows of a batch of the manifest."""
         for name in pc.unique(batch.column("split")).to_pylist():
             rows = batch.filter(pc.equal(batch.column("split"), name))
             count = self.splits.setdefault(name, SplitCount())
@@ -44,7 +44,7 @@ class Summary:
             count.speakers |= set(pc.unique(rows.column("speaker")).to_pylist()) - {""}
 
     def lines(self) -> list[str]:
-        """A table for people, then what is odd about the splits."""
+        """The table as lines of text, then notes on what is odd about the splits."""
         lines = [f"{'split':<16}{'utterances':>12}{'hours':>10}{'labelled h':>12}{'speakers':>10}{'words':>12}"]
         for name, count in sorted(self.splits.items()):
             hours, labelled = (samples / SAMPLE_RATE / 3600 for samples in (count.samples, count.labelled))
@@ -54,14 +54,12 @@ class Summary:
             )
         homes = Counter(speaker for count in self.splits.values() for speaker in count.speakers)
         if shared := sorted(speaker for speaker, number in homes.items() if number > 1):
-            lines.append(
-                f"note: {len(shared)} speakers are in more than one split of the source, the first is {shared[0]}"
-            )
+            lines.append(f"note: speakers in more than one split of the source: {len(shared)}, the first: {shared[0]}")
         return lines
 
 
 def rejection_lines(rejected: Sequence[Rejection], files: int, where: str) -> list[str]:
-    """A count by reason, and the first rejections themselves."""
+    """The number of rejections by reason, and the first ones in full."""
     if not rejected:
         return [f"rejected: none of {files:,} files"]
     lines = [f"rejected: {len(rejected):,} (of {files:,} files), all in {where}"]
