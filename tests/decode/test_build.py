@@ -57,8 +57,7 @@ def sentence(model, words: list[str], share: float | None = None, other=None) ->
 
 @pytest.mark.parametrize("share", [1.0, 0.3])
 def test_rescoring_ranks_by_the_other_model_or_by_the_mixture(tmp_path: Path, share: float) -> None:
-    chosen = options(tmp_path, rescore_share=share, nbest=4).resolve()
-    searches = build_searches(chosen, VOCABULARY, workers=0)
+    searches = build_searches(options(tmp_path, rescore_share=share, nbest=4), VOCABULARY)
     assert [search.title for search in searches] == [
         "2-gram",
         "Transformer, rescored" if share == 1.0 else "mixture, rescored",
@@ -86,14 +85,14 @@ def test_a_mixture_reads_no_model_twice(tmp_path: Path, decoder: str, monkeypatc
         return load_language_model(path)
 
     monkeypatch.setattr(build, "load_language_model", load)
-    chosen = options(tmp_path, rescore_share=0.3, decoder=decoder).resolve()
-    first, second = build_searches(chosen, VOCABULARY, workers=0)
+    chosen = options(tmp_path, rescore_share=0.3, decoder=decoder)
+    first, second = build_searches(chosen, VOCABULARY)
     assert sorted(opened) == ["other.arpa", "words.arpa"]
     heard = [emissions(12, seed=seed) for seed in range(3)]
     before = run_searches([first], VOCABULARY, heard)
     mixed = run_searches([first, second], VOCABULARY, heard)
     assert mixed[0] == before[0] == run_searches([first], VOCABULARY, heard)[0]
-    alone = build_searches(chosen, VOCABULARY, workers=0, open_lm=load_language_model)
+    alone = build_searches(chosen, VOCABULARY, open_lm=load_language_model)
     assert run_searches(alone, VOCABULARY, heard) == mixed
 
 
@@ -121,16 +120,29 @@ def test_impossible_mixtures_are_named(tmp_path: Path, changes: dict[str, object
 
 def test_models_over_other_words_cannot_be_mixed(tmp_path: Path) -> None:
     lower = OTHER.replace("A", "a").replace("B", "b")
-    chosen = options(tmp_path, rescore_share=0.5).resolve()
+    chosen = options(tmp_path, rescore_share=0.5)
     (tmp_path / "other.arpa").write_text(lower, encoding="utf-8")
     with pytest.raises(UserError, match="interpolation: the second model knows"):
-        build_searches(chosen, Vocabulary(VOCABULARY.symbols, unknown=None), workers=0)
+        build_searches(chosen, Vocabulary(VOCABULARY.symbols, unknown=None))
 
 
 @pytest.mark.parametrize("decoder", ["beam", "lexicon"])
 def test_a_model_in_the_wrong_case_is_named_with_the_option_that_helps(tmp_path: Path, decoder: str) -> None:
     (tmp_path / "lower.arpa").write_text(OTHER.replace("A", "a").replace("B", "b"), encoding="utf-8")
     upper = Vocabulary(VOCABULARY.symbols, unknown=None)
-    chosen = DecodingOptions(decoder=decoder, lm=tmp_path / "lower.arpa")  # type: ignore[arg-type]
+    chosen = DecodingOptions(decoder=decoder, lm=tmp_path / "lower.arpa", workers=0)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"lower\.arpa: its words are not in upper case .* --lm-case fold"):
-        build_searches(chosen.resolve(), upper, workers=0)
+        build_searches(chosen, upper)
+
+
+def test_hotwords_choose_our_search_and_are_refused_by_the_others(tmp_path: Path) -> None:
+    hotwords = {"CAB": 9.0}
+    (search,) = build_searches(DecodingOptions(hotwords=hotwords), VOCABULARY)
+    assert search.title == "beam, no LM, hotwords"
+    assert DecodingOptions(hotwords=hotwords, lm=write_arpa(tmp_path)).resolve().decoder == "beam"
+    write_preset(options(tmp_path, decoder="lexicon").resolve(), tmp_path / "p.toml")
+    for decoder in ("greedy", "lexicon"):
+        with pytest.raises(UserError, match=f"--hotwords: they cannot be used with {decoder} decoding; add --decoder"):
+            DecodingOptions(decoder=decoder, hotwords=hotwords, lm=write_arpa(tmp_path)).resolve()  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"--hotwords: preset .*p\.toml chooses lexicon decoding"):
+        DecodingOptions(preset=str(tmp_path / "p.toml"), hotwords=hotwords).resolve()

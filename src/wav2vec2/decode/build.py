@@ -2,27 +2,37 @@
 
 import dataclasses
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from tyro.constructors import PrimitiveConstructorSpec
 
 from wav2vec2.decode.hypothesis import Decoder
 from wav2vec2.decode.lexicon.decoder import LexiconDecoder
 from wav2vec2.decode.lexicon.file import Lexicon, LmCase, build_lexicon, read_lexicon
 from wav2vec2.decode.options import SearchOptions
+from wav2vec2.decode.prefix.hotwords import parse_hotwords
 from wav2vec2.decode.presets import Preset, load_preset
 from wav2vec2.decode.search import GREEDY, Rescorer, Search
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.load import InterpolatedLM, load_language_model
-from wav2vec2.lm.words import SENTENCE_MARKS, ngram_order, ngram_words
+from wav2vec2.lm.words import ngram_order, ngram_words
 from wav2vec2.text.vocabulary import Vocabulary
 
 RESCORED = 100
 """Readings of a search that a second language model ranks, where the user did not ask for more."""
-_SEARCH = {field.name for field in dataclasses.fields(SearchOptions)}
+_SEARCH = {option.name for option in dataclasses.fields(SearchOptions)}
+_HOTWORDS = PrimitiveConstructorSpec(
+    nargs="*",
+    metavar="WORD[:WEIGHT]|FILE",
+    instance_from_str=parse_hotwords,
+    is_instance=lambda value: isinstance(value, Mapping),
+    str_from_instance=lambda hotwords: [f"{word}:{weight:g}" for word, weight in hotwords.items()],
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,10 @@ class DecodingOptions:
     """Paths of one reading: the best one counts, or their sum."""
     nbest: int | None = None
     """Readings kept; they are in the JSON output."""
+    hotwords: Annotated[Mapping[str, float], _HOTWORDS] = field(default_factory=dict)
+    """Words and phrases to favour, with the weight (nats) that each occurrence of a word adds; 5 where none is given.
+    Write them out (--hotwords anna:8 "saint malo:5") or name a text file with one a line. They need our own search
+    (--decoder beam)."""
     workers: int | None = None
     """Processes (lexicon) or threads (beam) of the search; by default one a core. The results are the same."""
 
@@ -79,6 +93,8 @@ class DecodingOptions:
         changes: dict[str, object] = {}
         if self.decoder != "auto":
             changes["decoder"] = self.decoder
+        elif self.preset is None and self.hotwords:
+            changes["decoder"] = "beam"
         elif self.preset is None and (self.lm is not None or self.lexicon is not None):
             changes["decoder"] = "lexicon"
         for name in ("lm", "lexicon", "rescore"):
@@ -98,6 +114,9 @@ class DecodingOptions:
             raise UserError(f"--rescore-share {chosen.rescore_share:g}: must be above 0 and at most 1")
         if chosen.rescore is not None and chosen.rescore_share < 1.0 and chosen.lm is None:
             raise UserError("--rescore-share: there is nothing to mix with; give --lm as well")
+        if self.hotwords and chosen.decoder != "beam":
+            source = f"preset {self.preset} chooses" if self.decoder == "auto" else "they cannot be used with"
+            raise UserError(f"--hotwords: {source} {chosen.decoder} decoding; add --decoder beam")
         if chosen.decoder == "greedy":
             for name in ("lm", "lexicon", "rescore"):
                 if getattr(chosen, name) is not None:
@@ -125,30 +144,33 @@ def open_each_once() -> OpenLM:
 
 
 def build_searches(
-    chosen: Preset,
+    options: DecodingOptions,
     vocabulary: Vocabulary,
     *,
-    workers: int | None = None,
     notice: Notice = _print_notice,
     open_lm: OpenLM | None = None,
 ) -> list[Search]:
-    """Load what `chosen` names: its search, and behind it, on the same decoder, the one that rescores if it names such
-    a model. The last one is what the user chose; close all.
+    """Load what `options` name: a search, and behind it, on the same decoder, the one that rescores if they name a
+    model for it. The last one is what the user chose; close all.
 
     notice takes lines that a user should see (words that cannot be spelled). open_lm opens language models, by default
-    each one once. Raises UserError for files that are missing or broken and for language models that do not fit the
-    vocabulary.
+    each one once. Raises UserError for an impossible choice, for files that are missing or broken, and for language
+    models and hotwords that do not fit the vocabulary.
     """
+    chosen = options.resolve()
     if chosen.decoder == "greedy":
         return [GREEDY]
     nbest, open_lm = chosen.search.nbest, open_lm or open_each_once()
-    build = partial(build_decoder, vocabulary=vocabulary, workers=workers, notice=notice, open_lm=open_lm)
+    make = DecoderFactory(
+        chosen, vocabulary, workers=options.workers, hotwords=options.hotwords, notice=notice, open_lm=open_lm
+    )
+    name = title(chosen) + (", hotwords" if options.hotwords else "")
     if chosen.rescore is None:
-        return [Search(title(chosen), build(chosen), None, nbest)]
+        return [Search(name, make(chosen.search), None, nbest)]
     rescorer = Rescorer(rescoring_model(chosen, open_lm), chosen.rescore_weight, chosen.rescore_word_score)
-    decoder = build(replace(chosen, search=replace(chosen.search, nbest=max(nbest, RESCORED))))
-    name = "Transformer, rescored" if chosen.rescore_share == 1.0 else "mixture, rescored"
-    return [Search(title(chosen), decoder, None, nbest), Search(name, decoder, rescorer, nbest)]
+    decoder = make(replace(chosen.search, nbest=max(nbest, RESCORED)))
+    rescored = "Transformer, rescored" if chosen.rescore_share == 1.0 else "mixture, rescored"
+    return [Search(name, decoder, None, nbest), Search(rescored, decoder, rescorer, nbest)]
 
 
 def rescoring_model(chosen: Preset, open_lm: OpenLM = load_language_model) -> LanguageModel:
@@ -173,20 +195,8 @@ def title(chosen: Preset) -> str:
     return "n-gram" if order is None else f"{order}-gram"
 
 
-def build_decoder(
-    chosen: Preset,
-    vocabulary: Vocabulary,
-    *,
-    workers: int | None = None,
-    notice: Notice = _print_notice,
-    open_lm: OpenLM = load_language_model,
-) -> Decoder:
-    """Make the decoder alone. Raises UserError as `build_searches` does, and for greedy decoding, which needs none."""
-    return DecoderFactory(chosen, vocabulary, workers=workers, notice=notice, open_lm=open_lm)(chosen.search)
-
-
 class DecoderFactory:
-    """What `chosen` names, loaded once, and decoders of any options over it; see `build_decoder`."""
+    """What `chosen` names, loaded once, and decoders of any options over it; errors as `build_searches`."""
 
     def __init__(
         self,
@@ -194,6 +204,7 @@ class DecoderFactory:
         vocabulary: Vocabulary,
         *,
         workers: int | None = None,
+        hotwords: Mapping[str, float] | None = None,
         notice: Notice = _print_notice,
         open_lm: OpenLM = load_language_model,
     ) -> None:
@@ -206,7 +217,7 @@ class DecoderFactory:
             searcher = _lexicon(chosen, vocabulary, workers, notice, open_lm)
             self._opened, self._make = searcher, searcher.with_options
         else:
-            self._make = _beam(chosen, vocabulary, workers, notice, open_lm)
+            self._make = _beam(chosen, vocabulary, workers, hotwords, notice, open_lm)
 
     def __call__(self, options: SearchOptions) -> Decoder:
         """A decoder with these options; the one before it may no longer be used."""
@@ -252,7 +263,12 @@ def _words(lm: str, open_lm: OpenLM) -> list[str]:
 
 
 def _beam(
-    chosen: Preset, vocabulary: Vocabulary, workers: int | None, notice: Notice, open_lm: OpenLM
+    chosen: Preset,
+    vocabulary: Vocabulary,
+    workers: int | None,
+    hotwords: Mapping[str, float] | None,
+    notice: Notice,
+    open_lm: OpenLM,
 ) -> Callable[[SearchOptions], Decoder]:
     model = None if chosen.lm is None else open_lm(chosen.lm)
     words = None
@@ -261,7 +277,6 @@ def _beam(
         if (line := lexicon.left_out()) is not None:
             notice(f"{chosen.lexicon}: {line}")
         words = list(dict.fromkeys(lexicon.words))
-    unit: Literal["word", "symbol"] = "symbol" if model is not None and _over_symbols(model, vocabulary) else "word"
     threads = 1 if workers == 0 else workers
 
     def search(options: SearchOptions) -> Decoder:
@@ -271,21 +286,11 @@ def _beam(
             vocabulary,
             options,
             model,
-            lm_unit=unit,
             lm_case=chosen.lm_case,
             words=words,
+            hotwords=hotwords,
             threads=threads,
             lm_name=chosen.lm or "language model",
         )
 
     return search
-
-
-def _over_symbols(model: LanguageModel, vocabulary: Vocabulary) -> bool:
-    """Whether a model's tokens are characters: it says so, or each is a symbol of a vocabulary of characters."""
-    if vocabulary.word_separator is None or model.unit == "characters":
-        return True
-    return all(
-        token in vocabulary.symbol_ids or token in (*SENTENCE_MARKS, vocabulary.word_separator)
-        for token in model.tokens
-    )

@@ -217,12 +217,11 @@ def _searches(transcriber: Transcriber, config: EvaluateConfig, stack: contextli
     searches = [GREEDY]
     if transcriber.search.decoder is not None:
         searches.append(transcriber.search)
-    workers, open_lm = config.decoding.workers, open_each_once()
-    options = [config.decoding, *(DecodingOptions(preset=preset, workers=workers) for preset in config.columns)]
-    for decoding in options:
-        chosen = decoding.resolve()
-        if chosen.decoder != "greedy":
-            for search in build_searches(chosen, transcriber.vocabulary, workers=workers, open_lm=open_lm):
+    own, open_lm = config.decoding, open_each_once()
+    presets = (DecodingOptions(preset=name, workers=own.workers, hotwords=own.hotwords) for name in config.columns)
+    for decoding in (own, *presets):
+        for search in build_searches(decoding, transcriber.vocabulary, open_lm=open_lm):
+            if search is not GREEDY:
                 stack.callback(search.close)
                 searches.append(search)
     titles = Counter(search.title for search in searches)

@@ -97,7 +97,8 @@ def tune(options: TuneOptions) -> Preset:
         model = AcousticModel(options.model, **options.computing())
         # The language model is opened before the long pass over the audio, so that a broken one is told at once.
         open_lm = open_each_once()
-        factory = DecoderFactory(chosen, model.vocabulary, workers=options.decoding.workers, open_lm=open_lm)
+        workers, hotwords = options.decoding.workers, options.decoding.hotwords
+        factory = DecoderFactory(chosen, model.vocabulary, workers=workers, hotwords=hotwords, open_lm=open_lm)
         stack.callback(factory.close)
         utterances = _emitted(options, model)
         objective = _objective(chosen, model.vocabulary, utterances, factory, open_lm)
@@ -198,6 +199,7 @@ def _try_all(options: TuneOptions, chosen: Preset, objective: Objective, found: 
         "lexicon": chosen.lexicon and fingerprint(chosen.lexicon),
         "rescore": chosen.rescore and f"{fingerprint(chosen.rescore)} {chosen.rescore_share:g}",
         "search": repr(chosen.search),
+        **({"hotwords": dict(options.decoding.hotwords)} if options.decoding.hotwords else {}),
         "ranges": [*options.lm_weight_range, *options.word_score_range],
         "seed": options.seed,
     }

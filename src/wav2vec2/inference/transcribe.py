@@ -48,15 +48,16 @@ class Transcriber:
     ) -> None:
         computing = {name: options.pop(name) for name in COMPUTE_KEYWORDS if name in options}
         try:
-            chosen = DecodingOptions(**options).resolve()
+            decoding = DecodingOptions(**options)
         except TypeError as error:
             raise UserError(f"Transcriber: {error}") from None
+        decoding.resolve()  # an impossible choice is refused before the model is loaded
         if not isinstance(model, AcousticModel):
             model = AcousticModel(model, vocabulary=vocabulary, **computing)
         self.acoustic_model = model
         self.model, self.vocabulary, self.device = model.model, model.vocabulary, model.device
         self.architecture = model.architecture
-        self.search = search or build_searches(chosen, self.vocabulary, workers=options.get("workers"))[-1]
+        self.search = search or build_searches(decoding, self.vocabulary)[-1]
 
     def close(self) -> None:
         """End the search's workers."""

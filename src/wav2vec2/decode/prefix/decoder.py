@@ -18,7 +18,7 @@ from wav2vec2.decode.hypothesis import Emissions, Hypothesis
 from wav2vec2.decode.options import SearchOptions
 from wav2vec2.decode.prefix.beam import ACTIVE, BONUS, LM, ROW, TOTAL, Beam
 from wav2vec2.decode.prefix.finish import best_frames, spell
-from wav2vec2.decode.prefix.rules import Guidance, LmCase, LmUnit, make_rules, make_trie
+from wav2vec2.decode.prefix.rules import Guidance, LmCase, LmUnit, make_rules, make_trie, unit_of
 from wav2vec2.decode.prefix.scores import InStep, NgramScored, Unscored
 from wav2vec2.decode.prefix.tree import SYMBOL
 from wav2vec2.decode.words import word_frames
@@ -36,10 +36,11 @@ class BeamSearch:
     the older prefix, then to the more probable symbol, then to the lower id.
 
     lm_unit: what the language model's tokens are, `word` or `symbol` (one for each of the vocabulary's; `|` or a space
-    for the separator); without a word separator in the vocabulary (phones) every symbol is a word. lm_case: `fold`
-    matches a word model in another case than the symbols'. hotwords: words with the nats that each occurrence adds; a
-    part of it is granted while the word is being spelled and taken back if it does not become the word. words: if
-    given, no others are written; with a word language model and `unknown_score` -inf its own words are that list.
+    for the separator), None finds out; without a word separator in the vocabulary (phones) every symbol is a word.
+    lm_case: `fold` matches a word model in another case than the symbols'.
+    hotwords: words with the nats that each occurrence adds; a part of it is granted while the word is being spelled and
+    taken back if it does not become the word. words: if given, no others are written; with a word language model and
+    `unknown_score` -inf its own words are that list.
     threads: None takes all cores. batch: utterances searched in step where the language model is asked from Python,
     all of them in one call. lm_name: what messages call the language model.
 
@@ -56,7 +57,7 @@ class BeamSearch:
         options: SearchOptions | None = None,
         language_model: LanguageModel | None = None,
         *,
-        lm_unit: LmUnit = "word",
+        lm_unit: LmUnit | None = None,
         lm_case: LmCase = "keep",
         hotwords: Mapping[str, float] | None = None,
         words: Iterable[str] | None = None,
@@ -68,6 +69,8 @@ class BeamSearch:
         self.options = options or SearchOptions()
         self._vocabulary, self._lm, self._batch = vocabulary, language_model, batch
         allowed = None if words is None else list(words)
+        if lm_unit is None:
+            lm_unit = "word" if language_model is None else unit_of(language_model, vocabulary)
         guidance = Guidance(language_model, lm_unit, lm_case, hotwords, allowed, look_ahead, lm_name)
         self._trie = make_trie(vocabulary, self.options, guidance)
         self._rules = make_rules(vocabulary, self.options, guidance, self._trie)

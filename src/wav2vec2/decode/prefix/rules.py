@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from wav2vec2.decode.options import SearchOptions
 from wav2vec2.decode.prefix.beam import Rules
-from wav2vec2.decode.prefix.hotwords import spelled_hotwords
+from wav2vec2.decode.prefix.hotwords import spell_hotwords
 from wav2vec2.decode.prefix.spelling_trie import SpellingTrie, build_trie
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.ngram.model import NgramModel
+from wav2vec2.lm.words import SENTENCE_MARKS
 from wav2vec2.text.vocabulary import Vocabulary
 
 LmUnit = Literal["word", "symbol"]
 LmCase = Literal["keep", "fold"]
 
-_NO_WORDS = frozenset({"<s>", "</s>", "<unk>", "<UNK>"})
 _SPACES = ("|", " ", "<space>")
 
 
@@ -45,6 +45,14 @@ class Guidance:
     def looks_ahead(self, vocabulary: Vocabulary) -> bool:
         """Whether unfinished words are ranked by what an n-gram expects of them."""
         return self.look_ahead and self.scores_words(vocabulary) and isinstance(self.language_model, NgramModel)
+
+
+def unit_of(lm: LanguageModel, vocabulary: Vocabulary) -> LmUnit:
+    """What a model's tokens are: symbols if it says so, if each of them is one, or if symbols are all that there is."""
+    marks = {*SENTENCE_MARKS, vocabulary.word_separator}
+    if vocabulary.word_separator is None or lm.unit == "characters":
+        return "symbol"
+    return "symbol" if all(token in vocabulary.symbol_ids or token in marks for token in lm.tokens) else "word"
 
 
 def _unknown_gain(vocabulary: Vocabulary, options: SearchOptions, guidance: Guidance) -> float:
@@ -77,7 +85,7 @@ def make_trie(vocabulary: Vocabulary, options: SearchOptions, guidance: Guidance
     """
     if vocabulary.word_separator is None and (guidance.hotwords or guidance.words is not None):
         raise UserError("hotwords and word lists need a word separator in the vocabulary, which has none")
-    hotwords = spelled_hotwords(guidance.hotwords or {}, vocabulary)
+    hotwords = spell_hotwords(guidance.hotwords or {}, vocabulary)
     lm = guidance.language_model if guidance.scores_words(vocabulary) else None
     known = {} if lm is None else _known_words(guidance, lm, vocabulary)
     if guidance.words is not None:
@@ -181,7 +189,7 @@ def _known_words(guidance: Guidance, lm: LanguageModel, vocabulary: Vocabulary) 
     """The language model's words that can be spelled, as they are written, with its indices."""
     words: dict[str, int] = {}
     for index, token in enumerate(lm.tokens):
-        if token not in _NO_WORDS and index != lm.unknown:
+        if token not in SENTENCE_MARKS and index != lm.unknown:
             words.setdefault(_written(token, vocabulary, guidance.lm_case), index)
     spelled = {word: words[word] for word in _spellable(list(words), vocabulary)}
     if not spelled:
