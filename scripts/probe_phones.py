@@ -25,8 +25,7 @@ from wav2vec2.errors import UserError
 from wav2vec2.inference.aligner import Aligner
 from wav2vec2.inference.emissions import utterance_recording
 from wav2vec2.model.architecture import SAMPLE_RATE, Architecture
-from wav2vec2.report.codes.intervals import UNKNOWN, Interval, frame_labels, phone_intervals
-from wav2vec2.report.codes.pronunciation import espeak_pronunciations
+from wav2vec2.report.codes.phones import UNKNOWN, Interval, espeak_pronunciations, frame_labels, phone_intervals
 from wav2vec2.train.pretrain.cepstra import cepstra
 from wav2vec2.train.pretrain.fixed_units import FrameFeatures, layer_output
 

@@ -59,12 +59,12 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (b"", "has no column 'hours'"),
         (b"hours,arm\n1,x\n", "has no column 'wer'"),
-        (b"hours,arm,wer\n", "holds no row"),
-        (b"hours,arm,wer\n1,x,0.5\n2,x,oops\n", "line 3 holds what is no number"),
-        (b"hours,arm,wer\n1,x\n", "line 2 holds what is no number"),
+        (b"hours,arm,wer\n", "has no rows"),
+        (b"hours,arm,wer\n1,x,0.5\n2,x,oops\n", "line 3 has a value that is not a number"),
+        (b"hours,arm,wer\n1,x\n", "line 2 has a value that is not a number"),
         (b"hours,arm,wer\n0,x,0.5\n", "line 2: hours must be above 0"),
         (b"hours,arm,wer\n1,x,nan\n", "line 2: hours must be above 0"),
-        (b"\xff\xfe\x00", "is no CSV in UTF-8"),
+        (b"\xff\xfe\x00", "is not a CSV file in UTF-8"),
     ],
 )
 def test_bad_tables_are_named(tmp_path: Path, content: bytes, message: str) -> None:

@@ -45,11 +45,11 @@ def test_a_line_cut_at_the_end_is_left_out_and_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "holds no trained update yet"),
-        ('{"kind": "validation", "update": 1}\n', "holds no trained update yet"),
-        ('{"kind": "tra\n{"kind": "train", "update": 1}\n', "line 1 is no record"),
-        ('[1, 2]\n{"kind": "train", "update": 1}\n', "line 1 is no record"),
-        ("\x00\xff\n\x00\n", "line 1 is no record"),
+        ("", "has no training record yet"),
+        ('{"kind": "validation", "update": 1}\n', "has no training record yet"),
+        ('{"kind": "tra\n{"kind": "train", "update": 1}\n', "line 1 is not a record"),
+        ('[1, 2]\n{"kind": "train", "update": 1}\n', "line 1 is not a record"),
+        ("\x00\xff\n\x00\n", "line 1 is not a record"),
     ],
 )
 def test_damaged_logs_are_named(tmp_path: Path, content: str, message: str) -> None:
@@ -63,10 +63,10 @@ def test_damaged_logs_are_named(tmp_path: Path, content: str, message: str) -> N
 def test_what_is_no_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         read_run(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="is no run"):
+    with pytest.raises(UserError, match="is not a run"):
         read_run(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"\x00")
-    with pytest.raises(UserError, match="is no run"):
+    with pytest.raises(UserError, match="is not a run"):
         read_run(tmp_path / "model.safetensors")
 
 

@@ -61,4 +61,4 @@ def test_a_cut_last_line_is_told_and_the_rest_drawn(tmp_path: Path, capsys: pyte
         log.write('{"kind": "tr')
     assert main(["report", str(run), "--out", str(tmp_path / "page")]) == 0
     error = capsys.readouterr().err
-    assert error == f"{run / 'log.jsonl'}: the last line is cut short and was left out\n"
+    assert error == f"{run / 'log.jsonl'}: the last line is incomplete and was skipped\n"

@@ -10,7 +10,7 @@ from tests.report.tiny_models import sound, write_recogniser
 
 from wav2vec2.cli import main
 from wav2vec2.inference.aligner import Aligner
-from wav2vec2.report.utterance_picture import draw_utterance, emitted, parts, spectrogram
+from wav2vec2.report.utterance import draw_utterance, emitted, parts, spectrogram
 
 
 @pytest.mark.parametrize("frequency", [500, 1000, 3000])
@@ -94,7 +94,7 @@ def test_command_with_a_text(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--start", "5"], "lasts 1.50 s, nothing is left"),
+        (["--start", "5"], "lasts 1.50 s, so nothing is left"),
         (["--picture-seconds", "0"], "--picture-seconds must be above 0"),
         (["--text", "nowhere.txt"], "nowhere.txt: does not exist"),
         (["--text", "123"], "nothing of the text can be aligned"),

@@ -1,1 +1,1 @@
-"""Curves, pictures and tables of runs and models on one page that needs nothing beside it."""
+"""Reports on runs and models: curves, pictures and tables on one self-contained page."""

@@ -1,4 +1,4 @@
-"""Which curves tell how a run fares, for pre-training, fine-tuning and language models."""
+"""The curves that show how a run is doing: pre-training, fine-tuning and language models."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from wav2vec2.report.panels import Panel, Style
 from wav2vec2.report.run_log import Numbers, RunLog
 
 PUBLISHED_ACCURACY = {50_000: 0.49, 100_000: 0.54, 200_000: 0.58, 300_000: 0.61, 400_000: 0.63}
-"""Contrastive accuracy by update of BASE pre-trained on 960 hours: the mean of eight published runs (seeds)."""
+"""Contrastive accuracy of BASE pre-trained on 960 hours, by update: the mean of eight published runs."""
 
 PARTS = {
     "gradient_norm_feature_encoder": "feature encoder",
@@ -22,8 +22,8 @@ _Points = tuple[Numbers, Numbers]
 
 
 def pretraining_panels(runs: Sequence[RunLog]) -> list[Panel]:
-    """Loss beside chance, accuracy, quantizer, schedule and speed of pre-training runs."""
-    loss = Panel("Contrastive loss", "nats a masked frame")
+    """Loss and chance level, accuracy, quantizer, schedule and speed of pre-training runs."""
+    loss = Panel("Contrastive loss", "nats per masked frame")
     accuracy = Panel("Contrastive accuracy", "% of masked frames")
     for run in runs:
         _both(loss, run, "contrastive")
@@ -40,7 +40,7 @@ def pretraining_panels(runs: Sequence[RunLog]) -> list[Panel]:
 
 
 def perplexity_panels(runs: Sequence[RunLog]) -> list[Panel]:
-    """A panel for each codebook's perplexity; for logs that hold only their sum, one panel of that."""
+    """A panel for the perplexity of each codebook; for logs with only their sum, one panel for that."""
     found = [f"code_perplexity_{group}" for group in range(1, 9)]
     keys = {key: f"Perplexity of codebook {key[-1]}" for key in found if any(_has(run, key) for run in runs)}
     if any(not any(_has(run, key) for key in keys) for run in runs):
@@ -53,7 +53,7 @@ def perplexity_panels(runs: Sequence[RunLog]) -> list[Panel]:
         sizes = [codebook_sizes(run) for run in runs]
         _levels(
             panel,
-            "all entries equally often",
+            "uniform use of all entries",
             [size[0] * (size[1] if key == "code_perplexity" else 1) for size in sizes],
         )
         panels.append(panel)
@@ -62,7 +62,7 @@ def perplexity_panels(runs: Sequence[RunLog]) -> list[Panel]:
 
 def finetuning_panels(runs: Sequence[RunLog]) -> list[Panel]:
     """Loss, error rates, schedule and speed of fine-tuning runs."""
-    loss = Panel("CTC loss", "nats a label")
+    loss = Panel("CTC loss", "nats per label")
     rates = {"wer": Panel("Word error rate, held-out", "%"), "cer": Panel("Character error rate, held-out", "%")}
     for run in runs:
         _both(loss, run, "per_label")
@@ -74,7 +74,7 @@ def finetuning_panels(runs: Sequence[RunLog]) -> list[Panel]:
 
 def language_model_panels(runs: Sequence[RunLog]) -> list[Panel]:
     """Loss, perplexity, schedule and speed of language model runs."""
-    loss, perplexity = Panel("Loss", "nats a token"), Panel("Perplexity", "tokens", log_y=True)
+    loss, perplexity = Panel("Loss", "nats per token"), Panel("Perplexity", "tokens", log_y=True)
     for run in runs:
         _both(loss, run, "loss")
         _both(perplexity, run, "perplexity")
@@ -82,9 +82,9 @@ def language_model_panels(runs: Sequence[RunLog]) -> list[Panel]:
 
 
 def gradient_panels(runs: Sequence[RunLog]) -> list[Panel]:
-    """Gradient norms by part of the model: one run's parts in one panel, several runs in a panel for each part.
+    """Gradient norms of the parts of the model: one panel for a single run, a panel for each part for several runs.
 
-    The norm of the whole is a mean over the updates of a log line, those of the parts are of its last update.
+    The norm of the whole model is a mean over the updates of a log line; those of the parts are of its last update.
     """
     runs = [run for run in runs if any(_has(run, key) for key in PARTS)]
     if len(runs) == 1:
@@ -102,12 +102,12 @@ def gradient_panels(runs: Sequence[RunLog]) -> list[Panel]:
 
 
 def reference_panel(runs: Sequence[RunLog]) -> Panel:
-    """Contrastive accuracy beside the published curve, over the logarithm of the update.
+    """Contrastive accuracy and the published curve, over the logarithm of the update.
 
-    Another model, batch, corpus and number of negatives give another curve: the reference says what a healthy run of
-    BASE looks like, no more.
+    The published curve shows what a healthy run of BASE looks like. Another model, batch size, corpus or number of
+    distractors gives another curve.
     """
-    panel = Panel("Contrastive accuracy beside a published run", "% of masked frames", log_x=True)
+    panel = Panel("Contrastive accuracy and that of a published run", "% of masked frames", log_x=True)
     for run in runs:
         _both(panel, run, "accuracy", scale=100)
     updates, shares = np.array(list(PUBLISHED_ACCURACY), float), np.array(list(PUBLISHED_ACCURACY.values()))
@@ -116,9 +116,9 @@ def reference_panel(runs: Sequence[RunLog]) -> Panel:
 
 
 def codebook_sizes(run: RunLog) -> tuple[float, float]:
-    """Entries of a codebook and number of codebooks; NaN where the log does not tell.
+    """Number of entries in a codebook, and number of codebooks; NaN if the log does not show them.
 
-    The diversity term of held-out data is (GV - perplexity) / GV (equation 4), which gives the number of all entries.
+    The number of all entries GV follows from the diversity term on held-out data, (GV - perplexity) / GV (equation 4).
     """
     perplexity, diversity = run.last("validation", "soft_perplexity"), run.last("validation", "diversity")
     if not (math.isfinite(perplexity) and diversity < 1):
@@ -128,10 +128,10 @@ def codebook_sizes(run: RunLog) -> tuple[float, float]:
 
 
 def _schedule(runs: Sequence[RunLog]) -> list[Panel]:
-    """Learning rate, gradient norm and speed, which every kind of run has."""
-    rate, norm = Panel("Learning rate", "peak x schedule"), Panel("Gradient norm", "Euclidean norm", log_y=True)
+    """Learning rate, gradient norm and speed: the panels of every kind of run."""
+    rate, norm = Panel("Learning rate", "learning rate"), Panel("Gradient norm", "Euclidean norm", log_y=True)
     unit = "seconds" if any(_has(run, "seconds_per_second") for run in runs) else "tokens"
-    speed = Panel("Speed", "seconds of audio a second" if unit == "seconds" else "tokens a second")
+    speed = Panel("Speed", "audio seconds per second" if unit == "seconds" else "tokens per second")
     for run in runs:
         rate.add(run.name, run.series("train", "lr"))
         norm.add(run.name, run.series("train", "gradient_norm"))
@@ -140,7 +140,7 @@ def _schedule(runs: Sequence[RunLog]) -> list[Panel]:
 
 
 def _both(panel: Panel, run: RunLog, key: str, *, scale: float = 1.0) -> None:
-    """A number while training as a line, and on held-out data as dots."""
+    """Add a number in training as a line, and on held-out data as dots."""
     kinds: tuple[tuple[str, Style], ...] = (("train", "line"), ("validation", "dots"))
     for kind, style in kinds:
         panel.add(run.name, _scaled(run.series("train" if kind == "train" else "validation", key), scale), style)

@@ -1,4 +1,4 @@
-"""Error rate against hours of labels, with and without pre-training: the paper's claim as a picture."""
+"""``wav2vec2 report hours``: error rate against hours of labels, with and without pre-training."""
 
 import csv
 import math
@@ -21,9 +21,10 @@ _MARKERS = "osD^vPX"
 
 @dataclass(frozen=True)
 class LabelPoint:
-    """One trained and evaluated model. hours: of labelled speech; arm: such as "pre-trained, 4-gram".
+    """One trained and evaluated model.
 
-    wer, low and high: error rate and its interval as shares (0.25 is 25 %); low and high NaN where there is none.
+    hours: of labelled speech. arm: the line that it belongs to, such as "pre-trained, 4-gram". wer, low, high: error
+    rate and its interval as fractions (0.25 is 25 %); low and high are NaN if there is no interval.
     """
 
     hours: float
@@ -35,18 +36,20 @@ class LabelPoint:
 
 @dataclass(frozen=True)
 class HoursOptions:
-    """Draw error rate against hours of labels, an arm a line, from a table; writes DIR/report.html and report.md."""
+    """Draw error rate against hours of labels from a table, one line for each arm, in OUT/report.html and
+    OUT/report.md.
+    """
 
     table: Annotated[Path, Positional, arg(metavar="TABLE.csv")]
-    """CSV with the columns hours, arm, wer and, where there are intervals, low and high; rates as shares (0.25)."""
+    """CSV with the columns hours, arm, wer and, optionally, low and high (an interval); rates are fractions (0.25)."""
     out: Path = Path("report")
-    """Folder to write to: made if it is not there."""
+    """Folder to write to; it is created if needed."""
     rate: str = "WER"
-    """What the rate is called: WER, CER, PER."""
+    """Name of the rate: WER, CER or PER."""
 
 
 def run(options: HoursOptions) -> None:
-    """Write the page and say where it is."""
+    """Write the report and print where it is. Raises UserError."""
     points = read_label_points(options.table)
     page = Page(f"{options.rate} against hours of labels")
     header, rows = label_table(points)
@@ -58,7 +61,9 @@ def run(options: HoursOptions) -> None:
 
 
 def read_label_points(path: Path) -> list[LabelPoint]:
-    """Read the table. Raises UserError naming the file and the line for what is missing or no number."""
+    """Read the table. Raises UserError, which names file and line, for a missing column or a value that is not a
+    number.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -67,26 +72,28 @@ def read_label_points(path: Path) -> list[LabelPoint]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a CSV of hours,arm,wer,low,high") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: is no CSV in UTF-8 ({error}); give columns hours,arm,wer,low,high") from None
+        raise UserError(f"{path}: is not a CSV file in UTF-8 ({error}); give columns hours,arm,wer,low,high") from None
     if missing := [name for name in ("hours", "arm", "wer") if name not in names]:
-        raise UserError(f"{path}: has no column {missing[0]!r}; the first line must name hours,arm,wer[,low,high]")
+        raise UserError(f"{path}: has no column {missing[0]!r}; the first line must be hours,arm,wer[,low,high]")
     if not rows:
-        raise UserError(f"{path}: holds no row below its first line; add one for each model")
+        raise UserError(f"{path}: has no rows below its first line; add one for each model")
     points = []
     for number, row in rows:
         try:
             numbers = [float(row.get(name) or "nan") for name in ("low", "high")]
             point = LabelPoint(float(row["hours"]), row["arm"], float(row["wer"]), *numbers)
         except (TypeError, ValueError):
-            raise UserError(f"{path}: line {number} holds what is no number; give hours,arm,wer[,low,high]") from None
+            raise UserError(
+                f"{path}: line {number} has a value that is not a number; give hours,arm,wer[,low,high]"
+            ) from None
         if not (0 < point.hours < math.inf and 0 <= point.wer < math.inf):
-            raise UserError(f"{path}: line {number}: hours must be above 0 and the rate a share of at least 0")
+            raise UserError(f"{path}: line {number}: hours must be above 0 and the rate a fraction of at least 0")
         points.append(point)
     return points
 
 
 def label_table(points: Iterable[LabelPoint]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: a row for each amount of labels, a column for each arm."""
+    """Header and rows of the table, a row for each amount of labels and a column for each arm."""
     points = list(points)
     arms = list(dict.fromkeys(point.arm for point in points))
     rows = []
@@ -97,7 +104,9 @@ def label_table(points: Iterable[LabelPoint]) -> tuple[list[str], list[list[str]
 
 
 def arm_lines(points: Iterable[LabelPoint]) -> dict[str, list[tuple[float, float]]]:
-    """For each arm its line: (hours, mean rate in %) by hours; models of the same hours (seeds) are averaged."""
+    """For each arm, the points (hours, rate in percent) of its line; models with the same hours (seeds) are
+    averaged.
+    """
     rates: dict[str, dict[float, list[float]]] = {}
     for point in points:
         rates.setdefault(point.arm, {}).setdefault(point.hours, []).append(100 * point.wer)
@@ -105,9 +114,9 @@ def arm_lines(points: Iterable[LabelPoint]) -> dict[str, list[tuple[float, float
 
 
 def draw_label_hours(points: Sequence[LabelPoint], *, rate: str = "WER") -> "Figure":
-    """Draw a line for each arm over the logarithm of the hours, a marker for each model with its interval.
+    """Draw a line for each arm over the logarithm of the hours, and a marker with its interval for each model.
 
-    Raises ValueError without points.
+    Raises ValueError if there are no points.
     """
     from matplotlib.figure import Figure
 
@@ -145,7 +154,7 @@ def draw_label_hours(points: Sequence[LabelPoint], *, rate: str = "WER") -> "Fig
 
 
 def amount(hours: float) -> str:
-    """Hours as people say them: 10 min, 1 h, 960 h."""
+    """Hours for people to read: 10 min, 1 h, 960 h."""
     return f"{60 * hours:.3g} min" if hours < 1 else f"{hours:.3g} h"
 
 

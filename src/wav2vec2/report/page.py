@@ -1,4 +1,4 @@
-"""A page of text, tables and figures: HTML that needs nothing beside it, and Markdown with its figures beside it."""
+"""A page of text, tables and figures, as self-contained HTML and as Markdown with its figures in files."""
 
 import base64
 import io
@@ -35,9 +35,9 @@ _NUMBER = re.compile(r"[-+−]?[\d.,]+\s*(%|‰)?(\s*[±(\[].*)?|[-–—]?")
 
 
 class Page:
-    """Collects what a report shows, in order; `write` makes ``report.html`` and ``report.md`` of it.
+    """Collects the content of a report in order; `write` saves it as ``report.html`` and ``report.md``.
 
-    Text is Markdown (CommonMark): raw HTML in it is shown, not obeyed, and images are not fetched. Titles, captions and
+    Text is Markdown (CommonMark); raw HTML in it is shown as text, and images are not loaded. Titles, captions and
     cells are plain text.
     """
 
@@ -53,17 +53,19 @@ class Page:
         self._markdown.append(f"## {_plain(_line(text))}")
 
     def text(self, markdown: str) -> None:
-        """Add paragraphs, lists or code in Markdown."""
+        """Add paragraphs, lists or code, in Markdown."""
         from markdown_it import MarkdownIt
 
         renderer = MarkdownIt("commonmark", {"html": False}).disable("image")
         self._html.append(renderer.render(markdown).strip())
-        # The reader's Markdown renderer may obey raw HTML; code is left as it is.
+        # The reader's Markdown renderer may interpret raw HTML, so it is escaped, except in code.
         shielded = re.sub(r"(`+[^`]*`+)|<", lambda found: found[1] or "&lt;", markdown)
         self._markdown.append(shielded.strip())
 
     def table(self, header: Sequence[object], rows: Sequence[Sequence[object]], caption: str = "") -> None:
-        """Add a table; a column of numbers is aligned to the right. Raises ValueError for a row of another width."""
+        """Add a table; columns of numbers are right-aligned. Raises ValueError for a row of another length than the
+        header.
+        """
         names = [_line(cell) for cell in header]
         cells = [[_line(cell) for cell in row] for row in rows]
         if odd := next((row for row in cells if len(row) != len(names)), None):
@@ -88,17 +90,20 @@ class Page:
         self._markdown.append((f"{_plain(_line(caption))}\n\n" if caption else "") + table)
 
     def figure(self, figure: "Figure", caption: str, name: str | None = None) -> None:
-        """Add a matplotlib figure, drawn now: the page does not change when the figure does.
+        """Draw a matplotlib figure and add it; later changes to the figure have no effect.
 
         Args:
             figure: any matplotlib figure.
             caption: what it shows, in plain text.
-            name: of the picture file beside the Markdown, without suffix; default ``figure_1``, ``figure_2`` ...
+            name: of the picture file beside the Markdown, without suffix; default ``figure_1``, ``figure_2``, ...
+
+        Raises:
+            ValueError: the page already has a figure of that name.
         """
         caption = _line(caption)
         stem = re.sub(r"[^\w.-]+", "_", name) if name else f"figure_{len(self._pictures) + 1}"
         if f"{stem}.png" in self._pictures:
-            raise ValueError(f"two figures of the name {stem}")
+            raise ValueError(f"two figures are named {stem}")
         vector = base64.b64encode(_drawn(figure, "svg")).decode("ascii")
         self._pictures[f"{stem}.png"] = _drawn(figure, "png")
         self._html.append(
@@ -108,13 +113,13 @@ class Page:
         self._markdown.append(f"![{_plain(caption)}]({stem}.png)\n\n{_plain(caption)}")
 
     def write(self, folder: str | Path) -> tuple[Path, Path]:
-        """Write ``report.html``, ``report.md`` and the figures into a folder, which is made if it is not there.
+        """Write ``report.html``, ``report.md`` and the figures to a folder, which is created if needed.
 
-        Returns the two pages' paths. Raises UserError if they cannot be written.
+        Returns the paths of the two pages. Raises UserError if the folder is a file.
         """
         folder = Path(folder)
         if folder.exists() and not folder.is_dir():
-            raise UserError(f"{folder}: is a file; a report is a folder, name another with --out")
+            raise UserError(f"{folder}: is a file, but a report is a folder; name another with --out")
         html = (
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -132,14 +137,14 @@ class Page:
 
 
 def _drawn(figure: "Figure", kind: str) -> bytes:
-    """The figure as a file; the same figure gives the same bytes, so that reports can be compared."""
+    """The figure as the bytes of a file; the same figure gives the same bytes, so that reports can be compared."""
     import matplotlib
 
     metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
     picture = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "wav2vec2"}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box in the picture says it as well
-        # a figure that lays itself out has nothing outside its edges
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the picture shows a box instead
+        # a figure with a layout engine has nothing outside its edges
         box = None if figure.get_layout_engine() is not None else "tight"
         figure.savefig(picture, format=kind, dpi=150, bbox_inches=box, metadata=metadata)
     return picture.getvalue()
@@ -150,5 +155,5 @@ def _line(text: object) -> str:
 
 
 def _plain(text: str) -> str:
-    """Plain text as Markdown that shows it."""
+    """Plain text, escaped for Markdown."""
     return re.sub(r"([\\`*|\[\]<])", r"\\\1", text)

@@ -1,4 +1,4 @@
-"""Panels of curves as data, and their drawing: several runs share the axes, with one legend above them."""
+"""Panels of curves, as data and drawn: several runs share the axes, with one legend above them."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Style = Literal["line", "dots", "level", "reference"]
 
-# Okabe and Ito's colours, which the colour-blind tell apart; yellow left out on white.
+# Okabe and Ito's colours, which colour-blind people can tell apart, without yellow.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _GREY = "#777777"
 _LINES: tuple[Literal["-", "--", "-."], ...] = ("-", "--", "-.")
@@ -24,10 +24,10 @@ _Look = tuple[str, Literal["-", "--", "-."]]
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of one colour. label: what the legend calls it; curves of one label have one colour.
+    """A curve. label: its name in the legend; curves with the same label have the same colour.
 
-    line: training, every log line. dots: held-out data. level: one value for all updates, such as chance. reference:
-    published points.
+    style: line for training (every log line), dots for held-out data, level for one value at all updates (such as
+    chance), reference for published points.
     """
 
     label: str
@@ -38,7 +38,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes. Curves without points are left out; a panel without curves is not drawn."""
+    """One pair of axes. A panel without curves is not drawn."""
 
     title: str
     unit: str
@@ -48,7 +48,7 @@ class Panel:
     x_label: str = "update"
 
     def add(self, label: str, points: tuple[NDArray[np.float64], NDArray[np.float64]], style: Style = "line") -> None:
-        """Add a curve if it has points; long ones are thinned."""
+        """Add a curve if it has points; long lines are thinned."""
         x, y = points
         if len(x):
             self.curves.append(Curve(label, *(thinned(x, y) if style == "line" else (x, y)), style))
@@ -57,9 +57,9 @@ class Panel:
 def thinned(
     x: NDArray[np.float64], y: NDArray[np.float64], limit: int = _POINTS
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """At most `limit` points: means over runs of equally many neighbours (the last run may be shorter).
+    """Reduce a curve to at most `limit` points, each the mean of equally many neighbours (the last may have fewer).
 
-    A run with a value that is not finite has none, so that a gap stays a gap.
+    The mean of neighbours that are not all finite is not finite, so gaps stay gaps.
     """
     if len(x) <= limit:
         return x, y
@@ -69,7 +69,7 @@ def thinned(
 
 
 def draw_panels(panels: Sequence[Panel], *, columns: int = 3) -> "Figure":
-    """Draw the panels that have curves, row by row. Raises ValueError if none has."""
+    """Draw the panels that have curves, row by row. Raises ValueError if none has any."""
     from matplotlib.figure import Figure
 
     shown = [panel for panel in panels if panel.curves]
@@ -94,7 +94,7 @@ def draw_panels(panels: Sequence[Panel], *, columns: int = 3) -> "Figure":
 
 
 def _look(place: int) -> _Look:
-    """Colour and line of the curves of one label: more labels than colours share them with other lines."""
+    """Colour and line style of the label at this place; when colours run out, the line style changes."""
     return COLORS[place % len(COLORS)], _LINES[place // len(COLORS) % len(_LINES)]
 
 
@@ -125,7 +125,7 @@ def _draw(panel: Panel, axes: Any, looks: dict[str, _Look]) -> None:
 
 
 def _legend(panels: Sequence[Panel], looks: dict[str, _Look]) -> list[Any]:
-    """The runs by colour, then what the styles mean, as far as they occur."""
+    """Legend entries: the runs by colour, then the styles that occur."""
     from matplotlib.lines import Line2D
 
     keys = [

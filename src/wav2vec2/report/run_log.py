@@ -1,4 +1,4 @@
-"""The numbers of a training run, read from its log.jsonl."""
+"""A training run as its log tells it: the numbers in log.jsonl and the recipe in config.toml."""
 
 import json
 import math
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from wav2vec2.config import dotted
 from wav2vec2.errors import UserError
+from wav2vec2.train.metrics import LOG_FILE
 
-LOG_FILE, CONFIG_FILE = "log.jsonl", "config.toml"
+CONFIG_FILE = "config.toml"
 
 RunKind = Literal["pre-training", "fine-tuning", "language model"]
 Numbers = NDArray[np.float64]
@@ -23,10 +24,11 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RunLog:
-    """One run. train and validation: records by update; config: its recipe as written, {} where that is missing.
+    """One run.
 
-    stopped: why it ended ("done", a signal ...), "" while it runs or after it was killed. cut: whether the last line
-    was incomplete and left out.
+    train, validation: records by update. config: its recipe as written; empty if that is missing. stopped: why it ended
+    ("done", a signal, ...); empty while it runs or after it was killed. cut: whether the last line was incomplete and
+    skipped.
     """
 
     name: str
@@ -39,34 +41,37 @@ class RunLog:
 
     @property
     def kind(self) -> RunKind:
-        """What was trained, by the numbers that only that kind of run has."""
+        """What was trained, known by the numbers that only that kind of run has."""
         last = next(reversed(self.train.values()))
         return "pre-training" if "contrastive" in last else "fine-tuning" if "per_label" in last else "language model"
 
     def series(self, records: Literal["train", "validation"], key: str) -> tuple[Numbers, Numbers]:
-        """Updates and values of one number, in order; empty where the log does not have it."""
+        """Updates and values of one number, in order; empty if the log does not have it."""
         chosen: dict[int, dict[str, Any]] = getattr(self, records)
         found = [(update, float(chosen[update][key])) for update in sorted(chosen) if _number(chosen[update].get(key))]
         updates, values = zip(*found, strict=True) if found else ((), ())
         return np.array(updates, dtype=np.float64), np.array(values, dtype=np.float64)
 
     def last(self, records: Literal["train", "validation"], key: str) -> float:
-        """The last value of a number; NaN where the log does not have it."""
+        """The last value of a number; NaN if the log does not have it."""
         values = self.series(records, key)[1]
         return float(values[-1]) if len(values) else math.nan
 
 
 def read_run(path: str | Path, name: str | None = None) -> RunLog:
-    """Read a run's folder, or its log. An update that was repeated after an interruption counts as it was last.
+    """Read a run from its folder or its log. Of an update that was repeated after an interruption, the last record
+    counts.
 
-    Raises UserError for what is no run, a log without a trained update, and a damaged line other than the last one.
+    Raises UserError for a path that is not a run, a log without training records, and a damaged line before the last.
     """
     path = Path(path)
     log = path / LOG_FILE if path.is_dir() else path
     if not path.exists():
-        raise UserError(f"{path}: does not exist; give the folder of a run, which holds {LOG_FILE}")
+        raise UserError(f"{path}: does not exist; give the folder of a run, which contains {LOG_FILE}")
     if not log.is_file() or (log.suffix != ".jsonl" and not path.is_dir()):
-        raise UserError(f"{path}: is no run: give the --output folder of pretrain or finetune, which holds {LOG_FILE}")
+        raise UserError(
+            f"{path}: is not a run; give the --output folder of pretrain or finetune, which contains {LOG_FILE}"
+        )
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
@@ -77,19 +82,19 @@ def read_run(path: str | Path, name: str | None = None) -> RunLog:
         record = _record(line)
         if record is None:
             if number < len(lines):
-                raise UserError(f"{log}: line {number} is no record of a run; remove it or give another run")
+                raise UserError(f"{log}: line {number} is not a record of a run; remove it or give another run")
             cut = True
             continue
         if record["kind"] in ("train", "validation"):
             getattr(run, record["kind"])[record["update"]] = record
         stopped = str(record.get("reason", "")) if record["kind"] == "stop" else ""
     if not run.train:
-        raise UserError(f"{log}: holds no trained update yet; wait for the first log line or give another run")
+        raise UserError(f"{log}: has no training record yet; wait for the first log line or give another run")
     return RunLog(run.name, log, run.train, run.validation, run.config, stopped, cut)
 
 
 def read_runs(paths: Sequence[str | Path]) -> list[RunLog]:
-    """Read several runs; those whose folders have the same name are told apart by the folders above."""
+    """Read several runs; those whose folders have the same name are named by the folders above, too."""
     places = list(dict.fromkeys(Path(path).resolve() for path in paths))
     folders = [(place if place.is_dir() else place.parent).parts for place in places]
     depth = 1
@@ -103,7 +108,7 @@ def read_runs(paths: Sequence[str | Path]) -> list[RunLog]:
 
 
 def differing_settings(runs: Sequence[RunLog]) -> list[tuple[str, list[str]]]:
-    """Settings of the recipes that are not the same in all runs, with each run's value; output folders left out."""
+    """Settings that are not the same in all runs, except output folders, with each run's value."""
     flat = [dict(dotted(run.config)) for run in runs]
     keys = list(dict.fromkeys(key for table in flat for key in table if key != "output"))
     rows = [(key, [_shown(table.get(key)) for table in flat]) for key in keys]
@@ -125,7 +130,7 @@ def _number(value: object) -> bool:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    """The recipe, as far as it can be read: curves need none."""
+    """The recipe; empty if it cannot be read, since curves do not need it."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

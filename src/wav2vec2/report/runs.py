@@ -1,4 +1,4 @@
-"""The command ``wav2vec2 report``: curves of training runs, several beside each other, on one page."""
+"""``wav2vec2 report``: the curves of one or several training runs on one page."""
 
 import math
 import sys
@@ -25,7 +25,7 @@ _CURVES: dict[RunKind, tuple[Callable[[Sequence[RunLog]], list[Panel]], str]] = 
     "pre-training": (curves.pretraining_panels, "Pre-training by update"),
     "fine-tuning": (
         curves.finetuning_panels,
-        "Fine-tuning by update; error rates of greedy decoding on held-out data",
+        "Fine-tuning by update; error rates on held-out data, decoded greedily",
     ),
     "language model": (curves.language_model_panels, "Language models by update"),
 }
@@ -33,32 +33,32 @@ _CURVES: dict[RunKind, tuple[Callable[[Sequence[RunLog]], list[Panel]], str]] = 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """Draw the curves of training runs on one page: DIR/report.html, which needs nothing beside it, and report.md.
+    """Draw the curves of training runs on one page, in OUT/report.html (self-contained) and OUT/report.md.
 
-    Runs of one kind share the axes. Further reports: wav2vec2 report codes (phones by codewords), report utterance
+    Runs of the same kind share the axes. Other reports: report codes (phones by codewords), report utterance
     (spectrogram, emissions, alignment), report hours (error rate against hours of labels).
     """
 
     runs: Annotated[tuple[str, ...], Positional, arg(metavar="RUN [RUN ...]")]
-    """Folders of runs (what pretrain, finetune and lm transformer wrote), or their log.jsonl."""
+    """Output folders of pretrain, finetune or lm transformer, or their log.jsonl."""
     out: Path = Path("report")
-    """Folder to write to: made if it is not there."""
+    """Folder to write to; it is created if needed."""
 
 
 def run(options: ReportOptions) -> None:
-    """Write the page and say where it is."""
+    """Write the report and print where it is. Raises UserError."""
     if not options.runs:
-        raise UserError("report: name at least one run's folder")
+        raise UserError("report: give the folder of at least one run")
     runs = read_runs(options.runs)
     for one in runs:
         if one.cut:
-            print(f"{one.path}: the last line is cut short and was left out", file=sys.stderr)
+            print(f"{one.path}: the last line is incomplete and was skipped", file=sys.stderr)
     html, markdown = runs_page(runs).write(options.out)
     print(f"{html}\n{markdown}")
 
 
 def runs_page(runs: Sequence[RunLog]) -> Page:
-    """The page of some runs, by kind."""
+    """A page of runs, by kind."""
     page = Page("Runs: " + ", ".join(run.name for run in runs))
     for kind, title in _TITLES.items():
         if chosen := [run for run in runs if run.kind == kind]:
@@ -67,25 +67,27 @@ def runs_page(runs: Sequence[RunLog]) -> Page:
 
 
 def add_runs(page: Page, runs: Sequence[RunLog], title: str) -> None:
-    """Add a section on runs of one kind: what they reached, how their recipes differ, their curves."""
+    """Add a section on runs of one kind: their results, how their settings differ, and their curves."""
     kind = runs[0].kind
     page.heading(title)
     page.table(*summary(runs))
     if len(runs) > 1 and (rows := differing_settings(runs)):
-        page.table(["setting", *(run.name for run in runs)], [[key, *values] for key, values in rows], "Differences")
+        page.table(
+            ["setting", *(run.name for run in runs)], [[key, *values] for key, values in rows], "Settings that differ"
+        )
     stem = kind.replace("-", "_").replace(" ", "_")
     panels, caption = _CURVES[kind]
     page.figure(draw_panels(panels(runs)), caption, f"{stem}_curves")
     if any(panel.curves for panel in curves.gradient_panels(runs)):
-        caption = "Gradient norms by part: of the last update of each log line"
+        caption = "Gradient norms of the parts of the model, at the last update of each log line"
         page.figure(draw_panels(curves.gradient_panels(runs), columns=2), caption, f"{stem}_gradients")
     if kind == "pre-training":
-        caption = "Contrastive accuracy beside a published run of BASE (960 hours, 1.6 hours an update)"
+        caption = "Contrastive accuracy, and that of a published run of BASE (960 hours, 1.6 hours of audio per update)"
         page.figure(draw_panels([curves.reference_panel(runs)]), caption, f"{stem}_reference")
 
 
 def summary(runs: Sequence[RunLog]) -> tuple[list[str], list[list[str]], str]:
-    """Header, rows and caption of the table that says what runs of one kind reached."""
+    """Header, rows and caption of the table of results of runs of one kind."""
     header = ["run", "updates", "ended"]
     rows = [[run.name, str(max(run.train)), run.stopped or "running or killed"] for run in runs]
     for title, cells in _columns(runs):
@@ -93,17 +95,17 @@ def summary(runs: Sequence[RunLog]) -> tuple[list[str], list[list[str]], str]:
             header.append(title)
             for row, cell in zip(rows, cells, strict=True):
                 row.append(cell or "–")
-    caption = "At the end; held-out data where the run has them, else the last log line"
+    caption = "At the end of the run: on held-out data if the run has any, else from the last log line"
     return header, rows, caption
 
 
 def _columns(runs: Sequence[RunLog]) -> list[tuple[str, list[str]]]:
     kind = runs[0].kind
     if kind == "fine-tuning":
-        keys = [("loss, nats a label", "per_label", 1.0), ("WER, %", "wer", 100.0), ("CER, %", "cer", 100.0)]
+        keys = [("loss, nats per label", "per_label", 1.0), ("WER, %", "wer", 100.0), ("CER, %", "cer", 100.0)]
     elif kind == "language model":
-        keys = [("loss, nats a token", "loss", 1.0), ("perplexity", "perplexity", 1.0)]
-        keys.append(("perplexity a word", "word_perplexity", 1.0))
+        keys = [("loss, nats per token", "loss", 1.0), ("perplexity", "perplexity", 1.0)]
+        keys.append(("perplexity per word", "word_perplexity", 1.0))
     else:
         keys = [("loss, nats", "contrastive", 1.0), ("accuracy, %", "accuracy", 100.0)]
         keys.append(("codes in use, %", "codes_used", 100.0))
@@ -124,7 +126,7 @@ def _end(run: RunLog, key: str) -> float:
 
 
 def _perplexity(run: RunLog) -> str:
-    """Such as 71.2 + 69.8 of 2 x 128; the sum where the log holds no more."""
+    """Such as 71.2 + 69.8 of 2 x 128; only the sum if the log has no more."""
     size, groups = curves.codebook_sizes(run)
     each = [_cell(_end(run, f"code_perplexity_{group}")) for group in range(1, 9)]
     values = " + ".join(value for value in each if value) or _cell(_end(run, "code_perplexity"))

@@ -53,7 +53,7 @@ def test_phones_of_a_lexicon_and_words_that_it_lacks(
     options = ("--align", str(folder / "recogniser"), "--phones", str(lexicon), *NO_PICTURES)
     status, page = report(folder, tmp_path / "out", *options)
     assert status == 0
-    assert f"{lexicon}: lacks 1 of 2 words, their frames are left out: A\n" in capsys.readouterr().err
+    assert f"{lexicon}: 1 of 2 words are missing, their frames are skipped: A\n" in capsys.readouterr().err
     rows = page[page.index("## Phones") :].splitlines()
     phones = {row.split(" | ")[0].strip("| ") for row in rows if row.startswith("| ")} - {"phone", ":--"}
     assert phones <= {"F", "AA", "K", "S", "sil"}

@@ -1,6 +1,6 @@
-"""The command ``wav2vec2 report codes``: the co-occurrence of phones and codewords of appendix D.
+"""``wav2vec2 report codes``: which phones the codewords of a pre-trained model stand for (appendix D).
 
-The phones of the speech come from forced alignment or from labels by hand.
+Where each phone is spoken comes from forced alignment or from hand-made labels.
 """
 
 import sys
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tyro.conf import Positional, arg
 
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import Failure
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance
@@ -25,57 +26,64 @@ from wav2vec2.inference.emissions import utterance_recording
 from wav2vec2.inference.frame_outputs import ComputeOptions, frame_outputs, with_frames
 from wav2vec2.inference.units import flat_units, quantized_units, quantizing_model
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
-from wav2vec2.report.codes.cooccurrence import CodeTable, CoOccurrence
-from wav2vec2.report.codes.intervals import Interval, character_intervals, frame_labels, phone_intervals, read_phn
-from wav2vec2.report.codes.page import JOINT, codes_page
-from wav2vec2.report.codes.pronunciation import Pronunciations, espeak_pronunciations, read_phone_lexicon
+from wav2vec2.report.codes.cooccurrence import JOINT, CodeTable, CoOccurrence, codes_page
+from wav2vec2.report.codes.phones import (
+    Interval,
+    Pronunciations,
+    character_intervals,
+    espeak_pronunciations,
+    frame_labels,
+    phone_intervals,
+    read_phn,
+    read_phone_lexicon,
+)
 from wav2vec2.text.phones import fold_text
 
 
 @dataclass(frozen=True)
 class CodesOptions(ComputeOptions):
-    """Draw which phones the codewords of a pre-trained model stand for; writes DIR/report.html and report.md.
+    """Show which phones the codewords of a pre-trained model stand for, in OUT/report.html and OUT/report.md.
 
-    The phones' times come from a recogniser that aligns the transcripts (--align MODEL), or from TIMIT's .PHN files
-    beside the audio (--align phn). What is a phone: characters, unless --phones names a pronouncing dictionary or
+    A recogniser aligns the transcripts with the audio (--align MODEL), or TIMIT's .PHN files beside the audio give the
+    phones (--align phn). With a recogniser, the units are characters unless --phones names a pronouncing dictionary or
     espeak; a recogniser of phones has its own.
     """
 
     model: Annotated[str, Positional, arg(metavar="MODEL")]
-    """A pre-trained model: a directory or checkpoint file with its quantizer."""
+    """A pre-trained model: a model directory or checkpoint file that has the quantizer."""
     manifest: Annotated[str, Positional, arg(metavar="MANIFEST")]
-    """Speech with transcripts: file, folder or pattern."""
+    """Manifest of transcribed speech: a file, folder or pattern."""
     align: str = ""
-    """Needed: a model with a CTC head that aligns the transcripts; or phn: labels by hand, NAME.PHN beside NAME.WAV."""
+    """Required: a recogniser that aligns the transcripts; or phn, for hand-made labels in NAME.PHN beside NAME.WAV."""
     phones: str = "characters"
-    """characters; espeak (needs the extra wav2vec2[phones]); or a file of 'word phone phone ...' lines (CMUdict)."""
+    """Units: characters; espeak (needs wav2vec2[phones]); or a file of 'word phone phone ...' lines (CMUdict)."""
     phone_set: Literal["39", "61"] = "39"
-    """With --align phn: TIMIT's labels folded to the 39 that are scored, as in the paper, or as they were written."""
+    """With --align phn: TIMIT's 61 labels as written, or folded to the 39 that are scored, as in the paper."""
     language: str = "en-us"
-    """espeak-ng's name of the language."""
+    """The language, by espeak-ng's name."""
     out: Path = Path("report")
-    """Folder to write to: made if it is not there."""
+    """Folder to write to; it is created if needed."""
     split: str | None = None
-    """Only this split of the manifest, such as dev, or several: dev+test."""
+    """Only these splits of the manifest, such as dev or dev+test."""
     utterances: int = 0
-    """Only so many, spread over the manifest; 0: all."""
+    """Use only this many utterances, spread evenly over the manifest; 0: all."""
     min_frames: int = 10
-    """Codewords that occur in fewer frames are not drawn: they would look sure by chance."""
+    """Do not draw codewords of fewer frames, which look certain by chance."""
 
 
 def run(options: CodesOptions) -> None:
-    """Count, draw, write the page and say where it is."""
+    """Count phones and codewords, write the report, and print where it is. Raises UserError."""
     if not options.align:
-        raise UserError("report codes: name the recogniser that aligns the transcripts with --align MODEL, or phn")
+        raise UserError("report codes: give --align MODEL (a recogniser that aligns the transcripts) or --align phn")
     if options.utterances < 0 or options.min_frames < 1:
         raise UserError("report codes: --utterances must be at least 0 and --min-frames at least 1")
     rows = chosen(Manifest.open(options.manifest, split=options.split), options)
     model = quantizing_model(options.model)
     tables, failed = _count(model, rows, options)
     if failed == len(rows):
-        raise UserError(f"{options.manifest}: none of its {failed} utterances could be used; the lines above say why")
+        raise UserError(f"{options.manifest}: none of its {failed} utterances could be used; see the messages above")
     if not tables[JOINT].frames:
-        raise UserError(f"{options.phones}: no word of {options.manifest} is in it; give a lexicon of this language")
+        raise UserError(f"{options.phones}: has no word of {options.manifest}; give a lexicon of this language")
     groups, entries = model.quantizer.groups, model.quantizer.entries
     sizes = {JOINT: entries**groups} | {str(group + 1): entries for group in range(groups)}
     symbol = "character" if options.phones == "characters" and options.align != "phn" else "phone"
@@ -88,7 +96,9 @@ def run(options: CodesOptions) -> None:
 def _count(
     model: Wav2Vec2ForPretraining, rows: Sequence[Utterance], options: CodesOptions
 ) -> tuple[dict[str, CodeTable], int]:
-    """Count phones and codewords, all codebooks joint and each alone; and how many utterances failed."""
+    """Counts of phones and codewords, for all codebooks jointly and for each; and the number of utterances that
+    failed.
+    """
     labelled = _hand_labels(rows, options) if options.align == "phn" else _aligned(rows, options)
     groups = range(model.quantizer.groups)
     counts = {JOINT: CoOccurrence()} | {str(group + 1): CoOccurrence() for group in groups}
@@ -108,7 +118,7 @@ def _count(
 
 
 def chosen(manifest: Manifest, options: CodesOptions) -> list[Utterance]:
-    """The utterances to look at: all with a transcript (with --align phn, all), or some, evenly spread.
+    """The utterances to use: those with a transcript (with --align phn, all), or some of them, evenly spread.
 
     Raises UserError if there is none.
     """
@@ -124,11 +134,11 @@ def chosen(manifest: Manifest, options: CodesOptions) -> list[Utterance]:
 
 
 def _aligned(rows: Sequence[Utterance], options: CodesOptions) -> Iterator[list[Interval] | Failure]:
-    """Phones, or characters, of each utterance by forced alignment."""
+    """Intervals of the phones, or characters, of each utterance, by forced alignment."""
     pronounce = _pronunciations(rows, options)
     aligner = Aligner(options.align, **options.computing())
     if pronounce is not None and aligner.vocabulary.unit == "whitespace":
-        raise UserError(f"{options.align}: writes phones of its own; leave --phones out")
+        raise UserError(f"{options.align}: already writes phones; leave --phones out")
     for result in aligner.stream((utterance_recording(row), row.text or "") for row in rows):
         if isinstance(result, Failure):
             yield result
@@ -147,26 +157,28 @@ def _pronunciations(rows: Sequence[Utterance], options: CodesOptions) -> Pronunc
     if missing:
         named = ", ".join(islice(missing, 5)) + (" ..." if len(missing) > 5 else "")
         print(
-            f"{options.phones}: lacks {len(missing)} of {len(words)} words, their frames are left out: {named}",
+            f"{options.phones}: {len(missing)} of {len(words)} words are missing, their frames are skipped: {named}",
             file=sys.stderr,
         )
     return known
 
 
 def _hand_labels(rows: Iterable[Utterance], options: CodesOptions) -> Iterator[list[Interval] | Failure]:
-    """TIMIT's labels, from the file of the recording's name with the suffix .PHN or .phn."""
+    """Intervals of TIMIT's labels, from the file with the recording's name and the suffix .PHN or .phn."""
     for row in rows:
         audio = Path(row.path)
         stem = audio.with_suffix("") if audio.suffix.lower() == ".wav" else audio
         names = [Path(f"{base}{suffix}") for base in (stem, stem.with_suffix("")) for suffix in (".PHN", ".phn")]
         path = next((name for name in names if name.is_file()), None)
         if path is None:
-            yield Failure(row.id, f"{row.path}: has no labels {names[0].name} beside it; leave --align phn out")
+            yield Failure(row.id, f"{row.path}: has no labels ({names[0].name}) beside it; use --align MODEL")
             continue
         try:
             text = path.read_text(encoding="ascii", errors="replace")
-            intervals = read_phn(text, str(path), sample_rate=row.sample_rate or 16_000, start=row.start / 16_000)
-            # what folding deletes, the glottal stop, is left without a label
+            intervals = read_phn(
+                text, str(path), sample_rate=row.sample_rate or SAMPLE_RATE, start=row.start / SAMPLE_RATE
+            )
+            # folding deletes the glottal stop: its frames have no label
             yield [replace(i, label=fold_text(i.label)) for i in intervals] if options.phone_set == "39" else intervals
         except OSError as error:
             yield Failure(row.id, f"{path}: cannot be read ({error.strerror})")
@@ -177,7 +189,7 @@ def _hand_labels(rows: Iterable[Utterance], options: CodesOptions) -> Iterator[l
 def _codes(
     model: Wav2Vec2ForPretraining, rows: Iterable[Utterance], options: CodesOptions
 ) -> Iterator[NDArray[np.int64] | Failure]:
-    """The quantizer's entries (T, G) for every frame of each utterance."""
+    """The codebook entries (T, G) of each utterance's frames."""
     device = usable_device(options.device)
     model.to(device)
 
@@ -195,7 +207,7 @@ def _origin(options: CodesOptions, used: int, failed: int) -> str:
     said = {"characters": "the recogniser's own symbols", "espeak": f"phones of espeak-ng, {options.language}"}
     labels = said.get(options.phones, f"phones of `{options.phones}`")
     how = (
-        f"by hand (.PHN), {options.phone_set} phones"
+        f"hand-made (.PHN), {options.phone_set} phones"
         if options.align == "phn"
         else f"{labels}, transcripts aligned by `{options.align}`"
     )
