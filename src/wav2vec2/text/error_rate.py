@@ -1,4 +1,4 @@
-"""Word and character error rates: counts by kind, a bootstrap interval, and alignments that a person can read.
+"""Word and character error rates, their bootstrap intervals, and alignments that a person can read.
 
 Distances come from kaldialign: each substitution, deletion and insertion costs 1.
 """
@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import kaldialign
 import numpy as np
 
+from wav2vec2.errors import UserError
 from wav2vec2.text.normalize import is_spaceless_script
 
 _GAP = ""  # never a token
+_BLOCK = 500_000  # units resampled at once: with few units, numpy's calls would cost more than their work
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,86 @@ def bootstrap_interval(
         rates[replication] = wrong[drawn].sum() / max(int(total[drawn].sum()), 1)
     low, high = np.quantile(rates, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Error rate of system ``b`` minus that of ``a``: negative if ``b`` is better. Rates are fractions, not percent.
+
+    low, high: 95 % interval of the difference. reduction: (a - b) / a, with its interval. better: fraction of the
+    resamplings in which ``b`` has the lower rate. units: number of utterances or speakers that were resampled.
+    """
+
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    reduction: float
+    reduction_low: float
+    reduction_high: float
+    better: float
+    units: int
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval excludes zero."""
+        return self.low > 0 or self.high < 0
+
+
+def paired_difference(
+    errors_a: Sequence[int],
+    errors_b: Sequence[int],
+    references: Sequence[int],
+    *,
+    replications: int = 10_000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Difference:
+    """Compare two systems by their errors on each resampled unit (utterance or speaker) (Bisani and Ney, ICASSP 2004).
+
+    Utterances differ in difficulty far more than systems do. Resampling keeps each unit's errors under both systems
+    together, so the interval is that of the difference and not of two separate rates.
+
+    Args:
+        errors_a: errors of system a, by unit.
+        errors_b: errors of system b, by unit.
+        references: number of reference tokens, by unit.
+        replications: number of resamplings.
+        seed: of the resampling.
+        level: of the intervals.
+
+    Raises:
+        UserError: there is no reference token at all.
+    """
+    a, b, total = (np.asarray(counts, dtype=np.float64) for counts in (errors_a, errors_b, references))
+    if not total.sum() > 0:
+        raise UserError("two systems cannot be compared: there is no reference token")
+    random = np.random.default_rng(seed)
+    table = np.stack([a, b, total])
+    rates = np.empty((replications, 2))
+    block = max(1, _BLOCK // len(total))
+    for first in range(0, replications, block):
+        shape = (min(block, replications - first), len(total))
+        sums = table[:, random.integers(0, len(total), shape)].sum(2)
+        rates[first : first + block] = (sums[:2] / np.maximum(sums[2], 1.0)).T
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(rates[:, 1] - rates[:, 0], tails)
+    reductions = 1 - rates[:, 1] / np.maximum(rates[:, 0], 1e-12)
+    reduction_low, reduction_high = np.quantile(reductions, tails)
+    rate_a, rate_b = a.sum() / total.sum(), b.sum() / total.sum()
+    return Difference(
+        a=float(rate_a),
+        b=float(rate_b),
+        difference=float(rate_b - rate_a),
+        low=float(low),
+        high=float(high),
+        reduction=float(1 - rate_b / rate_a) if rate_a else 0.0,
+        reduction_low=float(reduction_low),
+        reduction_high=float(reduction_high),
+        better=float(np.mean(rates[:, 1] < rates[:, 0])),
+        units=len(total),
+    )
 
 
 def display_width(text: str) -> int:
