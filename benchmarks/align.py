@@ -21,7 +21,7 @@ from arguments import run
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.demo.speech import Speaker, Synthesizer, phrase, speakers
 from wav2vec2.errors import UserError
-from wav2vec2.inference.aligner import Aligner
+from wav2vec2.inference.align import Aligner
 
 END_OF_LIST, WORD, PHONEME = 0, 1, 7
 PHONEME_EVENTS = 1

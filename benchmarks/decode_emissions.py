@@ -13,7 +13,7 @@ from wav2vec2.audio.recordings import Failure
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel
-from wav2vec2.inference.emissions import utterance_recording
+from wav2vec2.inference.frame_outputs import utterance_recording
 from wav2vec2.text.vocabulary import Vocabulary
 
 

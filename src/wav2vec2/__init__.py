@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wav2vec2.checkpoints.huggingface.directory import save
     from wav2vec2.checkpoints.load import load
-    from wav2vec2.inference.aligner import Aligner
+    from wav2vec2.inference.align import Aligner
     from wav2vec2.inference.transcribe import Transcriber
 
 __all__ = ["Aligner", "Transcriber", "load", "save"]
@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "load": "wav2vec2.checkpoints.load",
     "save": "wav2vec2.checkpoints.huggingface.directory",
-    "Aligner": "wav2vec2.inference.aligner",
+    "Aligner": "wav2vec2.inference.align",
     "Transcriber": "wav2vec2.inference.transcribe",
 }
 

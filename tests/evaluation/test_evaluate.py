@@ -15,6 +15,7 @@ from wav2vec2.errors import UserError
 from wav2vec2.evaluation.evaluate import EvaluateConfig, compare, evaluate, run
 from wav2vec2.evaluation.scores import report_text
 from wav2vec2.evaluation.table import comparison_text
+from wav2vec2.inference.frame_outputs import ComputeOptions
 from wav2vec2.inference.transcribe import Transcriber
 from wav2vec2.text.error_rate import ErrorCounts
 from wav2vec2.text.normalize import TextNormalization
@@ -46,7 +47,7 @@ def manifest(folder: Path, pairs: dict[str, tuple[str, str | None]], vocabulary:
 
 
 def config(path: Path, **changes: object) -> EvaluateConfig:
-    return EvaluateConfig(model="model", manifest=str(path), device="cpu", **changes)  # type: ignore[arg-type]
+    return EvaluateConfig(model="model", manifest=str(path), compute=ComputeOptions(device="cpu"), **changes)  # type: ignore[arg-type]
 
 
 def test_counts_by_kind_over_the_corpus(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from wav2vec2.data.prepare.command import run as prepare
 from wav2vec2.data.prepare.published import PrepareTimit
 from wav2vec2.evaluation.evaluate import EvaluateConfig, evaluate
 from wav2vec2.evaluation.scores import report_text
+from wav2vec2.inference.frame_outputs import ComputeOptions
 from wav2vec2.text.error_rate import ErrorCounts
 from wav2vec2.text.vocabulary import Vocabulary
 from wav2vec2.train.finetune.command import FinetuneConfig
@@ -107,13 +109,13 @@ def test_the_phone_error_rate_of_a_worked_example(tmp_path: Path) -> None:
     manifest = Manifest.open(path, "test")
     assert manifest.utterance(0).text == reference
 
-    config = EvaluateConfig(model="model", manifest=str(path), device="cpu")
+    config = EvaluateConfig(model="model", manifest=str(path), compute=ComputeOptions(device="cpu"))
     folded = evaluate(LoudnessCTC(vocabulary), manifest, config)
     assert (folded.main, folded.wer.counts) == ("per", ErrorCounts(0, 1, 1, 11))
     assert report_text(folded).splitlines()[1].startswith("PER  18.18 %")
     assert "both sides folded to 39 phones" in report_text(folded)
     assert not folded.unknown  # what the model can write is judged before folding
-    kept = evaluate(LoudnessCTC(vocabulary), manifest, EvaluateConfig("model", str(path), device="cpu", phones="keep"))
+    kept = evaluate(LoudnessCTC(vocabulary), manifest, replace(config, phones="keep"))
     assert (kept.wer.counts.errors, kept.wer.counts.reference, kept.folded) == (7, 12, False)
 
 
@@ -122,7 +124,7 @@ def test_a_model_of_39_phones_has_nothing_to_fold(tmp_path: Path) -> None:
     manifest = Manifest.open(path, "test+dev")
     texts = manifest.column("text").to_pylist()
     vocabulary = Vocabulary.from_transcripts(texts, symbols="whitespace")
-    report = evaluate(LoudnessCTC(vocabulary), manifest, EvaluateConfig("model", str(path), device="cpu"))
+    report = evaluate(LoudnessCTC(vocabulary), manifest, EvaluateConfig("model", str(path)))
     assert (report.main, report.folded, report.wer.counts.reference) == (
         "per",
         False,

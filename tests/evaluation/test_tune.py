@@ -17,6 +17,7 @@ from wav2vec2.evaluation.trials import optimise
 from wav2vec2.evaluation.tune import TuneOptions, run
 from wav2vec2.inference.acoustic_model import AcousticModel
 from wav2vec2.inference.emissions import cached_emissions
+from wav2vec2.inference.frame_outputs import ComputeOptions
 from wav2vec2.text.error_rate import ErrorCounts
 
 
@@ -29,7 +30,12 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TuneOptions:
     path = split_manifest(tmp_path)
     search = DecodingOptions(lm=tmp_path / "words.arpa", lm_weight=0.0, word_score=0.0, workers=0)
     return TuneOptions(
-        str(tmp_path / "model"), str(path), out=tmp_path / "p.toml", trials=12, device="cpu", decoding=search
+        str(tmp_path / "model"),
+        str(path),
+        out=tmp_path / "p.toml",
+        trials=12,
+        compute=ComputeOptions(device="cpu"),
+        decoding=search,
     )
 
 
@@ -106,7 +112,7 @@ def test_the_same_seed_draws_the_same(tmp_path: Path) -> None:
 
 
 def test_emissions_are_computed_once(case: TuneOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = AcousticModel(LoudnessCTC(), device="cpu")
+    model = AcousticModel(LoudnessCTC(), compute=ComputeOptions(device="cpu"))
     manifest = Manifest.open(case.manifest)
     cache = case.out.with_suffix(".npz")
     first = list(cached_emissions(model, manifest, cache))
@@ -128,7 +134,7 @@ def test_emissions_are_computed_once(case: TuneOptions, monkeypatch: pytest.Monk
 
 def test_interrupted_emissions_go_on(case: TuneOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wav2vec2.inference.acoustic_model._POOL_RECORDINGS", 1)
-    model = AcousticModel(LoudnessCTC(), device="cpu")
+    model = AcousticModel(LoudnessCTC(), compute=ComputeOptions(device="cpu"))
     manifest = Manifest.open(case.manifest)
     cache = case.out.with_suffix(".npz")
     stream = cached_emissions(model, manifest, cache)
@@ -141,7 +147,7 @@ def test_interrupted_emissions_go_on(case: TuneOptions, monkeypatch: pytest.Monk
 
 def test_unreadable_audio_is_left_out(case: TuneOptions, capsys: pytest.CaptureFixture[str]) -> None:
     (case.out.parent / "two.wav").write_bytes(b"RIFFnothing")
-    model = AcousticModel(LoudnessCTC(), device="cpu")
+    model = AcousticModel(LoudnessCTC(), compute=ComputeOptions(device="cpu"))
     found = list(cached_emissions(model, Manifest.open(case.manifest), None))
     assert [one.id for one in found] == ["one", "three"]
     assert "two.wav" in capsys.readouterr().err

@@ -16,15 +16,16 @@ from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.errors import UserError
 from wav2vec2.export import command as export
 from wav2vec2.export.onnx_graph import data_file
-from wav2vec2.inference.exported import ExportedRecognizer, ExportMetadata, OnnxModel, ProgramModel
+from wav2vec2.inference.exported import ExportedRecognizer, ExportMetadata, OnnxModel, TorchProgram
+from wav2vec2.model.ctc import Wav2Vec2ForCTC
 
 
 class StandIn(ExportedRecognizer):
     """The model itself, its logits changed by `spoil`."""
 
-    def __init__(self, transcriber: wav2vec2.Transcriber, metadata: ExportMetadata, spoil: Callable[[Tensor], Tensor]):
+    def __init__(self, model: Wav2Vec2ForCTC, metadata: ExportMetadata, spoil: Callable[[Tensor], Tensor]):
         super().__init__(metadata)
-        self.model, self.spoil = transcriber.model, spoil
+        self.model, self.spoil = model, spoil
 
     @torch.inference_mode()
     def run(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,13 +39,11 @@ def write(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     out = tmp_path / "model.onnx"
 
     def run(spoil: Callable[[Tensor], Tensor], *options: str) -> int:
-        def writer(
-            given: object, transcriber: wav2vec2.Transcriber, metadata: ExportMetadata
-        ) -> Callable[[Path], object]:
+        def writer(given: object, model: Wav2Vec2ForCTC, metadata: ExportMetadata) -> Callable[[Path], object]:
             def write(path: Path) -> StandIn:
                 path.write_bytes(b"exported")
                 data_file(path).write_bytes(b"weights")
-                return StandIn(transcriber, metadata, spoil)
+                return StandIn(model, metadata, spoil)
 
             return write
 
@@ -157,7 +156,7 @@ def test_wrong_options_are_one_line(
 
 def test_foreign_and_damaged_files_are_one_line(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    for model, suffix in ((OnnxModel, ".onnx"), (ProgramModel, ".pt2")):
+    for model, suffix in ((OnnxModel, ".onnx"), (TorchProgram, ".pt2")):
         path = tmp_path / f"broken{suffix}"
         with pytest.raises(UserError, match="no such file"):
             model(path)

@@ -14,7 +14,7 @@ from tests.small_models import FAMILIES, noise, recognizer
 from wav2vec2.errors import UserError
 from wav2vec2.export import onnx_graph
 from wav2vec2.export.formats import write_onnx, write_program
-from wav2vec2.inference.exported import ExportMetadata, OnnxModel, Precision, ProgramModel
+from wav2vec2.inference.exported import ExportMetadata, OnnxModel, Precision, TorchProgram
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 
 pytest.importorskip("onnx")
@@ -88,7 +88,7 @@ def test_quiet_frames_keep_their_precision_in_int8_convolutions(tmp_path: Path) 
 @pytest.mark.parametrize("variant", ["group", "layer"])
 def test_torch_export(variant: str, tmp_path: Path) -> None:
     write_program(made(variant), tmp_path / "model.pt2", described(made(variant)))
-    assert largest_difference(made(variant), ProgramModel(tmp_path / "model.pt2").run) < 2e-5
+    assert largest_difference(made(variant), TorchProgram(tmp_path / "model.pt2").run) < 2e-5
 
 
 def test_weights_beyond_one_file_lie_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,11 @@ from wav2vec2.audio.recordings import Failure, audio_files, open_recording
 from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.errors import UserError
 from wav2vec2.inference import acoustic_model
+from wav2vec2.inference.frame_outputs import ComputeOptions
 from wav2vec2.inference.transcribe import TranscribeOptions, Transcriber, run
 from wav2vec2.text.vocabulary import Vocabulary
 
+CPU = ComputeOptions(device="cpu")
 TEXTS = ["THE FOX", "A", "LAZY DOG'S QUICK FOX", "JUMPS OVER"]
 
 
@@ -39,9 +41,12 @@ def test_files_arrays_bytes_lists_and_folders(folder: Path) -> None:
     assert transcriber((folder / "3.wav").read_bytes()).text == "JUMPS OVER"
     assert transcriber(spoken("DOG'S")).text == "DOG'S"
     assert transcriber(torch.from_numpy(spoken("LAZY"))).text == "LAZY"
-    assert [result.text for result in transcriber(folder)] == TEXTS
+    assert [result.text for result in transcriber([folder])] == TEXTS
+    assert [result.text for result in transcriber([folder / "0.wav", str(folder)])] == ["THE FOX", *TEXTS]
     assert [result.text for result in transcriber([spoken(text) for text in TEXTS])] == TEXTS
     assert transcriber([]) == []
+    with pytest.raises(UserError, match=r"is a folder; .* give a list"):
+        transcriber(folder)
 
 
 def test_word_times_are_centres_of_first_and_last_frame() -> None:
@@ -86,7 +91,7 @@ def test_results_keep_their_order_and_failures_their_place(tmp_path: Path) -> No
     nan = np.full(800, np.nan, dtype=np.float32)
     sources = [spoken("LAZY DOG'S"), tmp_path / "bad.wav", spoken("A"), nan, np.zeros((2, 800)), spoken("FOX")]
     transcriber = Transcriber(LoudnessCTC(), device="cpu", batch_seconds=0.1)
-    results = list(transcriber.stream(map(open_recording, sources)))
+    results = list(transcriber.stream(sources))
     texts = [None if isinstance(result, Failure) else result.text for result in results]
     assert texts == ["LAZY DOG'S", None, "A", None, None, "FOX"]
     messages = [result.message for result in results if isinstance(result, Failure)]
@@ -138,17 +143,17 @@ def model_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
 
 
 def test_command_writes_text(model_path: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(TranscribeOptions(model_path, (str(folder / "0.wav"),), device="cpu"))
+    run(TranscribeOptions(model_path, (str(folder / "0.wav"),), compute=CPU))
     assert capsys.readouterr().out == "THE FOX\n"
-    run(TranscribeOptions(model_path, (str(folder),), device="cpu"))
+    run(TranscribeOptions(model_path, (str(folder),), compute=CPU))
     lines = capsys.readouterr().out.splitlines()
     assert lines == [f"{folder / str(number)}.wav\t{text}" for number, text in enumerate(TEXTS)]
 
 
 def test_command_writes_json(model_path: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(TranscribeOptions(model_path, (str(folder),), format="json", device="cpu"))
+    run(TranscribeOptions(model_path, (str(folder),), format="json", compute=CPU))
     array = json.loads(capsys.readouterr().out)
-    run(TranscribeOptions(model_path, (str(folder),), format="jsonl", device="cpu"))
+    run(TranscribeOptions(model_path, (str(folder),), format="jsonl", compute=CPU))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert array == lines
     assert [entry["text"] for entry in array] == TEXTS
@@ -161,7 +166,7 @@ def test_bad_files_are_one_line_each_and_the_rest_goes_on(
     (folder / "empty.wav").write_bytes(b"")
     files = (str(folder), str(folder / "absent.wav"))
     with pytest.raises(UserError, match="2 of 6 files"):
-        run(TranscribeOptions(model_path, files, format="json", device="cpu"))
+        run(TranscribeOptions(model_path, files, format="json", compute=CPU))
     captured = capsys.readouterr()
     assert [entry["text"] for entry in json.loads(captured.out)] == TEXTS
     assert ["empty.wav" in captured.err, "absent.wav" in captured.err, len(captured.err.splitlines())] == [
@@ -212,7 +217,7 @@ def test_a_language_model_and_an_nbest_list(
     words.write_text("THE\nFOX\nLAZY\n")
     audio = write(tmp_path / "box.wav", spoken("THE BOX"))
     decoding = DecodingOptions(lexicon=words, nbest=2, lm_weight=0.0, word_score=0.0, workers=0)
-    run(TranscribeOptions(model_path, (str(audio),), format="jsonl", device="cpu", decoding=decoding))
+    run(TranscribeOptions(model_path, (str(audio),), format="jsonl", compute=CPU, decoding=decoding))
     entry = json.loads(capsys.readouterr().out)
     assert entry["text"] == "THE FOX"
     assert entry["nbest"][0]["text"] == "THE FOX"
@@ -230,7 +235,7 @@ def test_a_search_in_python_and_its_mistakes(tmp_path: Path) -> None:
         assert transcriber(spoken("A")[:399]).text == ""
         many = transcriber([spoken("THE"), spoken("FOX THE"), spoken("THE")[:399]])
     assert [result.text for result in many] == ["THE", "FOX THE", ""]
-    with pytest.raises(UserError, match="beams"):
+    with pytest.raises(TypeError, match="beams"):
         Transcriber(LoudnessCTC(), device="cpu", beams=3)
 
 

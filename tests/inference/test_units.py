@@ -88,7 +88,7 @@ def test_bad_input_is_one_line(directory: Path, tmp_path: Path, capsys: pytest.C
     vocabulary = Vocabulary.from_transcripts(["A FOX"])
     wav2vec2.save(recognizer(GROUP, vocabulary), tmp_path / "ctc")
     for model, arguments, message in (
-        (tmp_path / "ctc", [good], "without quantizer"),
+        (tmp_path / "ctc", [good], "without a quantizer"),
         (tmp_path / "nothing", [good], "no such model"),
         (directory, [good, "--format", "npz"], "--out"),
         (directory, [good, "--out", str(tmp_path)], "--format npz"),

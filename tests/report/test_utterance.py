@@ -9,7 +9,7 @@ from tests.inference.spoken_symbols import VOCABULARY, LoudnessCTC, spoken
 from tests.report.tiny_models import sound, write_recogniser
 
 from wav2vec2.cli import main
-from wav2vec2.inference.aligner import Aligner
+from wav2vec2.inference.align import Aligner
 from wav2vec2.report.utterance import draw_utterance, emitted, parts, spectrogram
 
 

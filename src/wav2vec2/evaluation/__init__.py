@@ -1,1 +1,1 @@
-"""Error rates of a model on a manifest, and the search of decoding weights."""
+"""Error rates of a model on a manifest, and tuning of the decoding weights."""

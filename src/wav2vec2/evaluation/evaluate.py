@@ -1,8 +1,8 @@
-"""Error rates of a model on a manifest: WER and CER by kind of error, with an interval, and what went worst and why.
+"""Error rates of a model on a manifest: word and character error rate with confidence intervals, and the worst
+utterances.
 
-Streaming: of each utterance only its counts and its two texts are kept, never logits. References are brought to the
-form that the model was trained on (`Vocabulary.normalize`), and hypotheses to the same, so that both sides are scored
-alike.
+Only the counts and the two texts of each utterance are kept, never logits. References and hypotheses are normalised in
+the same way, as the model's training transcripts were (`Vocabulary.normalize`).
 """
 
 import contextlib
@@ -10,16 +10,16 @@ import csv
 import heapq
 import json
 import sys
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from wav2vec2.audio.recordings import Failure, Recording
+from wav2vec2.audio.recordings import Failure
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance
 from wav2vec2.decode.build import DecodingOptions, build_searches, open_each_once
@@ -27,29 +27,36 @@ from wav2vec2.decode.search import GREEDY, Search
 from wav2vec2.errors import UserError
 from wav2vec2.evaluation.scores import EvaluationReport, ScoredUtterance, total_score
 from wav2vec2.evaluation.table import Comparison, comparison_text
-from wav2vec2.inference.emissions import utterance_recording
-from wav2vec2.inference.frame_outputs import ComputeOptions
-from wav2vec2.inference.transcribe import Transcriber, Transcript, progress_bar
+from wav2vec2.inference.acoustic_model import AcousticModel, ModelSource
+from wav2vec2.inference.frame_outputs import (
+    ComputeOptions,
+    transcribed_utterances,
+    utterance_recording,
+    with_results,
+)
+from wav2vec2.inference.transcribe import Transcriber
 from wav2vec2.model.ctc import can_align
+from wav2vec2.output.transcript import Transcript
 from wav2vec2.output_file import writing
+from wav2vec2.progress import progress_bar
 from wav2vec2.text.error_rate import ErrorCounts, character_errors, word_errors
 from wav2vec2.text.normalize import TextNormalization, is_spaceless_script
 from wav2vec2.text.vocabulary import Vocabulary
 
-if TYPE_CHECKING:
-    from wav2vec2.model.ctc import Wav2Vec2ForCTC
-
 
 @dataclass
-class Heard:
-    """What could not be scored: utterances without a reference, and those whose audio could not be read."""
+class Unscored:
+    """Utterances that could not be scored: how many have no reference, and those whose audio could not be read."""
 
     untranscribed: int = 0
     failures: list[Failure] = field(default_factory=list)
 
 
 class Evaluation:
-    """Collects one utterance after the other and makes the report; holds two counts an utterance and `worst` texts."""
+    """Scores utterances one by one and makes the report; keeps two counts of each, and the texts of the `worst`.
+
+    normalize: applied to both texts. fold: applied after it, to both texts, before they are compared.
+    """
 
     def __init__(
         self, transcriber: Transcriber, normalize: Callable[[str], str], fold: Callable[[str], str], *, worst: int
@@ -66,7 +73,7 @@ class Evaluation:
         self._unknown: Counter[str] = Counter()
 
     def add(self, utterance: Utterance, transcript: Transcript) -> ScoredUtterance:
-        """Score one utterance, which has a reference."""
+        """Score one utterance; it must have a reference."""
         vocabulary = self._transcriber.vocabulary
         written = self._normalize(utterance.text or "")
         reference, hypothesis = self._fold(written), self._fold(self._normalize(transcript.text))
@@ -92,8 +99,8 @@ class Evaluation:
             heapq.heappop(self._worst)
         return scored
 
-    def report(self, heard: Heard, *, replications: int, seed: int) -> EvaluationReport:
-        """Sum up what was scored so far, with bootstrap intervals over utterances."""
+    def report(self, unscored: Unscored, *, replications: int, seed: int) -> EvaluationReport:
+        """Report on the utterances scored so far, with bootstrap intervals over utterances."""
         phones = self._transcriber.vocabulary.unit == "whitespace"
         return EvaluationReport(
             utterances=len(self._words),
@@ -104,116 +111,104 @@ class Evaluation:
             worst=tuple(entry[-1] for entry in sorted(self._worst, key=lambda entry: entry[:4], reverse=True)),
             unalignable=tuple(self._unalignable),
             unknown=dict(self._unknown.most_common()),
-            untranscribed=heard.untranscribed,
-            failures=tuple(heard.failures),
+            untranscribed=unscored.untranscribed,
+            failures=tuple(unscored.failures),
             folded=self._fold is not str,
         )
 
 
-def _transcribe(
-    transcriber: Transcriber, searches: Sequence[Search], utterances: Iterable[Utterance], heard: Heard
-) -> Iterator[tuple[Utterance, list[Transcript]]]:
-    """Transcribe utterances in order, yielding those that have a reference and readable audio."""
-    waiting: deque[Utterance] = deque()
-
-    def recordings() -> Iterator[Recording]:
-        for utterance in utterances:
-            if utterance.text is None:
-                heard.untranscribed += 1
-            else:
-                waiting.append(utterance)
-                yield utterance_recording(utterance)
-
-    for result in transcriber.stream_searches(recordings(), searches):
-        utterance = waiting.popleft()
-        if isinstance(result, Failure):
-            heard.failures.append(result)
-        else:
-            yield utterance, result
-
-
 @dataclass(frozen=True)
-class EvaluateConfig(ComputeOptions):
-    """Measure a model on the transcribed utterances of a manifest.
+class EvaluateConfig:
+    """Measure the error rates of a model on the transcribed utterances of a manifest.
 
-    With a language model or preset the table has a column without and one with it, from one pass over the audio; a
-    row for each split.
+    With a language model or a preset, the table has a column without it and a column with it, from a single pass over
+    the audio, and a row for each split.
     """
 
     model: Annotated[str, Positional, arg(metavar="MODEL")]
-    """A model directory or checkpoint file with a CTC head."""
+    """A model directory, checkpoint file or hub id with a CTC head, or an exported .onnx or .pt2 file."""
     manifest: Annotated[str, Positional, arg(metavar="MANIFEST")]
     """A manifest (file, folder or pattern)."""
     split: str | None = None
-    """Only this split, such as test-clean, or several, a row each: dev+test."""
-    columns: tuple[str, ...] = ()
-    """Presets (as of --preset), each of which gets a column beside those that the other options ask for."""
-    case: Literal["auto", "upper", "lower", "keep"] = "auto"
-    """Case of both texts before they are compared; auto is what the model was trained on."""
-    punctuation: Literal["auto", "keep", "remove"] = "auto"
-    """Whether punctuation counts; auto is what the model was trained on."""
-    phones: Literal["auto", "keep"] = "auto"
-    """auto scores models of TIMIT's 61 or 48 phones on the usual 39 (Lee and Hon); keep counts every difference."""
-    worst: int = 5
-    """How many of the worst utterances are shown aligned."""
-    replications: int = 1000
-    """Resamplings for the 95 % interval."""
-    seed: int = 0
-    """Seed of the resampling."""
+    """Only this split, such as test-clean, or several, with a row for each: dev+test."""
     out: Path | None = None
-    """Write the whole report to this JSON file."""
+    """JSON file for the whole report."""
     hypotheses: Path | None = None
-    """Write id, reference and hypothesis (one a column of the table) of every utterance to this TSV file."""
+    """TSV file for the id, the reference and the hypotheses (one per column of the table) of every utterance."""
+    worst: int = 5
+    """Number of the worst utterances to print, aligned with their references."""
+    columns: tuple[str, ...] = ()
+    """Presets (see --preset) that get a column of their own, beside the search that the other options choose."""
+    case: Literal["auto", "upper", "lower", "keep"] = "auto"
+    """Case that both texts are converted to; auto: that of the model's training transcripts."""
+    punctuation: Literal["auto", "keep", "remove"] = "auto"
+    """Whether punctuation is scored; auto: as in the model's training transcripts."""
+    phones: Literal["auto", "keep"] = "auto"
+    """auto: fold the phones of a TIMIT model to the usual 39 (Lee and Hon).
+    keep: score all 61 or 48.
+    """
+    replications: int = 1000
+    """Bootstrap replications for the 95 % intervals."""
+    seed: int = 0
+    """Seed of the bootstrap."""
     decoding: OmitArgPrefixes[DecodingOptions] = field(default_factory=DecodingOptions)
+    compute: OmitArgPrefixes[ComputeOptions] = field(default_factory=ComputeOptions)
 
 
-def evaluate(
-    model: "Wav2Vec2ForCTC | str | Path | Transcriber", manifest: Manifest, config: EvaluateConfig
-) -> EvaluationReport:
-    """Score `model` on every transcribed utterance of `manifest`, by the last search that `config` names.
+def evaluate(model: ModelSource | Transcriber, manifest: Manifest, config: EvaluateConfig) -> EvaluationReport:
+    """Score `model` on every transcribed utterance of `manifest`, with the last search that `config` names.
 
-    Utterances whose audio cannot be read are in the report's failures. Raises UserError if there is nothing to score.
+    Utterances whose audio cannot be read are listed in the report. Raises UserError if there is nothing to score.
     """
     return compare(model, manifest, config).reports[-1]
 
 
-def compare(
-    model: "Wav2Vec2ForCTC | str | Path | Transcriber", manifest: Manifest, config: EvaluateConfig
-) -> Comparison:
-    """Score every search that `config` names on every split of `manifest`, with the model run once: a column for each
-    search, greedy decoding first. A `Transcriber` brings its own search. Raises UserError as `evaluate` does.
+def compare(model: ModelSource | Transcriber, manifest: Manifest, config: EvaluateConfig) -> Comparison:
+    """Score every search that `config` names on every split of `manifest`; the model runs once.
+
+    Greedy decoding is the first column. The search of a `Transcriber` is a column too. Raises UserError as `evaluate`
+    does.
     """
     with contextlib.ExitStack() as stack:
-        transcriber = model
-        if not isinstance(transcriber, Transcriber):
-            transcriber = Transcriber(transcriber, **config.computing())
+        if isinstance(model, Transcriber):
+            transcriber = model
+        else:
+            transcriber = Transcriber(AcousticModel(model, compute=config.compute))
         searches = _searches(transcriber, config, stack)
+        titles = [search.title for search in searches]
         normalize = scoring_form(transcriber.vocabulary, config.case, config.punctuation)
         fold = (config.phones == "auto" and transcriber.vocabulary.scoring_fold) or str
-        heard = Heard()
         totals = [Evaluation(transcriber, normalize, fold, worst=config.worst) for _ in searches]
         rows: dict[str, list[Evaluation]] = {}
+        unscored = Unscored(untranscribed=manifest.column("text").null_count)
         progress = stack.enter_context(progress_bar())
-        task = progress.add_task("evaluate", total=len(manifest))
-        write = stack.enter_context(_hypotheses(config.hypotheses, [search.title for search in searches]))
-        for utterance, transcripts in _transcribe(transcriber, searches, manifest, heard):
+        task = progress.add_task("evaluate", total=len(manifest) - unscored.untranscribed)
+        write = stack.enter_context(_hypotheses(config.hypotheses, titles))
+        results = with_results(
+            transcribed_utterances(manifest),
+            lambda utterances: transcriber.stream_searches(map(utterance_recording, utterances), searches),
+        )
+        for utterance, transcripts in results:
             progress.advance(task)
+            if isinstance(transcripts, Failure):
+                unscored.failures.append(transcripts)
+                continue
             row = utterance.split or "no split"
             if row not in rows:
                 rows[row] = [Evaluation(transcriber, normalize, fold, worst=0) for _ in searches]
             for column, transcript in zip(rows[row], transcripts, strict=True):
                 column.add(utterance, transcript)
             write([total.add(utterance, transcript) for total, transcript in zip(totals, transcripts, strict=True)])
-    sums = partial(Evaluation.report, replications=config.replications, seed=config.seed)
-    reports = tuple(sums(total, heard) for total in totals)
-    if not reports[0].utterances and not heard.failures:
+    report = partial(Evaluation.report, replications=config.replications, seed=config.seed)
+    reports = tuple(report(total, unscored) for total in totals)
+    if not reports[0].utterances and not unscored.failures:
         raise UserError(f"{config.manifest}: no utterance with a transcript to score; check its split and text columns")
-    cells = {name: tuple(sums(column, Heard()) for column in columns) for name, columns in rows.items()}
-    return Comparison(tuple(search.title for search in searches), reports, cells)
+    cells = {name: tuple(report(column, Unscored()) for column in columns) for name, columns in rows.items()}
+    return Comparison(tuple(titles), reports, cells)
 
 
 def _searches(transcriber: Transcriber, config: EvaluateConfig, stack: contextlib.ExitStack) -> list[Search]:
-    """A column for each: greedy, the transcriber's own, what the options ask for, and the presets."""
+    """The searches, one per column: greedy, the transcriber's own, that of the options, and those of the presets."""
     searches = [GREEDY]
     if transcriber.search.decoder is not None:
         searches.append(transcriber.search)
@@ -232,7 +227,7 @@ def _searches(transcriber: Transcriber, config: EvaluateConfig, stack: contextli
 
 
 def run(config: EvaluateConfig) -> None:
-    """Print the report, write the files that were asked for, and raise UserError if any audio could not be read."""
+    """Print the report and write the requested files; raises UserError at the end if any audio could not be read."""
     for name, value, least in (("replications", config.replications, 1), ("seed", config.seed, 0)):
         if value < least:
             raise UserError(f"--{name} {value}: must be at least {least}")
@@ -248,21 +243,24 @@ def run(config: EvaluateConfig) -> None:
         print(f"{failure.source}: {failure.message}", file=sys.stderr)
     if report.failures:
         raise UserError(
-            f"{len(report.failures)} utterances could not be read and are not in the score; the lines above say why"
+            f"{len(report.failures)} utterances could not be read and are not scored; see the messages above"
         )
 
 
 def scoring_form(
     vocabulary: Vocabulary, case: Literal["auto", "upper", "lower", "keep"], punctuation: str
 ) -> Callable[[str], str]:
-    """What both texts go through before they are compared; `auto` is what the model was trained on."""
+    """Return the function that normalises both texts before they are compared.
+
+    `auto` keeps the rule of the model's training transcripts.
+    """
     if vocabulary.normalization is None and case == punctuation == "auto":
         return vocabulary.normalize
     rules = vocabulary.normalization or TextNormalization(case=vocabulary.case)
     changes: dict[str, Any] = {} if case == "auto" else {"case": case}
     if punctuation != "auto":
         changes["punctuation"] = punctuation
-    if rules.digits == "error":  # here a digit is a symbol that the model cannot write
+    if rules.digits == "error":  # in scoring, a digit is just a symbol that the model cannot write
         changes["digits"] = "keep"
     return replace(rules, **changes)
 

@@ -1,4 +1,4 @@
-"""What an evaluation found, as values, as JSON and as text."""
+"""The results of an evaluation as values, as JSON and as text."""
 
 import dataclasses
 import math
@@ -9,20 +9,20 @@ from wav2vec2.audio.recordings import Failure
 from wav2vec2.text.error_rate import ErrorCounts, align_text, bootstrap_interval, character_tokens, word_tokens
 from wav2vec2.text.normalize import is_spaceless_script
 
-_NAMED = 10  # ids shown on the screen; the JSON file names all
+_NAMED = 10  # ids that are printed; the JSON file has all of them
 _UNITS = {"wer": "words", "cer": "characters", "per": "phones"}
 
 
 @dataclass(frozen=True)
 class Score:
-    """Counts over all utterances and the 95 % bootstrap interval of their rate."""
+    """Error counts over all utterances, and the 95 % bootstrap interval of the error rate."""
 
     counts: ErrorCounts
     low: float
     high: float
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values; null where a rate is not a number."""
+        """Return plain values, with None for a rate that is undefined."""
         rates = {"rate": self.counts.rate, "low": self.low, "high": self.high}
         return {name: rate if math.isfinite(rate) else None for name, rate in rates.items()} | dataclasses.asdict(
             self.counts
@@ -31,7 +31,7 @@ class Score:
 
 @dataclass(frozen=True)
 class ScoredUtterance:
-    """One utterance's texts, as they were compared, and its counts."""
+    """The two texts of an utterance, as they were compared, and its error counts."""
 
     id: str
     reference: str
@@ -42,13 +42,14 @@ class ScoredUtterance:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """What `evaluate` found. main: the score to look at, `cer` where most references are in scripts without spaces,
-    `per` (phone error rate, counted in `wer`) where the vocabulary is a symbol set split at white space.
+    """The result of `evaluate`.
 
-    unalignable: ids whose audio has fewer frames than their labels and repeats need, so that CTC cannot write them
-    whatever it learns. unknown: symbols of the references that the vocabulary lacks. untranscribed: utterances
-    without a reference (not scored; an empty reference is). failures: utterances whose audio could not be read (not
-    scored). folded: TIMIT's phones were folded to 39 before they were compared.
+    main: the score to look at: `cer` where most references are in scripts without spaces, `per` (phone error rate,
+    stored in `wer`) where the symbols are separated by white space, else `wer`. worst: the utterances with the highest
+    error rates. unalignable: ids of utterances with fewer frames than CTC needs for their labels and repeats. unknown:
+    symbols of the references that the vocabulary lacks, with their counts. untranscribed: number of utterances without
+    a reference; they are not scored, but those with an empty reference are. failures: utterances whose audio could not
+    be read; they are not scored. folded: whether TIMIT's phones were folded to 39 before they were compared.
     """
 
     utterances: int
@@ -64,7 +65,7 @@ class EvaluationReport:
     folded: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values for a JSON file, the worst utterances aligned."""
+        """Return plain values for a JSON file, with the worst utterances aligned."""
         worst = [
             {"id": u.id, "reference": u.reference, "hypothesis": u.hypothesis, "aligned": aligned(u)}
             for u in self.worst
@@ -78,7 +79,7 @@ class EvaluationReport:
         return plain | scores | {"worst": worst, "failures": failures}
 
     def scores(self) -> dict[str, Score]:
-        """The scores by name, the main one first."""
+        """Return the scores by name, the main one first."""
         if self.main == "per":
             return {"per": self.wer}
         both = {"wer": self.wer, "cer": self.cer}
@@ -86,14 +87,14 @@ class EvaluationReport:
 
 
 def total_score(counts: list[ErrorCounts], replications: int, seed: int) -> Score:
-    """Add up counts, one an utterance, and bootstrap the interval of their rate over utterances."""
+    """Add up the counts of utterances, and bootstrap the interval of their rate over utterances."""
     errors, references = [count.errors for count in counts], [count.reference for count in counts]
     low, high = bootstrap_interval(errors, references, replications=replications, seed=seed)
     return Score(sum(counts, ErrorCounts()), low, high)
 
 
 def aligned(scored: ScoredUtterance) -> str:
-    """REF, HYP and EVAL lines of one utterance: by words, or by characters in scripts without spaces."""
+    """Return the REF, HYP and EVAL lines of an utterance, by words, or by characters in scripts without spaces."""
     if is_spaceless_script(scored.reference):
         return align_text(
             character_tokens(scored.reference, spaces=False), character_tokens(scored.hypothesis, spaces=False)
@@ -102,7 +103,7 @@ def aligned(scored: ScoredUtterance) -> str:
 
 
 def report_text(report: EvaluationReport) -> str:
-    """The report as a person reads it: main score first, then what limits it, then the worst utterances."""
+    """Return the report as text: the scores, the main one first, then warnings, then the worst utterances."""
     lines = [f"{report.utterances} utterances, {report.seconds / 3600:.2f} hours"]
     for name, score in report.scores().items():
         counts = score.counts
@@ -113,9 +114,9 @@ def report_text(report: EvaluationReport) -> str:
             f"of {counts.reference} {_UNITS[name]}"
         )
     if report.folded:
-        lines.append("both sides folded to 39 phones (Lee and Hon); --phones keep counts every difference")
+        lines.append("both sides folded to 39 phones (Lee and Hon); --phones keep scores all of them")
     if report.untranscribed:
-        lines.append(f"{report.untranscribed} utterances without a transcript were left out")
+        lines.append(f"{report.untranscribed} utterances without a transcript were skipped")
     if report.failures:
         lines.append(f"{len(report.failures)} utterances could not be read")
     if report.unalignable:

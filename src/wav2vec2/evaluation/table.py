@@ -1,4 +1,4 @@
-"""Several searches side by side, as the paper prints them: a row for each split, a column for each language model."""
+"""Tables of error rates, as in the paper: a row for each split, a column for each search."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,10 @@ from wav2vec2.text.error_rate import display_width
 
 @dataclass(frozen=True)
 class Comparison:
-    """What one pass over the audio gave. columns: the searches' titles; reports: each one's over all utterances;
-    rows: for every split, in the manifest's order, the columns' reports.
+    """Reports on several searches.
+
+    columns: titles of the searches. reports: one for each column, over all utterances. rows: for each split, in the
+    order of the manifest, one report for each column.
     """
 
     columns: tuple[str, ...]
@@ -19,7 +21,7 @@ class Comparison:
     rows: Mapping[str, tuple[EvaluationReport, ...]]
 
     def as_json(self) -> dict[str, Any]:
-        """The last column's report, and the whole table under `table`."""
+        """Return the report of the last column, and the whole table under `table`."""
         named = dict(self.rows) if len(self.rows) == 1 else {**self.rows, "all": self.reports}
         table = {
             row: {
@@ -32,7 +34,7 @@ class Comparison:
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """The table, where there is more than one cell, then the last column's report."""
+    """Return the table, if it has more than one cell, and the report of the last column."""
     text = report_text(comparison.reports[-1])
     if len(comparison.columns) == 1 and len(comparison.rows) < 2:
         return text
@@ -41,7 +43,7 @@ def comparison_text(comparison: Comparison) -> str:
 
 
 def table_text(comparison: Comparison) -> str:
-    """Error rates in percent with their 95 % intervals in brackets."""
+    """Return the error rates in percent, with their 95 % intervals in brackets."""
     cells = [["", "", *comparison.columns]]
     rows = dict(comparison.rows)
     if len(rows) != 1:
@@ -54,9 +56,7 @@ def table_text(comparison: Comparison) -> str:
 
 
 def lines_of_columns(rows: Sequence[Sequence[str]], *, rule: bool = False) -> list[str]:
-    """Pad the cells of `rows` (all of one length) to columns of equal width; with `rule`, a line of dashes follows the
-    first row.
-    """
+    """Return `rows`, all of one length, as lines with aligned columns; with `rule`, dashes follow the first line."""
     widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(cell + " " * (width - display_width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -1,4 +1,4 @@
-"""Bayesian optimisation of two numbers, every trial in a log, so that an interrupted search goes on."""
+"""Bayesian optimisation of two numbers, with a log of the trials, so that an interrupted search can continue."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -10,12 +10,12 @@ from wav2vec2.errors import UserError
 from wav2vec2.text.error_rate import ErrorCounts
 
 _STARTUP = 16
-"""Trials drawn at random before the model of the good ones guides."""
+"""Random trials before the model of the good trials guides the search."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One pair and the errors it made. rate: errors per reference token."""
+    """A pair of weights and the errors it gave. rate: errors per reference token."""
 
     lm_weight: float
     word_score: float
@@ -33,11 +33,12 @@ def optimise(
     log: Path,
     identity: Mapping[str, Any],
 ) -> Iterator[Trial]:
-    """Yield `trials` trials, those that `log` has already first. first: the pair that is tried before all others,
-    where it lies in the ranges.
+    """Yield `trials` trials, starting with those that `log` already holds.
 
-    identity: what the errors depend on; a log of anything else is refused. Raises UserError for it, and for a log that
-    cannot be read.
+    ranges: of LM weight and word score. first: a pair that is tried before all others, if it lies in the ranges.
+    identity: everything that the errors depend on.
+
+    Raises UserError for a log that has another identity or cannot be read.
     """
     import optuna
     from optuna.distributions import FloatDistribution
@@ -46,7 +47,7 @@ def optimise(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = {name: FloatDistribution(*r) for name, r in zip(("lm_weight", "word_score"), ranges, strict=True)}
     done = _read(log, identity)[:trials]
-    # The sampler's state is not in the log: another seed, so that it does not draw the same again.
+    # The state of the sampler is not in the log: another seed keeps it from drawing the same pairs again.
     sampler = optuna.samplers.TPESampler(seed=seed + 1000 * len(done), n_startup_trials=_STARTUP)
     study = optuna.create_study(sampler=sampler)
     for old in done:
@@ -56,7 +57,7 @@ def optimise(
     if not done and all(low <= value <= high for value, (low, high) in zip(first, ranges, strict=True)):
         study.enqueue_trial({"lm_weight": first[0], "word_score": first[1]})
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8") as file:  # anew, for the last line may have been cut short
+    with log.open("w", encoding="utf-8") as file:  # rewritten, because the last line may be incomplete
         file.writelines(json.dumps(entry) + "\n" for entry in (dict(identity), *map(asdict, done)))
         file.flush()
         for _ in range(trials - len(done)):
@@ -86,7 +87,7 @@ def _read(log: Path, identity: Mapping[str, Any]) -> list[Trial]:
             try:
                 found.append(Trial(**json.loads(line)))
             except ValueError:
-                if number < len(lines):  # the last line may be cut short by a kill
+                if number < len(lines):  # the last line may be incomplete after a kill
                     raise
         return found
     except (ValueError, TypeError) as error:

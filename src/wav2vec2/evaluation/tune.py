@@ -1,12 +1,13 @@
-"""Search of language model weight and word score on a development set (section 4.4 and appendix C of the paper).
+"""The command ``wav2vec2 tune``: language model weight and word score for a development set (section 4.4 and
+appendix C).
 
-The paper runs 128 trials of Bayesian optimisation with the weight in [0, 5] and the word score in [-5, 5]. Here the
-trials are those of optuna's tree-structured Parzen estimator. Emissions are computed once. Weights are for natural
-logarithms, as everywhere here.
+The paper runs 128 trials of Bayesian optimisation, with weights in [0, 5] and word scores in [-5, 5]. The trials here
+are those of optuna's tree-structured Parzen estimator. Emissions are computed once. Weights multiply natural
+logarithms, as everywhere in this package.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,9 +32,9 @@ from wav2vec2.errors import UserError
 from wav2vec2.evaluation.evaluate import scoring_form
 from wav2vec2.evaluation.trials import Trial, optimise
 from wav2vec2.inference.acoustic_model import AcousticModel, locate_recognizer
-from wav2vec2.inference.emissions import Emitted, Precision, cached_emissions
+from wav2vec2.inference.emissions import Precision, UtteranceEmissions, cached_emissions
 from wav2vec2.inference.frame_outputs import ComputeOptions
-from wav2vec2.inference.transcribe import progress_bar
+from wav2vec2.progress import progress_bar
 from wav2vec2.text.error_rate import ErrorCounts, character_errors, word_errors
 from wav2vec2.text.normalize import is_spaceless_script
 from wav2vec2.text.vocabulary import Vocabulary
@@ -45,38 +46,40 @@ Objective = Callable[[float, float], ErrorCounts]
 
 
 @dataclass(frozen=True)
-class TuneOptions(ComputeOptions):
-    """Find the language model weight and word score with the fewest errors on a development set, and write a preset
-    that transcribe, evaluate and serve take as --preset. With --rescore, those of the second ranking are found, and the
-    search keeps its own (from --preset or --lm-weight and --word-score). Ctrl-C writes what was found; the same line
-    goes on.
+class TuneOptions:
+    """Find the language model weight and word score with the fewest errors on a development set.
+
+    The result is a preset, which transcribe and evaluate take with --preset. With --rescore, the weight and word score
+    of the second ranking are tuned, and the search keeps its own (from --preset, or --lm-weight and --word-score).
+    After Ctrl-C the preset of the best trial so far is written, and the same command continues.
     """
 
     model: Annotated[str, Positional, arg(metavar="MODEL")]
-    """A model directory or checkpoint file with a CTC head."""
+    """A model directory, checkpoint file or hub id with a CTC head."""
     manifest: Annotated[str, Positional, arg(metavar="MANIFEST")]
-    """A manifest (file, folder or pattern). Never tune on what you test on."""
+    """A manifest (file, folder or pattern). Do not tune on the data that you test on."""
     split: str | None = None
     """Only this split, such as dev-other, or several: dev+dev-other."""
     out: Path = Path("preset.toml")
-    """The preset that is written; its trials go to PRESET.trials.jsonl beside it."""
+    """The preset to write; its trials are logged to PRESET.trials.jsonl beside it."""
     trials: int = 128
-    """How many pairs are tried."""
+    """Number of pairs to try."""
     lm_weight_range: tuple[float, float] = (0.0, 5.0)
-    """Range of the language model weight (natural logarithms)."""
+    """Range of the language model weight (for natural logarithms)."""
     word_score_range: tuple[float, float] = (-5.0, 5.0)
-    """Range of what is added for every word."""
+    """Range of the score that is added for every word."""
     seed: int = 0
-    """Seed of the optimiser: the same seed finds the same."""
+    """Seed of the optimiser; the same seed gives the same result."""
     emissions: Path | None = None
-    """File that keeps the model's log-probabilities; by default PRESET.emissions.npz beside the preset."""
+    """File that stores the model's log-probabilities; PRESET.emissions.npz beside the preset if not given."""
     precision: Precision = "float32"
-    """Numbers in that file; float16 takes half the room."""
+    """Type of the numbers in that file; float16 halves its size."""
     decoding: OmitArgPrefixes[DecodingOptions] = field(default_factory=DecodingOptions)
+    compute: OmitArgPrefixes[ComputeOptions] = field(default_factory=ComputeOptions)
 
 
 def run(options: TuneOptions) -> None:
-    """Tune, write the preset, and print what it reached."""
+    """Tune, write the preset, and print its error rate."""
     preset = tune(options)
     search = preset.search
     weight = search.lm_weight if preset.rescore is None else preset.rescore_weight
@@ -88,14 +91,15 @@ def run(options: TuneOptions) -> None:
 
 
 def tune(options: TuneOptions) -> Preset:
-    """Run the trials and write the preset after the last; after an interruption too, which then goes on.
+    """Run the trials, and write the preset of the best one, also after an interruption.
 
-    Raises UserError for options out of range, nothing to tune or nothing to tune on.
+    Raises UserError for options out of range, for a search without a language model, and for a manifest without
+    transcripts.
     """
     chosen = _chosen(options)
     with ExitStack() as stack:
-        model = AcousticModel(options.model, **options.computing())
-        # The language model is opened before the long pass over the audio, so that a broken one is told at once.
+        model = AcousticModel(options.model, compute=options.compute)
+        # Opened before the long pass over the audio, so that a broken language model is reported at once.
         open_lm = open_each_once()
         workers, hotwords = options.decoding.workers, options.decoding.hotwords
         factory = DecoderFactory(chosen, model.vocabulary, workers=workers, hotwords=hotwords, open_lm=open_lm)
@@ -114,13 +118,13 @@ def tune(options: TuneOptions) -> Preset:
 
 
 def _chosen(options: TuneOptions) -> Preset:
-    """The search to be tuned, with the beam of the paper's tuning unless another was asked for."""
+    """The search to be tuned, with the beam of the paper's tuning unless the user chose one."""
     for name, (low, high) in (
         ("lm-weight-range", options.lm_weight_range),
         ("word-score-range", options.word_score_range),
     ):
         if not -1e6 < low < high < 1e6:
-            raise UserError(f"--{name} {low} {high}: give two finite numbers, the smaller one first")
+            raise UserError(f"--{name} {low} {high}: give two finite numbers, the smaller first")
     if options.trials < 1 or options.seed < 0:
         raise UserError("tune: --trials must be at least 1 and --seed at least 0")
     chosen = options.decoding.resolve()
@@ -133,7 +137,7 @@ def _chosen(options: TuneOptions) -> Preset:
     return chosen
 
 
-def _emitted(options: TuneOptions, model: AcousticModel) -> list[Emitted]:
+def _emitted(options: TuneOptions, model: AcousticModel) -> list[UtteranceEmissions]:
     manifest = Manifest.open(options.manifest, split=options.split)
     cache = options.emissions or options.out.with_suffix(".emissions.npz")
     utterances = []
@@ -150,9 +154,13 @@ def _emitted(options: TuneOptions, model: AcousticModel) -> list[Emitted]:
 
 
 def _objective(
-    chosen: Preset, vocabulary: Vocabulary, utterances: list[Emitted], factory: DecoderFactory, open_lm: OpenLM
+    chosen: Preset,
+    vocabulary: Vocabulary,
+    utterances: Sequence[UtteranceEmissions],
+    factory: DecoderFactory,
+    open_lm: OpenLM,
 ) -> Objective:
-    """Errors as a function of LM weight and word score."""
+    """Return the errors as a function of LM weight and word score."""
     written, fold = scoring_form(vocabulary, "auto", "auto"), vocabulary.scoring_fold or str
 
     def normalize(text: str) -> str:
@@ -228,7 +236,9 @@ def _try_all(options: TuneOptions, chosen: Preset, objective: Objective, found: 
                     print(f"trial {len(found)} of {options.trials}: {best}", file=sys.stderr)
 
 
-def _preset(chosen: Preset, options: TuneOptions, best: Trial, trials: int, utterances: list[Emitted]) -> Preset:
+def _preset(
+    chosen: Preset, options: TuneOptions, best: Trial, trials: int, utterances: Sequence[UtteranceEmissions]
+) -> Preset:
     tuned = Tuned(
         model=options.model,
         manifest=options.manifest,

@@ -12,8 +12,9 @@ from wav2vec2.errors import UserError
 from wav2vec2.export.formats import write_onnx, write_program
 from wav2vec2.export.gate import Limits, check_export
 from wav2vec2.export.onnx_graph import data_file
-from wav2vec2.inference.exported import ExportedRecognizer, ExportMetadata, OnnxModel, Precision, ProgramModel
+from wav2vec2.inference.exported import ExportedRecognizer, ExportMetadata, OnnxModel, Precision, TorchProgram
 from wav2vec2.inference.transcribe import Transcriber
+from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.output_file import writing_together
 
 _SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2"}
@@ -58,7 +59,8 @@ def run(options: ExportOptions) -> None:
     """Write the file and say how it compares; raises UserError, and leaves OUT as it was, where it does not agree."""
     _validate(options)
     transcriber = Transcriber(options.model, device="cpu")
-    if isinstance(transcriber.model, ExportedRecognizer):
+    model = transcriber.model
+    if isinstance(model, ExportedRecognizer):
         raise UserError(f"{options.model}: is an exported file already; give the model that it was made of")
     precision: Precision = (
         "int8 with convolutions" if options.int8_convolutions else "int8" if options.int8 else "float32"
@@ -71,24 +73,24 @@ def run(options: ExportOptions) -> None:
     out = options.out.resolve()  # a link stays a link
     weights = data_file(out)
     with writing_together(out.parent, last=out.name, obsolete=[weights.name]) as folder:
-        exported = _writer(options, transcriber, metadata)(folder / out.name)
+        exported = _writer(options, model, metadata)(folder / out.name)
         agreement = check_export(transcriber, exported, options.check, options.split, limits)
     size = sum(file.stat().st_size for file in (out, weights) if file.exists()) / 1e6
     print(f"{options.out}: {precision}, {size:.1f} MB, {time.monotonic() - started:.0f} s; {agreement}")
 
 
 def _writer(
-    options: ExportOptions, transcriber: Transcriber, metadata: ExportMetadata
+    options: ExportOptions, model: Wav2Vec2ForCTC, metadata: ExportMetadata
 ) -> Callable[[Path], ExportedRecognizer]:
     """Write to a path and open what was written."""
 
     def onnx(path: Path) -> ExportedRecognizer:
-        write_onnx(transcriber.model, path, metadata)
+        write_onnx(model, path, metadata)
         return OnnxModel(path)
 
     def program(path: Path) -> ExportedRecognizer:
-        write_program(transcriber.model, path, metadata)
-        return ProgramModel(path)
+        write_program(model, path, metadata)
+        return TorchProgram(path)
 
     return onnx if options.to == "onnx" else program
 

@@ -20,6 +20,7 @@ from wav2vec2.errors import UserError
 from wav2vec2.evaluation.evaluate import EvaluateConfig, evaluate
 from wav2vec2.inference.exported import ExportedRecognizer
 from wav2vec2.inference.transcribe import Transcriber
+from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.text.error_rate import character_errors
 
 _LONGEST_COMPARED = 20 * SAMPLE_RATE
@@ -61,7 +62,7 @@ def check_export(
 
     Raises UserError where a limit is passed or the audio cannot be read.
     """
-    ours = Transcriber(exported, device="cpu")  # type: ignore[arg-type]
+    ours = Transcriber(exported, device="cpu")
     if check is None:
         waveforms = _noise(transcriber.architecture.normalize_input)
         found = Agreement(compare_outputs(transcriber.model, exported, waveforms))
@@ -98,7 +99,9 @@ def _judge(found: Agreement, limits: Limits, *, exact: bool) -> None:
 
 
 @torch.inference_mode()
-def compare_outputs(model: torch.nn.Module, exported: ExportedRecognizer, waveforms: Sequence[Tensor]) -> float:
+def compare_outputs(
+    model: Wav2Vec2ForCTC | ExportedRecognizer, exported: ExportedRecognizer, waveforms: Sequence[Tensor]
+) -> float:
     """Largest difference from the model on each utterance alone, relative to max(1, the largest output).
 
     The file is run on each utterance alone, and in its own precision's float32 case on the padded batch as well (the

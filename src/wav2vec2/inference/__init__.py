@@ -1,1 +1,1 @@
-"""Trained models at work on recordings of any length: text, alignments, features, units."""
+"""Running a trained model on audio: transcription, alignment, features and units."""

@@ -1,16 +1,15 @@
-"""A CTC model with its vocabulary as a source of frames: recordings of any length in, best paths or log-probabilities
-out.
+"""A CTC model with its vocabulary: from recordings of any length to best paths and log-probabilities.
 
-Utterances are read when their batch comes, sorted by length within a pool. For greedy decoding only the best symbol of
-each frame is kept, so that neither a long recording nor a large folder grows the memory. Batches do not change results:
-the model ignores padding.
+Audio is read when its batch is computed, and batches are sorted by length within a pool. Greedy decoding needs only the
+best symbol of each frame, so that memory grows neither with the length of a recording nor with the number of files.
+The model ignores padding: results do not depend on how recordings are batched.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import torch
 from torch import Tensor
@@ -24,81 +23,89 @@ from wav2vec2.inference.frame_outputs import ComputeOptions, FrameOutputs, frame
 from wav2vec2.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from wav2vec2.checkpoints.checkpoint import Model
+    from wav2vec2.inference.exported import ExportedRecognizer
     from wav2vec2.model.ctc import Wav2Vec2ForCTC
 
-# Recordings that wait for each other so that batches can be sorted by length: this many batches of audio, this many
-# files.
+# A pool is computed when it holds this many batches of audio or this many recordings: enough to sort them by length.
 _POOL_BATCHES, _POOL_RECORDINGS = 16, 512
 _EXPORTED = (".onnx", ".pt2")
 
 
+ModelSource: TypeAlias = Union["Model", "ExportedRecognizer", str, Path]
+"""A model, or the name of what `wav2vec2.load` reads or `wav2vec2 export` writes: a directory, a file, a hub id."""
+
+
 @dataclass(frozen=True)
-class Frames:
-    """What a recording's frames say. symbols: the best one of each frame; score: the log-probability (nats) of that
-    path; log_probs: (T, V) nats, None where they were not asked for.
+class AcousticOutput:
+    """The model's output for one recording.
+
+    best_path: the most probable symbol of each frame. score: log-probability of that path in nats. log_probs: (T, V) in
+    nats, None if they were not asked for.
     """
 
     recording: Recording
-    symbols: list[int]
+    best_path: list[int]
     score: float
     log_probs: Emissions | None
 
 
 class AcousticModel:
-    """A CTC model with its vocabulary, put into evaluation mode on its device.
+    """A CTC model with its vocabulary, in evaluation mode on its device.
 
-    model: a `Wav2Vec2ForCTC`, or what `wav2vec2.load` reads. vocabulary: by default the model's own. computing: what
-    `ComputeOptions` has (device, batch_seconds, window_seconds, context_seconds). Raises UserError for a model without
-    CTC head or vocabulary, and for impossible sizes.
+    vocabulary: replaces the model's own. Raises UserError for a model that cannot be read, or has no CTC head or no
+    vocabulary.
     """
 
     def __init__(
         self,
-        model: "Wav2Vec2ForCTC | str | Path",
+        model: ModelSource,
         *,
         vocabulary: Vocabulary | None = None,
-        **computing: Any,
+        compute: ComputeOptions | None = None,
     ) -> None:
-        try:
-            options = ComputeOptions(**computing)
-        except TypeError as error:
-            raise UserError(str(error).replace("ComputeOptions.__init__()", type(self).__name__)) from None
-        self._sizes = options.sizes
+        compute = compute or ComputeOptions()
+        self._sizes = compute.sizes
         self.model, self.vocabulary = _model_and_vocabulary(model, vocabulary)
         self.architecture = self.model.architecture
-        self.device = usable_device(options.device)
-        self.model.to(self.device).eval()
+        self.device = usable_device(compute.device)
+        self.model.to(self.device)
+        self.model.eval()
 
     @property
     def windows(self) -> tuple[int, int]:
-        """Frames of a window and of its context."""
+        """Frames of a window, and of the context at either end of it."""
         return self._sizes.in_frames(self.architecture)
 
-    def pools(self, recordings: Iterable[Recording | Failure], *, log_probs: bool) -> Iterator[list[Frames | Failure]]:
-        """Yield what recordings say in their order, as many at once as were computed together; one that cannot be read
-        is a Failure. log_probs: whether they are wanted; they take V floats a frame.
+    def pools(
+        self, recordings: Iterable[Recording | Failure], *, log_probs: bool
+    ) -> Iterator[list[AcousticOutput | Failure]]:
+        """Yield the outputs for the recordings, in order, one list for each pool that is computed together.
+
+        A recording that cannot be read gives a Failure, and the others go on. log_probs: whether to keep them, V floats
+        a frame.
         """
-        outputs = frame_outputs(
+        pools = frame_outputs(
             recordings,
             self.architecture,
-            partial(self._rows, log_probs=log_probs),
+            partial(self._batch, log_probs=log_probs),
             sizes=self._sizes,
             device=self.device,
             pool_batches=_POOL_BATCHES,
             pool_recordings=_POOL_RECORDINGS,
         )
-        for pool in outputs:
-            yield [heard if isinstance(heard, Failure) else self._frames(heard, log_probs) for heard in pool]
+        for pool in pools:
+            yield [outputs if isinstance(outputs, Failure) else self._output(outputs, log_probs) for outputs in pool]
 
-    def _frames(self, heard: FrameOutputs, log_probs: bool) -> Frames:
-        nothing = [torch.empty(0), torch.empty(0), torch.empty(0, len(self.vocabulary))]  # shorter than one frame
-        symbols, scores, *emissions = heard.tensors or nothing[: 2 + log_probs]
+    def _output(self, outputs: FrameOutputs, log_probs: bool) -> AcousticOutput:
+        none = [torch.empty(0), torch.empty(0), torch.empty(0, len(self.vocabulary))]  # shorter than one frame
+        symbols, scores, *emissions = outputs.tensors or none[: 2 + log_probs]
         score = float(scores.double().sum())
-        return Frames(heard.recording, symbols.tolist(), score, emissions[0].numpy() if emissions else None)
+        return AcousticOutput(outputs.recording, symbols.tolist(), score, emissions[0].numpy() if emissions else None)
 
     @torch.inference_mode()
-    def _rows(self, waveforms: Tensor, lengths: Tensor, *, log_probs: bool) -> list[tuple[Tensor, ...]]:
-        """For each row its best path and that one's scores, then its log-probabilities where they are wanted."""
+    def _batch(self, waveforms: Tensor, lengths: Tensor, *, log_probs: bool) -> list[tuple[Tensor, ...]]:
+        """For each row the best path and its log-probabilities (T,), then all log-probabilities (T, V) if wanted."""
         logits, frame_lengths = self.model(waveforms, lengths)
         if logits.shape[-1] != len(self.vocabulary):
             sizes = f"{len(self.vocabulary)} symbols, the model's head {logits.shape[-1]}"
@@ -111,25 +118,20 @@ class AcousticModel:
 
 
 def _model_and_vocabulary(
-    source: "Wav2Vec2ForCTC | str | Path", vocabulary: Vocabulary | None
-) -> tuple["Wav2Vec2ForCTC", Vocabulary]:
-    model: Any = source
-    if isinstance(source, (str, Path)):
-        model = load_recognizer(locate_recognizer(source))
+    source: ModelSource, vocabulary: Vocabulary | None
+) -> tuple["Wav2Vec2ForCTC | ExportedRecognizer", Vocabulary]:
+    name = str(source) if isinstance(source, str | Path) else "model"
+    model: Any = load_recognizer(locate_recognizer(source)) if isinstance(source, str | Path) else source
     if not hasattr(model, "vocabulary"):
-        raise UserError(f"{_name(source)}: has no CTC head and cannot write text; fine-tune it first")
+        raise UserError(f"{name}: has no CTC head and cannot write text; fine-tune it first")
     vocabulary = vocabulary or model.vocabulary
     if vocabulary is None:
-        raise UserError(f"{_name(source)}: has no vocabulary; pass one, or use a model directory with vocab.json")
+        raise UserError(f"{name}: has no vocabulary; pass one, or use a model directory with vocab.json")
     return model, vocabulary
 
 
-def _name(source: Any) -> str:
-    return str(source) if isinstance(source, (str, Path)) else "model"
-
-
 def locate_recognizer(source: str | Path) -> Path:
-    """Return the local path of what `load_recognizer` reads: the hub's files lie in its cache.
+    """Return the local path of what `load_recognizer` reads; files of the hub are downloaded into its cache.
 
     Raises UserError if nothing is there.
     """
@@ -140,20 +142,16 @@ def locate_recognizer(source: str | Path) -> Path:
     return locate(source)
 
 
-def load_recognizer(source: str | Path) -> Any:
-    """Return what `source` holds: an `OnnxModel` (.onnx), a `ProgramModel` (.pt2), or what `wav2vec2.load` reads.
+def load_recognizer(source: str | Path) -> "Model | ExportedRecognizer":
+    """Return what `source` holds: an exported file (.onnx or .pt2), or what `wav2vec2.load` reads.
 
     Raises UserError if it cannot be read.
     """
     suffix = Path(source).suffix
-    if suffix == ".onnx":
-        from wav2vec2.inference.exported import OnnxModel
+    if suffix in _EXPORTED:
+        from wav2vec2.inference.exported import OnnxModel, TorchProgram
 
-        return OnnxModel(source)
-    if suffix == ".pt2":
-        from wav2vec2.inference.exported import ProgramModel
-
-        return ProgramModel(source)
+        return OnnxModel(source) if suffix == ".onnx" else TorchProgram(source)
     from wav2vec2.checkpoints.load import load
 
     return load(source)

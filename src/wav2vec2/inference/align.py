@@ -1,68 +1,182 @@
-"""The command ``wav2vec2 align``: one recording and its text, or every transcribed utterance of a manifest."""
+"""CTC forced alignment of a recording to its text: the class `Aligner` and the command ``wav2vec2 align``.
+
+Frame f sees samples 320 f to 320 f + 400 and stands for the 20 ms around the centre of that field: 10 ms to either side
+of (320 f + 200) / 16000 s. A symbol lasts from the start of its first frame's 20 ms to the end of its last frame's, so
+that no symbol has zero length and neighbours can touch. A word lasts from its first symbol to its last. (`Transcriber`
+gives the centres of the first and last frame instead, 10 ms inside.) A CTC model tends to emit a symbol in one or two
+frames, followed by blanks, so the end of a word is often early.
+
+Memory: the emissions (T, V), float32, of one pool of recordings, and the scores of `decode.align`.
+"""
 
 import re
 import sys
-from collections import Counter, deque
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from wav2vec2.audio.read import SAMPLE_RATE
-from wav2vec2.audio.recordings import Failure, Recording, Waveform, is_audio_name, open_recording
+from wav2vec2.audio.recordings import Failure, Recording, is_audio_name, open_recording
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.data.utterance import Utterance
-from wav2vec2.data.waveforms import read_utterance
-from wav2vec2.decode.aligned_text import unknown_text
+from wav2vec2.decode.aligned_text import AlignedText, Span, align_text, unknown_text
 from wav2vec2.errors import UserError
-from wav2vec2.inference.aligner import Aligner
-from wav2vec2.inference.frame_outputs import ComputeOptions
-from wav2vec2.inference.transcribe import progress_bar
-from wav2vec2.output.alignment_files import SUFFIXES, WRITERS, Alignment, AlignmentFormat, as_json
+from wav2vec2.inference.acoustic_model import AcousticModel, AcousticOutput, ModelSource
+from wav2vec2.inference.frame_outputs import (
+    AudioSource,
+    ComputeOptions,
+    as_recording,
+    transcribed_utterances,
+    utterance_recording,
+    with_results,
+)
+from wav2vec2.model.architecture import Architecture
+from wav2vec2.output.alignment import SUFFIXES, WRITERS, Alignment, AlignmentFormat, TimedSymbol, TimedWord, as_json
 from wav2vec2.output_file import writing
+from wav2vec2.progress import progress_bar
 from wav2vec2.text.argument import read_text
+from wav2vec2.text.vocabulary import Vocabulary
+
+
+class Aligner:
+    """Finds the times of the words and characters of a known text in a recording.
+
+    model: a `Wav2Vec2ForCTC`, or anything `wav2vec2.load` or `wav2vec2 export` names. vocabulary: replaces the model's
+    own. device: auto (a GPU if there is one), cpu, cuda, cuda:1, ... Recordings longer than `window_seconds` are
+    processed in overlapping windows, which have `context_seconds` of context at both ends; a batch holds at most
+    `batch_seconds` of audio.
+
+    Raises UserError for a model without a CTC head or a vocabulary, and for impossible sizes.
+    """
+
+    def __init__(
+        self,
+        model: ModelSource | AcousticModel,
+        *,
+        vocabulary: Vocabulary | None = None,
+        device: str = "auto",
+        batch_seconds: float = 60.0,
+        window_seconds: float = 30.0,
+        context_seconds: float = 4.0,
+    ) -> None:
+        if not isinstance(model, AcousticModel):
+            compute = ComputeOptions(device, batch_seconds, window_seconds, context_seconds)
+            model = AcousticModel(model, vocabulary=vocabulary, compute=compute)
+        self._acoustic = model
+        self.architecture: Architecture = model.architecture
+        self.vocabulary = model.vocabulary
+
+    def __call__(self, audio: AudioSource, text: str) -> Alignment:
+        """Align `text` to a file, to the bytes of one, or to a float array (16 kHz mono).
+
+        Raises UserError if the recording cannot be read or the text cannot be aligned to it.
+        """
+        (result,) = self.stream([(audio, text)])
+        if isinstance(result, Failure):
+            raise UserError(result.message)
+        return result
+
+    def stream(
+        self,
+        pairs: Iterable[tuple[AudioSource | Recording | Failure, str]],
+        advance: Callable[[float], object] = lambda seconds: None,
+    ) -> Iterator[Alignment | Failure]:
+        """Yield an Alignment for each pair of audio and text, in order, or a Failure where that is not possible.
+
+        `advance` is called with the length in seconds of each recording that the model has processed.
+        """
+
+        def run(pairs: Iterator[tuple[AudioSource | Recording | Failure, str]]) -> Iterator[AcousticOutput | Failure]:
+            for pool in self._acoustic.pools((as_recording(audio) for audio, _ in pairs), log_probs=True):
+                yield from pool
+
+        for (_, text), output in with_results(pairs, run):
+            if isinstance(output, Failure):
+                yield output
+                continue
+            advance(output.recording.samples / SAMPLE_RATE)
+            yield self._align(output, text)
+
+    def _align(self, output: AcousticOutput, text: str) -> Alignment | Failure:
+        name = output.recording.name
+        assert output.log_probs is not None
+        try:
+            aligned = align_text(output.log_probs, text, self.vocabulary, name=name)
+        except UserError as error:
+            return Failure(name, str(error))
+        return in_seconds(aligned, output.recording, self.architecture, self.vocabulary)
+
+
+def in_seconds(aligned: AlignedText, recording: Recording, a: Architecture, vocabulary: Vocabulary) -> Alignment:
+    """Convert frames to seconds: a frame stands for one stride around the centre of its receptive field."""
+    half = a.stride / 2 / SAMPLE_RATE
+
+    def times(span: Span | None) -> tuple[float | None, float | None, float | None]:
+        if span is None:
+            return None, None, None
+        return a.frame_center(span.first) - half, a.frame_center(span.last) + half, span.score
+
+    words = tuple(
+        TimedWord(word.text, *times(word.span), tuple(TimedSymbol(s.text, *times(s.span)) for s in word.symbols))
+        for word in aligned.words
+    )
+    return Alignment(
+        source=recording.name,
+        seconds=recording.samples / SAMPLE_RATE,
+        score=aligned.score,
+        log_probability=aligned.log_probability,
+        words=words,
+        spaced=vocabulary.word_separator is not None or vocabulary.unit == "whitespace",
+        unknown=aligned.unknown,
+    )
 
 
 @dataclass(frozen=True)
-class AlignOptions(ComputeOptions):
-    """Find when each word and character of a known text is spoken.
+class AlignOptions:
+    """Find the times of the words and characters of a known text.
 
-    wav2vec2 align MODEL AUDIO TEXT for one recording of any length; wav2vec2 align MODEL MANIFEST --out DIR for every
-    transcribed utterance of a manifest, one file each. What the model cannot spell gets no time and is named on stderr.
+    wav2vec2 align MODEL AUDIO TEXT aligns one recording of any length.
+    wav2vec2 align MODEL MANIFEST --out DIR aligns every transcribed utterance of a manifest and writes a file for each.
+    Characters that the model's vocabulary lacks get no time and are named on stderr.
     """
 
     model: Annotated[str, Positional, arg(metavar="MODEL")]
-    """A model directory or checkpoint file with a CTC head."""
+    """A model directory, checkpoint file or hub id with a CTC head."""
     audio: Annotated[str, Positional, arg(metavar="AUDIO|MANIFEST")]
-    """An audio file; without a text, a manifest (file, folder or pattern)."""
+    """An audio file or, without a text, a manifest (file, folder or pattern)."""
     text: Annotated[tuple[str, ...], Positional, arg(metavar="[TEXT|TEXT_FILE]")] = ()
-    """What is said in the recording: the words, or the name of a UTF-8 text file that holds them; - reads stdin."""
+    """What is said in the recording: the words, or a UTF-8 text file that holds them; - reads stdin."""
     format: AlignmentFormat = "json"
-    """json: words and characters with times, scores and what was left out (one line an utterance if there are
-    several on stdout). textgrid: for Praat. srt: captions. ctm: one line a word."""
+    """json: words and characters with times and scores (one line per utterance if several go to stdout).
+    textgrid: for Praat.
+    srt: captions.
+    ctm: one line per word.
+    """
     out: Path | None = None
-    """Where to write: a file, or a folder (a manifest's: made if it is not there). Default: stdout."""
+    """File, or folder, to write to; a folder for a manifest. stdout if not given."""
     split: str | None = None
     """Only this split of the manifest, such as test-clean, or several: dev+test."""
+    compute: OmitArgPrefixes[ComputeOptions] = field(default_factory=ComputeOptions)
 
 
 def run(options: AlignOptions) -> None:
-    """Align, write, and raise UserError at the end if anything failed."""
+    """Align and write the results; raises UserError at the end if anything failed."""
     if not options.text:
         _align_manifest(options)
     elif options.split is not None:
-        raise UserError("align: --split chooses among a manifest's rows; with an audio file and its text leave it out")
+        raise UserError("align: --split selects rows of a manifest; leave it out for an audio file with its text")
     else:
-        _align_one(options, read_text(" ".join(options.text)))
+        _align_recording(options, read_text(" ".join(options.text)))
 
 
-def _align_one(options: AlignOptions, text: str) -> None:
+def _align_recording(options: AlignOptions, text: str) -> None:
     recording = open_recording(options.audio)
     if isinstance(recording, Failure):
         raise UserError(recording.message)
-    aligner = Aligner(options.model, **options.computing())
+    aligner = Aligner(AcousticModel(options.model, compute=options.compute))
     with progress_bar() as progress:
         task = progress.add_task("seconds", total=round(recording.samples / SAMPLE_RATE))
         (result,) = aligner.stream([(recording, text)], lambda seconds: progress.advance(task, seconds))
@@ -73,80 +187,70 @@ def _align_one(options: AlignOptions, text: str) -> None:
     content = WRITERS[options.format](result)
     if options.out is None:
         sys.stdout.write(content)
-        return
-    folder = options.out.is_dir()
-    _write(content, options.out / f"{Path(options.audio).stem}{SUFFIXES[options.format]}" if folder else options.out)
+    elif options.out.is_dir():
+        _write(content, options.out / f"{Path(options.audio).stem}{SUFFIXES[options.format]}")
+    else:
+        _write(content, options.out)
 
 
 def _align_manifest(options: AlignOptions) -> None:
     if options.out is None and options.format in ("textgrid", "srt"):
         raise UserError(f"align: several {options.format} files cannot share stdout; name a folder with --out")
     if options.out is not None and options.out.is_file():
-        raise UserError(f"{options.out}: is a file; a manifest is aligned into a folder, name one with --out")
-    manifest = _manifest(options)
-    aligner = Aligner(options.model, **options.computing())
-    waiting: deque[str] = deque()
-    tally: Counter[str] = Counter()
+        raise UserError(f"{options.out}: is a file; name a folder with --out to align a manifest")
+    manifest = _open_manifest(options)
+    aligner = Aligner(AcousticModel(options.model, compute=options.compute))
+    aligned = failed = 0
     unknown: Counter[str] = Counter()
-
-    def pairs() -> Iterator[tuple[Recording, str]]:
-        for utterance in manifest:
-            if utterance.text is None:
-                tally["untranscribed"] += 1
-            else:
-                waiting.append(utterance.id)
-                yield _recording(utterance), utterance.text
-
     with progress_bar(shown=options.out is not None or not sys.stdout.isatty()) as progress:
         task = progress.add_task("seconds", total=round(int(manifest.samples.sum()) / SAMPLE_RATE))
-        for result in aligner.stream(pairs(), lambda seconds: progress.advance(task, seconds)):
-            identity = waiting.popleft()
+        results = with_results(
+            transcribed_utterances(manifest),
+            lambda rows: aligner.stream(
+                ((utterance_recording(row), row.text or "") for row in rows),
+                lambda seconds: progress.advance(task, seconds),
+            ),
+        )
+        for utterance, result in results:
             if isinstance(result, Failure):
-                tally["failed"] += 1
+                failed += 1
                 print(result.message, file=sys.stderr)
             else:
-                tally["aligned"] += 1
+                aligned += 1
                 unknown.update(result.unknown)
-                _write_utterance(result, identity, options)
+                _write_utterance(result, utterance.id, options)
     if unknown:
         print(f"{manifest.name}: {unknown_text(unknown)}; they get no time", file=sys.stderr)
-    if tally["untranscribed"]:
-        print(f"{manifest.name}: {tally['untranscribed']} utterances without a transcript left out", file=sys.stderr)
-    total = tally["aligned"] + tally["failed"]
-    if not total:
+    if len(manifest) > aligned + failed:
+        skipped = len(manifest) - aligned - failed
+        print(f"{manifest.name}: {skipped} utterances without a transcript skipped", file=sys.stderr)
+    if not aligned + failed:
         raise UserError(f"{manifest.name}: no utterance has a transcript to align; check its split and text columns")
-    if tally["failed"]:
-        raise UserError(f"{tally['failed']} of {total} utterances could not be aligned; the lines above say why")
+    if failed:
+        raise UserError(f"{failed} of {aligned + failed} utterances could not be aligned; see the messages above")
 
 
-def _manifest(options: AlignOptions) -> Manifest:
+def _open_manifest(options: AlignOptions) -> Manifest:
     path = Path(options.audio)
     if is_audio_name(path) and not path.is_dir():
-        raise UserError(f"{path}: looks like a recording; say what is said in it: wav2vec2 align MODEL AUDIO TEXT")
+        raise UserError(f"{path}: is a recording without a text; give the text: wav2vec2 align MODEL AUDIO TEXT")
     return Manifest.open(options.audio, split=options.split)
 
 
-def _recording(utterance: Utterance) -> Recording:
-    def read(start: int, count: int) -> Waveform:
-        return read_utterance(replace(utterance, start=utterance.start + start, samples=count))
-
-    return Recording(utterance.id, utterance.samples, read)
-
-
-def _write_utterance(result: Alignment, identity: str, options: AlignOptions) -> None:
+def _write_utterance(result: Alignment, utterance_id: str, options: AlignOptions) -> None:
     if options.out is not None:
-        _write(WRITERS[options.format](result), options.out / file_name(identity, SUFFIXES[options.format]))
+        _write(WRITERS[options.format](result), options.out / file_name(utterance_id, SUFFIXES[options.format]))
     else:
         sys.stdout.write(as_json(result, indent=None) if options.format == "json" else WRITERS[options.format](result))
         sys.stdout.flush()
 
 
-def file_name(identity: str, suffix: str) -> str:
-    """A file name for an utterance: its id, with %XX for what would be a folder, hidden, or no name at all.
+def file_name(utterance_id: str, suffix: str) -> str:
+    """Return a file name for an utterance: its id, with path separators, control characters and a leading dot as %XX.
 
-    Different ids have different names.
+    Different ids give different names.
     """
-    safe = re.sub(r"^\.|[%/\\:\x00-\x1f\x7f]", lambda found: f"%{ord(found[0]):02X}", identity)
+    safe = re.sub(r"^\.|[%/\\:\x00-\x1f\x7f]", lambda found: f"%{ord(found[0]):02X}", utterance_id)
     return safe + suffix
 
 

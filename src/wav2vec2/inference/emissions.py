@@ -1,25 +1,23 @@
-"""The log-probabilities of a manifest's utterances, computed once and kept on disk: what tuning and benchmarks decode
-again and again.
-"""
+"""Log-probabilities of a manifest's utterances, computed once and kept on disk for tuning and benchmarks."""
 
 import hashlib
 import json
 import sys
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from wav2vec2.audio.recordings import Failure, Recording, Waveform
+from wav2vec2.audio.recordings import Failure
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance
-from wav2vec2.data.waveforms import read_utterance
 from wav2vec2.decode.hypothesis import Emissions
 from wav2vec2.errors import UserError
-from wav2vec2.inference.acoustic_model import AcousticModel, Frames
+from wav2vec2.inference.acoustic_model import AcousticModel
+from wav2vec2.inference.frame_outputs import transcribed_utterances, utterance_recording
 from wav2vec2.output_file import writing
 
 Precision = Literal["float32", "float16"]
@@ -27,21 +25,12 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Emitted:
-    """An utterance with a reference and its frames' log-probabilities, (T, V) nats."""
+class UtteranceEmissions:
+    """The reference of an utterance and its log-probabilities, (T, V) in nats."""
 
     id: str
     text: str
     log_probs: Emissions
-
-
-def utterance_recording(utterance: Utterance) -> Recording:
-    """The audio of a manifest's row, read when it is needed."""
-
-    def read(start: int, count: int) -> Waveform:
-        return read_utterance(replace(utterance, start=utterance.start + start, samples=count))
-
-    return Recording(utterance.id, utterance.samples, read)
 
 
 def cached_emissions(
@@ -51,49 +40,42 @@ def cached_emissions(
     *,
     source: str = "",
     precision: Precision = "float32",
-) -> Iterator[Emitted]:
-    """Yield the transcribed utterances of `manifest` in order, from the file `cache` as far as it has them.
+) -> Iterator[UtteranceEmissions]:
+    """Yield the emissions of the transcribed utterances of `manifest`, in order; read those that `cache` holds.
 
-    What was computed is written to `cache` (a .npz of arrays) at the end, and also when something interrupts, so that
-    the same call goes on there. source: names the model's weights; with the manifest's rows it must be what the file
-    was computed from. An utterance that cannot be read is named on stderr and left out. Raises UserError for a file
-    that is damaged or belongs to another model or manifest.
+    What was computed is written to `cache` (an .npz file) at the end, and also after an interruption, so that the same
+    call continues from there. source: identifies the model's weights. A cache computed by another `source`, or for
+    other rows, is refused. An utterance that cannot be read is named on stderr and left out.
+
+    Raises UserError for a cache that is damaged or belongs to another model or manifest.
     """
-    rows = [utterance for utterance in manifest if utterance.text is not None]
+    rows = list(transcribed_utterances(manifest))
     key = _key(rows, source, model)
     known = {} if cache is None or not Path(cache).is_file() else _read(Path(cache), key)
-    missing = [utterance for utterance in rows if utterance.id not in known]
     computed: dict[str, Emissions] = {}
     try:
-        yield from _in_order(model, rows, known, computed, missing)
+        yield from _in_order(model, rows, known, computed)
     finally:
         if cache is not None and computed:
             _write(Path(cache), key, known | computed, precision)
 
 
 def _in_order(
-    model: AcousticModel,
-    rows: Sequence[Utterance],
-    known: dict[str, Emissions],
-    computed: dict[str, Emissions],
-    missing: Sequence[Utterance],
-) -> Iterator[Emitted]:
-    pools = model.pools((utterance_recording(utterance) for utterance in missing), log_probs=True)
-    coming = (frames for pool in pools for frames in pool)
+    model: AcousticModel, rows: Sequence[Utterance], known: dict[str, Emissions], computed: dict[str, Emissions]
+) -> Iterator[UtteranceEmissions]:
+    """Yield known and new emissions in the order of `rows`; the new ones are put into `computed`."""
+    missing = (utterance_recording(utterance) for utterance in rows if utterance.id not in known)
+    outputs = (output for pool in model.pools(missing, log_probs=True) for output in pool)
     for utterance in rows:
-        if utterance.id not in known:
-            frames = next(coming)
-            if isinstance(frames, Failure):
-                print(f"{frames.source}: {frames.message}", file=sys.stderr)
+        log_probs = known.get(utterance.id)
+        if log_probs is None:
+            output = next(outputs)
+            if isinstance(output, Failure):
+                print(f"{output.source}: {output.message}", file=sys.stderr)
                 continue
-            computed[utterance.id] = _log_probs(frames)
-        found = known.get(utterance.id)
-        yield Emitted(utterance.id, utterance.text or "", computed[utterance.id] if found is None else found)
-
-
-def _log_probs(frames: Frames) -> Emissions:
-    assert frames.log_probs is not None  # asked for above
-    return frames.log_probs
+            assert output.log_probs is not None
+            log_probs = computed[utterance.id] = output.log_probs
+        yield UtteranceEmissions(utterance.id, utterance.text or "", log_probs)
 
 
 def _key(rows: Sequence[Utterance], source: str, model: AcousticModel) -> str:
@@ -113,7 +95,7 @@ def _read(path: Path, key: str) -> dict[str, Emissions]:
             flat = stored["log_probs"].astype(np.float32)
             edges = np.cumsum([0, *stored["lengths"]])
             if edges[-1] != len(flat):
-                raise ValueError("its lengths do not fit")
+                raise ValueError("its lengths do not match")
             ids = [str(name) for name in stored["ids"]]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: is not a readable cache of log-probabilities ({error}); delete it") from error

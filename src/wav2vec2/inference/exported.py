@@ -1,8 +1,8 @@
-"""What an exported file says about itself, and what both kinds of exported recogniser have in common.
+"""Exported recognisers (.onnx, .pt2): what a file says about itself, and running it without the model code.
 
-An exported recogniser is used like a `Wav2Vec2ForCTC`: it has `architecture`, `blank` and `vocabulary`, and a call on
-padded waveforms. It computes each utterance alone: nothing is spent on padding, and where activations are quantized by
-their range an utterance gives the same output in any batch.
+An exported recogniser is used like a `Wav2Vec2ForCTC`: it has `architecture`, `blank` and `vocabulary`, and is called
+with padded waveforms. It runs each utterance alone: nothing is computed for padding, and where activations are
+quantized dynamically an utterance has the same output in any batch.
 
 Legend: B utterances, S samples, T frames, V symbols.
 """
@@ -33,7 +33,7 @@ METADATA_FILE = "wav2vec2.json"  # inside a .pt2 archive
 
 @dataclass(frozen=True)
 class ExportMetadata:
-    """Everything that a user of the file needs beside the graph. precision: how its weights are stored."""
+    """What is needed to use the graph. precision: how its weights are stored."""
 
     architecture: Architecture
     vocabulary: Vocabulary
@@ -42,11 +42,11 @@ class ExportMetadata:
 
     @property
     def minimum_samples(self) -> int:
-        """Shortest waveforms that the graph takes: two frames; `lengths` may say less."""
+        """The shortest waveforms that the graph takes: two frames. The values of `lengths` may be smaller."""
         return self.architecture.receptive_field + self.architecture.stride
 
     def as_strings(self) -> dict[str, str]:
-        """Flat key-value pairs, as ONNX files and torch programs keep them."""
+        """Return flat pairs of strings, as ONNX files and torch programs store them."""
         facts = {
             "architecture": asdict(self.architecture),
             "vocabulary": asdict(self.vocabulary),
@@ -64,9 +64,9 @@ class ExportMetadata:
 
     @classmethod
     def from_strings(cls, facts: Mapping[str, str], source: str) -> "ExportMetadata":
-        """Read back `as_strings`; `source` names the file in errors. Raises UserError for a file that is not ours."""
+        """Read the result of `as_strings`. Raises UserError, naming the file `source`, if it is anything else."""
         if facts.get(FORMAT) != VERSION:
-            raise UserError(f"{source}: was not written by this version's wav2vec2 export; export the model again")
+            raise UserError(f"{source}: was not written by this version of wav2vec2 export; export the model again")
         try:
             architecture: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value
@@ -93,10 +93,10 @@ class ExportedRecognizer(ABC):
 
     @abstractmethod
     def run(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The graph itself: (B, S >= `minimum_samples`) float32, (B,) int64 -> (B, T, V), (B,)."""
+        """Run the graph: (B, S >= `minimum_samples`) float32, (B,) int64 -> (B, T, V), (B,)."""
 
     def __call__(self, waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(B, S) waveforms, (B,) samples (None: all full) -> (B, T, V), zero beyond each end, and (B,) frames."""
+        """(B, S) waveforms, (B,) samples (None: all full) -> (B, T, V), zero beyond each end, and (B,) frame counts."""
         samples = [waveforms.shape[1]] * len(waveforms) if lengths is None else lengths.tolist()
         frames = [self.architecture.frame_length(length) for length in samples]
         out = torch.zeros(len(samples), max(frames, default=0), len(self.vocabulary))
@@ -117,23 +117,22 @@ class ExportedRecognizer(ABC):
 
 
 class OnnxModel(ExportedRecognizer):
-    """`wav2vec2 export --to onnx` read back; as many threads as torch uses, or `threads`.
+    """An ONNX file of `wav2vec2 export`, run by ONNX Runtime on `threads` threads (default: as many as torch uses).
 
-    Raises:
-        UserError: the file is missing, damaged or not ours, or ONNX Runtime is not installed.
+    Raises UserError if the file is missing, damaged or of another origin, or if ONNX Runtime is not installed.
     """
 
     def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
         runtime = onnx_runtime()
         if not Path(path).is_file():
-            raise UserError(f"{path}: no such file; give one that wav2vec2 export has written")
+            raise UserError(f"{path}: no such file; give one that wav2vec2 export wrote")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or torch.get_num_threads()
-        options.log_severity_level = 4  # what goes wrong becomes one line of ours
+        options.log_severity_level = 4  # errors become UserErrors instead
         try:
             self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
             facts = self._session.get_modelmeta().custom_metadata_map
-        except Exception as error:  # the runtime's exceptions share no class of their own
+        except Exception as error:  # the exceptions of ONNX Runtime have no common class
             reason = " ".join(str(error).split())[:160]
             raise UserError(f"{path}: ONNX Runtime cannot open it ({reason}); export the model again") from None
         super().__init__(ExportMetadata.from_strings(facts, str(path)))
@@ -146,7 +145,7 @@ class OnnxModel(ExportedRecognizer):
 
 
 def onnx_runtime() -> Any:
-    """The module `onnxruntime`; raises UserError naming the extra where it is not installed."""
+    """Return the module `onnxruntime`. Raises UserError, naming the extra to install, if it is missing."""
     try:
         import onnxruntime
     except ImportError:
@@ -154,19 +153,19 @@ def onnx_runtime() -> Any:
     return onnxruntime
 
 
-class ProgramModel(ExportedRecognizer):
-    """`wav2vec2 export --to torch-export` read back. Raises UserError for a missing, damaged or foreign file."""
+class TorchProgram(ExportedRecognizer):
+    """A torch program (.pt2) of `wav2vec2 export`. Raises UserError for a missing, damaged or foreign file."""
 
     def __init__(self, path: str | Path) -> None:
         if not Path(path).is_file():
-            raise UserError(f"{path}: no such file; give one that wav2vec2 export has written")
+            raise UserError(f"{path}: no such file; give one that wav2vec2 export wrote")
         extra = {METADATA_FILE: ""}
         try:
             if not zipfile.is_zipfile(path):
                 raise ValueError("not a .pt2 archive")
             program = torch.export.load(io.BytesIO(Path(path).read_bytes()), extra_files=extra)
             facts = json.loads(extra[METADATA_FILE] or "{}")
-        except Exception as error:  # whatever a damaged archive makes torch raise
+        except Exception as error:  # torch raises anything for a damaged archive
             reason = " ".join(str(error).split())[:160]
             raise UserError(f"{path}: torch.export cannot open it ({reason}); export the model again") from None
         super().__init__(ExportMetadata.from_strings(facts, str(path)))

@@ -1,11 +1,11 @@
-"""``wav2vec2 features MODEL FILES... --out DIR``: vectors of chosen layers for every frame of recordings.
+"""The command ``wav2vec2 features``: the outputs of chosen Transformer layers for every frame.
 
-Layer 0 is what enters the first Transformer block, layer k the output of block k. The two conventions in use differ
-only in the last layer of the pre-LN family (LV-60k, XLSR, XLS-R, MMS), whose residual stream passes one more layer norm
-before it becomes the context vectors:
+Layer 0 is the input of the first Transformer block, layer k the output of block k. Two conventions are in use. They
+differ only in the last layer of the pre-LN family (LV-60k, XLSR, XLS-R, MMS), whose context vectors are the output of
+one more layer norm:
 
-- **fairseq**: every layer as its block leaves it, the last one before that norm.
-- **transformers**: `hidden_states[k]`; the last one after it, equal to `last_hidden_state`.
+- **fairseq**: the output of the last block, before that norm.
+- **transformers**: after it, as in `last_hidden_state`.
 
 In the post-LN family (BASE, LARGE) they are the same.
 
@@ -13,18 +13,18 @@ Legend: B utterances, S samples, T frames, d channels.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from tyro.conf import Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
-from wav2vec2.inference.frame_outputs import ComputeOptions, FrameOutputs, named_files, write_outputs
+from wav2vec2.inference.frame_outputs import ComputeOptions, FrameOutputs, output_names, write_outputs
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.encoder import SharedEncoder, check_lengths
 from wav2vec2.output_file import writing
@@ -33,29 +33,30 @@ Convention = Literal["fairseq", "transformers"]
 
 
 @dataclass(frozen=True)
-class FeaturesOptions(ComputeOptions):
-    """Write the vectors of one layer or of all for every frame: a file for each recording.
+class FeaturesOptions:
+    """Write the outputs of one or more Transformer layers for every frame, a file for each recording.
 
-    Each holds `layer_<k>` (frames, channels) for every chosen layer and `times` (frames,), the centre of each frame in
+    A file holds `layer_<k>` (frames, channels) for each chosen layer and `times` (frames,), the centre of each frame in
     seconds.
     """
 
     model: Annotated[str, Positional, arg(metavar="MODEL")]
-    """A model directory or checkpoint file, pre-trained or fine-tuned."""
+    """A model directory, checkpoint file or hub id, pre-trained or fine-tuned."""
     files: Annotated[tuple[str, ...], Positional, arg(metavar="FILE [FILE ...]")]
-    """Audio files, and folders that are searched for them."""
+    """Audio files, and folders to search for them."""
     out: Path | None = None
-    """Folder to write NAME.npz or NAME.safetensors into."""
+    """Folder for the output files NAME.npz or NAME.safetensors (required)."""
     layer: tuple[int, ...] = ()
-    """Layers: 0 is the first block's input, k the output of block k. Default: the last."""
+    """Layers: 0 is the input of the first block, k the output of block k. The last layer if not given."""
     all_layers: bool = False
-    """Every layer, 0 included."""
+    """Every layer, including layer 0."""
     convention: Convention = "transformers"
-    """How the last layer of a pre-LN model is given: fairseq before its final norm, transformers after it."""
+    """Last layer of a pre-LN model: fairseq takes it before the final layer norm, transformers after it."""
     format: Literal["npz", "safetensors"] = "npz"
-    """How each file is written."""
+    """Format of the output files."""
     dtype: Literal["float32", "float16"] = "float32"
-    """float16 halves the files."""
+    """Type of the numbers; float16 halves the size of the files."""
+    compute: OmitArgPrefixes[ComputeOptions] = field(default_factory=ComputeOptions)
 
 
 @torch.inference_mode()
@@ -67,9 +68,9 @@ def hidden_states(
     layers: Sequence[int],
     convention: Convention = "transformers",
 ) -> tuple[list[Tensor], Tensor]:
-    """(B, S) audio -> the chosen layers, each (B, T, d) and zero beyond each end, and frame lengths (B,), in one pass.
+    """(B, S) audio -> the chosen layers, each (B, T, d) with zeros beyond each end, and frame lengths (B,).
 
-    Raises ValueError for a layer out of range.
+    The model runs once. Raises ValueError for a layer out of range.
     """
     depth = model.architecture.layers
     if not layers or not all(0 <= layer <= depth for layer in layers):
@@ -107,12 +108,12 @@ def hidden_states(
 
 
 def run(options: FeaturesOptions) -> None:
-    """Write the files; raises UserError at the end if any recording failed."""
+    """Write a file for each recording; raises UserError at the end if any failed."""
     from wav2vec2.checkpoints.load import load
 
     if not options.files or options.out is None:
-        raise UserError("features: name at least one audio file or folder, and by --out the folder to write into")
-    files, device = named_files(options.files), usable_device(options.device)
+        raise UserError("features: name at least one audio file or folder, and the output folder with --out")
+    files, device = output_names(options.files), usable_device(options.compute.device)
     model = load(options.model).to(device)
     layers = _layers(options, model.architecture)
 
@@ -124,12 +125,12 @@ def run(options: FeaturesOptions) -> None:
         assert options.out is not None
         _write(result, options.out / f"{name}.{options.format}", options, layers, model.architecture)
 
-    write_outputs(files, model, compute, write, options=options, lacking="features")
+    write_outputs(files, model, compute, write, compute_options=options.compute)
 
 
 def _layers(options: FeaturesOptions, architecture: Architecture) -> list[int]:
     if options.all_layers and options.layer:
-        raise UserError("--layer and --all-layers exclude each other; give one")
+        raise UserError("features: --layer and --all-layers exclude each other; give only one")
     for layer in options.layer:
         if not 0 <= layer <= architecture.layers:
             raise UserError(f"--layer {layer}: this model has the layers 0 to {architecture.layers}")

@@ -1,67 +1,72 @@
-"""What a model gives for every frame of recordings of any length: long ones in windows (see `long_form`), in batches.
+"""Run a model over recordings of any length and collect its outputs frame by frame.
 
-Recordings wait in a pool for each other, so that batches can be sorted by length; results come in their order. While
-one batch is computed, the next is read on a thread.
+Long recordings are split into overlapping windows (`inference.windows`). Recordings are collected in a pool, so that
+windows of similar length share a batch; results come back in the order of the input. A thread reads the next batch
+while the current one is computed.
 
 Legend: B utterances, S samples, T frames.
 """
 
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from wav2vec2.audio.recordings import Failure, Recording, Waveform, audio_files, open_recording
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.data.utterance import Utterance
+from wav2vec2.data.waveforms import read_utterance
 from wav2vec2.errors import UserError
 from wav2vec2.inference.windows import Window, WindowReader, WindowSizes, batches_by_length
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.encoder import SharedEncoder
 
+AudioSource = str | Path | bytes | NDArray[np.floating[Any]] | Tensor
+"""A file, the bytes of an encoded one, or mono float samples at 16 kHz."""
 
-@dataclass(frozen=True, kw_only=True)
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
 class ComputeOptions:
-    """Where a model computes and how recordings are cut for it: in the options of every command that hears audio, and
-    keywords of what does so in Python. Raises UserError for impossible sizes.
-    """
+    """Where the model runs and how audio is batched."""
 
     device: str = "auto"
-    """auto takes a GPU if there is one; else cpu, cuda, cuda:1, ..."""
+    """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
     batch_seconds: float = 60.0
-    """Audio in one batch, padding included: less needs less memory."""
+    """Seconds of audio in a batch, padding included; use less if memory runs out."""
     window_seconds: float = 30.0
-    """Longer recordings are read in windows of this length."""
+    """Recordings longer than this are processed in overlapping windows of this length."""
     context_seconds: float = 4.0
-    """Part of a window, at both of its ends, that only serves the rest as context."""
+    """Context at both ends of a window, whose own output is discarded."""
 
     def __post_init__(self) -> None:
-        _ = self.sizes  # refuses impossible ones
+        _ = self.sizes  # raises UserError for impossible sizes
 
     @property
     def sizes(self) -> WindowSizes:
-        """The last three."""
+        """The sizes of batches and windows."""
         return WindowSizes(self.batch_seconds, self.window_seconds, self.context_seconds)
 
-    def computing(self) -> dict[str, Any]:
-        """These options alone, as keywords."""
-        return {name: getattr(self, name) for name in COMPUTE_KEYWORDS}
 
-
-COMPUTE_KEYWORDS = tuple(option.name for option in fields(ComputeOptions))
-
-Compute = Callable[[Tensor, Tensor], Sequence[tuple[Tensor, ...]]]
-"""(waveforms (B, S), lengths (B,)) -> for each row one or more tensors over its frames, (T, ...)."""
+BatchFunction = Callable[[Tensor, Tensor], Sequence[tuple[Tensor, ...]]]
+"""Maps waveforms (B, S) and lengths (B,) to one or more tensors (T, ...) for each row."""
 
 
 @dataclass(frozen=True)
 class FrameOutputs:
-    """The tensors (T, ...) of one recording, in the order in which `Compute` gives them, on the CPU; none at all for a
-    recording shorter than one frame.
+    """The outputs for one recording: tensors (T, ...) on the CPU, in the order of the `BatchFunction`'s.
+
+    `tensors` is empty if the recording is shorter than one frame.
     """
 
     recording: Recording
@@ -71,58 +76,32 @@ class FrameOutputs:
 def frame_outputs(
     recordings: Iterable[Recording | Failure],
     architecture: Architecture,
-    compute: Compute,
+    compute: BatchFunction,
     *,
     sizes: WindowSizes,
     device: torch.device,
     pool_batches: int = 4,
     pool_recordings: int = 512,
 ) -> Iterator[list[FrameOutputs | Failure]]:
-    """Yield what recordings give in their order, as many at once as were computed together; one that cannot be read is
-    a Failure. A pool is full at that many batches of audio, or that many recordings.
+    """Yield the outputs of `compute` for each recording, in order, one list for each pool.
+
+    A pool is computed when it holds `pool_batches` batches of audio or `pool_recordings` recordings. A recording that
+    cannot be read gives a Failure, and the others go on.
     """
     pool: list[Recording | Failure] = []
-    waiting = 0
+    samples = 0
     for recording in recordings:
         pool.append(recording)
-        waiting += 0 if isinstance(recording, Failure) else recording.samples
-        if waiting >= pool_batches * sizes.batch_samples or len(pool) >= pool_recordings:
+        samples += 0 if isinstance(recording, Failure) else recording.samples
+        if samples >= pool_batches * sizes.batch_samples or len(pool) >= pool_recordings:
             yield _Pool(pool, architecture, sizes).results(compute, sizes.batch_samples, device)
-            pool, waiting = [], 0
+            pool, samples = [], 0
     if pool:
         yield _Pool(pool, architecture, sizes).results(compute, sizes.batch_samples, device)
 
 
-def write_outputs(
-    files: Mapping[Path, str],
-    model: SharedEncoder,
-    compute: Compute,
-    write: Callable[[FrameOutputs, str], object],
-    *,
-    options: ComputeOptions,
-    lacking: str,
-) -> None:
-    """Give what each file has to `write`, with the file's name in `named_files`; one that cannot be read, or is shorter
-    than one frame, gets a line on stderr.
-
-    Raises UserError at the end if there was one: so many of all "have no `lacking`".
-    """
-    failed = 0
-    names = {str(file): name for file, name in files.items()}
-    device = next(model.parameters()).device
-    pools = frame_outputs(map(open_recording, files), model.architecture, compute, sizes=options.sizes, device=device)
-    for result in with_frames(pools):
-        if isinstance(result, Failure):
-            failed += 1
-            print(result.message, file=sys.stderr)
-        else:
-            write(result, names[result.recording.name])
-    if failed:
-        raise UserError(f"{failed} of {len(files)} recordings have no {lacking}; the lines above say why")
-
-
-def with_frames(pools: Iterable[list[FrameOutputs | Failure]]) -> Iterator[FrameOutputs | Failure]:
-    """One after the other, those that are shorter than one frame as a Failure."""
+def nonempty_outputs(pools: Iterable[list[FrameOutputs | Failure]]) -> Iterator[FrameOutputs | Failure]:
+    """Yield the results of all pools one by one; a recording shorter than one frame becomes a Failure."""
     for pool in pools:
         for result in pool:
             if isinstance(result, FrameOutputs) and not result.tensors:
@@ -132,11 +111,39 @@ def with_frames(pools: Iterable[list[FrameOutputs | Failure]]) -> Iterator[Frame
                 yield result
 
 
+def write_outputs(
+    files: Mapping[Path, str],
+    model: SharedEncoder,
+    compute: BatchFunction,
+    write: Callable[[FrameOutputs, str], object],
+    *,
+    compute_options: ComputeOptions,
+) -> None:
+    """Call `write` with the outputs of each file and its output name (see `output_names`).
+
+    A file that cannot be read, or is shorter than one frame, gets a line on stderr. Raises UserError at the end if
+    there was one.
+    """
+    failed = 0
+    names = {str(file): name for file, name in files.items()}
+    device = next(model.parameters()).device
+    recordings = map(open_recording, files)
+    pools = frame_outputs(recordings, model.architecture, compute, sizes=compute_options.sizes, device=device)
+    for result in nonempty_outputs(pools):
+        if isinstance(result, Failure):
+            failed += 1
+            print(result.message, file=sys.stderr)
+        else:
+            write(result, names[result.recording.name])
+    if failed:
+        raise UserError(f"{failed} of {len(files)} recordings failed; see the messages above")
+
+
 class _Pool:
     """Recordings whose windows are sorted into batches together."""
 
     def __init__(self, recordings: Sequence[Recording | Failure], architecture: Architecture, sizes: WindowSizes):
-        self._results: list[Recording | Failure] = list(recordings)
+        self._recordings: list[Recording | Failure] = list(recordings)
         self._readers: dict[int, WindowReader] = {}
         self._items: list[tuple[int, int, Window]] = []
         self._parts: dict[int, list[tuple[Tensor, ...]]] = {}
@@ -147,8 +154,8 @@ class _Pool:
                 self._items += [(row, place, window) for place, window in enumerate(plan)]
                 self._parts[row] = [()] * len(plan)
 
-    def results(self, compute: Compute, budget: int, device: torch.device) -> list[FrameOutputs | Failure]:
-        """Read and compute every window, in batches of at most `budget` padded samples, and join each recording's."""
+    def results(self, compute: BatchFunction, budget: int, device: torch.device) -> list[FrameOutputs | Failure]:
+        """Read and compute all windows in batches of at most `budget` padded samples, and join those of a recording."""
         plan = batches_by_length([window.samples for _, _, window in self._items], budget)
         with ThreadPoolExecutor(max_workers=1) as executor:
             coming = executor.submit(self._read, plan[0] if plan else [])
@@ -158,25 +165,28 @@ class _Pool:
                 if ready:
                     batch, lengths = _padded([waveform for _, waveform in ready], device)
                     self._keep([item for item, _ in ready], compute(batch, lengths))
-        return [r if isinstance(r, Failure) else FrameOutputs(r, self._join(i)) for i, r in enumerate(self._results)]
+        return [
+            recording if isinstance(recording, Failure) else FrameOutputs(recording, self._join(row))
+            for row, recording in enumerate(self._recordings)
+        ]
 
     def _read(self, batch: list[int]) -> list[tuple[int, Waveform]]:
         ready = []
         for item in batch:
             row, _, window = self._items[item]
-            recording = self._results[row]
+            recording = self._recordings[row]
             if isinstance(recording, Recording):
                 try:
                     ready.append((item, self._readers[row].read(window)))
                 except UserError as error:
-                    self._results[row] = Failure(recording.name, str(error))
+                    self._recordings[row] = Failure(recording.name, str(error))
         return ready
 
     def _keep(self, items: list[int], computed: Sequence[tuple[Tensor, ...]]) -> None:
         for item, tensors in zip(items, computed, strict=True):
             row, place, window = self._items[item]
             kept = slice(window.skip, window.skip + window.keep)
-            # copied, because a view would hold the whole batch
+            # copied, because a view would keep the whole batch in memory
             self._parts[row][place] = tuple(tensor[kept].to("cpu", copy=True) for tensor in tensors)
 
     def _join(self, row: int) -> list[Tensor]:
@@ -189,11 +199,11 @@ def _padded(waveforms: Sequence[Waveform], device: torch.device) -> tuple[Tensor
     return batch.to(device), lengths.to(device)
 
 
-def named_files(sources: Sequence[str]) -> dict[Path, str]:
-    """Audio files, and those in folders, each with a file name without suffix for what is computed of it: its stem,
-    with its folder's name before it where stems collide.
+def output_names(sources: Sequence[str]) -> dict[Path, str]:
+    """Map the audio files that `sources` (files and folders) name to the stems of their output files.
 
-    Raises UserError if two are still the same, and for a folder without audio.
+    This is the stem of the audio file, preceded by the name of its folder where two stems are equal. Raises UserError
+    if two names are still equal, and for a folder without audio.
     """
     paths = audio_files(sources)
     taken = Counter(path.stem for path in paths)
@@ -202,3 +212,37 @@ def named_files(sources: Sequence[str]) -> dict[Path, str]:
         if count > 1:
             raise UserError(f"{name}: two recordings would be written under this name; run the command for each folder")
     return dict(zip(paths, names, strict=True))
+
+
+def as_recording(source: AudioSource | Recording | Failure) -> Recording | Failure:
+    """Open `source`, unless that has been done already."""
+    return source if isinstance(source, Recording | Failure) else open_recording(source)
+
+
+def utterance_recording(utterance: Utterance) -> Recording:
+    """Return the audio of a manifest row as a recording named by its id; it is read when it is needed."""
+
+    def read(start: int, count: int) -> Waveform:
+        return read_utterance(replace(utterance, start=utterance.start + start, samples=count))
+
+    return Recording(utterance.id, utterance.samples, read)
+
+
+def transcribed_utterances(manifest: Manifest) -> Iterator[Utterance]:
+    """Yield the rows of `manifest` that have a transcript, an empty one included."""
+    return (utterance for utterance in manifest if utterance.text is not None)
+
+
+def with_results(
+    items: Iterable[Item], run: Callable[[Iterator[Item]], Iterable[Result]]
+) -> Iterator[tuple[Item, Result]]:
+    """Yield each item with its result, where `run` gives one result for each item in order but may read ahead."""
+    waiting: deque[Item] = deque()
+
+    def remembered() -> Iterator[Item]:
+        for item in items:
+            waiting.append(item)
+            yield item
+
+    for result in run(remembered()):
+        yield waiting.popleft(), result

@@ -1,14 +1,14 @@
-"""From audio to text with a CTC model: files, folders or arrays, of any length, with the times of the words."""
+"""Speech to text with a CTC model: the class `Transcriber` and the command ``wav2vec2 transcribe``."""
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, overload
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from numpy.typing import NDArray
+from torch import Tensor
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from wav2vec2.audio.read import SAMPLE_RATE
@@ -19,48 +19,77 @@ from wav2vec2.decode.hypothesis import Hypothesis
 from wav2vec2.decode.search import Search, run_searches
 from wav2vec2.decode.words import hypothesis_text, word_frames
 from wav2vec2.errors import UserError
-from wav2vec2.inference.acoustic_model import AcousticModel, Frames
-from wav2vec2.inference.frame_outputs import COMPUTE_KEYWORDS, ComputeOptions
-from wav2vec2.output.transcript import Reading, Transcript, Word
+from wav2vec2.inference.acoustic_model import AcousticModel, AcousticOutput, ModelSource
+from wav2vec2.inference.frame_outputs import AudioSource, ComputeOptions, as_recording
+from wav2vec2.output.transcript import Alternative, Transcript, Word
+from wav2vec2.progress import progress_bar
 from wav2vec2.text.vocabulary import Vocabulary
 
-if TYPE_CHECKING:
-    from wav2vec2.model.ctc import Wav2Vec2ForCTC
-
-__all__ = ["Transcriber", "Transcript", "Word", "progress_bar"]
+Source = TypeVar("Source", bound=AudioSource)
 
 
 class Transcriber:
-    """A CTC model with its vocabulary, ready for audio; arguments and errors as `AcousticModel`, or one of these.
+    """Writes down what is said in recordings of any length.
 
-    Further keywords: lm, lexicon, preset, decoder, nbest and what else `DecodingOptions` has: how text is found,
-    greedily by default; or `search`, made before. A search may hold worker processes: `close` the transcriber, or use
-    it in a `with`.
+    model: a `Wav2Vec2ForCTC`, or anything `wav2vec2.load` or `wav2vec2 export` names. vocabulary: replaces the model's
+    own. device: auto (a GPU if there is one), cpu, cuda, cuda:1, ... Recordings longer than `window_seconds` are
+    processed in overlapping windows, which have `context_seconds` of context at both ends; a batch holds at most
+    `batch_seconds` of audio.
+
+    The other keywords choose the search, as the options of ``wav2vec2 transcribe`` do; without any of them, decoding is
+    greedy. decoding: all of these options in one object; keywords that are given replace its values. A search may run
+    worker processes: `close` the transcriber, or use it in a `with` statement.
+
+    Raises UserError for a model without a CTC head or a vocabulary, for impossible sizes and options, and for files
+    that are missing or broken.
     """
 
     def __init__(
         self,
-        model: "Wav2Vec2ForCTC | str | Path | AcousticModel",
+        model: ModelSource | AcousticModel,
         *,
         vocabulary: Vocabulary | None = None,
-        search: Search | None = None,
-        **options: Any,
+        device: str = "auto",
+        batch_seconds: float = 60.0,
+        window_seconds: float = 30.0,
+        context_seconds: float = 4.0,
+        decoder: Literal["auto", "greedy", "beam", "lexicon"] | None = None,
+        lm: str | Path | None = None,
+        lexicon: str | Path | None = None,
+        preset: str | Path | None = None,
+        hotwords: Mapping[str, float] | None = None,
+        lm_weight: float | None = None,
+        word_score: float | None = None,
+        beam: int | None = None,
+        nbest: int | None = None,
+        workers: int | None = None,
+        decoding: DecodingOptions | None = None,
     ) -> None:
-        computing = {name: options.pop(name) for name in COMPUTE_KEYWORDS if name in options}
-        try:
-            decoding = DecodingOptions(**options)
-        except TypeError as error:
-            raise UserError(f"Transcriber: {error}") from None
-        decoding.resolve()  # an impossible choice is refused before the model is loaded
+        given: dict[str, Any] = {
+            "decoder": decoder,
+            "lm": lm and Path(lm),
+            "lexicon": lexicon and Path(lexicon),
+            "preset": preset and str(preset),
+            "hotwords": hotwords,
+            "lm_weight": lm_weight,
+            "word_score": word_score,
+            "beam": beam,
+            "nbest": nbest,
+            "workers": workers,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        options = replace(decoding or DecodingOptions(), **given)
+        options.resolve()  # refuses an impossible choice before the model is loaded
         if not isinstance(model, AcousticModel):
-            model = AcousticModel(model, vocabulary=vocabulary, **computing)
+            compute = ComputeOptions(device, batch_seconds, window_seconds, context_seconds)
+            model = AcousticModel(model, vocabulary=vocabulary, compute=compute)
         self.acoustic_model = model
         self.model, self.vocabulary, self.device = model.model, model.vocabulary, model.device
         self.architecture = model.architecture
-        self.search = search or build_searches(decoding, self.vocabulary)[-1]
+        self.search = build_searches(options, self.vocabulary)[-1]
 
     def close(self) -> None:
-        """End the search's workers."""
+        """Stop the workers of the search."""
         self.search.close()
 
     def __enter__(self) -> "Transcriber":
@@ -69,59 +98,68 @@ class Transcriber:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __call__(self, audio: Any) -> Any:
-        """Transcribe a file, encoded bytes or a float array (16 kHz mono), or a list of these or a folder.
+    @overload
+    def __call__(self, audio: str | Path | bytes | NDArray[Any] | Tensor) -> Transcript: ...
 
-        Returns a Transcript, or a list of them for a list or a folder.
+    @overload
+    def __call__(self, audio: list[Source] | tuple[Source, ...]) -> list[Transcript]: ...
 
-        Raises UserError for the first recording that cannot be read; `stream` goes on instead.
+    def __call__(self, audio: AudioSource | list[Source] | tuple[Source, ...]) -> Transcript | list[Transcript]:
+        """Transcribe one recording, or a list of them.
+
+        A recording is a file, the bytes of one, or a float array (16 kHz mono). A list may also name folders, which are
+        searched for audio files; its result is a list.
+
+        Raises UserError for the first recording that cannot be read; `stream` continues instead.
         """
-        folder = isinstance(audio, (str, Path)) and Path(audio).is_dir()
-        many = folder or isinstance(audio, (list, tuple))
-        sources = audio_files([audio]) if folder else audio if many else [audio]
-        transcripts: list[Transcript] = []
-        for result in self.stream(open_recording(source) for source in sources):
+        if isinstance(audio, list | tuple):
+            return self._transcribe(_without_folders(audio))
+        if isinstance(audio, str | Path) and Path(audio).is_dir():
+            raise UserError(f"{audio}: is a folder; to transcribe the recordings in it, give a list: [{str(audio)!r}]")
+        return self._transcribe([audio])[0]
+
+    def _transcribe(self, sources: Iterable[AudioSource]) -> list[Transcript]:
+        transcripts = []
+        for result in self.stream(sources):
             if isinstance(result, Failure):
                 raise UserError(result.message)
             transcripts.append(result)
-        return transcripts if many else transcripts[0]
+        return transcripts
 
-    def stream(self, recordings: Iterable[Recording | Failure]) -> Iterator[Transcript | Failure]:
-        """Yield one result for each recording, in order; one that cannot be read gives a Failure and the rest goes on.
+    def stream(self, recordings: Iterable[AudioSource | Recording | Failure]) -> Iterator[Transcript | Failure]:
+        """Yield a Transcript for each recording, in order, or a Failure for one that cannot be read.
 
-        A recording shorter than one frame (400 samples) has an empty text.
+        The transcript of a recording shorter than one frame (400 samples) is empty.
         """
         for result in self.stream_searches(recordings, [self.search]):
             yield result if isinstance(result, Failure) else result[0]
 
     def stream_searches(
-        self, recordings: Iterable[Recording | Failure], searches: Sequence[Search]
+        self, recordings: Iterable[AudioSource | Recording | Failure], searches: Sequence[Search]
     ) -> Iterator[list[Transcript] | Failure]:
-        """As `stream`, with a transcript by each of `searches` from one pass of the model."""
-        needed = any(search.decoder is not None for search in searches)
-        for pool in self.acoustic_model.pools(recordings, log_probs=needed):
-            good = [frames for frames in pool if isinstance(frames, Frames)]
-            columns = [self._transcripts(good, search) if search.decoder is None else [] for search in searches]
-            if needed:
-                beams = [number for number, search in enumerate(searches) if search.decoder is not None]
-                emissions = [frames.log_probs for frames in good if frames.log_probs is not None]
+        """Like `stream`, with one transcript for each of `searches`; the model runs once for all of them."""
+        beams = [number for number, search in enumerate(searches) if search.decoder is not None]
+        for pool in self.acoustic_model.pools(map(as_recording, recordings), log_probs=bool(beams)):
+            outputs = [output for output in pool if isinstance(output, AcousticOutput)]
+            greedy = [[collapse(o.best_path, self.vocabulary.blank, o.score)] for o in outputs]
+            nbest_lists: list[list[list[Hypothesis]]] = [greedy for _ in searches]
+            if beams:
+                emissions = [output.log_probs for output in outputs if output.log_probs is not None]
                 found = run_searches([searches[number] for number in beams], self.vocabulary, emissions)
                 for number, lists in zip(beams, found, strict=True):
-                    columns[number] = [
-                        self._transcript(frames, readings, searches[number])
-                        for frames, readings in zip(good, lists, strict=True)
+                    nbest_lists[number] = lists
+            rows = zip(*nbest_lists, strict=True)
+            for output in pool:
+                if isinstance(output, Failure):
+                    yield output
+                else:
+                    yield [
+                        self._transcript(output.recording, nbest, search)
+                        for nbest, search in zip(next(rows), searches, strict=True)
                     ]
-            rows = iter(zip(*columns, strict=True))
-            for frames in pool:
-                yield frames if isinstance(frames, Failure) else list(next(rows))
 
-    def _transcripts(self, pool: Sequence[Frames], search: Search) -> list[Transcript]:
-        paths = [collapse(frames.symbols, self.vocabulary.blank, frames.score) for frames in pool]
-        return [self._transcript(frames, [path], search) for frames, path in zip(pool, paths, strict=True)]
-
-    def _transcript(self, frames: Frames, readings: Sequence[Hypothesis], search: Search) -> Transcript:
-        recording, center = frames.recording, self.architecture.frame_center
-        best, vocabulary = readings[0], self.vocabulary
+    def _transcript(self, recording: Recording, nbest: Sequence[Hypothesis], search: Search) -> Transcript:
+        best, vocabulary, center = nbest[0], self.vocabulary, self.architecture.frame_center
         spans = word_frames(vocabulary, best)
         confidences: Sequence[float | None] = best.word_confidences
         if len(confidences) != len(spans):
@@ -130,32 +168,47 @@ class Transcriber:
             Word(text, center(first), center(last), confidence)
             for (text, first, last), confidence in zip(spans, confidences, strict=True)
         )
-        nbest = tuple(
-            Reading(hypothesis_text(vocabulary, reading), reading.score, reading.acoustic_score, reading.lm_score)
-            for reading in readings[: search.nbest]
+        alternatives = tuple(
+            Alternative(hypothesis_text(vocabulary, h), h.score, h.acoustic_score, h.lm_score)
+            for h in nbest[: search.nbest]
         )
         return Transcript(
-            recording.name,
-            hypothesis_text(vocabulary, best),
-            words,
-            recording.samples / SAMPLE_RATE,
-            best.score,
-            nbest if search.nbest > 1 else (),
+            source=recording.name,
+            text=hypothesis_text(vocabulary, best),
+            words=words,
+            seconds=recording.samples / SAMPLE_RATE,
+            score=best.score,
+            nbest=alternatives if search.nbest > 1 else (),
         )
+
+
+def _without_folders(sources: Iterable[AudioSource]) -> Iterator[AudioSource]:
+    """Replace each folder by the audio files in it."""
+    for source in sources:
+        if isinstance(source, str | Path) and Path(source).is_dir():
+            yield from audio_files([source])
+        else:
+            yield source
 
 
 @dataclass(frozen=True)
-class TranscribeOptions(ComputeOptions):
-    """Write down what is said in audio files. Results go to stdout; files that fail get one line each on stderr."""
+class TranscribeOptions:
+    """Transcribe audio files to stdout.
+
+    Files that cannot be transcribed are named on stderr, one line each, and the others go on.
+    """
 
     model: Annotated[str, Positional, arg(metavar="MODEL")]
-    """A model directory or checkpoint file with a CTC head."""
+    """A model directory, checkpoint file or hub id with a CTC head, or an exported .onnx or .pt2 file."""
     files: Annotated[tuple[str, ...], Positional, arg(metavar="FILE [FILE ...]")]
-    """Audio files, and folders that are searched for them."""
+    """Audio files, and folders to search for them."""
     format: Literal["text", "json", "jsonl"] = "text"
-    """text: the words (after the file's name and a tab, if there are several). json: one array with word times in
-    seconds. jsonl: one object a line, as soon as it is known."""
+    """text: the transcript, after the file name and a tab if there are several files.
+    json: an array of objects with word times in seconds.
+    jsonl: one such object per line, printed as soon as it is known.
+    """
     decoding: OmitArgPrefixes[DecodingOptions] = field(default_factory=DecodingOptions)
+    compute: OmitArgPrefixes[ComputeOptions] = field(default_factory=ComputeOptions)
 
 
 def run(options: TranscribeOptions) -> None:
@@ -163,15 +216,15 @@ def run(options: TranscribeOptions) -> None:
     if not options.files:
         raise UserError("transcribe: name at least one audio file or folder")
     files = audio_files(options.files)
-    transcriber = Transcriber(options.model, **options.computing(), **vars(options.decoding))
-    with transcriber:
+    acoustic_model = AcousticModel(options.model, compute=options.compute)
+    with Transcriber(acoustic_model, decoding=options.decoding) as transcriber:
         failed = _write(transcriber, files, options)
     if failed:
-        raise UserError(f"{failed} of {len(files)} files could not be transcribed; the lines above say why")
+        raise UserError(f"{failed} of {len(files)} files could not be transcribed; see the messages above")
 
 
 def _write(transcriber: Transcriber, files: Sequence[Path], options: TranscribeOptions) -> int:
-    """Print every result as it comes; return how many files failed."""
+    """Print each result as it comes; return how many files failed."""
     alone = len(files) == 1 and not Path(options.files[0]).is_dir()
     failed = 0
     first = True
@@ -195,16 +248,3 @@ def _format(transcript: Transcript, style: str, *, alone: bool, first: bool) -> 
         return transcript.text if alone else f"{transcript.source}\t{transcript.text}"
     line = json.dumps(transcript.as_json(), ensure_ascii=False)
     return line if style == "jsonl" else ("[" if first else ",") + line
-
-
-def progress_bar(*, shown: bool = True) -> Progress:
-    """Make a bar with rate and time left on stderr, where that is a terminal; stdout stays as it is."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    return Progress(*columns, console=console, redirect_stdout=False, disable=not (shown and console.is_terminal))

@@ -1,13 +1,14 @@
-"""``wav2vec2 units MODEL FILES...``: the pre-training quantizer's entry for every frame (section 2, "Quantization
-module"), from unmasked features.
+"""The command ``wav2vec2 units``: the quantizer's codeword for every frame, from unmasked features (section 2,
+"Quantization module").
 
-A frame has one entry in each of G codebooks of V; its flat unit is the number sum_g entry_g * V^(G-1-g), in [0, V^G).
+A frame has one entry from each of G codebooks of V entries. Its flat unit is the number sum_g entry_g V^(G-1-g), in
+[0, V^G).
 
 Legend: B utterances, S samples, T frames, G codebooks, V entries each.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -17,11 +18,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tyro.conf import Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
-from wav2vec2.inference.frame_outputs import ComputeOptions, FrameOutputs, named_files, write_outputs
+from wav2vec2.inference.frame_outputs import ComputeOptions, FrameOutputs, output_names, write_outputs
 from wav2vec2.model.encoder import check_lengths
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.output_file import writing
@@ -30,27 +31,33 @@ Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class UnitsOptions(ComputeOptions):
-    """Write the quantizer's choice for every frame of recordings. Files that fail get one line each on stderr."""
+class UnitsOptions:
+    """Write the quantizer's codeword for every frame of audio files.
+
+    Files that cannot be read are named on stderr, one line each, and the others go on.
+    """
 
     model: Annotated[str, Positional, arg(metavar="MODEL")]
-    """A pre-trained model: a directory or checkpoint file with its quantizer."""
+    """A pre-trained model with its quantizer: a directory, checkpoint file or hub id."""
     files: Annotated[tuple[str, ...], Positional, arg(metavar="FILE [FILE ...]")]
-    """Audio files, and folders that are searched for them."""
+    """Audio files, and folders to search for them."""
     format: Literal["text", "jsonl", "npz"] = "text"
-    """text: name, tab, flat units. jsonl: an object a line with units, entries per codebook, durations and times. npz:
-    the same as arrays, a file for each recording in --out."""
+    """text: name, tab, flat units.
+    jsonl: an object per line with units, codes (entry of each codebook), durations and times.
+    npz: the same as arrays, a file in --out for each recording.
+    """
     merge: bool = False
-    """Merge runs of equal units; durations then tell how many frames each lasted."""
+    """Merge runs of equal units; durations count the frames of each run."""
     out: Path | None = None
     """Folder for npz files."""
+    compute: OmitArgPrefixes[ComputeOptions] = field(default_factory=ComputeOptions)
 
 
 @torch.inference_mode()
 def quantized_units(
     model: Wav2Vec2ForPretraining, waveforms: Tensor, lengths: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """(B, S) audio -> entries (B, T, G) int64, 0 beyond each end, and frame lengths (B,)."""
+    """(B, S) audio -> codebook entries (B, T, G) int64, 0 beyond each end, and frame lengths (B,)."""
     lengths = check_lengths(waveforms, lengths)
     codes = model.codes(waveforms, lengths)
     frames, frame_lengths = torch.arange(codes.shape[1], device=codes.device), model.frame_lengths(lengths)
@@ -58,47 +65,47 @@ def quantized_units(
 
 
 def flat_units(codes: Codes, entries: int) -> Codes:
-    """(T, G) entries -> (T,) flat units, the first codebook the most significant."""
+    """(T, G) codebook entries -> (T,) flat units; the first codebook is the most significant digit."""
     groups = codes.shape[1]
     powers = np.array([entries ** (groups - 1 - group) for group in range(groups)], dtype=np.int64)
     return np.asarray(codes.astype(np.int64) @ powers, dtype=np.int64)
 
 
 def run_lengths(units: Codes) -> tuple[Codes, Codes]:
-    """(T,) units -> where each run of equal units begins, and how many frames it lasts."""
+    """(T,) units -> the first frame of each run of equal units, and the number of its frames."""
     durations = np.array([len(list(run)) for _, run in groupby(units.tolist())], dtype=np.int64)
     return np.cumsum(durations) - durations, durations
 
 
 def run(options: UnitsOptions) -> None:
-    """Print or write the units; raises UserError at the end if any recording failed."""
+    """Print or write the units of each recording; raises UserError at the end if any failed."""
     if not options.files:
         raise UserError("units: name at least one audio file or folder")
     if (options.format == "npz") != (options.out is not None):
-        raise UserError("--format npz needs --out FOLDER, and text and jsonl go to stdout")
-    files, device = named_files(options.files), usable_device(options.device)
-    model = quantizing_model(options.model).to(device)
+        raise UserError("units: --format npz needs --out FOLDER; text and jsonl go to stdout, without --out")
+    files, device = output_names(options.files), usable_device(options.compute.device)
+    model = load_quantizing_model(options.model).to(device)
 
     def compute(waveforms: Tensor, lengths: Tensor) -> list[tuple[Tensor, ...]]:
         return [(codes,) for codes in quantized_units(model, waveforms, lengths)[0]]
 
-    write = partial(_show, options, model)
-    write_outputs(files, model, compute, write, options=options, lacking="units")
+    write_outputs(files, model, compute, partial(_write, options, model), compute_options=options.compute)
 
 
-def quantizing_model(source: str) -> Wav2Vec2ForPretraining:
-    """Load a pre-trained model with its quantizer. Raises UserError for a recogniser, which has none."""
+def load_quantizing_model(source: str) -> Wav2Vec2ForPretraining:
+    """Load a pre-trained model with its quantizer. Raises UserError for a model that has none."""
     from wav2vec2.checkpoints.load import load
 
     model = load(source)
     if not isinstance(model, Wav2Vec2ForPretraining):
-        raise UserError(f"{source}: is a recogniser without quantizer; give the pre-trained model that it came from")
+        raise UserError(f"{source}: is a recogniser without a quantizer; give the pre-trained model behind it")
     if not model.quantizes_targets:
-        raise UserError(f"{source}: has no learned codebook (its targets are {model.architecture.variant.targets})")
+        targets = model.architecture.variant.targets
+        raise UserError(f"{source}: has no learned codebook (its targets are {targets}); give a model that has one")
     return model
 
 
-def _show(options: UnitsOptions, model: Wav2Vec2ForPretraining, result: FrameOutputs, name: str) -> None:
+def _write(options: UnitsOptions, model: Wav2Vec2ForPretraining, result: FrameOutputs, name: str) -> None:
     codes = result.tensors[0].numpy()
     units = flat_units(codes, model.quantizer.entries)
     starts, durations = np.arange(len(units)), np.ones(len(units), dtype=np.int64)

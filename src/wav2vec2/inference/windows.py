@@ -1,11 +1,11 @@
-"""Long recordings in windows: which samples each window reads, and which of its frames are kept.
+"""Split long recordings into overlapping windows: which samples a window reads, and which of its frames are kept.
 
-A recording longer than one window is read in windows of equal length that overlap. Each gives the frames of its
-centre and lends `context` frames on either side, where the model sees too little of the neighbourhood. Windows start
-on multiples of the frame stride, so every kept frame has exactly the samples that it would have in the whole
-recording, and together the kept frames are all its frames, each once. Memory therefore depends on the window, not on
-the recording. What differs from one pass over the whole is attention beyond the window, and in the group-norm family
-the first layer's statistics.
+All windows of a recording have the same length. A window contributes the frames of its centre; the `context` frames at
+either end, where the model sees too little of the neighbourhood, are discarded. Windows start on multiples of the frame
+stride, so that each kept frame covers exactly the samples it has in the whole recording, and every frame is kept once.
+Memory therefore depends on the length of the window, not of the recording. The result differs from a single pass over
+the recording in two ways: attention ends at the window, and so do the statistics of the group-norm family's first
+layer.
 """
 
 import math
@@ -26,7 +26,7 @@ _STATISTICS_BLOCK = 60 * SAMPLE_RATE
 
 @dataclass(frozen=True)
 class WindowSizes:
-    """In seconds: padded audio in a batch, a window, and its context at both ends.
+    """Seconds of padded audio in a batch, of a window, and of the context at either end of it.
 
     Raises UserError for impossible sizes.
     """
@@ -41,24 +41,24 @@ class WindowSizes:
 
     @property
     def batch_samples(self) -> int:
-        """Most padded samples of a batch."""
+        """Samples of a batch, padding included, at most."""
         return int(self.batch * SAMPLE_RATE)
 
     def in_frames(self, architecture: Architecture) -> tuple[int, int]:
-        """Frames of a window and of its context."""
+        """Return the frames of a window, and of the context at either end of it."""
         per_second = SAMPLE_RATE / architecture.stride
         context = round(self.context * per_second)
         return max(round(self.window * per_second), 2 * context + 1), context
 
     def plan(self, samples: int, architecture: Architecture) -> "list[Window]":
-        """The windows of a recording (`plan_windows`)."""
+        """Return the windows of a recording of `samples` samples (see `plan_windows`)."""
         window, context = self.in_frames(architecture)
         return plan_windows(samples, architecture, window_frames=window, context_frames=context)
 
 
 @dataclass(frozen=True)
 class Window:
-    """Samples [start, start + samples) of a recording; of its frames, `keep` are kept after the first `skip`."""
+    """Samples [start, start + samples) of a recording; the first `skip` frames are discarded, the next `keep` kept."""
 
     start: int
     samples: int
@@ -67,8 +67,7 @@ class Window:
 
 
 def plan_windows(samples: int, architecture: Architecture, *, window_frames: int, context_frames: int) -> list[Window]:
-    """Cut a recording of `samples` samples; one window if it has at most `window_frames` frames, none if it has no
-    frame.
+    """Split a recording of `samples` samples; one window if that has enough frames, none if there is no frame.
 
     Raises ValueError unless context_frames >= 0 and window_frames > 2 * context_frames.
     """
@@ -85,14 +84,14 @@ def plan_windows(samples: int, architecture: Architecture, *, window_frames: int
     edges = [0, *(index * centre + context_frames for index in range(1, count)), total]
     windows = []
     for index, (first, last) in enumerate(pairwise(edges)):
-        # The last window moves back to full length: more left context, and batches without padding.
+        # The last window starts earlier so that it has full length: more left context, no padding in batches.
         start = min(index * centre, total - window_frames)
         windows.append(Window(start * architecture.stride, size, first - start, last - first))
     return windows
 
 
 class WindowReader:
-    """Reads the windows of one recording, normalised over the whole recording where the model wants that."""
+    """Reads the windows of one recording; with `normalize`, to zero mean and unit variance over the whole recording."""
 
     def __init__(self, recording: Recording, windows: list[Window], *, normalize: bool) -> None:
         self._recording = recording
@@ -103,8 +102,8 @@ class WindowReader:
     def read(self, window: Window) -> Waveform:
         """Return the window's samples, (window.samples,) float32.
 
-        Raises UserError if the recording cannot be read, is shorter than its header says, or holds values that are
-        not finite.
+        Raises UserError if the recording cannot be read, is shorter than announced, or holds values that are not
+        finite.
         """
         recording = self._recording
         waveform = np.asarray(recording.read(window.start, window.samples), dtype=np.float32)
@@ -124,9 +123,7 @@ class WindowReader:
         return ((waveform - mean) / deviation).astype(np.float32)
 
     def _statistics(self) -> tuple[float, float]:
-        """Mean and deviation over the whole recording, as `normalize_waveform` has them, in one pass of bounded
-        memory.
-        """
+        """Mean and standard deviation of the recording, as in `normalize_waveform`, read block by block."""
         total = squares = 0.0
         count = 0
         for start in range(0, self._recording.samples, _STATISTICS_BLOCK):
@@ -140,8 +137,9 @@ class WindowReader:
 
 
 def batches_by_length(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Group indices, longest first, so that a group's padded size (longest x number) stays within `budget`, or it is
-    one alone.
+    """Group indices, longest first, so that the padded size of a group (longest times number) is at most `budget`.
+
+    A length above the budget is a group of its own.
     """
     batches: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):

@@ -1,1 +1,1 @@
-"""Results as values and as files."""
+"""Transcripts and alignments, as values and in the formats of files."""

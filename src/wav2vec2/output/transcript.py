@@ -1,4 +1,4 @@
-"""What was said, as values and as JSON."""
+"""Transcripts as values and as JSON."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -7,8 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Word:
-    """A word (or a symbol, where the vocabulary has no word separator); the centres of its first and last frame in
-    seconds. confidence: 0 to 1, of searches that tell it.
+    """A word of a transcript, or a symbol where the vocabulary has no word separator.
+
+    start, end: centres of its first and last frame in seconds. confidence: from 0 to 1, or None if the search gives
+    none.
     """
 
     text: str
@@ -18,8 +20,8 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One entry of an n-best list; scores in nats, as in `Hypothesis`."""
+class Alternative:
+    """An entry of an n-best list. Scores are natural logarithms; `score` is what the search ranks by."""
 
     text: str
     score: float
@@ -29,8 +31,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was said in `source`. seconds: length of the audio; score: log-probability (nats) of the best path, or what
-    the search ranked by; nbest: the readings, best first, where more than one was asked for.
+    """The transcript of a recording.
+
+    source: name of the recording. seconds: its length. score: log-probability (nats) of the best path, or what the
+    search ranked by. nbest: the alternatives, best first, if more than one was asked for.
     """
 
     source: str
@@ -38,10 +42,10 @@ class Transcript:
     words: tuple[Word, ...]
     seconds: float
     score: float
-    nbest: tuple[Reading, ...] = ()
+    nbest: tuple[Alternative, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values; what there is not (confidences, an n-best list) is left out."""
+        """Return plain values; confidences and an n-best list that do not exist are left out."""
         plain = dataclasses.asdict(self)
         plain["words"] = [{name: value for name, value in word.items() if value is not None} for word in plain["words"]]
         if not self.nbest:

@@ -16,9 +16,10 @@ from wav2vec2.audio.recordings import Failure, Recording, Waveform, open_recordi
 from wav2vec2.decode.aligned_text import align_text, unknown_text
 from wav2vec2.decode.collapse import collapse
 from wav2vec2.errors import UserError
-from wav2vec2.inference.acoustic_model import AcousticModel, Frames
-from wav2vec2.inference.aligner import in_seconds
-from wav2vec2.output.alignment_files import Alignment
+from wav2vec2.inference.acoustic_model import AcousticModel, AcousticOutput
+from wav2vec2.inference.align import in_seconds
+from wav2vec2.inference.frame_outputs import ComputeOptions
+from wav2vec2.output.alignment import Alignment
 from wav2vec2.report.page import Page
 from wav2vec2.text.argument import read_text
 from wav2vec2.text.vocabulary import Vocabulary
@@ -66,9 +67,9 @@ def run(options: UtteranceOptions) -> None:
     if options.text and not text.strip():
         raise UserError(f"{options.text}: the text is empty; give the spoken words, or leave --text out")
     recording, waveform = _part(options)
-    model = AcousticModel(options.model, device=options.device)
+    model = AcousticModel(options.model, compute=ComputeOptions(device=options.device))
     frames = _posteriors(model, recording)
-    written = model.vocabulary.decode(collapse(frames.symbols, model.vocabulary.blank).ids)
+    written = model.vocabulary.decode(collapse(frames.best_path, model.vocabulary.blank).ids)
     page = Page(f"Utterance: {Path(options.audio).name}")
     page.table(["", ""], _facts(options, recording, text, written))
     alignment = _alignment(model, frames, text or written) if (text or written).strip() else None
@@ -110,17 +111,17 @@ def _part(options: UtteranceOptions) -> tuple[Recording, Waveform]:
     return part, samples
 
 
-def _posteriors(model: AcousticModel, recording: Recording) -> Frames:
+def _posteriors(model: AcousticModel, recording: Recording) -> AcousticOutput:
     """The model's output for every frame. Raises UserError."""
     ((frames,),) = model.pools([recording], log_probs=True)
     if isinstance(frames, Failure):
         raise UserError(frames.message)
-    if not frames.symbols:
+    if not frames.best_path:
         raise UserError(f"{recording.name}: is shorter than one frame of the model; give a longer part")
     return frames
 
 
-def _alignment(model: AcousticModel, frames: Frames, text: str) -> Alignment:
+def _alignment(model: AcousticModel, frames: AcousticOutput, text: str) -> Alignment:
     assert frames.log_probs is not None
     aligned = align_text(frames.log_probs, text, model.vocabulary, name=frames.recording.name)
     return in_seconds(aligned, frames.recording, model.architecture, model.vocabulary)

@@ -112,7 +112,7 @@ def test_a_recogniser_in_place_of_the_pretrained_model_is_named(
 ) -> None:
     recogniser = str(folder / "recogniser")
     assert main(["report", "codes", recogniser, str(folder / "corpus"), "--align", recogniser]) == 2
-    assert "is a recogniser without quantizer" in capsys.readouterr().err
+    assert "is a recogniser without a quantizer" in capsys.readouterr().err
 
 
 def test_a_recogniser_of_phones_needs_no_lexicon(

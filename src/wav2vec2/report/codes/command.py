@@ -5,7 +5,7 @@ Where each phone is spoken comes from forced alignment or from hand-made labels.
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
-from tyro.conf import Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import Failure
@@ -21,10 +21,10 @@ from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance
 from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
-from wav2vec2.inference.aligner import Aligner
-from wav2vec2.inference.emissions import utterance_recording
-from wav2vec2.inference.frame_outputs import ComputeOptions, frame_outputs, with_frames
-from wav2vec2.inference.units import flat_units, quantized_units, quantizing_model
+from wav2vec2.inference.acoustic_model import AcousticModel
+from wav2vec2.inference.align import Aligner
+from wav2vec2.inference.frame_outputs import ComputeOptions, frame_outputs, nonempty_outputs, utterance_recording
+from wav2vec2.inference.units import flat_units, load_quantizing_model, quantized_units
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.report.codes.cooccurrence import JOINT, CodeTable, CoOccurrence, codes_page
 from wav2vec2.report.codes.phones import (
@@ -41,7 +41,7 @@ from wav2vec2.text.phones import fold_text
 
 
 @dataclass(frozen=True)
-class CodesOptions(ComputeOptions):
+class CodesOptions:
     """Show which phones the codewords of a pre-trained model stand for, in OUT/report.html and OUT/report.md.
 
     A recogniser aligns the transcripts with the audio (--align MODEL), or TIMIT's .PHN files beside the audio give the
@@ -69,6 +69,7 @@ class CodesOptions(ComputeOptions):
     """Use only this many utterances, spread evenly over the manifest; 0: all."""
     min_frames: int = 10
     """Do not draw codewords of fewer frames, which look certain by chance."""
+    compute: OmitArgPrefixes[ComputeOptions] = field(default_factory=ComputeOptions)
 
 
 def run(options: CodesOptions) -> None:
@@ -78,7 +79,7 @@ def run(options: CodesOptions) -> None:
     if options.utterances < 0 or options.min_frames < 1:
         raise UserError("report codes: --utterances must be at least 0 and --min-frames at least 1")
     rows = chosen(Manifest.open(options.manifest, split=options.split), options)
-    model = quantizing_model(options.model)
+    model = load_quantizing_model(options.model)
     tables, failed = _count(model, rows, options)
     if failed == len(rows):
         raise UserError(f"{options.manifest}: none of its {failed} utterances could be used; see the messages above")
@@ -136,7 +137,7 @@ def chosen(manifest: Manifest, options: CodesOptions) -> list[Utterance]:
 def _aligned(rows: Sequence[Utterance], options: CodesOptions) -> Iterator[list[Interval] | Failure]:
     """Intervals of the phones, or characters, of each utterance, by forced alignment."""
     pronounce = _pronunciations(rows, options)
-    aligner = Aligner(options.align, **options.computing())
+    aligner = Aligner(AcousticModel(options.align, compute=options.compute))
     if pronounce is not None and aligner.vocabulary.unit == "whitespace":
         raise UserError(f"{options.align}: already writes phones; leave --phones out")
     for result in aligner.stream((utterance_recording(row), row.text or "") for row in rows):
@@ -190,16 +191,16 @@ def _codes(
     model: Wav2Vec2ForPretraining, rows: Iterable[Utterance], options: CodesOptions
 ) -> Iterator[NDArray[np.int64] | Failure]:
     """The codebook entries (T, G) of each utterance's frames."""
-    device = usable_device(options.device)
+    device = usable_device(options.compute.device)
     model.to(device)
 
     def compute(waveforms: Tensor, lengths: Tensor) -> list[tuple[Tensor, ...]]:
         return [(codes,) for codes in quantized_units(model, waveforms, lengths)[0]]
 
     pools = frame_outputs(
-        map(utterance_recording, rows), model.architecture, compute, sizes=options.sizes, device=device
+        map(utterance_recording, rows), model.architecture, compute, sizes=options.compute.sizes, device=device
     )
-    for result in with_frames(pools):
+    for result in nonempty_outputs(pools):
         yield result if isinstance(result, Failure) else result.tensors[0].numpy()
 
 

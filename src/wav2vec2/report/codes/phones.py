@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.errors import UserError
-from wav2vec2.output.alignment_files import Alignment, TimedWord
+from wav2vec2.output.alignment import Alignment, TimedWord
 
 REACH = 0.1
 SILENCE, UNKNOWN = "sil", ""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wav2vec2.output.alignment_files import Alignment, TimedSymbol, TimedWord, as_ctm, as_json, as_srt, as_textgrid
+from wav2vec2.output.alignment import Alignment, TimedSymbol, TimedWord, as_ctm, as_json, as_srt, as_textgrid
 
 STRIDE = 0.02
 
