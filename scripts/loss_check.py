@@ -94,7 +94,7 @@ def train(objective: Objective) -> list[float]:
         counts, total = objective.counts(batches, update), 0.0
         for number, batch in enumerate(batches):
             torch.manual_seed(1000 * update + number)
-            loss, _ = objective.loss(batch, number, counts, update)
+            loss, _ = objective.loss(objective.model, batch, number, counts, update)
             assert loss is not None
             loss.backward()
             total += float(loss.detach())

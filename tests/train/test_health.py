@@ -15,17 +15,19 @@ from wav2vec2.train.pretrain.command import run
 from wav2vec2.train.pretrain.objective import ContrastiveObjective
 
 CHANCE = 4.615
-WELL = {"contrastive": 4.1, "accuracy": 0.1, "code_perplexity": 120.0}
+WELL = {"contrastive": 4.1, "accuracy": 0.1, "code_perplexity_1": 60.0, "code_perplexity_2": 60.0}
 
 
-def monitor(**changes: object) -> HealthMonitor:
-    return HealthMonitor(HealthConfig(**changes), 1000, chance=CHANCE, groups=2)  # type: ignore[arg-type]
+def monitor(codebooks: tuple[int, int] = (2, 320), **changes: object) -> HealthMonitor:
+    return HealthMonitor(HealthConfig(**changes), 1000, chance=CHANCE, codebooks=codebooks)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("numbers", "verdict"),
     [
-        ({"code_perplexity": 2.0}, "codebook has collapsed"),
+        ({"code_perplexity_1": 1.0, "code_perplexity_2": 1.0}, "codebook 1 of 2 uses 1.0 of 320 entries"),
+        ({"code_perplexity_2": 1.0}, "codebook 2 of 2 uses 1.0 of 320 entries"),
+        ({"code_perplexity_1": 2.0, "code_perplexity_2": 2.0}, "codebook 1 of 2 uses 2.0 of 320 entries"),
         ({"contrastive": 0.0}, "contrastive task has collapsed"),
         ({"accuracy": 1.0}, "contrastive task has collapsed"),
         ({"contrastive": 4.62}, "never left chance"),
@@ -33,27 +35,42 @@ def monitor(**changes: object) -> HealthMonitor:
 )
 def test_each_sickness_is_named_after_some_patience(numbers: dict[str, float], verdict: str) -> None:
     judge = monitor(patience=3)
-    for update in (500, 501):
-        judge.check(update, WELL | numbers, "runs/x")
+    streak = judge.check(0, 500, WELL | numbers, "runs/x")
+    assert judge.check(streak, 501, WELL | numbers, "runs/x") == 2
     with pytest.raises(UserError, match=rf"runs/x: update 502: .*{verdict}.*train\.lr"):
-        judge.check(502, WELL | numbers, "runs/x")
+        judge.check(2, 502, WELL | numbers, "runs/x")
 
 
 def test_a_healthy_line_resets_patience_and_the_start_is_not_judged() -> None:
-    judge = monitor(patience=2)
+    judge, streak = monitor(patience=2), 0
     for update in range(500, 520):
-        judge.check(update, WELL | ({"code_perplexity": 2.0} if update % 2 else {}), "x")
+        streak = judge.check(streak, update, WELL | ({"code_perplexity_2": 1.0} if update % 2 else {}), "x")
     early = monitor(patience=1)
-    early.check(10, WELL | {"code_perplexity": 2.0}, "x")
-    early.check(149, WELL | {"contrastive": CHANCE}, "x")
+    early.check(0, 10, WELL | {"code_perplexity_1": 1.0}, "x")
+    early.check(0, 149, WELL | {"contrastive": CHANCE}, "x")
     with pytest.raises(UserError, match="chance"):
-        early.check(150, WELL | {"contrastive": CHANCE}, "x")
+        early.check(0, 150, WELL | {"contrastive": CHANCE}, "x")
+
+
+@pytest.mark.parametrize(("entries", "healthy", "collapsed"), [(320, 2.6, 2.5), (8, 2.1, 2.0), (3, 1.6, 1.5)])
+def test_a_codebook_in_which_two_entries_are_left_has_collapsed_unless_it_is_small(
+    entries: int, healthy: float, collapsed: float
+) -> None:
+    judge = monitor((1, entries), patience=1)
+    judge.check(0, 500, WELL | {"code_perplexity_1": healthy}, "x")
+    with pytest.raises(UserError, match=f"codebook 1 of 1 uses {collapsed} of {entries} entries"):
+        judge.check(0, 500, WELL | {"code_perplexity_1": collapsed}, "x")
+
+
+def test_the_threshold_of_collapse_is_a_key_and_models_without_codebooks_are_not_judged_by_it() -> None:
+    monitor(patience=1, collapse_perplexity=1.5).check(0, 500, WELL | {"code_perplexity_1": 2.0}, "x")
+    monitor((0, 0), patience=1).check(0, 500, {"contrastive": 4.1, "accuracy": 0.1}, "x")
 
 
 def test_numbers_that_are_not_finite_stop_at_once_and_a_switch_turns_everything_off() -> None:
     with pytest.raises(UserError, match="'penalty' is nan at update 3"):
-        monitor().check(3, WELL | {"penalty": float("nan")}, "x")
-    monitor(enabled=False).check(3, WELL | {"penalty": float("nan")}, "x")
+        monitor().check(0, 3, WELL | {"penalty": float("nan")}, "x")
+    monitor(enabled=False).check(0, 3, WELL | {"penalty": float("nan")}, "x")
 
 
 def test_the_first_bad_parameter_gradient_and_module_are_named() -> None:
@@ -81,8 +98,8 @@ def test_one_skipped_update_is_counted_and_the_run_goes_on(
 ) -> None:
     loss = ContrastiveObjective.loss
 
-    def poisoned(self: ContrastiveObjective, batch: Any, number: int, counts: Any, update: int) -> Any:
-        value, sums = loss(self, batch, number, counts, update)
+    def poisoned(self: ContrastiveObjective, module: Any, batch: Any, number: int, counts: Any, update: int) -> Any:
+        value, sums = loss(self, module, batch, number, counts, update)
         return (value * float("nan"), sums) if update == 2 and value is not None else (value, sums)
 
     monkeypatch.setattr(ContrastiveObjective, "loss", poisoned)

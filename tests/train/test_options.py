@@ -25,7 +25,8 @@ RANGES = {
         regularization.feature_grad_mult masking.min_spans masking.span_spread masking.min_space
         variant.batch_negatives variant.codebook_negatives variant.edge_frames loss.diversity_weight
         loss.penalty_weight batch.min_seconds batch.length_jitter batch.workers train.weight_decay train.clip_norm
-        train.threads train.max_minutes log.validate_every log.save_every health.chance_margin""",
+        train.threads train.max_minutes log.validate_every log.save_every health.chance_margin
+        health.collapse_perplexity""",
     "above 0": """model.layer_norm_eps curriculum.epochs regularization.tau_start regularization.tau_end batch.seconds
         batch.micro_seconds batch.max_seconds train.lr train.eps""",
     "at least 1": """text.min_count masking.time_span masking.channel_span batch.prefetch batch.tokens
@@ -45,7 +46,7 @@ MACHINE = """output batch.workers batch.prefetch batch.in_memory train.device tr
     log.save_every log.keep_last log.tensorboard"""
 MAY_CHANGE = """data.manifest data.validation_manifest data.hold_out_avoid data.labels data.text data.validation
     batch.micro_seconds batch.micro_tokens train.max_skips log.validate_every health.enabled health.patience
-    health.grace_share health.chance_share health.chance_margin"""
+    health.grace_share health.chance_share health.chance_margin health.collapse_perplexity"""
 
 
 def with_value(config, key, value):

@@ -3,15 +3,24 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import soundfile
+import torch
 from tests.small_models import SMALLEST
 
+from wav2vec2.data.dataset import MicroBatch
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, write_manifest
+from wav2vec2.lm.transformer.network import LanguageModelDropout, LanguageModelSizes
+from wav2vec2.model.architecture import Masking
+from wav2vec2.train.finetune.command import FinetuneConfig, FinetuneData, FreezeConfig
+from wav2vec2.train.language_model.command import LanguageModelConfig, TextData, TokenBatchConfig
 from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig
 from wav2vec2.train.pretrain.command import PretrainConfig, PretrainData
+
+Config = TypeVar("Config", PretrainConfig, FinetuneConfig, LanguageModelConfig)
 
 TINY = ModelConfig(
     architecture="tiny",
@@ -30,6 +39,18 @@ def hum(number: int, samples: int) -> np.ndarray:
     glide = np.sin(2 * math.pi * (1.3 + 0.1 * number) * time)
     wave = 0.4 * np.sin(2 * math.pi * low * time + 6 * glide) + 0.2 * np.sin(2 * math.pi * high * time + 9 * glide)
     return np.asarray(wave * (0.6 + 0.4 * glide), dtype=np.float32)
+
+
+def micro_batch(rows: tuple[int, ...]) -> MicroBatch:
+    """Padded waveforms of some rows, half a second and more."""
+    waves = [torch.from_numpy(hum(row, 9_000 + 1_500 * (row % 3))) for row in rows]
+    return MicroBatch(
+        torch.nn.utils.rnn.pad_sequence(waves, batch_first=True),
+        torch.tensor([len(wave) for wave in waves]),
+        torch.tensor(rows),
+        tuple(map(str, rows)),
+        (None,) * len(rows),
+    )
 
 
 def write_corpus(folder: Path, count: int = 12, texts: bool = False) -> Path:
@@ -59,7 +80,45 @@ def pretrain_config(manifest: Path, output: Path) -> PretrainConfig:
     )
 
 
-def with_train(config: PretrainConfig, **changes: object) -> PretrainConfig:
+def finetune_config(manifest: Path, output: Path, init: str = "scratch") -> FinetuneConfig:
+    """Six small updates, three of them of the output layer alone where there is a model to start from."""
+    return FinetuneConfig(
+        output=str(output),
+        init=init,
+        data=FinetuneData(manifest=str(manifest), split="train", validation_split="dev"),
+        model=TINY,
+        masking=Masking(channel_start=0.02, channel_span=4),
+        freeze=FreezeConfig(updates=3),
+        batch=BatchConfig(seconds=3.0, micro_seconds=1.6, workers=0),
+        train=TrainConfig(
+            updates=6, lr=1e-2, schedule="tri-stage", warmup_share=0.1, eps=1e-8, threads=1, device="cpu"
+        ),
+        log=LogConfig(every=2, validate_every=3, save_every=3, tensorboard=False),
+    )
+
+
+def write_text(path: Path) -> Path:
+    """Write sentences with a rule: the second word is the first one again."""
+    names = ("ANNA", "BEN", "CARA", "DAN", "EVE")
+    lines = [f"u-{n} {names[n % 5]} {names[n % 5]} SEES {names[n * 3 % 5]} {'AND ' * (n % 4)}GOES" for n in range(120)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def language_model_config(text: Path, output: Path) -> LanguageModelConfig:
+    """Thirty small updates on sentences of :func:`write_text`."""
+    return LanguageModelConfig(
+        output=str(output),
+        data=TextData(text=(str(text),), ids=True, hold_out=20),
+        model=LanguageModelSizes(hidden_size=16, layers=2, ffn_size=32, heads=2, cutoffs=(4,), cutoff_factor=2),
+        regularization=LanguageModelDropout(0.1, 0.1, 0.1),
+        batch=TokenBatchConfig(tokens=120, micro_tokens=60, max_tokens=8),
+        train=TrainConfig(updates=30, lr=2e-2, warmup_share=0.1, threads=1, device="cpu"),
+        log=LogConfig(every=5, validate_every=10, save_every=4, tensorboard=False),
+    )
+
+
+def with_train(config: Config, **changes: object) -> Config:
     """The recipe with other values in its ``train`` section."""
     return replace(config, train=replace(config.train, **changes))
 

@@ -21,43 +21,48 @@ class HealthMonitor:
         config: thresholds.
         updates: length of the run.
         chance: loss of guessing, in nats (ln of 1 + negatives); None switches the judgements of pre-training off.
-        groups: codebooks; the code perplexity of a collapsed quantizer. 0: there are none, collapse is not judged.
+        codebooks: how many there are, and entries of each; (0, 0): there are none, their collapse is not judged.
         judged: name of the number that is compared with chance.
     """
 
     def __init__(
-        self, config: HealthConfig, updates: int, *, chance: float | None, groups: int = 0, judged: str = "contrastive"
+        self,
+        config: HealthConfig,
+        updates: int,
+        *,
+        chance: float | None,
+        codebooks: tuple[int, int] = (0, 0),
+        judged: str = "contrastive",
     ) -> None:
         self._config, self._updates, self._chance = config, updates, chance
-        self._groups, self._judged = groups, judged
-        self.streak = 0
+        self._codebooks, self._judged = codebooks, judged
 
-    def check(self, update: int, numbers: Mapping[str, float], where: str) -> None:
-        """Look at the numbers of one log line; ``where`` names the run's folder in the message.
+    def check(self, streak: int, update: int, numbers: Mapping[str, float], where: str) -> int:
+        """Judge the numbers of one log line, after ``streak`` suspicious ones in a row; return the new streak.
+
+        ``where`` names the run's folder in the message.
 
         Raises:
             UserError: the run is sick; the message says how, and what to change.
         """
         if not self._config.enabled:
-            return
+            return streak
         for name, value in numbers.items():
             if not math.isfinite(value):
                 raise UserError(
                     f"{where}: '{name}' is {value} at update {update}: lower train.lr or use train.precision fp32"
                 )
         finding = self._suspicion(update, numbers) if self._chance is not None else ""
-        self.streak = self.streak + 1 if finding else 0
-        if finding and self.streak >= self._config.patience:
+        streak = streak + 1 if finding else 0
+        if finding and streak >= self._config.patience:
             raise UserError(f"{where}: update {update}: {finding}")
+        return streak
 
     def _suspicion(self, update: int, numbers: Mapping[str, float]) -> str:
         assert self._chance is not None
         if "accuracy" in numbers and update >= self._config.grace_share * self._updates:
-            if self._groups and numbers["code_perplexity"] <= self._groups + 0.5:
-                return (
-                    "the codebook has collapsed (one entry in use per group): "
-                    "lower train.lr, raise loss.diversity_weight or batch.seconds"
-                )
+            if collapsed := self._collapsed_codebook(numbers):
+                return f"{collapsed}: lower train.lr, raise loss.diversity_weight or batch.seconds"
             if numbers["contrastive"] < 0.01 or numbers["accuracy"] > 0.99:
                 return (
                     "the contrastive task has collapsed (loss near 0, accuracy near 1): "
@@ -65,8 +70,17 @@ class HealthMonitor:
                 )
         late = update >= self._config.chance_share * self._updates
         if late and abs(numbers[self._judged] - self._chance) <= self._config.chance_margin:
-            larger = "batch.seconds or loss.diversity_weight" if self._groups else "the batch"
+            larger = "batch.seconds or loss.diversity_weight" if self._codebooks[0] else "the batch"
             return f"the loss has never left chance ({self._chance:.3f} nats): halve train.lr, or raise {larger}"
+        return ""
+
+    def _collapsed_codebook(self, numbers: Mapping[str, float]) -> str:
+        groups, entries = self._codebooks
+        limit = min(self._config.collapse_perplexity, max(1.5, entries / 4))
+        for group in range(1, groups + 1):
+            perplexity = numbers[f"code_perplexity_{group}"]
+            if perplexity <= limit:
+                return f"codebook {group} of {groups} uses {perplexity:.1f} of {entries} entries (code perplexity)"
         return ""
 
 

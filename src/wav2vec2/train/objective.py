@@ -55,12 +55,13 @@ class Objective(Protocol[GivenBatchT]):
     """What pre-training, fine-tuning and language models do differently."""
 
     model: nn.Module
+    """The model in training: its parameters are trained, it is saved and exported."""
     chance: float | None
     """Loss of guessing in nats, None if there is no such level."""
     judged: str
     """Which of ``numbers`` is compared with chance."""
-    groups: int
-    """Codebooks, 0 if there are none."""
+    codebooks: tuple[int, int]
+    """How many there are, and entries of each; (0, 0) if there are none."""
 
     def trained(self, update: int) -> list[nn.Parameter]:
         """Parameters that this update changes."""
@@ -69,9 +70,12 @@ class Objective(Protocol[GivenBatchT]):
         """(n,) float64: this process's share of the numbers that losses are divided by."""
 
     def loss(
-        self, batch: GivenBatchT, number: int, counts: Tensor, update: int
+        self, module: nn.Module, batch: GivenBatchT, number: int, counts: Tensor, update: int
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
-        """Loss of micro-batch ``number`` given the global counts (None for an empty one), and sums to report."""
+        """Loss of micro-batch ``number`` given the global counts (None for an empty one), and sums to report.
+
+        ``module`` is what is called: the model, or what wraps it.
+        """
 
     def sums(self) -> dict[str, Tensor]:
         """Zeros, one for each sum that ``loss`` reports."""
@@ -82,8 +86,8 @@ class Objective(Protocol[GivenBatchT]):
     def describe(self, numbers: dict[str, float]) -> str:
         """The middle of a console line."""
 
-    def validate(self) -> dict[str, float] | None:
-        """Numbers on held-out data; "score" is the one that decides, lower is better. None without such data."""
+    def validate(self, module: nn.Module) -> dict[str, float] | None:
+        """Numbers of ``module`` on held-out data; "score" decides, lower is better. None without such data."""
 
     def remarks(self) -> list[str]:
         """Lines to show after a validation."""

@@ -143,6 +143,9 @@ class HealthConfig:
     """After this share of the updates the loss must have left chance."""
     chance_margin: float = option(0.02, low=0.0, may_change=True)
     """Nats around chance that count as chance."""
+    collapse_perplexity: float = option(2.5, low=0.0, may_change=True)
+    """A codebook has collapsed when the perplexity of its codes is at most this (2: two entries are left), or at most a
+    quarter of its entries where that is less."""
 
 
 def refuse_impossible(config: Any) -> None:

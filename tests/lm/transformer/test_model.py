@@ -18,7 +18,7 @@ def uncached(lm: TransformerLM, sentence: list[int]) -> float:
     """ln P of a sentence in one forward pass over the whole of it."""
     tokens = torch.tensor([[0, *sentence, 0]])
     with torch.no_grad():
-        return -float(lm.network.losses(tokens, torch.tensor([len(sentence) + 1])).double().sum())
+        return -float(lm.network(tokens, torch.tensor([len(sentence) + 1])).double().sum())
 
 
 @given(sentences=SENTENCES, seed=st.integers(0, 1000))

@@ -19,22 +19,22 @@ LENGTHS = torch.tensor([5, 2, 4])
 def test_no_token_sees_a_later_one(drop: float) -> None:
     model = network(drop=drop).double().train()
     draw = Draw(1, 2, torch.arange(3))
-    before = model(TOKENS[:, :-1], LENGTHS, draw)
+    before = model.hidden(TOKENS[:, :-1], LENGTHS, draw)
     changed = TOKENS.clone()
     changed[0, 3] = 8
-    after = model(changed[:, :-1], LENGTHS, draw)
+    after = model.hidden(changed[:, :-1], LENGTHS, draw)
     same = torch.isclose(before, after, rtol=0, atol=1e-12).all(1)
     assert same.tolist() == [True] * 3 + [False] * 2 + [True] * 6
 
 
 def test_padded_and_packed_layouts_agree_and_a_sentence_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     model = network().double().eval()
-    packed = model.losses(TOKENS, LENGTHS)
-    alone = [model.losses(TOKENS[i : i + 1, : n + 1], LENGTHS[i : i + 1]) for i, n in enumerate(LENGTHS.tolist())]
+    packed = model(TOKENS, LENGTHS)
+    alone = [model(TOKENS[i : i + 1, : n + 1], LENGTHS[i : i + 1]) for i, n in enumerate(LENGTHS.tolist())]
     assert torch.allclose(packed, torch.cat(alone), atol=1e-12)
     assert isinstance(model._layout(TOKENS, LENGTHS), Packed)
     monkeypatch.setattr(TransformerNetwork, "_layout", lambda self, tokens, lengths: Padded(lengths, tokens.shape[1]))
-    assert torch.allclose(model.losses(TOKENS, LENGTHS), packed, atol=1e-12)
+    assert torch.allclose(model(TOKENS, LENGTHS), packed, atol=1e-12)
 
 
 def test_causal_attention_with_dropout_equals_its_definition() -> None:
@@ -66,7 +66,7 @@ def test_causal_attention_with_dropout_equals_its_definition() -> None:
 def test_token_by_token_equals_the_whole_sentence(norm_first: bool) -> None:
     sizes = LanguageModelSizes(16, 2, 32, 2, (), layer_norm_first=norm_first)
     model = network(sizes=sizes).double().eval()
-    whole = model(TOKENS[:1, :-1], LENGTHS[:1])
+    whole = model.hidden(TOKENS[:1, :-1], LENGTHS[:1])
     past = [torch.zeros(1, 0, 2, 16, dtype=torch.float64) for _ in range(2)]
     for place in range(5):
         visible = torch.ones(1, place, dtype=torch.bool)
@@ -90,9 +90,9 @@ def test_sizes_that_contradict_each_other_are_refused() -> None:
 
 def test_loss_of_a_batch_is_cross_entropy_by_hand() -> None:
     model = network(sizes=LanguageModelSizes(16, 1, 32, 2, ())).double().eval()
-    hidden = model(TOKENS[:1, :-1], LENGTHS[:1])
+    hidden = model.hidden(TOKENS[:1, :-1], LENGTHS[:1])
     expected = F.cross_entropy(hidden @ model.vocabulary.tables[0].T, TOKENS[0, 1:], reduction="none")
-    assert torch.allclose(model.losses(TOKENS[:1], LENGTHS[:1]), expected, atol=1e-12)
+    assert torch.allclose(model(TOKENS[:1], LENGTHS[:1]), expected, atol=1e-12)
 
 
 SIZE, WIDTH, CUTOFFS = 23, 8, (6, 14)

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.train.tiny_run import TINY
+from tests.train.tiny_run import finetune_config, with_train
 
 from wav2vec2.checkpoints.load import load
 from wav2vec2.errors import UserError
 from wav2vec2.train.finetune.command import FinetuneConfig, FinetuneData, run
 from wav2vec2.train.finetune.curriculum import CurriculumConfig, short_samples
 from wav2vec2.train.metrics import LOG_FILE
-from wav2vec2.train.options import BatchConfig, LogConfig, TrainConfig
+from wav2vec2.train.options import LogConfig
 
 
 @pytest.mark.parametrize(
@@ -35,16 +35,11 @@ def test_short_means_eight_seconds_or_what_is_heard_twenty_times(
 
 
 def recipe(manifest: Path, output: Path, **changes: object) -> FinetuneConfig:
-    config = FinetuneConfig(
-        output=str(output),
-        init="scratch",
+    config = with_train(finetune_config(manifest, output), updates=8)
+    config = replace(
+        config,
         data=FinetuneData(manifest=str(manifest), split="train"),
-        model=TINY,
         curriculum=CurriculumConfig(share=0.5, seconds=0.8, epochs=1e3),
-        batch=BatchConfig(seconds=3.0, micro_seconds=1.6, workers=0),
-        train=TrainConfig(
-            updates=8, lr=1e-2, schedule="tri-stage", warmup_share=0.1, eps=1e-8, threads=1, device="cpu"
-        ),
         log=LogConfig(every=1, validate_every=0, save_every=1, tensorboard=False),
     )
     return replace(config, **changes)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from tests.train.tiny_run import TINY, hum, pretrain_config, with_train
+from tests.train.tiny_run import finetune_config, hum, pretrain_config, with_train
 
 from wav2vec2.checkpoints.load import load
 from wav2vec2.data.manifest import Manifest
@@ -15,7 +15,6 @@ from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Masking
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.train.finetune.command import (
-    FinetuneConfig,
     FinetuneData,
     FreezeConfig,
     build_model,
@@ -23,7 +22,6 @@ from wav2vec2.train.finetune.command import (
     run,
 )
 from wav2vec2.train.metrics import LOG_FILE
-from wav2vec2.train.options import BatchConfig, LogConfig, TrainConfig
 from wav2vec2.train.pretrain import command as pretrain
 from wav2vec2.train.pretrain.command import PretrainConfig
 
@@ -34,26 +32,10 @@ def pretrained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pretrain.run(replace(config, data=replace(config.data, hold_out=0)))
 
 
-def recipe(manifest: Path, output: Path, init: str) -> FinetuneConfig:
-    return FinetuneConfig(
-        output=str(output),
-        init=init,
-        data=FinetuneData(manifest=str(manifest), split="train", validation_split="dev"),
-        model=TINY,
-        masking=Masking(channel_start=0.02, channel_span=4),
-        freeze=FreezeConfig(updates=3),
-        batch=BatchConfig(seconds=3.0, micro_seconds=1.6, workers=0),
-        train=TrainConfig(
-            updates=6, lr=1e-2, schedule="tri-stage", warmup_share=0.1, eps=1e-8, threads=1, device="cpu"
-        ),
-        log=LogConfig(every=2, validate_every=3, save_every=3, tensorboard=False),
-    )
-
-
 def test_a_pretrained_model_becomes_a_recogniser_that_loads(
     labelled_corpus: Path, pretrained: Path, tmp_path: Path
 ) -> None:
-    model = load(run(recipe(labelled_corpus, tmp_path / "run", str(pretrained))))
+    model = load(run(finetune_config(labelled_corpus, tmp_path / "run", str(pretrained))))
     assert isinstance(model, Wav2Vec2ForCTC)
     assert model.vocabulary is not None
     assert set("AB|") <= set(model.vocabulary.symbols)
@@ -66,7 +48,7 @@ def test_the_frozen_phase_trains_the_output_layer_alone_and_the_feature_encoder_
     labelled_corpus: Path, pretrained: Path, tmp_path: Path
 ) -> None:
     before = load(pretrained).encoder.state_dict()
-    config = recipe(labelled_corpus, tmp_path / "run", str(pretrained))
+    config = finetune_config(labelled_corpus, tmp_path / "run", str(pretrained))
     config = replace(config, data=replace(config.data, validation_split=""))
     frozen = load(run(replace(config, freeze=FreezeConfig(share=1.0))))
     assert all(torch.equal(before[n], value) for n, value in frozen.encoder.state_dict().items())
@@ -77,7 +59,7 @@ def test_the_frozen_phase_trains_the_output_layer_alone_and_the_feature_encoder_
 
 
 def test_from_scratch_nothing_is_frozen(labelled_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    config = recipe(labelled_corpus, tmp_path / "run", "scratch")
+    config = finetune_config(labelled_corpus, tmp_path / "run", "scratch")
     vocabulary = build_vocabulary(config.text, Manifest.open(labelled_corpus), None)
     torch.manual_seed(config.seed)
     model, lines = build_model(config, vocabulary)
@@ -95,7 +77,7 @@ def test_utterances_that_ctc_cannot_align_are_counted_named_and_left_out(
     rows.append(replace(rows[0], id="packed", text="AB" * 40))
     rows.append(replace(rows[1], id="silent", text=None))
     manifest = write_manifest(rows, tmp_path / "m.parquet")
-    config = recipe(manifest, tmp_path / "run", "scratch")
+    config = finetune_config(manifest, tmp_path / "run", "scratch")
     run(replace(config, data=replace(config.data, validation_split="")))
     said = capsys.readouterr().out
     assert "left out: 1 utterances with more labels than frames: packed" in said
@@ -115,7 +97,7 @@ def test_validation_counts_only_what_has_a_transcript(
     scores = []
     for name, chosen in (("alone", rows), ("among", [*bare, *rows])):
         manifest = write_manifest(chosen, tmp_path / f"{name}.parquet")
-        config = with_train_updates(recipe(manifest, tmp_path / name, "scratch"), 2)
+        config = with_train(finetune_config(manifest, tmp_path / name, "scratch"), updates=2)
         run(replace(config, log=replace(config.log, validate_every=2)))
         lines = (tmp_path / name / LOG_FILE).read_text().splitlines()
         scores.append([json.loads(line) for line in lines if '"cer"' in line][-1])
@@ -130,21 +112,17 @@ def test_validation_counts_only_what_has_a_transcript(
 
 def test_label_lists_choose_the_utterances(labelled_corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_text("u00\nu01\n\n")
-    config = recipe(labelled_corpus, tmp_path / "run", "scratch")
+    config = finetune_config(labelled_corpus, tmp_path / "run", "scratch")
     config = replace(config, data=replace(config.data, labels=str(tmp_path / "ids.txt"), validation_split=""))
-    run(with_train_updates(config, 1))
+    run(with_train(config, updates=1))
     (tmp_path / "ids.txt").write_text("no-such\n")
     with pytest.raises(UserError, match="no-such"):
         run(replace(config, output=str(tmp_path / "other")))
 
 
-def with_train_updates(config: FinetuneConfig, updates: int) -> FinetuneConfig:
-    return replace(config, train=replace(config.train, updates=updates))
-
-
 def test_a_missing_setting_is_one_line(labelled_corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="init is not set"):
-        run(recipe(labelled_corpus, tmp_path, ""))
+        run(finetune_config(labelled_corpus, tmp_path, ""))
     with pytest.raises(UserError, match=r"data\.manifest is not set"):
         pretrain.run(PretrainConfig(output=str(tmp_path)))
 
@@ -157,7 +135,7 @@ def test_a_tiny_model_learns_to_tell_a_hum_from_noise(tmp_path: Path) -> None:
         soundfile.write(path, noise if number % 2 else hum(number, 8_000), 16_000, subtype="FLOAT")
         rows.append(Utterance(id=str(number), path=str(path), samples=8_000, text="AB"[number % 2], split="train"))
     manifest = write_manifest(rows, tmp_path / "m.parquet")
-    config = recipe(manifest, tmp_path / "run", "scratch")
+    config = finetune_config(manifest, tmp_path / "run", "scratch")
     config = replace(config, data=replace(config.data, validation_split="train"), masking=Masking(time_start=0.0))
     config = replace(config, regularization=replace(config.regularization, layerdrop=0.0, activation_dropout=0.0))
     config = replace(config, batch=replace(config.batch, seconds=2.0, micro_seconds=2.0))

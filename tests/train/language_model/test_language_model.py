@@ -7,17 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 from tests.lm.transformer.tiny_lm import network
+from tests.train.tiny_run import language_model_config, write_text
 
 from wav2vec2 import cli
 from wav2vec2.config import load_recipe
 from wav2vec2.data.sampler import Position
 from wav2vec2.errors import UserError
 from wav2vec2.lm.transformer.model import TransformerLM
-from wav2vec2.lm.transformer.network import LanguageModelDropout, LanguageModelSizes
 from wav2vec2.train.language_model.command import (
     LanguageModelConfig,
     TextData,
-    TokenBatchConfig,
     TokensConfig,
     read_text,
     run,
@@ -25,7 +24,6 @@ from wav2vec2.train.language_model.command import (
 from wav2vec2.train.language_model.objective import LanguageModelObjective
 from wav2vec2.train.language_model.sentences import Sentences, encode_sentences, held_out_lines
 from wav2vec2.train.language_model.token_batches import TokenBatch, TokenLoader, fixed_token_batches
-from wav2vec2.train.options import LogConfig, TrainConfig
 
 CLOCK = ("time", "tokens_per_second", "wait_share")
 RECIPES = Path(__file__).parents[3] / "recipes"
@@ -33,24 +31,7 @@ RECIPES = Path(__file__).parents[3] / "recipes"
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sentences with a rule: the word after the first is the first one again."""
-    path = tmp_path_factory.mktemp("text") / "text.txt"
-    names = ("ANNA", "BEN", "CARA", "DAN", "EVE")
-    lines = [f"u-{n} {names[n % 5]} {names[n % 5]} SEES {names[n * 3 % 5]} {'AND ' * (n % 4)}GOES" for n in range(120)]
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def config(text: Path, output: Path) -> LanguageModelConfig:
-    return LanguageModelConfig(
-        output=str(output),
-        data=TextData(text=(str(text),), ids=True, hold_out=20),
-        model=LanguageModelSizes(hidden_size=16, layers=2, ffn_size=32, heads=2, cutoffs=(4,), cutoff_factor=2),
-        regularization=LanguageModelDropout(0.1, 0.1, 0.1),
-        batch=TokenBatchConfig(tokens=120, micro_tokens=60, max_tokens=8),
-        train=TrainConfig(updates=30, lr=2e-2, warmup_share=0.1, threads=1, device="cpu"),
-        log=LogConfig(every=5, validate_every=10, save_every=4, tensorboard=False),
-    )
+    return write_text(tmp_path_factory.mktemp("text") / "text.txt")
 
 
 def records(of: LanguageModelConfig) -> list[dict[str, object]]:
@@ -60,7 +41,7 @@ def records(of: LanguageModelConfig) -> list[dict[str, object]]:
 
 
 def test_it_learns_and_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(text: Path, tmp_path: Path) -> None:
-    whole = config(text, tmp_path / "whole")
+    whole = language_model_config(text, tmp_path / "whole")
     assert run(whole) == tmp_path / "whole" / "model"
     parts = replace(whole, output=str(tmp_path / "parts"))
     for _ in range(3):
@@ -79,7 +60,7 @@ def test_it_learns_and_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(text: 
 
 
 def test_another_text_or_recipe_is_refused_on_resuming(text: Path, tmp_path: Path) -> None:
-    of = config(text, tmp_path / "run")
+    of = language_model_config(text, tmp_path / "run")
     run(replace(of, train=replace(of.train, max_minutes=1e-7)))
     with pytest.raises(UserError, match=r"batch\.tokens = 120, now it is 130"):
         run(replace(of, batch=replace(of.batch, tokens=130)))
@@ -103,7 +84,7 @@ def test_k_micro_batches_are_one_batch(text: Path) -> None:
         of = LanguageModelObjective(model, read.vocabulary, seed=1)
         counts = of.counts(batches, 5)
         for number, batch in enumerate(batches):
-            loss, _ = of.loss(batch, number, counts, 5)
+            loss, _ = of.loss(model, batch, number, counts, 5)
             assert loss is not None
             loss.backward()
         return len(batches), [p.grad for p in model.parameters() if p.grad is not None]
@@ -214,7 +195,7 @@ def test_more_bad_input_is_one_line(text: Path, tmp_path: Path) -> None:
             read_text(wrong, TokensConfig())
     with pytest.raises(UserError, match=r"min_count"):
         read_text(data, TokensConfig(min_count=1000))
-    of = config(text, tmp_path / "run")
+    of = language_model_config(text, tmp_path / "run")
     with pytest.raises(UserError, match="scale_lr"):
         run(replace(of, train=replace(of.train, scale_lr=True)))
 

@@ -41,7 +41,7 @@ def gradients(of: ContrastiveObjective, batches: list[MicroBatch], update: int) 
     of.model.zero_grad()
     counts = of.counts(batches, update)
     for number, micro_batch in enumerate(batches):
-        loss, _ = of.loss(micro_batch, number, counts, update)
+        loss, _ = of.loss(of.model, micro_batch, number, counts, update)
         if loss is not None:
             loss.backward()
     return {n: p.grad if p.grad is not None else torch.zeros_like(p) for n, p in of.model.named_parameters()}
@@ -72,7 +72,7 @@ def test_the_reported_sums_do_not_depend_on_the_split() -> None:
     for batches in ([batch(tuple(range(8)))], [batch(rows) for rows in SPLITS[0]]):
         counts, sums = of.counts(batches, 2), of.sums()
         for number, micro_batch in enumerate(batches):
-            for name, value in of.loss(micro_batch, number, counts, 2)[1].items():
+            for name, value in of.loss(of.model, micro_batch, number, counts, 2)[1].items():
                 sums[name] = sums[name] + value.detach()
         assert counts[1:].sum() == sums["masked"]
         assert counts[0] == sums["penalty_count"]
@@ -85,8 +85,8 @@ def test_diversity_of_k_micro_batches_is_the_mean_of_their_terms() -> None:
     of = objective(LossConfig(diversity_weight=1.0, penalty_weight=0.0))
     batches = [batch((0, 1)), batch((2, 3))]
     counts = of.counts(batches, 1)
-    terms = [of.loss(b, i, counts, 1)[1]["diversity"].item() for i, b in enumerate(batches)]
-    alone = [of.loss(b, 0, of.counts([b], 1), 1)[1]["diversity"].item() for b in batches]
+    terms = [of.loss(of.model, b, i, counts, 1)[1]["diversity"].item() for i, b in enumerate(batches)]
+    alone = [of.loss(of.model, b, 0, of.counts([b], 1), 1)[1]["diversity"].item() for b in batches]
     assert terms == pytest.approx([value / 2 for value in alone])
 
 
@@ -111,7 +111,7 @@ def test_validation_is_the_same_each_time(corpus: Path) -> None:
     for micro in (20_000, 50_000):
         again = ContrastiveObjective(of._model, LossConfig(), 9, Manifest.open(corpus), micro, 16_000)
         again.model.eval()
-        numbers = again.validate()
+        numbers = again.validate(again.model)
         assert numbers is not None
         scores.append(numbers["score"])
     assert scores[0] == pytest.approx(scores[1], rel=1e-9)

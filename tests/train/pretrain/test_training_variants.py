@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from tests.model.variants.variants import VARIANTS
-from tests.train.tiny_run import TINY, hum, pretrain_config, with_train
+from tests.train.tiny_run import TINY, micro_batch, pretrain_config, with_train
 
 from wav2vec2.checkpoints.load import load
 from wav2vec2.config import as_plain
-from wav2vec2.data.dataset import MicroBatch
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Masking, Regularization
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
@@ -41,17 +40,6 @@ def earlier(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run(recipe(corpus, tmp_path_factory.mktemp("earlier") / "run", updates=3))
 
 
-def micro_batch(rows: tuple[int, ...]) -> MicroBatch:
-    waves = [torch.from_numpy(hum(row, 9_000 + 1_500 * (row % 3))) for row in rows]
-    return MicroBatch(
-        torch.nn.utils.rnn.pad_sequence(waves, batch_first=True),
-        torch.tensor([len(wave) for wave in waves]),
-        torch.tensor(rows),
-        tuple(map(str, rows)),
-        (None,) * len(rows),
-    )
-
-
 @pytest.mark.parametrize("name", [name for name in VARIANTS if name != "fixed units"])
 def test_the_loss_of_every_variant_falls(name: str) -> None:
     """Ten updates of two micro-batches, compared on the same masks and distractors before and after."""
@@ -62,7 +50,7 @@ def test_the_loss_of_every_variant_falls(name: str) -> None:
 
     def losses(update: int) -> list[torch.Tensor]:
         counts = objective.counts(batches, update)
-        return [objective.loss(batch, number, counts, update)[0] for number, batch in enumerate(batches)]
+        return [objective.loss(model, batch, number, counts, update)[0] for number, batch in enumerate(batches)]
 
     first = sum(losses(0))
     for update in range(10):

@@ -68,7 +68,7 @@ class TransformerNetwork(nn.Module):
         self.layers = nn.ModuleList(TransformerLayer(sizes, self.drop, causal=True) for _ in range(sizes.layers))
         self.norm = nn.LayerNorm(sizes.hidden_size, sizes.layer_norm_eps)
 
-    def forward(self, tokens: Tensor, lengths: Tensor, draw: Draw | None = None) -> Tensor:
+    def hidden(self, tokens: Tensor, lengths: Tensor, draw: Draw | None = None) -> Tensor:
         """(B, T) tokens, of which ``lengths`` (B,) are real -> hidden states of the real ones, (sum of lengths, d).
 
         ``draw`` names the dropout of a training step on a CPU.
@@ -90,12 +90,12 @@ class TransformerNetwork(nn.Module):
             return Packed(tuple(lengths.tolist()))
         return Padded(lengths, tokens.shape[1])
 
-    def losses(self, tokens: Tensor, lengths: Tensor, draw: Draw | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, lengths: Tensor, draw: Draw | None = None) -> Tensor:
         """-ln P of each predicted token, sentence after sentence, (sum of lengths,).
 
-        tokens: (B, T + 1) with the first mark; lengths: (B,) predicted tokens; draw: as ``forward``.
+        tokens: (B, T + 1) with the first mark; lengths: (B,) predicted tokens; draw: as ``hidden``.
         """
-        hidden = self.forward(tokens[:, :-1], lengths, draw)
+        hidden = self.hidden(tokens[:, :-1], lengths, draw)
         valid = torch.arange(tokens.shape[1] - 1, device=tokens.device) < lengths[:, None]
         return self.vocabulary.loss(hidden, tokens[:, 1:][valid])
 

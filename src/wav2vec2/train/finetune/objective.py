@@ -37,7 +37,7 @@ class CTCObjective:
         self.model: nn.Module = model
         self.chance: float | None = None
         self.judged = ""
-        self.groups = 0
+        self.codebooks = (0, 0)
         self._model, self._vocabulary, self._seed, self._freeze = model, vocabulary, seed, freeze_updates
         self._validation, self._micro_samples = validation, micro_samples
         self._examples: list[str] = []
@@ -53,12 +53,12 @@ class CTCObjective:
         return torch.tensor([sentences], dtype=torch.float64, device=batches[0].lengths.device)
 
     def loss(
-        self, batch: MicroBatch, number: int, counts: Tensor, update: int
+        self, module: nn.Module, batch: MicroBatch, number: int, counts: Tensor, update: int
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
         """One micro-batch's share of the mean loss per sentence."""
         if not len(batch.rows):
             return None, {}
-        logits, frame_lengths = self._model(
+        logits, frame_lengths = module(
             batch.waveforms,
             batch.lengths,
             draw=Draw(self._seed, update, batch.rows),
@@ -94,7 +94,7 @@ class CTCObjective:
         return f"loss {numbers['loss']:.2f} nats a sentence, {numbers['per_label']:.3f} a label{frozen}"
 
     @torch.no_grad()
-    def validate(self) -> dict[str, float] | None:
+    def validate(self, module: nn.Module) -> dict[str, float] | None:
         """CER and WER of greedy decoding on the validation utterances; the score is the CER (see ``selection_score``).
 
         Phone models: PER (after folding to 39 phones where they are TIMIT's), under the names `per` and `wer`.
@@ -116,7 +116,7 @@ class CTCObjective:
             if not len(batch.rows):
                 continue
             there = batch.to(parameter.device, parameter.dtype)
-            logits, frame_lengths = self._model(there.waveforms, there.lengths)
+            logits, frame_lengths = module(there.waveforms, there.lengths)
             targets, target_lengths = self._targets(there)
             sums["ctc"] += ctc_loss(logits, frame_lengths, targets, target_lengths, self._vocabulary.blank).sum().cpu()
             sums["labels"] += target_lengths.sum().cpu()

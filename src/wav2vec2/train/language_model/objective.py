@@ -31,7 +31,7 @@ class LanguageModelObjective:
     ) -> None:
         self.model: nn.Module = network
         self.chance: float | None = math.log(len(vocabulary))
-        self.judged, self.groups = "loss", 0
+        self.judged, self.codebooks = "loss", (0, 0)
         self._network, self._vocabulary, self._seed = network, vocabulary, seed
         self._validation, self._words, self._micro = validation, validation_words, micro_tokens
 
@@ -44,12 +44,12 @@ class LanguageModelObjective:
         return torch.stack([batch.amount for batch in batches]).sum().double()[None]
 
     def loss(
-        self, batch: TokenBatch, number: int, counts: Tensor, update: int
+        self, module: nn.Module, batch: TokenBatch, number: int, counts: Tensor, update: int
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
         """One micro-batch's share of the mean loss per token."""
         if not len(batch.rows):
             return None, {}
-        total = self._network.losses(batch.tokens, batch.lengths, Draw(self._seed, update, batch.rows)).sum()
+        total = module(batch.tokens, batch.lengths, Draw(self._seed, update, batch.rows)).sum()
         return total / counts[0].clamp_min(1).to(total.dtype), {"nats": total, "predicted": batch.amount}
 
     def sums(self) -> dict[str, Tensor]:
@@ -67,7 +67,7 @@ class LanguageModelObjective:
         return f"loss {loss:.3f} nats a token (chance {chance:.2f}), perplexity {numbers['perplexity']:.1f}"
 
     @torch.no_grad()
-    def validate(self) -> dict[str, float] | None:
+    def validate(self, module: nn.Module) -> dict[str, float] | None:
         """Perplexity of the held-out sentences, per token and per word (sentence ends count as words)."""
         if self._validation is None:
             return None
@@ -76,7 +76,7 @@ class LanguageModelObjective:
         nats, tokens = 0.0, 0
         for batch in fixed_token_batches(self._validation, self._micro, rank=rank, world=world):
             there = batch.to(device)
-            nats += float(self._network.losses(there.tokens, there.lengths).double().sum())
+            nats += float(module(there.tokens, there.lengths).double().sum())
             tokens += int(batch.amount)
         gathered = distributed.gather_objects((nats, tokens))
         nats, tokens = sum(one[0] for one in gathered), sum(one[1] for one in gathered)

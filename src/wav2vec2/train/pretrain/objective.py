@@ -54,8 +54,7 @@ class ContrastiveObjective:
         self._validation, self._micro_samples, self._max_samples = validation, micro_samples, max_samples
         self.chance: float | None = math.log(1 + model.architecture.all_negatives)
         self.judged = "contrastive"
-        self._codes = model.codebooks
-        self.groups = self._codes[0]
+        self.codebooks = model.codebooks
         self._learned, self._units = model.learned_codebooks, units
 
     def trained(self, update: int) -> list[nn.Parameter]:
@@ -74,17 +73,17 @@ class ContrastiveObjective:
         return result
 
     def loss(
-        self, batch: MicroBatch, number: int, counts: Tensor, update: int
+        self, module: nn.Module, batch: MicroBatch, number: int, counts: Tensor, update: int
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
         """One micro-batch's share of equation 2; communicates once (the softmax sum)."""
         micro_batches, (_, world) = len(counts) - 1, distributed.place()
         if not len(batch.rows):
             if not self._learned:
                 return None, {}
-            mean = distributed.sum_over_ranks(torch.zeros(self._codes, device=counts.device, dtype=self._dtype()))
+            mean = distributed.sum_over_ranks(torch.zeros(self.codebooks, device=counts.device, dtype=self._dtype()))
             mean = mean / counts[1 + number].clamp_min(1).to(mean.dtype)
             return None, {"diversity": diversity_loss(mean).double() / (micro_batches * world)}
-        out = self._forward(batch, self._seed, update)
+        out = self._forward(module, batch, self._seed, update)
         denominators = counts.clamp_min(1).to(out.contrastive_sum.dtype)
         masked = counts[1:].sum().clamp_min(1).to(out.contrastive_sum.dtype)
         diversity = torch.zeros((), dtype=masked.dtype, device=masked.device)
@@ -106,9 +105,9 @@ class ContrastiveObjective:
             "codes": out.code_counts,
         }
 
-    def _forward(self, batch: MicroBatch, seed: int, step: int) -> PretrainingOutput:
+    def _forward(self, module: nn.Module, batch: MicroBatch, seed: int, step: int) -> PretrainingOutput:
         fixed = {} if self._units is None else {"units": self._units(batch.waveforms, batch.lengths)}
-        return self._model(  # type: ignore[no-any-return]
+        return module(  # type: ignore[no-any-return]
             batch.waveforms, batch.lengths, draw=Draw(seed, step, batch.rows), **fixed
         )
 
@@ -119,7 +118,7 @@ class ContrastiveObjective:
         """Zeros, float64."""
         names = ("contrastive", "masked", "correct", "penalty", "penalty_count", "diversity")
         scalars = {name: torch.zeros((), dtype=torch.float64) for name in names}
-        return scalars | {name: torch.zeros(self._codes, dtype=torch.float64) for name in ("probabilities", "codes")}
+        return scalars | {name: torch.zeros(self.codebooks, dtype=torch.float64) for name in ("probabilities", "codes")}
 
     def numbers(self, sums: dict[str, Tensor], update: int) -> dict[str, float]:
         """Means over the window; losses in nats, accuracy and share of codes used in [0, 1]."""
@@ -137,12 +136,12 @@ class ContrastiveObjective:
             "accuracy": float(sums["correct"] / masked),
             "penalty": float(sums["penalty"] / sums["penalty_count"].clamp_min(1)),
         }
-        for name, of, there in (("code", "codes", self.groups), ("soft", "probabilities", self._learned)):
+        for name, of, there in (("code", "codes", self.codebooks[0]), ("soft", "probabilities", self._learned)):
             if there:
                 shares = sums[of] / masked
                 means[f"{name}_perplexity"] = float(perplexity(shares))
                 means |= {f"{name}_perplexity_{group}": float(perplexity(one)) for group, one in enumerate(shares, 1)}
-        if self.groups:
+        if self.codebooks[0]:
             means["codes_used"] = float((sums["codes"] > 0).double().mean())
         return means
 
@@ -154,7 +153,7 @@ class ContrastiveObjective:
     def describe(self, numbers: dict[str, float]) -> str:
         """The middle of a console line."""
         n, codes = numbers, ""
-        if self.groups:
+        if self.codebooks[0]:
             soft = f" (soft {n['soft_perplexity']:.1f})" if self._learned else ""
             codes = f"codes {100 * n['codes_used']:.0f} % used, perplexity {n['code_perplexity']:.1f}{soft}  "
         tau = f"  tau {n['tau']:.2f}" if self._learned else ""
@@ -164,7 +163,7 @@ class ContrastiveObjective:
         )
 
     @torch.no_grad()
-    def validate(self) -> dict[str, float] | None:
+    def validate(self, module: nn.Module) -> dict[str, float] | None:
         """Held-out speech with the same masks and negatives every time; the score is the total loss (SPEC E)."""
         if self._validation is None:
             return None
@@ -182,7 +181,7 @@ class ContrastiveObjective:
             if not len(batch.rows):
                 continue
             there = batch.to(device, self._dtype())
-            out = self._forward(there, VALIDATION_SEED, 0)
+            out = self._forward(module, there, VALIDATION_SEED, 0)
             for name, value in (
                 ("contrastive", out.contrastive_sum),
                 ("masked", out.masked),
@@ -194,7 +193,7 @@ class ContrastiveObjective:
             ):
                 sums[name] += value
         numbers = self._means({name: distributed.sum_over_ranks(value) for name, value in sums.items()})
-        entries = self._codes[0] * self._codes[1]
+        entries = self.codebooks[0] * self.codebooks[1]
         numbers["diversity"] = (entries - numbers["soft_perplexity"]) / entries if self._learned else 0.0
         numbers["score"] = self._total(numbers)
         return numbers

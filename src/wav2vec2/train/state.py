@@ -1,0 +1,117 @@
+"""What a run carries from update to update: the state that its checkpoints save, and the sums of the next log line."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wav2vec2.data.sampler import Position
+from wav2vec2.train import distributed
+
+
+@dataclass
+class RunState:
+    """How far a run has come. A checkpoint holds exactly these fields, beside weights, moments and the log window."""
+
+    update: int = 0
+    """Updates done, skipped ones included."""
+    position: Position = field(default_factory=Position)
+    """Of the next batch in the plan."""
+    best: float | None = None
+    """Lowest validation score so far; None before the first validation."""
+    best_update: int = 0
+    skips: int = 0
+    """Updates skipped in a row because their gradient was not finite."""
+    bad_files: int = 0
+    """Rows that could not be read so far."""
+    health_streak: int = 0
+    """Suspicious log lines in a row."""
+
+    def as_plain(self) -> dict[str, Any]:
+        """The fields as JSON can hold them."""
+        return asdict(self) | {"position": [self.position.epoch, self.position.position]}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "RunState":
+        """The inverse of :meth:`as_plain`; other keys are ignored."""
+        values = {one.name: plain[one.name] for one in fields(cls)}
+        return cls(**values | {"position": Position(*plain["position"])})
+
+
+class LogWindow:
+    """Sums over the updates since the last log line, over all processes, and the time that they took.
+
+    Args:
+        unit: what batches are measured in, "seconds" or "tokens".
+        terms: zeros, one for each sum that the objective reports.
+        device: where the sums are kept.
+
+    Attributes:
+        sums: by name, float64: the objective's, and ``updates``, ``skipped``, ``gradient_norm``, the unit and its
+            padded amount.
+        busy: seconds spent on the updates.
+        waited: seconds of these spent on waiting for data.
+    """
+
+    def __init__(self, unit: str, terms: Mapping[str, Tensor], device: torch.device) -> None:
+        self.unit = unit
+        names = (unit, f"padded_{unit}", "gradient_norm", "updates", "skipped")
+        own = {name: torch.zeros((), dtype=torch.float64) for name in names}
+        self.sums = {name: value.to(device) for name, value in (own | dict(terms)).items()}
+        self.busy = self.waited = 0.0
+
+    def zeros(self) -> dict[str, Tensor]:
+        """A zero for each sum, for one process to add up one update in."""
+        return {name: torch.zeros_like(value) for name, value in self.sums.items()}
+
+    def add(self, sums: Mapping[str, Tensor], norm: Tensor) -> None:
+        """Add one update: this process's ``sums`` and the norm of the whole gradient; one reduction for all of them.
+
+        Of an update that is skipped (its norm is not finite) only the number is counted: its sums may not be finite
+        either and would spoil the whole window.
+        """
+        if not math.isfinite(float(norm)):
+            self.sums["skipped"] += 1
+            return
+        flat = distributed.sum_over_ranks(torch.cat([value.double().reshape(-1) for value in sums.values()]))
+        first = 0
+        for name, value in sums.items():
+            self.sums[name] += flat[first : first + value.numel()].view_as(value)
+            first += value.numel()
+        self.sums["gradient_norm"] += norm.double()
+        self.sums["updates"] += 1
+
+    def clear(self) -> None:
+        """Begin the next window."""
+        self.sums = self.zeros()
+        self.busy = self.waited = 0.0
+
+    @property
+    def taken(self) -> float:
+        """Updates that were not skipped."""
+        return float(self.sums["updates"])
+
+    @property
+    def rate(self) -> float:
+        """Units a second."""
+        return float(self.sums[self.unit]) / max(1e-9, self.busy)
+
+    @property
+    def seconds_per_update(self) -> float:
+        """Mean time of an update, skipped ones included."""
+        return self.busy / max(1.0, self.taken + float(self.sums["skipped"]))
+
+    def numbers(self) -> dict[str, float]:
+        """What every run logs, besides the objective's numbers and the speed."""
+        return {
+            "gradient_norm": float(self.sums["gradient_norm"]) / max(1.0, self.taken),
+            "skipped": float(self.sums["skipped"]),
+            "padding": 1.0 - float(self.sums[self.unit]) / max(1e-9, float(self.sums[f"padded_{self.unit}"])),
+        }
+
+    def speed(self) -> dict[str, float]:
+        """Units a second, and the share of the time spent on waiting for data."""
+        return {f"{self.unit}_per_second": self.rate, "wait_share": self.waited / max(1e-9, self.busy)}
