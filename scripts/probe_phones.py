@@ -26,7 +26,7 @@ from wav2vec2.inference.align import Aligner
 from wav2vec2.inference.frame_outputs import utterance_recording
 from wav2vec2.model.architecture import SAMPLE_RATE, Architecture
 from wav2vec2.report.codes.phones import UNKNOWN, Interval, espeak_pronunciations, frame_labels, phone_intervals
-from wav2vec2.train.pretrain.cepstra import cepstra
+from wav2vec2.train.pretrain.clusters import cepstra
 from wav2vec2.train.pretrain.fixed_units import FrameFeatures, layer_output
 
 BATCH, PASSES, RATE = 1024, 8, 3e-3

@@ -19,7 +19,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from wav2vec2.config import write_toml
 from wav2vec2.errors import UserError
 from wav2vec2.train import checkpoint, optimizer
-from wav2vec2.train.interrupt import stop_signals
+from wav2vec2.train.distributed import stop_signals
 from wav2vec2.train.pretrain.command import PretrainConfig, build_model, run
 
 CLOCK = ("time", "seconds_per_second", "wait_share")

@@ -13,8 +13,7 @@ from wav2vec2.data.waveforms import DecodedAudio
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import SAMPLE_RATE
 from wav2vec2.train.distributed import Ranks
-from wav2vec2.train.finetune.curriculum import CurriculumConfig, short_samples
-from wav2vec2.train.finetune.short_first import ShortFirst
+from wav2vec2.train.finetune.curriculum import CurriculumConfig, ShortFirst, short_samples
 from wav2vec2.train.options import BatchConfig
 
 

@@ -6,6 +6,8 @@ per update after the last micro-batch. Without torchrun everything here is the i
 
 import hashlib
 import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -164,3 +166,31 @@ def dropout_seed(seed: int, update: int, rank: int, micro_batch: int) -> int:
     """Seed of torch's generator for one micro-batch."""
     digest = hashlib.blake2b(f"{seed}/{update}/{rank}/{micro_batch}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") & (2**63 - 1)
+
+
+@dataclass
+class StopRequest:
+    """Set by a signal; ``reason`` is empty while nobody has asked."""
+
+    reason: str = ""
+
+
+@contextmanager
+def stop_signals() -> Iterator[StopRequest]:
+    """Turn Ctrl-C and SIGTERM into a request to stop after the current update; a second Ctrl-C leaves at once."""
+    request = StopRequest()
+
+    def handle(number: int, _: Any) -> None:
+        if request.reason and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        request.reason = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield request
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

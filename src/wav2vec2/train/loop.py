@@ -21,9 +21,8 @@ from wav2vec2.config import as_plain, write_toml
 from wav2vec2.data.dataset import Update
 from wav2vec2.errors import UserError
 from wav2vec2.train import checkpoint, distributed, optimizer
-from wav2vec2.train.distributed import Ranks
+from wav2vec2.train.distributed import Ranks, StopRequest, stop_signals
 from wav2vec2.train.health import HealthMonitor, first_bad_module, first_bad_parameter
-from wav2vec2.train.interrupt import StopRequest, stop_signals
 from wav2vec2.train.metrics import Reporter, duration
 from wav2vec2.train.objective import BatchT, Loader, Objective, Run
 from wav2vec2.train.state import LogWindow, RunState

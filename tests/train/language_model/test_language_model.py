@@ -22,8 +22,14 @@ from wav2vec2.train.language_model.command import (
     run,
 )
 from wav2vec2.train.language_model.objective import LanguageModelObjective
-from wav2vec2.train.language_model.sentences import Sentences, encode_sentences, held_out_lines
-from wav2vec2.train.language_model.token_batches import TokenBatch, TokenLoader, fixed_token_batches
+from wav2vec2.train.language_model.token_batches import (
+    Sentences,
+    TokenBatch,
+    TokenLoader,
+    encode_sentences,
+    fixed_token_batches,
+    held_out_lines,
+)
 
 CLOCK = ("time", "tokens_per_second", "wait_share")
 RECIPES = Path(__file__).parents[3] / "recipes"

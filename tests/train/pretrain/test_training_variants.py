@@ -20,7 +20,6 @@ from wav2vec2.train.checkpoint import refuse_changes
 from wav2vec2.train.metrics import LOG_FILE
 from wav2vec2.train.pretrain.command import PretrainConfig, build_model, run
 from wav2vec2.train.pretrain.fixed_units import CENTROIDS, UnitsConfig
-from wav2vec2.train.pretrain.kmeans import fit_centroids, nearest_centroids
 from wav2vec2.train.pretrain.objective import ContrastiveObjective, LossConfig
 
 
@@ -171,23 +170,3 @@ def test_a_run_of_a_version_without_variants_can_be_resumed() -> None:
         refuse_changes(Path("run"), {**old, "seed": 2}, PretrainConfig())
     with pytest.raises(UserError, match="forgotten = 3, now it is None"):
         refuse_changes(Path("run"), {**old, "forgotten": 3}, PretrainConfig())
-
-
-def test_kmeans_finds_separate_clusters() -> None:
-    generator = torch.Generator().manual_seed(0)
-    middles = torch.randn(7, 5, generator=generator) * 20
-    labels = torch.randint(7, (700,), generator=generator)
-    points = middles[labels] + 0.1 * torch.randn(700, 5, generator=generator)
-    centroids = fit_centroids(points, 7, iterations=20, seed=1)
-    nearest, distance = nearest_centroids(points, centroids)
-    assert len(torch.stack([labels, nearest], 1).unique(dim=0)) == 7
-    assert distance.max() < 1
-    assert torch.equal(centroids, fit_centroids(points, 7, iterations=20, seed=1))
-
-
-def test_kmeans_serves_no_empty_cluster_and_refuses_too_few_points() -> None:
-    points = torch.cat([torch.zeros(50, 2), torch.ones(3, 2), torch.full((1, 2), 5.0)])
-    centroids = fit_centroids(points, 3, iterations=10, seed=0)
-    assert sorted(nearest_centroids(points, centroids)[0].bincount(minlength=3).tolist()) == [1, 3, 50]
-    with pytest.raises(ValueError, match="2 points for 3 clusters"):
-        fit_centroids(points[:2], 3, iterations=10, seed=0)

@@ -18,8 +18,7 @@ from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.train import distributed
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.language_model.objective import LanguageModelObjective
-from wav2vec2.train.language_model.sentences import Sentences, encode_sentences, held_out_lines
-from wav2vec2.train.language_model.token_batches import TokenLoader
+from wav2vec2.train.language_model.token_batches import Sentences, TokenLoader, encode_sentences, held_out_lines
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
 from wav2vec2.train.options import HealthConfig, LogConfig, TrainConfig, refuse_impossible

@@ -12,8 +12,7 @@ from wav2vec2.lm.transformer.network import TransformerNetwork
 from wav2vec2.lm.transformer.token_vocabulary import TokenVocabulary
 from wav2vec2.model.randomness import Draw
 from wav2vec2.train import distributed
-from wav2vec2.train.language_model.sentences import Sentences
-from wav2vec2.train.language_model.token_batches import TokenBatch, fixed_token_batches
+from wav2vec2.train.language_model.token_batches import Sentences, TokenBatch, fixed_token_batches
 
 
 class LanguageModelObjective:

@@ -10,7 +10,8 @@ from torch import nn
 from wav2vec2.config import option
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
-from wav2vec2.model.architecture import SAMPLE_RATE, Masking, Regularization
+from wav2vec2.model.architecture import SAMPLE_RATE, Architecture, Masking, Regularization
+from wav2vec2.model.encoder import SharedEncoder
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.model.variants.targets import FixedUnits
 from wav2vec2.model.variants.variant import PROPOSED, Variant
@@ -20,9 +21,11 @@ from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
 from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig, refuse_impossible
-from wav2vec2.train.pretrain.continued import continued, with_new_targets
 from wav2vec2.train.pretrain.fixed_units import UnitsConfig, fix_entries, unit_source, with_units
 from wav2vec2.train.pretrain.objective import ContrastiveObjective, LossConfig
+
+_HEAD = ("codebook_groups", "codebook_entries", "codevector_size", "final_size", "negatives", "logit_temperature")
+_INPUT = ("feature_projection.", "input_quantizer.")
 
 
 @dataclass(frozen=True)
@@ -127,9 +130,9 @@ def build_model(config: PretrainConfig) -> tuple[Wav2Vec2ForPretraining, list[st
     if config.init:
         if config.init_quantizer == "redraw":
             head = config.model.build(config.variant)
-            model, kept = with_new_targets(config.init, head, config.units, regularization, masking)
+            model, kept = _with_new_targets(config.init, head, config.units, regularization, masking)
         else:
-            model, kept = continued(config.init, config.variant, regularization, masking)
+            model, kept = _continued(config.init, config.variant, regularization, masking)
             if isinstance(model.quantizer, FixedUnits) and config.units.kind == "quantizer":
                 model.quantizer.codevectors.requires_grad_(False)
         name = model.architecture.name
@@ -143,6 +146,66 @@ def build_model(config: PretrainConfig) -> tuple[Wav2Vec2ForPretraining, list[st
     if config.units.given:
         lines.append(f"units: {fix_entries(config.units, model)}")
     return model, lines
+
+
+def _continued(
+    source: str, variant: Variant, regularization: Regularization, masking: Masking
+) -> tuple[Wav2Vec2ForPretraining, str]:
+    """A model with all weights of ``source``, and what became of the quantizer: a recogniser has none to keep.
+
+    Raises:
+        UserError: ``source`` cannot be read, or is another variant than the recipe asks for.
+    """
+    loaded = _load(source)
+    if variant not in (PROPOSED, loaded.architecture.variant):
+        raise UserError(
+            f"init: {source} is another variant than the variant section asks for; leave that out, or draw new targets "
+            "with init_quantizer = redraw"
+        )
+    model = Wav2Vec2ForPretraining(loaded.architecture, regularization, masking)
+    if isinstance(loaded, Wav2Vec2ForPretraining):
+        model.load_state_dict(loaded.state_dict())
+        return model, "quantizer kept"
+    model.encoder.load_state_dict(loaded.encoder.state_dict())
+    return model, "a recogniser: quantizer drawn anew"
+
+
+def _with_new_targets(
+    source: str, head: Architecture, units: UnitsConfig, regularization: Regularization, masking: Masking
+) -> tuple[Wav2Vec2ForPretraining, str]:
+    """A model with the encoder of ``source`` alone; variant, codebooks and projections are new and those of ``head``.
+
+    The layer that projects the Transformer's input is new too where that input is another one (``variant.inputs``).
+
+    Raises:
+        UserError: ``source`` cannot be read, or its frames do not fit to the units.
+    """
+    loaded = _load(source)
+    sizes = {name: getattr(head, name) for name in _HEAD}
+    try:
+        architecture = replace(loaded.architecture, variant=head.variant, **sizes)
+    except ValueError as error:
+        raise UserError(f"model: {error}; change these keys of the recipe") from None
+    model = Wav2Vec2ForPretraining(with_units(units, architecture), regularization, masking)
+    old, new = loaded.encoder.state_dict(), model.encoder.state_dict()
+    same_inputs = head.variant.inputs == loaded.architecture.variant.inputs
+    if not same_inputs or any(old[name].shape != new[name].shape for name in old):
+        old = {name: value for name, value in old.items() if not name.startswith(_INPUT)}
+    model.encoder.load_state_dict({**new, **old})
+    drawn = "quantizer drawn anew"
+    if not any(name.startswith(_INPUT) for name in old):
+        drawn = "quantizer and feature projection drawn anew"
+    elif head.variant.input_quantizer == "shared":  # the codebooks belong to the encoder
+        drawn = "codebooks, which the inputs share, kept; projections drawn anew"
+    if units.given:
+        drawn += f"; units: {fix_entries(units, model)}"
+    return model, drawn
+
+
+def _load(source: str) -> SharedEncoder:
+    from wav2vec2.checkpoints.load import load
+
+    return load(source)
 
 
 def _millions(model: nn.Module) -> str:

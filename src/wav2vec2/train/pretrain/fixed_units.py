@@ -31,8 +31,7 @@ from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.model.variants.targets import FixedUnits
 from wav2vec2.train import distributed
 from wav2vec2.train.distributed import Ranks
-from wav2vec2.train.pretrain.cepstra import cepstra
-from wav2vec2.train.pretrain.kmeans import fit_centroids, nearest_centroids
+from wav2vec2.train.pretrain.clusters import cepstra, fit_centroids, nearest_centroids
 
 CENTROIDS = "kmeans.safetensors"
 _FIT_BATCH_SECONDS = 60

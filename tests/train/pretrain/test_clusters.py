@@ -1,4 +1,4 @@
-"""Cepstra: against a plain NumPy computation, on the encoder's frames, untouched by padding and loudness."""
+"""k-means finds clusters and leaves none empty. Cepstra: against a plain NumPy computation, on the encoder's frames, untouched by padding and loudness."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tests.train.tiny_run import hum
 
 from wav2vec2.model.architecture import Architecture
-from wav2vec2.train.pretrain.cepstra import COEFFICIENTS, SIZE, cepstra
+from wav2vec2.train.pretrain.clusters import COEFFICIENTS, SIZE, cepstra, fit_centroids, nearest_centroids
 
 BASE = Architecture()
 
@@ -77,3 +77,23 @@ def test_neither_padding_nor_loudness_matter(samples: list[int], gain: float) ->
 def test_silence_is_zero(samples: int) -> None:
     found, _ = cepstra(torch.zeros(1, samples), torch.tensor([samples]), BASE)
     assert found.abs().max() < 0.05
+
+
+def test_kmeans_finds_separate_clusters() -> None:
+    generator = torch.Generator().manual_seed(0)
+    middles = torch.randn(7, 5, generator=generator) * 20
+    labels = torch.randint(7, (700,), generator=generator)
+    points = middles[labels] + 0.1 * torch.randn(700, 5, generator=generator)
+    centroids = fit_centroids(points, 7, iterations=20, seed=1)
+    nearest, distance = nearest_centroids(points, centroids)
+    assert len(torch.stack([labels, nearest], 1).unique(dim=0)) == 7
+    assert distance.max() < 1
+    assert torch.equal(centroids, fit_centroids(points, 7, iterations=20, seed=1))
+
+
+def test_kmeans_serves_no_empty_cluster_and_refuses_too_few_points() -> None:
+    points = torch.cat([torch.zeros(50, 2), torch.ones(3, 2), torch.full((1, 2), 5.0)])
+    centroids = fit_centroids(points, 3, iterations=10, seed=0)
+    assert sorted(nearest_centroids(points, centroids)[0].bincount(minlength=3).tolist()) == [1, 3, 50]
+    with pytest.raises(ValueError, match="2 points for 3 clusters"):
+        fit_centroids(points[:2], 3, iterations=10, seed=0)
