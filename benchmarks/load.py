@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from wav2vec2.checkpoints.checkpoint import Checkpoint
-from wav2vec2.checkpoints.huggingface.config import config_json
+from wav2vec2.checkpoints.huggingface.directory import config_json
 from wav2vec2.checkpoints.names import huggingface_name
 from wav2vec2.model.architecture import ARCHITECTURES, Masking, Regularization
 
@@ -32,7 +32,7 @@ def write(folder: Path, name: str, shards: int) -> None:
         folder, "model directory", "pretraining", a, Regularization(), Masking(), lambda: None, huggingface_name
     ).skeleton()
     folder.mkdir(parents=True)
-    config = config_json(a, Regularization(), Masking(), kind="pretraining", vocabulary_size=None, dtype="bfloat16")
+    config = config_json(a, Regularization(), Masking(), kind="pretraining", dtype=torch.bfloat16)
     (folder / "config.json").write_text(json.dumps(config))
     state = model.state_dict()
     limit = sum(value.numel() for value in state.values()) / shards

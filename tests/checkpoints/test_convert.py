@@ -16,7 +16,7 @@ from wav2vec2.checkpoints.checkpoint import Model
 from wav2vec2.checkpoints.convert import write
 from wav2vec2.checkpoints.load import describe, open_checkpoint
 from wav2vec2.checkpoints.tensors.torch_file import TorchFile
-from wav2vec2.checkpoints.torchaudio.files import factory_arguments
+from wav2vec2.checkpoints.torchaudio import factory_arguments
 from wav2vec2.cli import main
 from wav2vec2.decode.greedy import greedy_decode
 from wav2vec2.errors import UserError
@@ -205,10 +205,10 @@ def test_a_card_that_says_conformer_is_refused(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "normalised group norm": (replace(GROUP, normalize_input=True), "has group-norm extractors with raw input only"),
+    "normalised group norm": (replace(GROUP, normalize_input=True), "group-norm extractor take raw input only"),
     "epsilon": (replace(GROUP, layer_norm_eps=1e-6), "layer_norm_eps is 1e-06"),
     "adapters": (replace(LAYER, adapter_size=4), "has no language adapters"),
-    "projection": (replace(GROUP, conv_channels=(32,) * 7), "the model has one; write it with --to huggingface"),
+    "projection": (replace(GROUP, conv_channels=(32,) * 7), "the model has one; use --to huggingface"),
 }
 
 
@@ -235,11 +235,11 @@ def test_other_refusals(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="even kernel differently"):
         write(make("ctc", replace(GROUP, pos_conv_depth=2)), tmp_path, "fairseq2")
     spaced = Vocabulary(("<pad>", "a b"), unknown=None, word_separator=None, unit="whitespace")
-    with pytest.raises(UserError, match="'a b' holds white space"):
+    with pytest.raises(UserError, match="'a b' contains white space"):
         write(make("ctc", GROUP, spaced), tmp_path, "fairseq")
     model = Wav2Vec2ForCTC(GROUP, 6, blank=5)
     for to in FORMATS[1:]:
-        with pytest.raises(UserError, match=r"blank is row 0, the model's 5; name its --vocabulary"):
+        with pytest.raises(UserError, match=r"blank is row 0, the model's is row 5; give its --vocabulary"):
             write(model, tmp_path, to)
 
 
@@ -261,7 +261,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     wav2vec2.save(make("ctc", replace(GROUP, normalize_input=True)), tmp_path / "model")
     arguments = ["convert", str(tmp_path / "model"), str(tmp_path / "out"), "--to", "fairseq"]
     assert main(arguments) == 2
-    assert "say --input raw" in capsys.readouterr().err
+    assert "add --input raw" in capsys.readouterr().err
     assert main([*arguments, "--input", "raw", "--dtype", "float16"]) == 0
     assert capsys.readouterr().out.split() == [str(tmp_path / "out/checkpoint.pt"), str(tmp_path / "out/dict.ltr.txt")]
     tensors = TorchFile(tmp_path / "out/checkpoint.pt").content["model"]

@@ -52,7 +52,7 @@ def test_variants_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(["info", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "encoder without a head" in out
-    assert "one a layer, 3 wide" in out
+    assert "one per layer, 3 wide" in out
     assert "2 stacked convolutions" in out
 
 

@@ -83,7 +83,7 @@ def test_damaged_text_rules_are_one_clear_line(source: str, tmp_path: Path) -> N
         path = tmp_path / files[source]
         path.write_text(path.read_text().replace('"lower"', '"shouted"'))
         assert json.loads(path.read_text())
-    with pytest.raises(UserError, match="case is 'shouted'") as caught:
+    with pytest.raises(UserError, match="'case' is 'shouted'") as caught:
         wav2vec2.load(tmp_path)
     assert "\n" not in str(caught.value)
     assert str(tmp_path) in str(caught.value)

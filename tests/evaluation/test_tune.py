@@ -55,7 +55,7 @@ def test_finds_a_better_weight_and_writes_a_preset(case: TuneOptions, capsys: py
 
 
 def test_a_model_of_the_hub_is_tuned_like_a_local_one(case: TuneOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wav2vec2.checkpoints.hub.fetch", lambda model, **options: Path(case.model))
+    monkeypatch.setattr("wav2vec2.checkpoints.load.fetch", lambda model, **options: Path(case.model))
     run(replace(case, model="owner/name", trials=2))
     preset = load_preset(case.out)
     assert (preset.tuned.model, preset.tuned.utterances) == ("owner/name", 3)

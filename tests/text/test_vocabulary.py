@@ -81,17 +81,6 @@ def test_refusals() -> None:
         Vocabulary(("<pad>", "a"), unknown=None)
 
 
-def test_fairseq_rows_stay_and_the_first_names_swap(tmp_path: Path) -> None:
-    letters = list("|ETAONIHSRDLUMWCFGYPBVK'XJQZ")
-    path = tmp_path / "dict.ltr.txt"
-    path.write_text("".join(f"{letter} {100 - row}\n" for row, letter in enumerate(letters)))
-    vocabulary = Vocabulary.from_fairseq_dict(path)
-    assert vocabulary.symbols == ("<pad>", "<s>", "</s>", "<unk>", *letters)
-    assert (vocabulary.blank, vocabulary.unknown, vocabulary.word_separator) == (0, 3, "|")
-    with pytest.raises(UserError, match="absent"):
-        Vocabulary.from_fairseq_dict(tmp_path / "absent")
-
-
 def test_saved_and_loaded_is_equal(tmp_path: Path) -> None:
     rules = TextNormalization("lower", "names", "remove")
     for number, vocabulary in enumerate(

@@ -1,4 +1,4 @@
-"""An opened checkpoint in our terms, whatever its format, and the model that is built from it."""
+"""An opened checkpoint of any format in our terms, and the model built from it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,13 +22,26 @@ Model = Wav2Vec2ForPretraining | Wav2Vec2ForCTC | Wav2Vec2Encoder
 Kind = Literal["pretraining", "ctc", "encoder"]
 FileFormat = Literal["model directory", "fairseq checkpoint", "fairseq2 checkpoint", "torchaudio state dict"]
 
+# Beyond these sizes a file is damaged or hostile: building such a model would take all memory.
+_LARGEST = {
+    "layers": 1000,
+    "hidden_size": 1 << 16,
+    "ffn_size": 1 << 18,
+    "pos_conv_kernel": 1 << 14,
+    "pos_conv_depth": 100,
+}
+_MOST_CONVOLUTIONS = 100
+
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file or directory holds; no weight of it has been read.
+    """A model in a file or directory, described without reading a weight.
 
-    ``names`` translates ours into those of ``tensors``. ``vocabulary_size`` is that of the head, None without one.
-    ``ignored`` are patterns of tensors that may be left over, ``optional`` gives values for ours that may be missing.
+    path: the file that messages name. tensors: opens the table of weights. names: what the table calls a parameter of
+    ours, None if the format lacks it. vocabulary_size: rows of the CTC head, None without a head. blank: row of the
+    blank, for a vocabulary that is not stored. ignored: patterns of tensors that may be there without being used.
+    optional: values, under our names, for parameters that may be missing. origin: what wrote the model. training: how
+    long it was trained. Both are text for people, empty where unknown.
     """
 
     path: Path
@@ -38,7 +51,7 @@ class Checkpoint:
     regularization: Regularization
     masking: Masking
     tensors: Callable[[], TensorTable]
-    names: Callable[[str], str]
+    names: Callable[[str], str | None]
     vocabulary: Vocabulary | None = None
     vocabulary_size: int | None = None
     blank: int = 0
@@ -47,32 +60,48 @@ class Checkpoint:
     origin: str = ""
     training: str = ""
 
-    def build(self) -> Model:
-        """Return a model of this kind and these sizes with weights as at the start of training."""
-        a, r, m = self.architecture, self.regularization, self.masking
-        if self.kind == "pretraining":
-            return Wav2Vec2ForPretraining(a, r, m)
-        if self.kind == "encoder":
-            return Wav2Vec2Encoder(a, r, m)
-        assert self.vocabulary_size is not None
-        return Wav2Vec2ForCTC(a, self.vocabulary or self.vocabulary_size, r, m, blank=self.blank)
+    def __post_init__(self) -> None:
+        """Raise UserError for sizes far beyond any model's, before a module is built for each layer."""
+        sizes = {name: getattr(self.architecture, name) for name in _LARGEST}
+        sizes["convolutions"] = len(self.architecture.conv_channels)
+        for name, size in sizes.items():
+            if size > _LARGEST.get(name, _MOST_CONVOLUTIONS):
+                raise UserError(f"{self.path}: {name} = {size} is larger than any model's; the file is damaged")
 
     def parameters(self) -> int:
-        """Number of parameters, from the sizes alone."""
-        check_plausible(self.architecture, self.path)
+        """Return the number of parameters, computed from the sizes alone."""
         return sum(parameter.numel() for parameter in self.skeleton().parameters())
 
     def skeleton(self) -> Model:
-        """Return the model without memory for its weights, and without drawing them."""
+        """Return the model on the meta device, without memory for its weights."""
+        a, r, m = self.architecture, self.regularization, self.masking
         with torch.device("meta"), _NothingDrawn():
-            return self.build()
+            if self.kind == "pretraining":
+                return Wav2Vec2ForPretraining(a, r, m)
+            if self.kind == "encoder":
+                return Wav2Vec2Encoder(a, r, m)
+            assert self.vocabulary_size is not None
+            return Wav2Vec2ForCTC(a, self.vocabulary or self.vocabulary_size, r, m, blank=self.blank)
+
+
+def mask_share(start: float, span: int) -> float:
+    """Return what other tools call the mask probability: the paper's p times the length of a span.
+
+    Digits beyond the twelfth are dropped here and in ``mask_start``, so that 0.065 comes back as 0.065.
+    """
+    return float(f"{start * span:.12g}")
+
+
+def mask_start(share: float, span: int) -> float:
+    """Return the paper's p, given another tool's mask probability."""
+    return float(f"{share / span:.12g}")
 
 
 _DRAWING = (torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.zero_, torch.Tensor.fill_)
 
 
 class _NothingDrawn(TorchFunctionMode):
-    """Skips random initialisation: on the meta device it does nothing, after importing half of torch's compiler."""
+    """Skips random initialisation, which on the meta device does nothing but import half of torch's compiler."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         named = kwargs or {}
@@ -83,40 +112,28 @@ class _NothingDrawn(TorchFunctionMode):
         return func(*args, **named)
 
 
-_MOST = {"layers": 1000, "hidden_size": 1 << 16, "ffn_size": 1 << 18, "pos_conv_kernel": 1 << 14, "pos_conv_depth": 100}
-
-
-def check_plausible(architecture: Architecture, path: Path) -> None:
-    """Refuse sizes far beyond any model before objects are made for each layer; raises UserError."""
-    sizes = {name: getattr(architecture, name) for name in _MOST} | {"convolutions": len(architecture.conv_channels)}
-    for name, most in (_MOST | {"convolutions": 100}).items():
-        size = sizes[name]
-        if size > most:
-            raise UserError(f"{path}: {name} = {size} is larger than any model's; the file is damaged")
-
-
 def build_model(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> Model:
-    """Return the model with its weights as ``dtype`` on the CPU, in evaluation mode; nothing is missing or left over.
+    """Return the model with its weights as ``dtype`` on the CPU, in evaluation mode.
 
-    Memory: the model, and one tensor or one open shard beside it.
+    Every parameter is found in the file, and every tensor of the file is used or known to be of no use. Memory: the
+    model, and one tensor or one open shard beside it.
 
     Raises:
-        UserError: A tensor is missing, has another shape, is not finite, or is not expected; the message names it and
-            the file.
+        UserError: A tensor is missing, unexpected, of another shape or not finite; the message names it and the file.
     """
-    check_plausible(checkpoint.architecture, checkpoint.path)
     model = checkpoint.skeleton()
     table = checkpoint.tensors()
-    homes = _checked_names(model, checkpoint, table)
+    names = _checked_names(model, checkpoint, table)
     order = {name: place for place, name in enumerate(table.shapes)}
     state: dict[str, Tensor] = {}
     try:
-        for name, home in sorted(homes.items(), key=lambda pair: order.get(pair[1], -1)):
-            value = table.read(home) if home in table.shapes else checkpoint.optional[name]
-            state[name] = value.to(dtype).contiguous()
-            if not (value.is_meta or state[name].sum(dtype=torch.float64).isfinite()):
+        for ours, theirs in sorted(names.items(), key=lambda pair: order.get(pair[1] or "", -1)):
+            value = checkpoint.optional[ours] if theirs is None else table.read(theirs)
+            state[ours] = value.to(dtype).contiguous()
+            if not (value.is_meta or state[ours].sum(dtype=torch.float64).isfinite()):
                 raise UserError(
-                    f"{checkpoint.path}: tensor {home} holds numbers that are not finite; give the model of a sound run"
+                    f"{checkpoint.path}: tensor {theirs} holds values that are not finite; the run that wrote it "
+                    "diverged, so use an earlier checkpoint"
                 )
     finally:
         table.close()
@@ -124,26 +141,30 @@ def build_model(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> M
     return model.eval()
 
 
-def _checked_names(model: nn.Module, checkpoint: Checkpoint, table: TensorTable) -> dict[str, str]:
-    """Return our name -> their name of every parameter, after all shapes were compared."""
-    path, homes = checkpoint.path, {}
-    for name, expected in model.state_dict().items():
-        home = checkpoint.names(name)
-        homes[name] = home
-        if home not in table.shapes:
-            if name in checkpoint.optional:
-                continue
-            raise UserError(f"{path}: tensor {home} is missing; give the complete file with its own configuration")
-        found = table.shapes[home].shape
+def _checked_names(model: nn.Module, checkpoint: Checkpoint, table: TensorTable) -> dict[str, str | None]:
+    """Return the table's name of every parameter, None where its optional value is taken; all shapes agree."""
+    path = checkpoint.path
+    names: dict[str, str | None] = {}
+    for ours, expected in model.state_dict().items():
+        theirs = checkpoint.names(ours)
+        if theirs is None or theirs not in table.shapes:
+            if ours not in checkpoint.optional:
+                raise UserError(
+                    f"{path}: tensor {theirs or ours} is missing; give the complete file with its own configuration"
+                )
+            names[ours] = None
+            continue
+        names[ours] = theirs
+        found = table.shapes[theirs].shape
         if found != expected.shape:
             raise UserError(
-                f"{path}: tensor {home} has shape {list(found)}, its configuration says {list(expected.shape)}"
+                f"{path}: tensor {theirs} has shape {list(found)}, its configuration says {list(expected.shape)}"
             )
-    used = set(homes.values())
+    used = set(names.values())
     unexpected = [name for name in table.shapes if name not in used and not matches(name, checkpoint.ignored)]
     if unexpected:
         more = f" and {len(unexpected) - 1} more" if len(unexpected) > 1 else ""
         raise UserError(
             f"{path}: unexpected tensor {unexpected[0]}{more}; its configuration belongs to another kind of model"
         )
-    return homes
+    return names

@@ -1,7 +1,7 @@
-"""``wav2vec2 convert MODEL OUT``: any readable model into the format of another tool, with all that belongs to it.
+"""``wav2vec2 convert MODEL OUT``: any readable model in the format of another tool.
 
-Vocabulary, normalisation of the input, sample rate, dropouts and masking parameters travel along. What a format cannot
-express is refused with the reason; nothing is left half-written.
+Vocabulary, input normalisation, sample rate, dropouts and masking parameters are converted along with the weights. What
+a format cannot express is refused with the reason, and nothing is left half-written.
 """
 
 from dataclasses import dataclass, replace
@@ -27,45 +27,45 @@ class ConvertOptions:
     model: str
     """A model directory, a checkpoint of fairseq, fairseq2, omnilingual or torchaudio, or an id on the hub."""
     out: Path
-    """The folder to write into; for a format of files also a file name that ends in .pt or .pth."""
+    """Folder to write into; except for huggingface it may also be a file name ending in .pt or .pth."""
     to: Format = "huggingface"
-    """The tool that is to load it; a huggingface directory is what this package itself keeps."""
+    """Tool that is to load the model. A huggingface directory is also this package's own format."""
     vocabulary: str | None = None
-    """Symbols of the CTC head: a fairseq dict.ltr.txt, a SentencePiece .model, or a folder with vocab.json."""
+    """Symbols of the CTC head, where the model's files lack them or have the wrong ones: a fairseq dict.ltr.txt, a
+    SentencePiece .model, or a folder with vocab.json."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """Number format of the written weights."""
     input: Literal["stored", "raw", "normalised"] = "stored"
-    """Whether waveforms are normalised before the model; overrides what the files say."""
+    """Whether the model expects normalised waveforms: as its files say, or overriding them."""
     language: str | None = None
-    """Of a multilingual model (MMS): the language whose adapter, head and symbols to take, such as eng."""
+    """Language of a multilingual model (MMS) whose adapter, head and symbols to take, such as eng."""
     revision: str | None = None
     """Branch, tag or commit of a model on the hub."""
     token: str | None = None
     """Access token for a private model on the hub."""
     offline: bool = False
-    """Do not ask the hub: its cache has to hold the model."""
+    """Read the hub's cache only, without asking the hub."""
 
 
 def run(options: ConvertOptions) -> None:
-    """Convert and say what was written; raises UserError when the model cannot be read or expressed."""
+    """Convert a model and print the files written; raises UserError if it cannot be read or expressed."""
     import torch
 
-    from wav2vec2.checkpoints.load import load, locate
+    from wav2vec2.checkpoints.load import load
     from wav2vec2.model.ctc import Wav2Vec2ForCTC
 
     dtype = getattr(torch, options.dtype)
-    path = locate(
+    model = load(
         options.model,
         language=options.language,
+        dtype=dtype,  # half-precision weights are never widened on the way
         revision=options.revision,
         token=options.token,
         offline=options.offline,
     )
-    # half-precision weights are never widened on the way
-    model = load(path, language=options.language, dtype=dtype)
     if options.vocabulary is not None:
         if not isinstance(model, Wav2Vec2ForCTC):
-            raise UserError(f"{options.model}: has no CTC head, so it cannot take --vocabulary")
+            raise UserError(f"{options.model}: has no CTC head, so --vocabulary has no use; leave it out")
         model.vocabulary = _read_vocabulary(Path(options.vocabulary), options.language)
     if options.input != "stored":
         model.architecture = replace(model.architecture, normalize_input=options.input == "normalised")
@@ -74,7 +74,7 @@ def run(options: ConvertOptions) -> None:
 
 
 def write(model: "Model", out: Path, to: Format, dtype: "torch.dtype | None" = None) -> list[Path]:
-    """Write ``model`` in the format ``to`` and return the files; ``dtype`` of the weights is float32 by default.
+    """Write ``model`` in the format ``to``, its weights as ``dtype`` (default float32), and return the files.
 
     Raises:
         UserError: The format cannot express the model, or the files cannot be written.
@@ -89,16 +89,16 @@ def write(model: "Model", out: Path, to: Format, dtype: "torch.dtype | None" = N
         return sorted(path for path in out.iterdir() if path.is_file())
     path = out if out.suffix in (".pt", ".pth") else out / _FILE_NAMES[to]
     if to == "fairseq":
-        from wav2vec2.checkpoints.fairseq.write import save_fairseq as save_file
+        from wav2vec2.checkpoints.fairseq.files import save_fairseq as save_file
     elif to == "fairseq2":
         from wav2vec2.checkpoints.fairseq2.files import save_fairseq2 as save_file
     else:
-        from wav2vec2.checkpoints.torchaudio.files import save_torchaudio as save_file
+        from wav2vec2.checkpoints.torchaudio import save_torchaudio as save_file
     return save_file(model, path, dtype)
 
 
 def _read_vocabulary(path: Path, language: str | None) -> "Vocabulary":
-    """The table that ``--vocabulary`` names, in any of its forms."""
+    """Read any file or folder that ``--vocabulary`` may name."""
     from wav2vec2.text.vocabulary import Vocabulary
 
     if not path.exists():
@@ -109,4 +109,6 @@ def _read_vocabulary(path: Path, language: str | None) -> "Vocabulary":
         from wav2vec2.checkpoints.fairseq2.files import vocabulary_of_pieces
 
         return vocabulary_of_pieces(path)
-    return Vocabulary.from_fairseq_dict(path)
+    from wav2vec2.checkpoints.fairseq.files import read_dictionary
+
+    return read_dictionary(path)

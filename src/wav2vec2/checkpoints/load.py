@@ -1,47 +1,45 @@
-"""One door for every readable model: a directory, a file of any of the formats, or an id on the Hugging Face hub."""
+"""Load a model from a directory, a file of any readable format, or the Hugging Face hub.
 
-from dataclasses import dataclass
+The hub is read through huggingface_hub and its cache; only the files that loading needs are fetched.
+"""
+
+import contextlib
+import fnmatch
+import logging
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from wav2vec2.checkpoints.checkpoint import Checkpoint, FileFormat, Kind, Model, build_model
-from wav2vec2.checkpoints.fairseq.read import is_fairseq, open_fairseq
+from wav2vec2.checkpoints.checkpoint import Checkpoint, Model, build_model
+from wav2vec2.checkpoints.fairseq.files import is_fairseq, open_fairseq
 from wav2vec2.checkpoints.fairseq2.files import is_fairseq2, open_fairseq2, open_fairseq2_step, state_dict
 from wav2vec2.checkpoints.huggingface.directory import open_directory
 from wav2vec2.checkpoints.tensors.table import SafetensorsTable, TensorTable, TorchTable
 from wav2vec2.checkpoints.tensors.torch_file import TorchFile
-from wav2vec2.checkpoints.torchaudio.files import is_torchaudio, open_torchaudio
+from wav2vec2.checkpoints.torchaudio import is_torchaudio, open_torchaudio
 from wav2vec2.errors import UserError
-from wav2vec2.model.architecture import Architecture, Masking, Regularization
-from wav2vec2.text.vocabulary import Vocabulary
 
-_FILES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
-
-
-@dataclass(frozen=True)
-class ModelDescription:
-    """What ``wav2vec2 info`` tells about a model without reading its weights."""
-
-    source: str
-    file_format: FileFormat
-    kind: Kind
-    architecture: Architecture
-    regularization: Regularization
-    masking: Masking
-    parameters: int
-    vocabulary: Vocabulary | None
-    vocabulary_size: int | None
-    origin: str
-    training: str
-
-    @property
-    def family(self) -> str:
-        """The family in words: extractor norm, place of the layer norms, and what the input must be."""
-        a = self.architecture
-        norms = "pre-LN" if a.layer_norm_first else "post-LN"
-        return f"{a.conv_norm}-norm extractor, {norms}, {'normalised' if a.normalize_input else 'raw'} input"
+_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_HUB_LIBRARIES = ("huggingface_hub", "httpx", "httpx2", "httpcore", "requests", "urllib3")
+_DESCRIPTIONS = (
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "vocab.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+# Of these kinds of weights the first that the hub has is fetched, and no other.
+_WEIGHTS = (
+    ("model.safetensors",),
+    ("model.safetensors.index.json", "model-*-of-*.safetensors"),
+    ("pytorch_model.bin",),
+    ("pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"),
+)
 
 
 def load(
@@ -54,79 +52,42 @@ def load(
     offline: bool = False,
     cache: str | Path | None = None,
 ) -> Model:
-    """Return a model in evaluation mode, on the CPU.
+    """Load a model, in evaluation mode, on the CPU.
 
-    ``source`` is a model directory (ours or transformers'), a file of fairseq, fairseq2 (also omnilingual) or
-    torchaudio, the folder of one, or an id on the Hugging Face hub. ``language`` chooses one of a multilingual model
-    (MMS). A model of 7 billion parameters is best loaded with ``dtype`` torch.bfloat16: weights are read one by one, so
-    that the model and one shard are in memory. ``revision``, ``token``, ``offline`` and ``cache`` are for the hub.
+    Weights are read one by one, so that a model of 7 billion parameters, best loaded as torch.bfloat16, takes the
+    memory of its weights and of one file.
+
+    Args:
+        source: a model directory (ours or transformers'); a file of fairseq, fairseq2 (also omnilingual) or torchaudio,
+            or the folder of one; or an id on the Hugging Face hub, such as facebook/wav2vec2-base-960h.
+        language: which language of a multilingual model (MMS), such as "eng": its adapter, head and symbols.
+        dtype: number format of the weights in memory.
+        revision: branch, tag or commit on the hub.
+        token: access token for private models; by default the one that ``hf auth login`` stored.
+        offline: read the hub's cache only.
+        cache: folder of the hub's cache.
 
     Raises:
-        UserError: Nothing readable is there; the message names the file and the remedy.
+        UserError: The model cannot be found or read; the message names the file and the remedy.
     """
     path = locate(source, language=language, revision=revision, token=token, offline=offline, cache=cache)
     return build_model(open_checkpoint(path, language=language), dtype)
 
 
-def describe(source: str | Path, *, language: str | None = None, **hub: Any) -> ModelDescription:
-    """Return what a model is from its configuration and its files' headers; ``hub`` as for ``load``.
-
-    Raises:
-        UserError: As ``load``.
-    """
-    checkpoint = open_checkpoint(locate(source, language=language, **hub), language=language)
-    return ModelDescription(
-        source=str(source),
-        file_format=checkpoint.file_format,
-        kind=checkpoint.kind,
-        architecture=checkpoint.architecture,
-        regularization=checkpoint.regularization,
-        masking=checkpoint.masking,
-        parameters=checkpoint.parameters(),
-        vocabulary=checkpoint.vocabulary,
-        vocabulary_size=checkpoint.vocabulary_size,
-        origin=checkpoint.origin,
-        training=checkpoint.training,
-    )
-
-
-def locate(
-    source: str | Path,
-    *,
-    language: str | None = None,
-    revision: str | None = None,
-    token: str | None = None,
-    offline: bool = False,
-    cache: str | Path | None = None,
-) -> Path:
-    """Return the local path of a model, fetched from the hub where ``source`` is an id there.
-
-    Raises:
-        UserError: Nothing is there, here or on the hub.
-    """
-    path = Path(source)
-    if path.exists():
-        return path
-    from wav2vec2.checkpoints import hub
-
-    if hub.is_id(str(source)):
-        return hub.fetch(str(source), language=language, revision=revision, token=token, offline=offline, cache=cache)
-    raise UserError(f"{source}: no such model; give a model directory, a checkpoint file or an id on the hub")
+def describe(source: str | Path, *, language: str | None = None) -> Checkpoint:
+    """Return what a model is, without reading its weights. Arguments and errors as for ``load``."""
+    return open_checkpoint(locate(source, language=language), language=language)
 
 
 def open_checkpoint(path: Path, *, language: str | None = None) -> Checkpoint:
-    """Open a local model: everything about it but its weights.
-
-    Raises:
-        UserError: Nothing readable is there; the message names the file and the remedy.
-    """
+    """Open a local model without reading its weights. Errors as for ``load``."""
     if path.is_file() and path.suffix in (".safetensors", ".bin") and (path.parent / "config.json").exists():
         path = path.parent
     if path.is_dir():
         return _open_folder(path, language)
     checkpoint = _open_file(path)
     if language is not None:
-        raise UserError(f"{path}: holds one model; only a directory with adapters has a choice of language")
+        raise UserError(f"{path}: holds one model; only a directory with language adapters has a choice of language")
     return checkpoint
 
 
@@ -136,7 +97,7 @@ def _open_folder(folder: Path, language: str | None) -> Checkpoint:
         return open_directory(folder, language)
     if (step := open_fairseq2_step(folder)) is not None:
         return step
-    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in _FILES)
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in _SUFFIXES)
     if len(files) == 1:
         return open_checkpoint(files[0], language=language)
     if files:
@@ -158,7 +119,7 @@ def _open_file(path: Path) -> Checkpoint:
 
 
 def _open_tensors(path: Path, table: TensorTable) -> Checkpoint:
-    """A table of tensors without a configuration: the names tell whose it is."""
+    """Open a table of tensors without a configuration: their names tell which tool wrote them."""
     shapes = {name.removeprefix("module.").removeprefix("model."): shape for name, shape in table.shapes.items()}
     if is_torchaudio(shapes):
         return open_torchaudio(path, table)
@@ -166,6 +127,117 @@ def _open_tensors(path: Path, table: TensorTable) -> Checkpoint:
         return open_fairseq2(path, table)
     first = next(iter(table.shapes), "nothing")
     raise UserError(
-        f"{path}: tensors such as {first} belong to no wav2vec 2.0 model known here; fairseq's need their 'cfg' or "
-        "'args', transformers' their config.json"
+        f"{path}: tensors such as {first} belong to no known wav2vec 2.0 model; a fairseq file needs its 'cfg' or "
+        "'args', a transformers file its config.json"
     )
+
+
+def locate(
+    source: str | Path,
+    *,
+    language: str | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+    offline: bool = False,
+    cache: str | Path | None = None,
+) -> Path:
+    """Return the local path of a model, fetched from the hub if ``source`` is an id there. Arguments as for ``load``.
+
+    Raises:
+        UserError: There is no such model, here or on the hub.
+    """
+    path = Path(source)
+    if path.exists():
+        return path
+    if is_hub_id(str(source)):
+        return fetch(str(source), language=language, revision=revision, token=token, offline=offline, cache=cache)
+    raise UserError(f"{source}: no such model; give a model directory, a checkpoint file or an id on the hub")
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether ``source`` has the form of an id, ``owner/name``, and does not lie below a folder that exists."""
+    if _HUB_ID.fullmatch(source) is None or source.endswith((".pt", ".pth", ".bin", ".safetensors")):
+        return False
+    return not Path(source).parent.is_dir()
+
+
+def fetch(
+    model: str,
+    *,
+    language: str | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+    offline: bool = False,
+    cache: str | Path | None = None,
+) -> Path:
+    """Return a folder with a hub model's files, downloaded unless the cache has them. Arguments as for ``load``.
+
+    If the hub cannot be reached, the cache answers alone. Of a multilingual model, only the adapter of ``language`` is
+    fetched.
+
+    Raises:
+        UserError: There is no such model or revision, it is private, or neither hub nor cache can give it.
+    """
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    cached = huggingface_hub.try_to_load_from_cache(model, "config.json", cache_dir=cache, revision=revision)
+    if offline or constants.HF_HUB_OFFLINE:
+        if not isinstance(cached, str):
+            raise UserError(f"{model}: neither a local path nor in the hub's cache; fetch it once while online")
+        return Path(cached).parent
+    try:
+        with _without_retry_messages():
+            files = huggingface_hub.HfApi(token=token).list_repo_files(model, revision=revision)
+            patterns = [*_weight_patterns(model, files), *_DESCRIPTIONS]
+            patterns += [f"adapter.{language}.safetensors", f"adapter.{language}.bin"] if language else []
+            folder = huggingface_hub.snapshot_download(
+                model, revision=revision, token=token, cache_dir=cache, allow_patterns=patterns
+            )
+    except UserError:
+        raise
+    except Exception as error:
+        # Which HTTP library lies beneath, and so which errors there are, depends on huggingface_hub's version.
+        known = isinstance(error, OSError | ValueError) or type(error).__module__.split(".")[0] in _HUB_LIBRARIES
+        if not known:
+            raise
+        if isinstance(cached, str) and getattr(error, "response", None) is None:
+            return Path(cached).parent  # no answer from the hub
+        raise UserError(f"{model}: {_hub_reason(error, revision)}") from error
+    return Path(folder)
+
+
+@contextlib.contextmanager
+def _without_retry_messages() -> Iterator[None]:
+    """Silence huggingface_hub's report of every attempt: our message gives the reason of the last one."""
+    from huggingface_hub.utils import logging as hub_logging
+
+    before = hub_logging.get_verbosity()
+    hub_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        hub_logging.set_verbosity(before)
+
+
+def _weight_patterns(model: str, files: list[str]) -> list[str]:
+    for patterns in _WEIGHTS:
+        if any(fnmatch.fnmatch(file, patterns[0]) for file in files):
+            return list(patterns)
+    raise UserError(f"{model}: has neither model.safetensors nor pytorch_model.bin on the hub; choose another model")
+
+
+def _hub_reason(error: Exception, revision: str | None) -> str:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"has no revision {revision!r} on the hub; give a branch, a tag or a commit"
+    if isinstance(error, errors.GatedRepoError):
+        return "is gated on the hub; accept its conditions there and give a token"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "neither a local path nor a model on the hub, or private; check the name, or give a token"
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is not None:
+        return f"the hub answered with status {status}; try again later, or give a local directory"
+    words = " ".join(str(error).split())[:200] or type(error).__name__
+    return f"not a local path, and fetching it from the hub failed ({words}); check the name and the connection"

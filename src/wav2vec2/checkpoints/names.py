@@ -1,10 +1,19 @@
-"""What each parameter is called: ours, and transformers', fairseq's, fairseq2's and torchaudio's.
+"""What other tools call our parameters and settings: transformers, fairseq, fairseq2 and torchaudio.
 
-Every name is translated from ours, so one table serves reading and writing.
+Every name is translated from ours, so one table serves reading and writing. Files without a configuration tell the
+sizes of their model by the shapes of the tensors that these names find.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from wav2vec2.errors import UserError
+from wav2vec2.model.architecture import ARCHITECTURES, Architecture
 
 _Rules = tuple[tuple[str, str], ...]
 
@@ -102,7 +111,10 @@ _TORCHAUDIO: _Rules = (
 )
 
 _EXTRACTOR_NORM = re.compile(r"encoder\.feature_encoder\.layers\.(\d+)\.norm\.(\w+)")
-_SPELLINGS = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
+_WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
+
+_PUBLISHED = ARCHITECTURES["base"]
+_HEADS = {known.hidden_size: known.heads for known in ARCHITECTURES.values()}
 
 
 def _translate(name: str, rules: _Rules) -> str:
@@ -114,18 +126,18 @@ def _translate(name: str, rules: _Rules) -> str:
 
 
 def huggingface_name(name: str, *, bare: bool = False) -> str:
-    """Return what transformers calls one of our parameters; ``bare`` as in a Wav2Vec2Model, without its prefix."""
+    """Return what transformers calls one of our parameters; ``bare``: in a Wav2Vec2Model, without its prefix."""
     translated = _translate(name, _HUGGINGFACE)
     return translated.removeprefix("wav2vec2.") if bare else translated
 
 
 def fairseq_name(name: str, *, ctc: bool, layer_norm_extractor: bool) -> str:
-    """Return what fairseq calls one of our parameters; a fine-tuned file has its own prefixes."""
+    """Return what fairseq calls one of our parameters; ``ctc``: in a fine-tuned model, which adds prefixes."""
     if name.startswith("head."):
         return f"w2v_encoder.proj.{name.removeprefix('head.')}"
     norm = _EXTRACTOR_NORM.fullmatch(name)
     if norm:
-        # Sequential(conv, dropout, norm, gelu); the layer norm sits between two transposes.
+        # Sequential(conv, dropout, norm, gelu), where a layer norm sits between two transposes.
         middle = "2.1" if layer_norm_extractor else "2"
         theirs = f"feature_extractor.conv_layers.{norm[1]}.{middle}.{norm[2]}"
     else:
@@ -134,32 +146,38 @@ def fairseq_name(name: str, *, ctc: bool, layer_norm_extractor: bool) -> str:
 
 
 def fairseq2_name(name: str, *, layer_norm_extractor: bool, layer_norm_first: bool) -> str:
-    """Return what fairseq2 calls one of our parameters; the norm around the stack has another home in each family."""
+    """Return what fairseq2 calls one of our parameters.
+
+    The layer norm beside the Transformer belongs to the encoder in pre-LN models and to its frontend in post-LN ones.
+    """
     norm = _EXTRACTOR_NORM.fullmatch(name)
     if norm:
         kind = "layer_norm" if layer_norm_extractor else "group_norm"
         return f"encoder_frontend.feature_extractor.layers.{norm[1]}.{kind}.{norm[2]}"
     if name.startswith("encoder.context.norm."):
-        home = "encoder" if layer_norm_first else "encoder_frontend"
-        return f"{home}.layer_norm.{name.removeprefix('encoder.context.norm.')}"
+        owner = "encoder" if layer_norm_first else "encoder_frontend"
+        return f"{owner}.layer_norm.{name.removeprefix('encoder.context.norm.')}"
     return _translate(name, _FAIRSEQ2)
 
 
-def torchaudio_name(name: str) -> str:
-    """Return what torchaudio calls one of our parameters; KeyError for those that it does not have."""
-    return _translate(name, _TORCHAUDIO)
+def torchaudio_name(name: str) -> str | None:
+    """Return what torchaudio calls one of our parameters; None for a parameter that its models lack."""
+    try:
+        return _translate(name, _TORCHAUDIO)
+    except KeyError:
+        return None
 
 
 def old_weight_norm(name: str) -> str:
-    """Return a name with torch's newer spelling of weight norm made ``weight_g``, ``weight_v``."""
-    for old, new in _SPELLINGS.items():
+    """Return a name with torch's newer spelling of weight norm changed to ``weight_g`` and ``weight_v``."""
+    for old, new in _WEIGHT_NORM.items():
         name = re.sub(rf"\.{re.escape(new)}$", f".{old}", name)
     return name
 
 
 def new_weight_norm(name: str) -> str:
-    """Return a name with torch's older spelling of weight norm made ``parametrizations.weight.original0/1``."""
-    for old, new in _SPELLINGS.items():
+    """Return a name with torch's older spelling of weight norm changed to ``parametrizations.weight.original0/1``."""
+    for old, new in _WEIGHT_NORM.items():
         name = re.sub(rf"\.{old}$", f".{new}", name)
     return name
 
@@ -167,3 +185,114 @@ def new_weight_norm(name: str) -> str:
 def matches(name: str, patterns: Iterable[str]) -> bool:
     """Whether any of the regular expressions is found in a name."""
     return any(re.search(pattern, name) for pattern in patterns)
+
+
+def named(sizes: Architecture, name: object = None) -> Architecture:
+    """Give an architecture its stored name, or that of the published one with the same sizes, or "custom"."""
+    if isinstance(name, str):
+        return replace(sizes, name=name)
+    return next((known for known in ARCHITECTURES.values() if replace(sizes, name=known.name) == known), sizes)
+
+
+def sizes_from_shapes(
+    shapes: Mapping[str, Tensor],
+    names: Callable[[str], str | None],
+    path: Path,
+    *,
+    layer_norm_first: bool,
+    described: Mapping[str, Any],
+) -> Architecture:
+    """Return the architecture of a table of tensors, for formats that store no sizes (torchaudio, fairseq2).
+
+    Strides and the number of heads show in no shape. They are those of the published model with these kernels or this
+    width, unless ``described``, the fields that a description beside the file gives, says otherwise; it wins over the
+    shapes, too. The input counts as normalised where the extractor has layer norms, as in every published model.
+
+    Raises:
+        UserError: A tensor that every model has is missing, or strides or heads cannot be known.
+    """
+    tensors = _Tensors(shapes, names, path)
+    extractor = "encoder.feature_encoder.layers"
+    convolutions = [
+        tensors.shape(f"{extractor}.{index}.conv.weight", 3)
+        for index in range(tensors.count(extractor + ".{}.conv.weight"))
+    ]
+    width = tensors.shape("encoder.context.layers.0.attention.out.bias", 1)[0]
+    depth = tensors.count("encoder.context.pos_conv.layers.{}.weight")
+    positions = "encoder.context.pos_conv.layers.0.weight" if depth else "encoder.context.pos_conv.weight_v"
+    kernel = tensors.shape(positions, 3)
+    kernels = tuple(convolution[2] for convolution in convolutions)
+    layer_norms = tensors.has(f"{extractor}.1.norm.weight")
+    found: dict[str, Any] = {
+        "conv_channels": tuple(convolution[0] for convolution in convolutions),
+        "conv_kernels": kernels,
+        "conv_strides": described.get("conv_strides") or _strides(kernels, path),
+        "conv_bias": tensors.has(f"{extractor}.0.conv.bias"),
+        "conv_norm": "layer" if layer_norms else "group",
+        "normalize_input": layer_norms,
+        "hidden_size": width,
+        "layers": tensors.count("encoder.context.layers.{}.attention.out.bias"),
+        "ffn_size": tensors.shape("encoder.context.layers.0.ffn_in.bias", 1)[0],
+        "heads": described.get("heads") or _heads(width, path),
+        "layer_norm_first": layer_norm_first,
+        "pos_conv_kernel": kernel[2] * max(depth, 1),
+        "pos_conv_groups": max(1, width // max(1, kernel[1])),
+        "pos_conv_depth": max(depth, 1),
+    }
+    if tensors.has("quantizer.codevectors"):
+        found |= _quantizer_sizes(tensors)
+    try:
+        return named(Architecture(name="custom", **{**found, **described}))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: its sizes contradict each other ({error}); the file is damaged") from error
+
+
+@dataclass(frozen=True)
+class _Tensors:
+    """Shapes of another tool's tensors, found by our names."""
+
+    shapes: Mapping[str, Tensor]
+    names: Callable[[str], str | None]
+    path: Path
+
+    def shape(self, name: str, dimensions: int) -> list[int]:
+        theirs = self.names(name)
+        found = None if theirs is None else self.shapes.get(theirs)
+        if found is None or found.dim() != dimensions:
+            raise UserError(f"{self.path}: tensor {theirs} is missing; give the complete file of a wav2vec 2.0 model")
+        return list(found.shape)
+
+    def has(self, name: str) -> bool:
+        return self.names(name) in self.shapes
+
+    def count(self, pattern: str) -> int:
+        return next(index for index in range(10_000) if not self.has(pattern.format(index)))
+
+
+def _quantizer_sizes(tensors: _Tensors) -> dict[str, int]:
+    codevectors, projection = tensors.shape("quantizer.codevectors", 3), tensors.shape("quantizer.project.weight", 2)
+    groups = max(1, projection[1] // max(1, codevectors[2]))
+    return {
+        "codebook_groups": groups,
+        "codebook_entries": max(1, codevectors[1] // groups),
+        "codevector_size": projection[1],
+        "final_size": projection[0],
+    }
+
+
+def _strides(kernels: tuple[int, ...], path: Path) -> tuple[int, ...]:
+    if kernels != _PUBLISHED.conv_kernels:
+        raise UserError(
+            f"{path}: no published model has the convolution kernels {list(kernels)}, and the file stores no strides; "
+            "put the description that was written with it beside it"
+        )
+    return _PUBLISHED.conv_strides
+
+
+def _heads(width: int, path: Path) -> int:
+    if width not in _HEADS:
+        raise UserError(
+            f"{path}: no published model is {width} wide, and the file does not store the number of heads; "
+            "put the description that was written with it beside it"
+        )
+    return _HEADS[width]

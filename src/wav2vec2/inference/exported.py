@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wav2vec2.checkpoints.huggingface.variant_fields import variant_from
+from wav2vec2.config import from_plain
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import SAMPLE_RATE, Architecture
 from wav2vec2.text.vocabulary import Vocabulary
@@ -68,13 +68,8 @@ class ExportMetadata:
         if facts.get(FORMAT) != VERSION:
             raise UserError(f"{source}: was not written by this version of wav2vec2 export; export the model again")
         try:
-            architecture: dict[str, Any] = {
-                key: tuple(value) if isinstance(value, list) else value
-                for key, value in json.loads(facts["architecture"]).items()
-            }
-            variant = variant_from(architecture.pop("variant", {}))
             return cls(
-                Architecture(**architecture, variant=variant),
+                from_plain(Architecture, json.loads(facts["architecture"]), source="architecture", base=Architecture()),
                 Vocabulary.from_plain(json.loads(facts["vocabulary"])),
                 facts["outputs"] == "log-probabilities",
                 cast(Precision, facts["precision"]),

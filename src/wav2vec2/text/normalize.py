@@ -6,9 +6,8 @@ never punctuation.
 """
 
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal
 
 from wav2vec2.errors import UserError
 
@@ -55,18 +54,6 @@ class TextNormalization:
     def __post_init__(self) -> None:
         if len(self.digit_names) != 10 or not all(isinstance(name, str) and name for name in self.digit_names):
             raise UserError("digit_names needs ten names, from zero to nine")
-        for name, choices in (("case", Case), ("digits", Digits), ("punctuation", Punctuation)):
-            if getattr(self, name) not in get_args(choices):
-                known = ", ".join(get_args(choices))
-                raise UserError(f"{name} is {getattr(self, name)!r}; choose one of {known}")
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> "TextNormalization":
-        """Read back `dataclasses.asdict`, as a JSON file keeps it. Raises UserError for anything else."""
-        try:
-            return cls(**{**plain, "digit_names": tuple(plain["digit_names"])})
-        except (TypeError, KeyError) as error:
-            raise UserError(f"not the rules of a text normalisation ({error})") from error
 
     def __call__(self, text: str) -> str:
         """Return `text` in this normal form; see `normalize_text`."""

@@ -15,6 +15,7 @@ from tests.small_models import GROUP
 
 import wav2vec2
 from wav2vec2.checkpoints.fairseq.config import parse_conv_layers
+from wav2vec2.checkpoints.fairseq.files import read_dictionary
 from wav2vec2.checkpoints.load import describe
 from wav2vec2.checkpoints.names import fairseq_name
 from wav2vec2.errors import UserError
@@ -97,7 +98,7 @@ def test_fine_tuned(new_era: bool, tmp_path: Path) -> None:
     assert (model.regularization.layerdrop, model.regularization.feature_grad_mult) == (0.1, 0.0)
     described = describe(tmp_path / "m.pt")
     assert (described.kind, described.vocabulary_size, described.architecture) == ("ctc", 6, LAYER)
-    assert described.parameters == sum(p.numel() for p in model.parameters())
+    assert described.parameters() == sum(p.numel() for p in model.parameters())
 
 
 def test_without_a_dictionary_there_is_no_vocabulary(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_without_a_dictionary_there_is_no_vocabulary(tmp_path: Path) -> None:
 def test_a_dictionary_of_another_model_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "m.pt", TINY, new_era=True, ctc=True)
     (tmp_path / "dict.ltr.txt").write_text("| 10\na 5\nb 4\n")
-    with pytest.raises(UserError, match=r"dict\.ltr\.txt: gives 7 symbols, m\.pt has 6"):
+    with pytest.raises(UserError, match=r"dict\.ltr\.txt: has 7 symbols, the head of m\.pt 6"):
         wav2vec2.load(tmp_path / "m.pt")
 
 
@@ -252,3 +253,14 @@ def test_an_optimisers_state_is_not_read(tmp_path: Path) -> None:
     data[largest.header_offset + 1000 : largest.header_offset + 2000] = b"x" * 1000
     (tmp_path / "m.pt").write_bytes(data)
     assert wav2vec2.load(tmp_path / "m.pt").architecture == TINY
+
+
+def test_rows_of_a_dictionary_stay_and_the_first_names_swap(tmp_path: Path) -> None:
+    letters = list("|ETAONIHSRDLUMWCFGYPBVK'XJQZ")
+    path = tmp_path / "dict.ltr.txt"
+    path.write_text("".join(f"{letter} {100 - row}\n" for row, letter in enumerate(letters)))
+    vocabulary = read_dictionary(path)
+    assert vocabulary.symbols == ("<pad>", "<s>", "</s>", "<unk>", *letters)
+    assert (vocabulary.blank, vocabulary.unknown, vocabulary.word_separator) == (0, 3, "|")
+    with pytest.raises(UserError, match="absent"):
+        read_dictionary(tmp_path / "absent")

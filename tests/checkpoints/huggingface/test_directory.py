@@ -248,8 +248,7 @@ def test_a_vocabulary_of_another_size_is_refused(tmp_path: Path) -> None:
 def test_description(directory: Path) -> None:
     described = describe(directory)
     assert (described.kind, described.vocabulary, described.vocabulary_size) == ("ctc", VOCABULARY, 7)
-    assert described.parameters == sum(p.numel() for p in wav2vec2.load(directory).parameters())
-    assert described.family == "group-norm extractor, post-LN, raw input"
+    assert described.parameters() == sum(p.numel() for p in wav2vec2.load(directory).parameters())
     (directory / "model.safetensors").unlink()
     assert describe(directory).architecture == TINY
 
@@ -287,7 +286,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(directory: Path) -> Non
     name = next(name for name in tensors if name.endswith("feature_projection.projection.weight"))
     tensors[name].view(-1)[3] = float("nan")
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match=rf"tensor {re.escape(name)} holds numbers that are not finite"):
+    with pytest.raises(UserError, match=rf"tensor {re.escape(name)} holds values that are not finite"):
         wav2vec2.load(directory)
 
 
@@ -295,5 +294,5 @@ def test_weights_that_are_not_finite_are_refused_by_name(directory: Path) -> Non
 def test_a_shard_index_that_is_no_table_is_one_line(directory: Path, table: object) -> None:
     (directory / "model.safetensors").unlink()
     (directory / "model.safetensors.index.json").write_text(json.dumps({"weight_map": table}))
-    with pytest.raises(UserError, match="its weight_map is no table of file names"):
+    with pytest.raises(UserError, match="its weight_map is not a table of file names"):
         wav2vec2.load(directory)

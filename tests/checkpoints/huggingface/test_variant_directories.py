@@ -84,10 +84,10 @@ def test_a_recogniser_or_bare_encoder_keeps_the_variant_of_its_encoder(name: str
 
 @pytest.mark.parametrize("tool", ["fairseq", "fairseq2", "torchaudio"])
 def test_other_tools_are_not_given_what_they_cannot_express(tool: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"the model is a variant \(targets = continuous\)"):
+    with pytest.raises(UserError, match=r"this variant of the model \(targets = continuous\)"):
         write(make("continuous targets"), tmp_path, tool)
     quantized = Wav2Vec2ForCTC(replace(GROUP, variant=VARIANTS[QUANTIZED[0]]), STANDARD)
-    with pytest.raises(UserError, match=r"variant \(inputs = quantized\)"):
+    with pytest.raises(UserError, match=r"variant of the model \(inputs = quantized\)"):
         write(quantized, tmp_path, tool)
     # of a head variant nothing is left after fine-tuning
     recogniser = Wav2Vec2ForCTC(replace(GROUP, variant=VARIANTS["continuous targets"]), STANDARD)
@@ -130,6 +130,6 @@ def test_an_impossible_variant_is_one_line(field: str, value: object, tmp_path: 
     if value == []:
         assert wav2vec2.load(tmp_path).architecture == GROUP
         return
-    with pytest.raises(UserError, match=r"config\.json: a field has an impossible value") as caught:
+    with pytest.raises(UserError, match=r"config\.json: .*(variant|mask|impossible)") as caught:
         wav2vec2.load(tmp_path)
     assert "\n" not in str(caught.value)

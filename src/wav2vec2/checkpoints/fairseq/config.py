@@ -1,6 +1,6 @@
-"""The settings in a fairseq checkpoint, as our dataclasses.
+"""The settings in a fairseq checkpoint as our dataclasses, and back.
 
-fairseq's ``mask_prob`` is what the paper calls p times the span length. ``conv_feature_layers`` is a Python expression
+fairseq's ``mask_prob`` is the paper's p times the length of a span. Its ``conv_feature_layers`` is a Python expression
 in a string; it is parsed, never evaluated.
 """
 
@@ -8,10 +8,11 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
-from wav2vec2.checkpoints.huggingface.config import named
+from wav2vec2.checkpoints.checkpoint import mask_share, mask_start
+from wav2vec2.checkpoints.names import named
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 
-# What fairseq assumes for a setting that the file leaves out.
+# fairseq's defaults for settings that a file leaves out.
 DEFAULTS: dict[str, Any] = {
     "extractor_mode": "default",
     "encoder_layers": 12,
@@ -43,16 +44,16 @@ DEFAULTS: dict[str, Any] = {
     "conv_pos_groups": 16,
     "pos_conv_depth": 1,
 }
-# Variants whose numbers would differ: setting -> the only value that is ours.
+# Setting -> the only value that our model has; with another one it would compute something else.
 FIXED: dict[str, Any] = {
     "activation_fn": "gelu",
     "layer_type": "transformer",
     "conv_pos_batch_norm": False,
     "quantize_input": False,
 }
-# The same for what a fine-tuned model no longer has.
+# The same for parts that a fine-tuned model no longer has.
 FIXED_PRETRAINING: dict[str, Any] = {"quantize_targets": True, "target_glu": False, "quantizer_depth": 1}
-# What fine-tuning sets anew, with fairseq's default where its configuration is silent.
+# What fine-tuning sets anew: fairseq's defaults for settings that the fine-tuned file leaves out.
 FINETUNING: dict[str, Any] = {
     "dropout": 0.0,
     "attention_dropout": 0.0,
@@ -74,7 +75,8 @@ def _literal(value: object) -> Any:
 def parse_conv_layers(stored: object) -> list[tuple[int, int, int]]:
     """Return (channels, kernel, stride) of every layer, stored as nested lists or as a Python expression.
 
-    "[(512,10,5)] + [(512,3,2)] * 4" is read without evaluating it: lists of tuples, sums, products with a small number.
+    An expression such as "[(512,10,5)] + [(512,3,2)] * 4" is never evaluated. It may consist of lists of tuples, sums,
+    and products with a small number.
 
     Raises:
         ValueError: Anything else.
@@ -99,13 +101,8 @@ def parse_conv_layers(stored: object) -> list[tuple[int, int, int]]:
     return layers
 
 
-def _tidy(value: float) -> float:
-    """Drop the last digits, so that 0.65 / 10 is 0.065."""
-    return float(f"{value:.12g}")
-
-
 def architecture(s: Mapping[str, Any], normalize: bool) -> Architecture:
-    """Return the sizes that pre-training settings give; ``normalize`` is the task's."""
+    """Return the architecture that pre-training settings describe; ``normalize`` is a setting of the task."""
     modes = {"default": "group", "layer_norm": "layer"}
     channels, kernels, strides = zip(*parse_conv_layers(s["conv_feature_layers"]), strict=True)
     final = s["final_dim"] or s["encoder_embed_dim"]
@@ -137,7 +134,7 @@ def architecture(s: Mapping[str, Any], normalize: bool) -> Architecture:
 
 
 def regularization(s: Mapping[str, Any], finetuning: Mapping[str, Any] | None) -> Regularization:
-    """Return the dropouts of pre-training settings, or of fine-tuning where a model was fine-tuned."""
+    """Return the dropouts of pre-training settings, or those of ``finetuning`` if the model was fine-tuned."""
     start, end, decay = _literal(s["latent_temp"])
     layerdrop = s["encoder_layerdrop"]
     if finetuning is not None:
@@ -159,19 +156,19 @@ def regularization(s: Mapping[str, Any], finetuning: Mapping[str, Any] | None) -
 
 
 def masking(s: Mapping[str, Any]) -> Masking:
-    """Return the masks that settings ask for; none where ``apply_mask`` is off."""
+    """Return the masking of pre-training or fine-tuning settings; none if ``apply_mask`` is off."""
     used = float(s.get("apply_mask", True))
     return Masking(
-        time_start=_tidy(used * s["mask_prob"] / s["mask_length"]),
+        time_start=mask_start(used * s["mask_prob"], s["mask_length"]),
         time_span=s["mask_length"],
         min_spans=2,
-        channel_start=_tidy(used * s["mask_channel_prob"] / s["mask_channel_length"]),
+        channel_start=mask_start(used * s["mask_channel_prob"], s["mask_channel_length"]),
         channel_span=s["mask_channel_length"],
     )
 
 
 def pretraining_settings(a: Architecture, r: Regularization, m: Masking) -> dict[str, Any]:
-    """Return fairseq's model settings for ours: what ``architecture``, ``regularization`` and ``masking`` read back."""
+    """Return fairseq's settings of a pre-trained model, which the three functions above read back."""
     layers = zip(a.conv_channels, a.conv_kernels, a.conv_strides, strict=True)
     return {
         "_name": "wav2vec2",
@@ -207,7 +204,7 @@ def pretraining_settings(a: Architecture, r: Regularization, m: Masking) -> dict
 
 
 def finetuning_settings(r: Regularization, m: Masking, normalize: bool) -> dict[str, Any]:
-    """Return fairseq's settings of a CTC model, without the pre-training settings that it carries."""
+    """Return fairseq's settings of a CTC model, without the pre-training settings that it carries beside them."""
     return {
         "_name": "wav2vec_ctc",
         "w2v_path": "",
@@ -226,8 +223,8 @@ def finetuning_settings(r: Regularization, m: Masking, normalize: bool) -> dict[
 
 def _mask_settings(m: Masking) -> dict[str, Any]:
     return {
-        "mask_prob": _tidy(m.time_start * m.time_span),
+        "mask_prob": mask_share(m.time_start, m.time_span),
         "mask_length": m.time_span,
-        "mask_channel_prob": _tidy(m.channel_start * m.channel_span),
+        "mask_channel_prob": mask_share(m.channel_start, m.channel_span),
         "mask_channel_length": m.channel_span,
     }

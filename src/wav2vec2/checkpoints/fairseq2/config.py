@@ -1,32 +1,41 @@
-"""The card beside a fairseq2 checkpoint (``model.yaml``): sizes, dropouts and masks, in and out.
+"""The card beside a fairseq2 checkpoint (``model.yaml``), read and written: sizes, dropouts and masking.
 
-fairseq2 calls ``max_temporal_mask_prob`` what the paper calls p times the span length; it draws starts with
+fairseq2's ``max_temporal_mask_prob`` is the paper's p times the length of a span. fairseq2 draws starts with
 replacement, so that the same number masks a little less (its defaults are some 6 % larger for that reason). The number
 is kept.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wav2vec2.checkpoints.checkpoint import Model
+from wav2vec2.checkpoints.checkpoint import Model, mask_share, mask_start
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import SAMPLE_RATE, Masking, Regularization
 
 _CARD = "model.yaml"
 _FINETUNING = Regularization(0.0, 0.0, 0.1, 0.0, 0.0, 0.0, 0.1, 0.0)
-_SIZES = {
-    "heads": "num_encoder_attn_heads",
-    "pos_conv_kernel": "pos_conv_kernel_size",
+_SIZES = {"heads": "num_encoder_attn_heads", "pos_conv_kernel": "pos_conv_kernel_size"}
+_DROPOUTS = {
+    "dropout": "dropout_p",
+    "attention_dropout": "attn_dropout_p",
+    "activation_dropout": "ffn_inner_dropout_p",
+    "layerdrop": "layer_drop_p",
+    "feature_grad_mult": "feature_grad_scale",
+    "input_dropout": "first_pass_dropout_p",
+    "feature_dropout": "first_pass_dropout_p",
 }
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """Return the card of a checkpoint, empty when there is none; of a run's shard it lies beside the ``step_N`` folder.
+    """Return the card of a checkpoint; empty if there is none.
+
+    It lies beside the file, or, for a shard of a training run, beside the ``step_N`` folder.
 
     Raises:
-        UserError: It is not YAML or no card of fairseq2's.
+        UserError: It is not YAML, not a card, or describes a model that is not supported.
     """
     folders = [path.parent, *([path.parents[4]] if path.name.startswith("sdp_") and len(path.parents) > 4 else [])]
     found = next((folder / _CARD for folder in folders if (folder / _CARD).is_file()), None)
@@ -40,10 +49,10 @@ def read_card(path: Path) -> dict[str, Any]:
         reason = " ".join(str(error).split())
         raise UserError(f"{found}: not readable YAML ({reason}); copy it again from its run") from error
     if not isinstance(content, dict) or not isinstance(content.get("model_config", {}), dict):
-        raise UserError(f"{found}: not a card of fairseq2's with its model_config; copy it again from its run")
+        raise UserError(f"{found}: not a fairseq2 card with a model_config; copy it again from its run")
     encoder = content.get("model_config", {}).get("encoder_config", {})
     if not isinstance(encoder, dict):
-        raise UserError(f"{found}: encoder_config is no table; copy it again from its run")
+        raise UserError(f"{found}: encoder_config is not a table; copy it again from its run")
     if encoder.get("use_conformer"):
         raise UserError(f"{found}: use_conformer (a Conformer encoder) is not supported; only Transformer encoders are")
     if encoder.get("pos_encoder_type", "conv") != "conv":
@@ -53,16 +62,22 @@ def read_card(path: Path) -> dict[str, Any]:
     return content
 
 
-def described_sizes(described: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Return the fields of an architecture that a card gives and no shape tells.
+@contextmanager
+def _checked_values(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+        raise UserError(
+            f"{path.parent / _CARD}: a value is impossible ({error}); copy it again from its run"
+        ) from error
 
-    Raises:
-        UserError: A value is impossible.
-    """
+
+def described_sizes(described: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return the fields of an architecture that a card gives and no shape tells; UserError for an impossible value."""
     config = described.get("model_config", {})
     encoder = config.get("encoder_config", {})
     sizes: dict[str, Any] = {}
-    try:
+    with _checked_values(path):
         sizes |= {ours: int(encoder[theirs]) for ours, theirs in _SIZES.items() if theirs in encoder}
         if "feature_extractor_layer_descs" in encoder:
             sizes["conv_strides"] = tuple(int(layer[2]) for layer in encoder["feature_extractor_layer_descs"])
@@ -72,47 +87,26 @@ def described_sizes(described: Mapping[str, Any], path: Path) -> dict[str, Any]:
             sizes["logit_temperature"] = float(config["logit_temp"])
         if "normalize_audio" in described:
             sizes["normalize_input"] = bool(described["normalize_audio"])
-    except (TypeError, ValueError, IndexError) as error:
-        raise UserError(
-            f"{path.parent / _CARD}: a value is impossible ({error}); copy it again from its run"
-        ) from error
     return sizes
 
 
 def regularization(described: Mapping[str, Any], path: Path, ctc: bool) -> Regularization:
-    """Return the dropouts of a card; without one those that fairseq2 trains with.
-
-    Raises:
-        UserError: A value is impossible.
-    """
+    """Return the dropouts of a card, by default those that fairseq2 trains with; UserError for an impossible value."""
     config = described.get("model_config", {})
     encoder = config.get("encoder_config", {})
     ours = _FINETUNING if ctc else Regularization()
-    fields = {
-        "dropout": "dropout_p",
-        "attention_dropout": "attn_dropout_p",
-        "activation_dropout": "ffn_inner_dropout_p",
-        "layerdrop": "layer_drop_p",
-        "feature_grad_mult": "feature_grad_scale",
-        "input_dropout": "first_pass_dropout_p",
-        "feature_dropout": "first_pass_dropout_p",
-    }
-    try:
-        read = {name: float(encoder[theirs]) for name, theirs in fields.items() if theirs in encoder}
+    with _checked_values(path):
+        read = {name: float(encoder[theirs]) for name, theirs in _DROPOUTS.items() if theirs in encoder}
         if "final_dropout_p" in config:
             read["final_dropout"] = float(config["final_dropout_p"])
         if "codebook_sampling_temperature" in config:
             start, end, decay = (float(value) for value in config["codebook_sampling_temperature"])
             read |= {"tau_start": start, "tau_end": end, "tau_decay": decay}
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"{path.parent / _CARD}: a value is impossible ({error}); copy it again from its run"
-        ) from error
     return replace(ours, **read)
 
 
 def masking(described: Mapping[str, Any], path: Path, ctc: bool, *, masked: bool) -> Masking:
-    """Return the masks of a card; ``masked`` says whether the file has a mask embedding: without one none are drawn.
+    """Return the masking of a card; none if the file has no mask embedding (``masked``).
 
     Raises:
         UserError: A value is impossible.
@@ -121,33 +115,29 @@ def masking(described: Mapping[str, Any], path: Path, ctc: bool, *, masked: bool
     ours = Masking(channel_start=0.0)
     if not masked or (ctc and config.get("use_masking") is False):
         return Masking(time_start=0.0, channel_start=0.0)
-    try:
+    with _checked_values(path):
         time_span = int(config.get("temporal_mask_span_len", ours.time_span))
         channel_span = int(config.get("spatial_mask_span_len", ours.channel_span))
         time = float(config.get("max_temporal_mask_prob", ours.time_start * ours.time_span))
         channel = float(config.get("max_spatial_mask_prob", 0.0))
         return Masking(
-            time_start=float(f"{time / time_span:.12g}"),
+            time_start=mask_start(time, time_span),
             time_span=time_span,
             min_spans=int(config.get("min_num_temporal_mask_spans", ours.min_spans)),
-            channel_start=float(f"{channel / channel_span:.12g}"),
+            channel_start=mask_start(channel, channel_span),
             channel_span=channel_span,
         )
-    except (TypeError, ValueError, ZeroDivisionError) as error:
-        raise UserError(
-            f"{path.parent / _CARD}: a value is impossible ({error}); copy it again from its run"
-        ) from error
 
 
 def card(model: Model, path: Path, rows: int | None, *, tokenizer: bool) -> dict[str, Any]:
-    """Return the content of ``model.yaml`` for a model whose CTC head has so many rows (None: pre-training)."""
+    """Return the content of ``model.yaml``; ``rows`` of the CTC head, None for a pre-training model."""
     a, r, m = model.architecture, model.regularization, model.masking
     masks = {
         "temporal_mask_span_len": m.time_span,
-        "max_temporal_mask_prob": float(f"{m.time_start * m.time_span:.12g}"),
+        "max_temporal_mask_prob": mask_share(m.time_start, m.time_span),
         "min_num_temporal_mask_spans": m.min_spans,
         "spatial_mask_span_len": m.channel_span,
-        "max_spatial_mask_prob": float(f"{m.channel_start * m.channel_span:.12g}"),
+        "max_spatial_mask_prob": mask_share(m.channel_start, m.channel_span),
     }
     if rows is None:
         head: dict[str, Any] = {
@@ -184,7 +174,7 @@ def _encoder_config(model: Model) -> dict[str, Any]:
         "feature_extractor_layer_descs": [list(layer) for layer in layers],
         "feature_extractor_bias": a.conv_bias,
         "feature_extractor_layer_norm_convs": a.conv_norm == "layer",
-        # fairseq2 freezes by requires_grad and wants a scale above 0
+        # fairseq2 requires a scale above 0: it freezes by requires_grad.
         "feature_grad_scale": r.feature_grad_mult or 1.0,
         "pos_encoder_type": "conv",
         "pos_encoder_depth": a.pos_conv_depth,

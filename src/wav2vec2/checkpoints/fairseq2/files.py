@@ -1,8 +1,8 @@
-"""fairseq2's wav2vec 2.0 checkpoints, omnilingual's among them: read them, and write ones that its asset cards load.
+"""fairseq2's wav2vec 2.0 checkpoints, omnilingual's among them, read and written.
 
-A file is a state dict, or one under ``model``; a training run's folder has ``model.yaml`` with the configuration and
-shards below ``step_N/model``. Sizes come from the shapes, what shapes do not tell from ``model.yaml`` where it lies
-beside. The order of a CTC head is fairseq's: row 0 is the blank. Symbols lie in a SentencePiece model beside the file.
+A file holds a state dict, at its top or under ``model``. The folder of a training run holds a card, ``model.yaml``, and
+shards below ``step_N/model``. Sizes come from the shapes of the tensors, the rest from the card if there is one. The
+rows of a CTC head are in fairseq's order: row 0 is the blank. Its symbols lie in a SentencePiece model beside the file.
 """
 
 import functools
@@ -17,20 +17,25 @@ import torch
 from torch import Tensor
 
 from wav2vec2.checkpoints.checkpoint import Checkpoint, Model
-from wav2vec2.checkpoints.fairseq.read import identity_projection
-from wav2vec2.checkpoints.fairseq.write import ordered_state
 from wav2vec2.checkpoints.fairseq2.config import card, described_sizes, masking, read_card, regularization
 from wav2vec2.checkpoints.fairseq2.sentencepiece import read_pieces, write_character_model
-from wav2vec2.checkpoints.head_rows import own_vocabulary, stored_rules, symbols_for, with_stored_rules
-from wav2vec2.checkpoints.names import fairseq2_name, old_weight_norm
-from wav2vec2.checkpoints.tensors.sizes import sizes_from_shapes
+from wav2vec2.checkpoints.names import fairseq2_name, old_weight_norm, sizes_from_shapes
+from wav2vec2.checkpoints.other_tools import (
+    check_expressible,
+    fairseq_ordered_state,
+    identity_projection,
+    leaves_out_projection,
+    own_vocabulary,
+    plain_symbols,
+    text_rules_entry,
+    with_text_rules,
+)
 from wav2vec2.checkpoints.tensors.table import ChangedTable, TensorTable, TorchTable
 from wav2vec2.checkpoints.tensors.torch_file import TorchFile, write_torch_file
-from wav2vec2.checkpoints.write_checks import check_expressible, identity_or_refuse
 from wav2vec2.errors import UserError
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.output_file import writing_together
-from wav2vec2.text.vocabulary import SPECIALS, Vocabulary
+from wav2vec2.text.vocabulary import Vocabulary
 
 _FRONTEND = "encoder_frontend.post_extract_layer_norm.weight"
 _UPDATES = "quantizer.num_updates"
@@ -38,7 +43,7 @@ _TOKENIZER = "tokenizer.model"
 
 
 def state_dict(content: object) -> Mapping[str, Any] | None:
-    """Return the table of tensors in a file's content, at its top or under ``model``; None when there is none."""
+    """Return the table of tensors in a file's content, under ``model`` or at its top; None if there is none."""
     inner = content.get("model") if isinstance(content, Mapping) else None
     for table in (inner, content):
         if isinstance(table, Mapping) and table and all(isinstance(value, Tensor) for value in table.values()):
@@ -47,12 +52,12 @@ def state_dict(content: object) -> Mapping[str, Any] | None:
 
 
 def is_fairseq2(shapes: Mapping[str, Tensor]) -> bool:
-    """Tell whether a table of tensors has fairseq2's names."""
+    """Whether a table of tensors has fairseq2's names."""
     return _FRONTEND in shapes
 
 
 def open_fairseq2_step(folder: Path) -> Checkpoint | None:
-    """Open a folder of a training run (or its newest ``step_N``), None when it is none.
+    """Open a training run's folder, at its newest step, or one of its ``step_N`` folders; None for another folder.
 
     Raises:
         UserError: The model is spread over several shards, or a file is damaged.
@@ -75,7 +80,7 @@ def open_fairseq2(path: Path, table: TensorTable, *, training: str = "") -> Chec
     """Open a checkpoint of fairseq2's ``wav2vec2`` or ``wav2vec2_asr`` family.
 
     Raises:
-        UserError: It is a variant that is not supported, or damaged.
+        UserError: It is damaged, or a variant that is not supported.
     """
     table = ChangedTable(table, rename=lambda name: old_weight_norm(name.removeprefix("module.")))
     _check_variants(path, table.shapes)
@@ -95,7 +100,6 @@ def open_fairseq2(path: Path, table: TensorTable, *, training: str = "") -> Chec
     ctc = "quantizer.entries" not in table.shapes
     rows = table.shapes["final_proj.weight"].shape[0] if ctc and "final_proj.weight" in table.shapes else None
     no_masks = {"encoder.mask_embedding": torch.zeros(architecture.hidden_size)} if ctc else {}
-    training = training or ""
     return Checkpoint(
         path=path,
         file_format="fairseq2 checkpoint",
@@ -105,7 +109,7 @@ def open_fairseq2(path: Path, table: TensorTable, *, training: str = "") -> Chec
         masking=masking(described, path, ctc, masked="masker.temporal_mask_embed" in table.shapes),
         tensors=lambda: table,
         names=names,
-        vocabulary=_pieces(path, rows, described),
+        vocabulary=None if rows is None else _vocabulary(path, rows, described),
         vocabulary_size=rows,
         ignored=(rf"^{re.escape(_UPDATES)}$",),
         optional={**identity_projection(architecture), **no_masks},
@@ -115,7 +119,7 @@ def open_fairseq2(path: Path, table: TensorTable, *, training: str = "") -> Chec
 
 
 def _check_variants(path: Path, shapes: Mapping[str, Tensor]) -> None:
-    """Refuse by name what would give other numbers."""
+    """Refuse, by name, models that ours would not compute alike."""
     variants = {
         r"^encoder\.layers\.0\.(ffn1|conv)\.": "a Conformer encoder",
         r"\.(rel_pos_encoding|sdpa\.r_proj|sdpa\.u_bias)": "relative positions",
@@ -131,35 +135,36 @@ def _check_variants(path: Path, shapes: Mapping[str, Tensor]) -> None:
         raise UserError(f"{path}: filterbank input is not supported; only models of the waveform are")
 
 
-def _pieces(path: Path, rows: int | None, described: Mapping[str, Any]) -> Vocabulary | None:
-    """The symbol table of the SentencePiece model beside a CTC checkpoint; None when there is none."""
-    beside = [path.parent / _TOKENIZER, path.with_suffix(".model")]
-    found = next((file for file in beside if file.is_file()), None)
-    if rows is None or found is None:
+def _vocabulary(path: Path, rows: int, described: Mapping[str, Any]) -> Vocabulary | None:
+    """The vocabulary in the SentencePiece model beside a CTC checkpoint; None if there is none."""
+    candidates = [path.parent / _TOKENIZER, path.with_suffix(".model")]
+    found = next((file for file in candidates if file.is_file()), None)
+    if found is None:
         return None
     vocabulary = vocabulary_of_pieces(found)
     if len(vocabulary) != rows:
-        raise UserError(f"{found}: gives {len(vocabulary)} symbols, {path.name} has {rows}; put its own there")
-    return with_stored_rules(vocabulary, described, path)
+        raise UserError(
+            f"{found}: has {len(vocabulary)} symbols, the head of {path.name} {rows}; put the model's own there"
+        )
+    return with_text_rules(vocabulary, described, path.parent / "model.yaml")
 
 
 def vocabulary_of_pieces(path: Path) -> Vocabulary:
-    """Return the symbols of a SentencePiece model in the order of a CTC head: row 0 is the blank, called ``<pad>``.
+    """Return the pieces of a SentencePiece model as the symbols of a CTC head: row 0 is the blank, called ``<pad>``.
 
     Raises:
         UserError: The file is damaged, or holds a symbol twice.
     """
     pieces = read_pieces(path)
-    special = dict(zip(("<s>", "<pad>"), SPECIALS[:2], strict=True))
-    swapped = [special.get(piece, piece) for piece in pieces] if pieces[0] == "<s>" else list(pieces)
+    swapped = {"<s>": "<pad>", "<pad>": "<s>"} if pieces[0] == "<s>" else {}
     try:
-        return Vocabulary.from_symbols(swapped, blank=0)
+        return Vocabulary.from_symbols([swapped.get(piece, piece) for piece in pieces], blank=0)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
 
 def save_fairseq2(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
-    """Write ``path``, the card ``model.yaml`` and, with a vocabulary, ``tokenizer.model``; return the files.
+    """Write a model to ``path``, its card and, if it has a vocabulary, ``tokenizer.model``; return the files.
 
     Raises:
         UserError: fairseq2 cannot express the model or a symbol, or the folder cannot be written.
@@ -167,31 +172,32 @@ def save_fairseq2(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
     check_expressible(model, path, "fairseq2", headless=False, stacked_positions=True)
     a = model.architecture
     if a.pos_conv_depth > 1 and a.pos_conv_kernel // a.pos_conv_depth % 2 == 0:
-        raise UserError(f"{path}: fairseq2 aligns stacked positional convolutions with an even kernel differently")
-    vocabulary = own_vocabulary(model, path)
-    no_projection = identity_or_refuse(model, path, "fairseq2")
-    layer_norm, first = a.conv_norm == "layer", a.layer_norm_first
-    tensors = OrderedDict(
-        (
-            fairseq2_name(name, layer_norm_extractor=layer_norm, layer_norm_first=first),
-            value.to("cpu", dtype).contiguous(),
+        raise UserError(
+            f"{path}: fairseq2 aligns stacked positional convolutions with an even kernel differently; "
+            "use --to huggingface"
         )
-        for name, value in ordered_state(model, path, vocabulary).items()
-        if not (no_projection and name.startswith("encoder.feature_projection."))
+    vocabulary = own_vocabulary(model, path)
+    symbols = [] if vocabulary is None else plain_symbols(vocabulary, path)
+    without_projection = leaves_out_projection(model, path, "fairseq2")
+    names = functools.partial(
+        fairseq2_name, layer_norm_extractor=a.conv_norm == "layer", layer_norm_first=a.layer_norm_first
+    )
+    tensors = OrderedDict(
+        (names(name), value.to("cpu", dtype).contiguous())
+        for name, value in fairseq_ordered_state(model, path, vocabulary).items()
+        if not (without_projection and name.startswith("encoder.feature_projection."))
     )
     ctc = isinstance(model, Wav2Vec2ForCTC)
     rows = len(tensors["final_proj.bias"]) if ctc else None
     if not ctc:
         tensors[_UPDATES] = torch.zeros((), dtype=torch.int64)
-    written = [path, path.parent / "model.yaml"]
+    content = card(model, path, rows, tokenizer=vocabulary is not None) | text_rules_entry(vocabulary)
     with writing_together(path.parent, last=path.name) as folder:
         write_torch_file({"model": tensors}, folder / path.name)
-        # every JSON text is YAML
-        content = card(model, path, rows, tokenizer=vocabulary is not None) | stored_rules(vocabulary)
+        # Every JSON text is YAML.
         text = json.dumps(content, ensure_ascii=False, indent=2)
         (folder / "model.yaml").write_text(text + "\n", encoding="utf-8")
         if vocabulary is not None:
-            plain = [row for row in vocabulary.fairseq_order[4:] if row is not None]
-            write_character_model(folder / _TOKENIZER, symbols_for(vocabulary, plain, path))
-            written.append(path.parent / _TOKENIZER)
-    return written
+            write_character_model(folder / _TOKENIZER, symbols)
+    tokenizer = [] if vocabulary is None else [path.parent / _TOKENIZER]
+    return [path, path.parent / "model.yaml", *tokenizer]

@@ -1,7 +1,7 @@
-"""The pieces of a SentencePiece model, read and written without that library: a few fields of one Protocol Buffer.
+"""The pieces of a SentencePiece model, read and written without that library: a few fields of a Protocol Buffer.
 
-fairseq2 and omnilingual keep the symbols of a CTC head in one, of the character kind: a piece a character, ``▁`` for
-the space, the special ones first in fairseq's order.
+fairseq2 and omnilingual keep the symbols of a CTC head in a SentencePiece model of the character kind: one piece for
+each character, ``▁`` for the space, and the special pieces first, in fairseq's order.
 """
 
 import struct
@@ -17,10 +17,10 @@ _CHARACTERS = 4
 
 
 def read_pieces(path: Path) -> tuple[str, ...]:
-    """Return the pieces in the order of their ids; ``▁`` is called ``|`` unless that is a piece of its own.
+    """Return the pieces in the order of their ids; ``▁`` is renamed to ``|`` unless that is a piece, too.
 
     Raises:
-        UserError: The file cannot be read or is no SentencePiece model.
+        UserError: The file cannot be read or is not a SentencePiece model.
     """
     try:
         data = path.read_bytes()
@@ -39,7 +39,7 @@ def read_pieces(path: Path) -> tuple[str, ...]:
 
 
 def write_character_model(path: Path, symbols: Sequence[str]) -> None:
-    """Write a character model of the four special pieces and ``symbols``; ``|`` becomes the space."""
+    """Write a character model of the four special pieces and ``symbols``; ``|`` becomes ``▁``, the space."""
     spelled = [SENTENCEPIECE_SPACE if symbol == "|" else symbol for symbol in symbols]
     kinds = {"<unk>": _UNKNOWN, "<s>": _CONTROL, "<pad>": _CONTROL, "</s>": _CONTROL}
     pieces = b""
@@ -60,7 +60,7 @@ def write_character_model(path: Path, symbols: Sequence[str]) -> None:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yield (field number, value) of one message; ValueError or IndexError when it is damaged."""
+    """Yield (field number, value) of one message; raises ValueError or IndexError if it is damaged."""
     at = 0
     while at < len(data):
         key, at = _varint(data, at)

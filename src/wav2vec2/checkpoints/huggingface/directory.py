@@ -1,4 +1,8 @@
-"""Model directories: what we save, transformers loads, and the reverse, with no conversion in between."""
+"""Model directories in the Hugging Face format, opened and saved: transformers loads what we save, and the reverse.
+
+An encoder that transformers has no class for is saved with a ``model_type`` of our own, so that transformers refuses it
+instead of loading it wrongly.
+"""
 
 import functools
 import json
@@ -9,66 +13,36 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from wav2vec2.checkpoints.checkpoint import Checkpoint, Kind, Model
-from wav2vec2.checkpoints.head_rows import own_vocabulary
-from wav2vec2.checkpoints.huggingface.config import ModelConfig, config_json, preprocessor_json, read_config, read_json
+from wav2vec2.checkpoints.checkpoint import Checkpoint, Kind, Model, mask_share
+from wav2vec2.checkpoints.huggingface.config import (
+    CLASSES,
+    OWN_TYPE,
+    THEIR_TYPE,
+    ModelConfig,
+    read_config,
+    read_json,
+)
 from wav2vec2.checkpoints.names import huggingface_name, new_weight_norm
+from wav2vec2.checkpoints.other_tools import own_vocabulary
 from wav2vec2.checkpoints.tensors.table import ChangedTable, JoinedTable, SafetensorsTable, TensorTable, TorchTable
 from wav2vec2.checkpoints.tensors.torch_file import TorchFile
 from wav2vec2.errors import UserError
+from wav2vec2.model.architecture import SAMPLE_RATE, Architecture, Masking, Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.encoder import Wav2Vec2Encoder
+from wav2vec2.model.variants.variant import PROPOSED
 from wav2vec2.output_file import writing_together
 from wav2vec2.text.tokenizer_files import TOKENIZER_FILES
 from wav2vec2.text.vocabulary import Vocabulary
 
-# Buffers of transformers versions that stored them; no parameter of ours.
+# Buffers that some versions of transformers stored; none is a parameter of ours.
 _IGNORED = (r"\.position_ids$", r"\.num_batches_tracked$")
 _HEAD = "lm_head.weight"
-
-
-def save(model: Model, directory: str | Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write a model directory that ``load`` and transformers read.
-
-    Files: ``config.json``, ``model.safetensors``, ``preprocessor_config.json`` and, for a CTC model with a
-    vocabulary, the tokenizer's. All are written aside and then renamed into place: a failed save leaves the old model.
-
-    Raises:
-        UserError: The vocabulary does not fit the head, or the directory cannot be written (disk full, no permission).
-    """
-    target = Path(directory)
-    size = model.head.out_features if isinstance(model, Wav2Vec2ForCTC) else None
-    vocabulary = own_vocabulary(model, target)
-    kind: Kind = "encoder" if isinstance(model, Wav2Vec2Encoder) else "pretraining" if size is None else "ctc"
-    config = config_json(
-        model.architecture,
-        model.regularization,
-        model.masking,
-        kind=kind,
-        vocabulary_size=size,
-        blank=model.blank if isinstance(model, Wav2Vec2ForCTC) else 0,
-        dtype=str(dtype).removeprefix("torch."),
-    )
-    with writing_together(target, obsolete=TOKENIZER_FILES) as folder:
-        _write_json(folder / "config.json", config)
-        _write_json(
-            folder / "preprocessor_config.json",
-            preprocessor_json(model.architecture, with_tokenizer=vocabulary is not None),
-        )
-        if vocabulary is not None:
-            vocabulary.save(folder)
-        names = functools.partial(huggingface_name, bare=kind == "encoder")
-        tensors = {names(name): value.detach() for name, value in model.state_dict().items()}
-        tensors = {name: value.to("cpu", dtype).contiguous() for name, value in tensors.items()}
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+_VARIED_SPANS = ("span_lengths", "span_spread", "overlap", "min_space")
 
 
 def open_directory(directory: Path, language: str | None = None) -> Checkpoint:
-    """Open a directory of ours or of transformers: configuration and vocabulary, no weights.
+    """Open a model directory, ours or transformers': configuration and vocabulary, but no weights.
 
     Weights may lie in ``model.safetensors``, its shards, or ``pytorch_model.bin``, with either spelling of weight norm.
     ``language`` chooses adapter, head and symbols of a multilingual model (``adapter.LANGUAGE.safetensors``).
@@ -82,7 +56,7 @@ def open_directory(directory: Path, language: str | None = None) -> Checkpoint:
     size = config.vocabulary_size if config.kind == "ctc" else None
     if adapter is not None:
         size = adapter.shapes[_HEAD].shape[0]
-    # transformers leaves the embedding out of models that never mask; the value is then never used
+    # transformers leaves the embedding out of models that never mask, where its value is not used.
     unmasked = {} if config.has_mask_embedding else {"encoder.mask_embedding": torch.zeros(architecture.hidden_size)}
     return Checkpoint(
         path=_weight_path(directory),
@@ -93,7 +67,7 @@ def open_directory(directory: Path, language: str | None = None) -> Checkpoint:
         masking=config.masking,
         tensors=lambda: _tensors(directory, adapter),
         names=huggingface_name,
-        vocabulary=read_vocabulary(directory, size, language),
+        vocabulary=_vocabulary(directory, size, language),
         vocabulary_size=size,
         blank=config.blank,
         ignored=_IGNORED,
@@ -102,15 +76,14 @@ def open_directory(directory: Path, language: str | None = None) -> Checkpoint:
     )
 
 
-def read_vocabulary(directory: Path, size: int | None, language: str | None = None) -> Vocabulary | None:
-    """Return the symbol table beside a CTC model, None when there is none; UserError when it does not fit the head."""
+def _vocabulary(directory: Path, size: int | None, language: str | None) -> Vocabulary | None:
     if size is None or not (directory / "vocab.json").exists():
         return None
     vocabulary = Vocabulary.load(directory, language=language)
     if len(vocabulary) != size:
         raise UserError(
             f"{directory / 'vocab.json'}: has {len(vocabulary)} symbols, the model's head {size}; "
-            "give the table that the model was trained with"
+            "give the vocabulary that the model was trained with"
         )
     return vocabulary
 
@@ -121,12 +94,12 @@ def _language_table(directory: Path, config: ModelConfig, language: str) -> Tens
     for suffix in ("safetensors", "bin"):
         path = directory / f"adapter.{language}.{suffix}"
         if path.is_file():
-            table: TensorTable = SafetensorsTable([path]) if suffix == "safetensors" else TorchTable([TorchFile(path)])
+            table = _table([path])
             if _HEAD not in table.shapes or table.shapes[_HEAD].dim() != 2:
                 raise UserError(f"{path}: tensor {_HEAD} is missing; fetch or copy the file again")
             return table
     known = sorted(path.name.split(".")[1] for path in directory.glob("adapter.*.*"))
-    have = f"it has {len(known)}, such as {', '.join(known[:5])}" if known else "it has none"
+    have = f"it has {len(known)} languages, such as {', '.join(known[:5])}" if known else "it has none"
     raise UserError(f"{directory}: no file adapter.{language}.safetensors; {have}")
 
 
@@ -146,7 +119,7 @@ def _tensors(directory: Path, adapter: TensorTable | None) -> TensorTable:
 
 
 def _full_name(name: str) -> str:
-    """A Wav2Vec2Model alone is stored without the prefix that it has inside the others; weight norm is made one."""
+    """Add the prefix that a Wav2Vec2Model stored alone lacks, and give weight norm its newer spelling."""
     prefixes = ("feature_extractor.", "feature_projection.", "encoder.", "input_quantizer.")
     bare = name.startswith(prefixes) or name == "masked_spec_embed"
     return new_weight_norm(f"wav2vec2.{name}" if bare else name)
@@ -160,7 +133,7 @@ def _stored_tensors(directory: Path) -> TensorTable:
         if index.exists():
             weights = read_json(index).get("weight_map")
             if not isinstance(weights, dict) or not all(isinstance(shard, str) for shard in weights.values()):
-                raise UserError(f"{index}: its weight_map is no table of file names; copy it again from its model")
+                raise UserError(f"{index}: its weight_map is not a table of file names; copy it again from its model")
             return _table([directory / Path(shard).name for shard in sorted(set(weights.values()))])
     raise UserError(f"{directory}: has neither model.safetensors nor pytorch_model.bin; give the complete directory")
 
@@ -169,3 +142,135 @@ def _table(files: list[Path]) -> TensorTable:
     if files[0].suffix == ".safetensors":
         return SafetensorsTable(files)
     return TorchTable([TorchFile(file) for file in files])
+
+
+def save(model: Model, directory: str | Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write a model directory that ``load`` and transformers read.
+
+    Its files are ``config.json``, ``model.safetensors``, ``preprocessor_config.json`` and, for a CTC model with a
+    vocabulary, the tokenizer's. If saving fails, what the directory held before is left as it was.
+
+    Raises:
+        UserError: The vocabulary does not fit the head, or the directory cannot be written (disk full, no permission).
+    """
+    target = Path(directory)
+    vocabulary = own_vocabulary(model, target)
+    names = functools.partial(huggingface_name, bare=isinstance(model, Wav2Vec2Encoder))
+    tensors = {names(name): value.detach() for name, value in model.state_dict().items()}
+    with writing_together(target, obsolete=TOKENIZER_FILES) as folder:
+        _write_json(folder / "config.json", _model_config(model, dtype))
+        _write_json(
+            folder / "preprocessor_config.json",
+            _preprocessor_config(model.architecture, with_tokenizer=vocabulary is not None),
+        )
+        if vocabulary is not None:
+            vocabulary.save(folder)
+        tensors = {name: value.to("cpu", dtype).contiguous() for name, value in tensors.items()}
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _model_config(model: Model, dtype: torch.dtype) -> dict[str, Any]:
+    a, r, m = model.architecture, model.regularization, model.masking
+    if isinstance(model, Wav2Vec2ForCTC):
+        return config_json(a, r, m, kind="ctc", vocabulary_size=model.head.out_features, blank=model.blank, dtype=dtype)
+    return config_json(a, r, m, kind="encoder" if isinstance(model, Wav2Vec2Encoder) else "pretraining", dtype=dtype)
+
+
+def config_json(
+    architecture: Architecture,
+    regularization: Regularization,
+    masking: Masking,
+    *,
+    kind: Kind,
+    vocabulary_size: int | None = None,
+    blank: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, Any]:
+    """Return the content of ``config.json``; ``vocabulary_size`` is None without a CTC head."""
+    r, m = regularization, masking
+    proposed = Masking()
+    spans = {name: getattr(m, name) for name in _VARIED_SPANS if getattr(m, name) != getattr(proposed, name)}
+    config = {
+        "model_type": THEIR_TYPE if _fits_transformers(architecture) else OWN_TYPE,
+        "architectures": [next(name for name, known in CLASSES.items() if known == kind)],
+        **_sizes(architecture),
+        "hidden_dropout": r.dropout,
+        "attention_dropout": r.attention_dropout,
+        "activation_dropout": r.activation_dropout,
+        "feat_proj_dropout": r.input_dropout,
+        "feat_quantizer_dropout": r.feature_dropout,
+        "final_dropout": r.final_dropout,
+        "layerdrop": r.layerdrop,
+        "feature_grad_mult": r.feature_grad_mult,
+        "gumbel_temperature": [r.tau_start, r.tau_end, r.tau_decay],
+        "apply_spec_augment": m.time_start > 0 or m.channel_start > 0,
+        "mask_time_prob": mask_share(m.time_start, m.time_span),
+        "mask_time_length": m.time_span,
+        "mask_time_min_masks": m.min_spans,
+        "mask_feature_prob": mask_share(m.channel_start, m.channel_span),
+        "mask_feature_length": m.channel_span,
+        "mask_feature_min_masks": 0,
+        **({"mask_time_variant": spans} if spans else {}),
+        "diversity_loss_weight": 0.1,
+        "ctc_loss_reduction": "sum",
+        "ctc_zero_infinity": True,
+        "initializer_range": 0.02,
+        "pad_token_id": blank,
+        "dtype": str(dtype).removeprefix("torch."),
+    }
+    return config if vocabulary_size is None else {**config, "vocab_size": vocabulary_size}
+
+
+def _fits_transformers(a: Architecture) -> bool:
+    """Whether transformers has a class for the encoder."""
+    return a.variant.inputs == "continuous" and a.pos_conv_depth == 1 and (a.layer_norm_first or not a.adapter_size)
+
+
+def _sizes(a: Architecture) -> dict[str, Any]:
+    return {
+        "conv_dim": list(a.conv_channels),
+        "conv_kernel": list(a.conv_kernels),
+        "conv_stride": list(a.conv_strides),
+        "num_feat_extract_layers": len(a.conv_channels),
+        "conv_bias": a.conv_bias,
+        "feat_extract_norm": a.conv_norm,
+        "feat_extract_activation": "gelu",
+        "hidden_act": "gelu",
+        "hidden_size": a.hidden_size,
+        "num_hidden_layers": a.layers,
+        "intermediate_size": a.ffn_size,
+        "num_attention_heads": a.heads,
+        "do_stable_layer_norm": a.layer_norm_first,
+        "num_conv_pos_embeddings": a.pos_conv_kernel,
+        "num_conv_pos_embedding_groups": a.pos_conv_groups,
+        "layer_norm_eps": a.layer_norm_eps,
+        "num_codevector_groups": a.codebook_groups,
+        "num_codevectors_per_group": a.codebook_entries,
+        "codevector_dim": a.codevector_size,
+        "proj_codevector_dim": a.final_size,
+        "num_negatives": a.negatives,
+        "contrastive_logits_temperature": a.logit_temperature,
+        "architecture": a.name,
+        "normalize_input": a.normalize_input,
+        **({"adapter_attn_dim": a.adapter_size} if a.adapter_size else {}),
+        **({"pos_conv_depth": a.pos_conv_depth} if a.pos_conv_depth > 1 else {}),
+        **({"variant": a.variant.differences()} if a.variant != PROPOSED else {}),
+    }
+
+
+def _preprocessor_config(a: Architecture, *, with_tokenizer: bool) -> dict[str, Any]:
+    """The group-norm family was trained without an attention mask, which transformers' group norm would ignore."""
+    content = {
+        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+        "do_normalize": a.normalize_input,
+        "feature_size": 1,
+        "padding_side": "right",
+        "padding_value": 0.0,
+        "return_attention_mask": a.conv_norm == "layer",
+        "sampling_rate": SAMPLE_RATE,
+    }
+    return {**content, "processor_class": "Wav2Vec2Processor"} if with_tokenizer else content

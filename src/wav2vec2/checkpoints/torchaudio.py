@@ -1,15 +1,17 @@
-"""torchaudio's wav2vec 2.0 state dicts: read every bundle's, and write ones that ``wav2vec2_model`` loads.
+"""torchaudio's wav2vec 2.0 state dicts: those of all its bundles read, and ones written that ``wav2vec2_model`` loads.
 
-A state dict says nothing but tensors. Beside a written ``model.pth`` lies ``model.json`` with the arguments of
-``torchaudio.models.wav2vec2_model``, the labels, and whether the waveform is normalised; reading understands it too.
+A state dict holds nothing but tensors. Beside a ``model.pth`` of ours lies ``model.json`` with the arguments of
+``torchaudio.models.wav2vec2_model``, the labels, and whether the waveform is to be normalised; it is read, too.
 
-The files of the fine-tuned bundles have 32 rows in their head; ``bundle.get_model()`` drops rows 1 to 3 (names that
-CTC never emits) and is left with 29 labels, blank first. Both kinds are read: the dropped rows stay dropped.
+The files of the fine-tuned bundles have rows in their head that ``bundle.get_model()`` drops: rows 1 to 3, names that
+CTC never emits, and in some a stray label. Files with and without them are read, and the dropped rows stay dropped. The
+files do not store their labels either, so these are known here.
 """
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,20 @@ import torch
 from torch import Tensor
 
 from wav2vec2.checkpoints.checkpoint import Checkpoint, Model
-from wav2vec2.checkpoints.head_rows import arranged, own_vocabulary, stored_rules, symbols_for, with_stored_rules
 from wav2vec2.checkpoints.huggingface.config import read_json
-from wav2vec2.checkpoints.names import old_weight_norm, torchaudio_name
-from wav2vec2.checkpoints.tensors.sizes import sizes_from_shapes
+from wav2vec2.checkpoints.names import old_weight_norm, sizes_from_shapes, torchaudio_name
+from wav2vec2.checkpoints.other_tools import (
+    arranged_head,
+    check_blank,
+    check_expressible,
+    own_vocabulary,
+    plain_ids,
+    plain_symbols,
+    text_rules_entry,
+    with_text_rules,
+)
 from wav2vec2.checkpoints.tensors.table import ChangedTable, TensorTable
 from wav2vec2.checkpoints.tensors.torch_file import write_torch_file
-from wav2vec2.checkpoints.torchaudio.labels import bundle_labels
-from wav2vec2.checkpoints.write_checks import check_expressible
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import SAMPLE_RATE, Architecture, Masking, Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
@@ -35,73 +43,133 @@ _BLANK = "-"
 _PAD = "<pad>"
 
 
+@dataclass(frozen=True)
+class BundleLabels:
+    """The labels of a fine-tuned bundle.
+
+    symbols: those that follow the blank. stray: row of a label that crept into VoxPopuli's training data.
+    """
+
+    symbols: tuple[str, ...]
+    stray: int | None = None
+
+    @property
+    def dropped(self) -> tuple[int, ...]:
+        """Rows of the file that the bundle leaves out: fairseq's three names that CTC never emits, and the stray."""
+        return (1, 2, 3) if self.stray is None else (1, 2, 3, self.stray)
+
+    @property
+    def kept_rows(self) -> int:
+        """Rows of the bundle's model: the blank and the symbols."""
+        return 1 + len(self.symbols)
+
+    @property
+    def file_rows(self) -> int:
+        """Rows of the published file."""
+        return self.kept_rows + len(self.dropped)
+
+
+LIBRISPEECH = BundleLabels(tuple("|ETAONIHSRDLUMWCFGYPBVK'XJQZ"))
+ALIGNMENT = BundleLabels(tuple("aienoutsrmkldghybpwcvjzf'qx"))
+VOXPOPULI = {
+    "de": BundleLabels(tuple("|enirstadhulgcmobwfkzpvüäöjßyxq"), 35),
+    "en": BundleLabels(tuple("|etoiansrhldcumpfgwybvkxjqz"), 31),
+    "es": BundleLabels(tuple("|eaosnrildctupmbqygvhófíájzñéxúkwü"), 35),
+    "fr": BundleLabels(tuple("|esnitraouldcpmévqfgbhxàjèyêzôkçœûùîâwïëüæ")),
+    "it": BundleLabels(tuple("|eiaontrlscdupmgvhzfbqàèùéòìkyxwjóíï")),
+}
+_LIBRISPEECH_FILES = ("asr_ll10m", "asr_ls100", "asr_ls960")
+_BASE_SIZE = 768
+
+
+def bundle_labels(
+    file_stem: str, rows: int, *, layer_norm_extractor: bool, hidden_size: int
+) -> tuple[BundleLabels | None, str]:
+    """Return the labels of a head with so many rows, dropped ones included or not, and how they were recognised.
+
+    The name of a published file decides if it says which data the model was trained on. Otherwise the shapes do: the
+    VoxPopuli bundles are BASE models with a group-norm extractor, and the multilingual aligner has a layer-norm
+    extractor. 32 rows are taken for LibriSpeech's, though English and German VoxPopuli have as many. If no labels fit,
+    returns None and "".
+    """
+    named = any(mark in file_stem for mark in ("voxpopuli", *_LIBRISPEECH_FILES))
+    if "voxpopuli" in file_stem:
+        candidates = [labels for language, labels in VOXPOPULI.items() if file_stem.endswith(f"_{language}")]
+    elif named:
+        candidates = [LIBRISPEECH]
+    elif layer_norm_extractor:
+        candidates = [LIBRISPEECH, ALIGNMENT]
+    else:
+        candidates = [LIBRISPEECH, *(VOXPOPULI.values() if hidden_size == _BASE_SIZE else ())]
+    fitting = [labels for labels in candidates if rows in (labels.kept_rows, labels.file_rows)]
+    if not fitting:
+        return None, ""
+    if named:
+        return fitting[0], "labels known from the file's name"
+    others = f", which {len(fitting) - 1} other bundles have, too" if len(fitting) > 1 else ""
+    return fitting[0], f"labels guessed from the {rows} rows of its head{others}; if they are wrong, give --vocabulary"
+
+
 def is_torchaudio(shapes: Mapping[str, Tensor]) -> bool:
-    """Tell whether a table of tensors has torchaudio's names."""
+    """Whether a table of tensors has torchaudio's names."""
     return "encoder.feature_projection.projection.weight" in shapes
 
 
 def open_torchaudio(path: Path, table: TensorTable) -> Checkpoint:
-    """Open a state dict of torchaudio's; without an ``aux`` layer it is an encoder without a head.
+    """Open a torchaudio state dict; without an ``aux`` layer it is an encoder without a head.
 
     Raises:
         UserError: A tensor is missing, the description beside it is damaged, or sizes cannot be known.
     """
     table = ChangedTable(table, rename=lambda name: old_weight_norm(name.removeprefix("model.")))
     if not is_torchaudio(table.shapes):
-        raise UserError(f"{path}: not a wav2vec 2.0 state dict of torchaudio's; give the file of one of its bundles")
+        raise UserError(f"{path}: not a wav2vec 2.0 state dict of torchaudio; give the file of one of its bundles")
     described = _description(path)
     has_layer_norms = "feature_extractor.conv_layers.1.layer_norm.weight" in table.shapes
     arguments = described.get("arguments", {})
     architecture = sizes_from_shapes(
         table.shapes,
-        _known_name,
+        torchaudio_name,
         path,
         layer_norm_first=bool(arguments.get("encoder_layer_norm_first", has_layer_norms)),
         described=_described_sizes(described, path),
     )
-    stored = table.shapes["aux.weight"].shape[0] if "aux.weight" in table.shapes else None
-    vocabulary, dropped, origin = (None, (), "") if stored is None else _labels(path, described, stored, architecture)
-    kept = [row for row in range(stored or 0) if row not in dropped]
+    rows = table.shapes["aux.weight"].shape[0] if "aux.weight" in table.shapes else None
+    vocabulary, dropped, origin = (None, (), "") if rows is None else _vocabulary(path, described, rows, architecture)
+    kept = [row for row in range(rows or 0) if row not in dropped]
     changed = {name: (lambda value: value[kept]) for name in ("aux.weight", "aux.bias")} if dropped else {}
     return Checkpoint(
         path=path,
         file_format="torchaudio state dict",
-        kind="encoder" if stored is None else "ctc",
+        kind="encoder" if rows is None else "ctc",
         architecture=architecture,
         regularization=_regularization(arguments),
         masking=Masking(),
         tensors=lambda: ChangedTable(table, changed=changed),
-        names=_known_name,
+        names=torchaudio_name,
         vocabulary=vocabulary,
-        vocabulary_size=len(kept) if stored is not None else None,
+        vocabulary_size=len(kept) if rows is not None else None,
         optional={"encoder.mask_embedding": torch.zeros(architecture.hidden_size)},
         origin=origin,
     )
 
 
-def _known_name(name: str) -> str:
-    """Their name of a parameter; what they do not have gets a name that no file holds."""
-    try:
-        return torchaudio_name(name)
-    except KeyError:
-        return f"(none) {name}"
-
-
-def _labels(
+def _vocabulary(
     path: Path, described: Mapping[str, Any], rows: int, a: Architecture
 ) -> tuple[Vocabulary | None, tuple[int, ...], str]:
-    """Return the symbol table of a head, described or known, which of its rows are to be dropped, and what told it."""
+    """The described or known vocabulary of a head, which of its rows to drop, and how it was recognised."""
     if described.get("labels") is not None:
-        return with_stored_rules(_table(described["labels"][1:]), described, path.with_suffix(".json")), (), ""
-    labels, told = bundle_labels(
+        vocabulary = _after_blank(described["labels"][1:])
+        return with_text_rules(vocabulary, described, path.with_suffix(".json")), (), ""
+    labels, recognised = bundle_labels(
         path.stem, rows, layer_norm_extractor=a.conv_norm == "layer", hidden_size=a.hidden_size
     )
     if labels is None:
         return None, (), ""
-    return _table(labels.symbols), labels.dropped if rows == labels.file_rows else (), told
+    return _after_blank(labels.symbols), labels.dropped if rows == labels.file_rows else (), recognised
 
 
-def _table(symbols: Any) -> Vocabulary:
+def _after_blank(symbols: Sequence[str]) -> Vocabulary:
     return Vocabulary.from_symbols((_PAD, *symbols), blank=0)
 
 
@@ -113,7 +181,7 @@ def _description(path: Path) -> dict[str, Any]:
     arguments, labels = described.get("arguments", {}), described.get("labels")
     good = isinstance(arguments, dict) and (labels is None or (isinstance(labels, list) and len(set(labels)) > 1))
     if not good:
-        raise UserError(f"{beside}: not the description of a torchaudio model; write it again")
+        raise UserError(f"{beside}: not the description of a torchaudio model; convert the model again")
     if described.get("sample_rate", SAMPLE_RATE) != SAMPLE_RATE:
         raise UserError(f"{beside}: sample_rate is {described['sample_rate']}; only {SAMPLE_RATE} Hz can be loaded")
     return described
@@ -130,7 +198,8 @@ def _described_sizes(described: Mapping[str, Any], path: Path) -> dict[str, Any]
         if "normalize_waveform" in described:
             sizes["normalize_input"] = bool(described["normalize_waveform"])
     except (TypeError, ValueError, IndexError, KeyError) as error:
-        raise UserError(f"{path.with_suffix('.json')}: a size is impossible ({error}); write it again") from error
+        beside = path.with_suffix(".json")
+        raise UserError(f"{beside}: a size is impossible ({error}); convert the model again") from error
     return sizes
 
 
@@ -147,7 +216,9 @@ def _regularization(arguments: Mapping[str, Any]) -> Regularization:
 
 
 def save_torchaudio(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
-    """Write ``path`` and its description; return the files. A pre-training model gives its encoder.
+    """Write a model to ``path``, and its description beside it; return the files.
+
+    Of a pre-training model, the encoder is written.
 
     Raises:
         UserError: torchaudio cannot express the model or a symbol, or the folder cannot be written.
@@ -156,26 +227,25 @@ def save_torchaudio(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
     vocabulary = own_vocabulary(model, path)
     state = {name: value.detach() for name, value in model.state_dict().items()}
     labels = None
-    if isinstance(model, Wav2Vec2ForCTC) and vocabulary is not None:
-        rows = [row for row in vocabulary.fairseq_order[4:] if row is not None]
-        symbols = symbols_for(vocabulary, rows, path)
-        labels = [_BLANK if _BLANK not in symbols else _PAD, *symbols]
-        state["head.weight"], state["head.bias"] = arranged(model, [vocabulary.blank, *rows])
-    elif isinstance(model, Wav2Vec2ForCTC) and model.blank != 0:
-        raise UserError(f"{path}: torchaudio's blank is row 0, the model's {model.blank}; name its --vocabulary")
+    if isinstance(model, Wav2Vec2ForCTC):
+        check_blank(model, vocabulary, path, "torchaudio")
+        if vocabulary is not None:
+            symbols = plain_symbols(vocabulary, path)
+            labels = [_BLANK if _BLANK not in symbols else _PAD, *symbols]
+            ids = [vocabulary.blank, *plain_ids(vocabulary)]
+            state["head.weight"], state["head.bias"] = arranged_head(model, ids)
     tensors = OrderedDict(
         (theirs, value.to("cpu", dtype).contiguous())
         for name, value in state.items()
-        if not (theirs := _known_name(name)).startswith("(none)")
+        if (theirs := torchaudio_name(name)) is not None
     )
+    rows = len(state["head.bias"]) if "head.bias" in state else None
     description = {
-        "arguments": factory_arguments(
-            model.architecture, model.regularization, len(state["head.bias"]) if "head.bias" in state else None
-        ),
+        "arguments": factory_arguments(model.architecture, model.regularization, rows),
         "labels": labels,
         "sample_rate": SAMPLE_RATE,
         "normalize_waveform": model.architecture.normalize_input,
-        **stored_rules(vocabulary),
+        **text_rules_entry(vocabulary),
     }
     with writing_together(path.parent, last=path.name) as folder:
         write_torch_file(tensors, folder / path.name)

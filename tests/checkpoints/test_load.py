@@ -17,7 +17,7 @@ from tests.checkpoints.made_up_models import STANDARD, make
 from tests.small_models import GROUP, LAYER
 
 import wav2vec2
-from wav2vec2.checkpoints.hub import is_id
+from wav2vec2.checkpoints.load import is_hub_id
 from wav2vec2.text.normalize import TextNormalization
 
 COMMITS = {"main": "a" * 40, "v2": "b" * 40}
@@ -165,7 +165,7 @@ def test_models_of_the_hub(hub: str, tmp_path: Path) -> None:
         (missing, "owner/nothing: neither a local path nor a model on the hub"),
         (revision, "owner/model: has no revision 'v9'"),
         (empty, "owner/empty: has neither model.safetensors nor pytorch_model.bin on the hub"),
-        (broken, "owner/broken: the hub answered 500"),
+        (broken, "owner/broken: the hub answered with status 500"),
     ):
         assert kind == "UserError"
         assert message.startswith(words)
@@ -181,8 +181,8 @@ def test_models_of_the_hub(hub: str, tmp_path: Path) -> None:
         ("owner/other", {}),
     )
     assert offline == cached == ["Wav2Vec2ForCTC", "group"]
-    assert lacking[1].startswith("owner/other: neither a local path nor in the cache")
-    assert unreachable[1].startswith("owner/other: neither a local path, nor can it be fetched from the hub")
+    assert lacking[1].startswith("owner/other: neither a local path nor in the hub's cache")
+    assert unreachable[1].startswith("owner/other: not a local path, and fetching it from the hub failed")
 
 
 def test_a_transcriber_knows_how_the_hub_s_transcripts_were_written(hub: str, tmp_path: Path) -> None:
@@ -199,16 +199,16 @@ def test_a_transcriber_knows_how_the_hub_s_transcripts_were_written(hub: str, tm
 
 
 def test_what_is_an_id() -> None:
-    assert is_id("facebook/wav2vec2-base-960h")
+    assert is_hub_id("facebook/wav2vec2-base-960h")
     for other in ("model", "a/b/c", "/a/b", "../a", "./a", "runs/model.pt", "a/", "https://a/b"):
-        assert not is_id(other), other
+        assert not is_hub_id(other), other
 
 
 def test_a_path_below_a_folder_that_is_here_is_no_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert is_id("runs/model")
+    assert is_hub_id("runs/model")
     (tmp_path / "runs").mkdir()
-    assert not is_id("runs/model")
+    assert not is_hub_id("runs/model")
 
 
 def test_a_folder_wins_over_an_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,1 +1,0 @@
-"""torchaudio's state dicts, read and written."""
