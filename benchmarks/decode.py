@@ -23,11 +23,10 @@ from pathlib import Path
 
 from decode_emissions import EmissionsFile, from_model, from_text
 
-from wav2vec2.decode.hypothesis import Decoder
 from wav2vec2.decode.lexicon.decoder import LexiconDecoder
-from wav2vec2.decode.lexicon.file import build_lexicon
-from wav2vec2.decode.options import SearchOptions
-from wav2vec2.decode.prefix.decoder import BeamSearch
+from wav2vec2.decode.prefix.decoder import PrefixDecoder
+from wav2vec2.decode.search import Decoder, SearchOptions
+from wav2vec2.decode.words import build_lexicon
 from wav2vec2.errors import UserError
 from wav2vec2.lm.ngram.model import NgramModel
 from wav2vec2.lm.words import ngram_words
@@ -69,31 +68,36 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@contextmanager
-def in_tree(side: str, o: argparse.Namespace, file: EmissionsFile, beam: int) -> Iterator[Decoder]:
+def search_options(side: str, o: argparse.Namespace, beam: int) -> SearchOptions:
     unknown = o.unknown_score if side == "beam" else float("-inf")
-    options = SearchOptions(
+    return SearchOptions(
         beam=beam, threshold=o.threshold, lm_weight=o.lm_weight, word_score=o.word_score, unknown_score=unknown
     )
+
+
+@contextmanager
+def in_tree(side: str, o: argparse.Namespace, file: EmissionsFile, options: SearchOptions) -> Iterator[Decoder]:
+    """Our decoder of that name, loaded and compiled."""
     decoder: Decoder
     if side == "lexicon":
         lexicon = build_lexicon(ngram_words(o.lm), file.vocabulary, source=str(o.lm))
-        decoder = LexiconDecoder(file.vocabulary, lexicon, o.lm, options, workers=o.cores if o.cores > 1 else 0)
+        decoder = LexiconDecoder(file.vocabulary, lexicon, o.lm, workers=o.cores if o.cores > 1 else 0)
     else:
-        decoder = BeamSearch(file.vocabulary, options, NgramModel.load(o.lm), threads=o.cores)
+        decoder = PrefixDecoder(file.vocabulary, NgramModel.load(o.lm), threads=o.cores)
     try:
-        decoder.decode([array[:50] for array in file.emissions[: o.cores]])
+        decoder.decode([array[:50] for array in file.emissions[: o.cores]], options)
         yield decoder
     finally:
         decoder.close()
 
 
 def measure_ours(side: str, o: argparse.Namespace, file: EmissionsFile, beam: int) -> Row:
-    with in_tree(side, o, file, beam) as decoder:
+    options = search_options(side, o, beam)
+    with in_tree(side, o, file, options) as decoder:
         begin, cpu = time.perf_counter(), time.process_time()
-        found = decoder.decode(file.emissions)
+        found = decoder.decode(file.emissions, options)
         seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
-    texts = [file.vocabulary.decode(readings[0].ids) for readings in found]
+    texts = [file.vocabulary.decode(nbest[0].ids) for nbest in found]
     measured_here = side != "lexicon" or o.cores == 1
     return row(side, beam, o.cores, file, texts, seconds, cpu if measured_here else None)
 

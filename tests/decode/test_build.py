@@ -146,3 +146,24 @@ def test_hotwords_choose_our_search_and_are_refused_by_the_others(tmp_path: Path
             DecodingOptions(decoder=decoder, hotwords=hotwords, lm=write_arpa(tmp_path)).resolve()  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"--hotwords: preset .*p\.toml chooses lexicon decoding"):
         DecodingOptions(preset=str(tmp_path / "p.toml"), hotwords=hotwords).resolve()
+
+
+def test_a_rescoring_model_in_the_wrong_case_is_named_at_once_or_folded(tmp_path: Path) -> None:
+    upper = Vocabulary(VOCABULARY.symbols, unknown=None)
+    chosen = options(tmp_path, lm_case=None, decoder="beam")
+    assert chosen.rescore is not None
+    chosen.rescore.write_text(OTHER.replace("A", "a").replace("B", "b"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"other\.arpa: its words are not in upper case .* --lm-case fold"):
+        build_searches(chosen, upper)
+    assert len(build_searches(replace(chosen, lm_case="fold"), upper)) == 2
+
+
+def test_our_search_refuses_a_lexicon_that_spells_words_otherwise(tmp_path: Path) -> None:
+    lexicon = tmp_path / "lexicon.txt"
+    lexicon.write_text("AB\tA B |\nBA\tC A |\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"lexicon\.txt: does not spell 'BA' by its letters; choose --decoder lexicon"):
+        build_searches(DecodingOptions(decoder="beam", lexicon=lexicon), VOCABULARY)
+    lexicon.write_text("AB\tA B |\nBA\tB A |\n", encoding="utf-8")
+    (search,) = build_searches(DecodingOptions(decoder="beam", lexicon=lexicon), VOCABULARY)
+    (((reading,),),) = run_searches([search], VOCABULARY, [emissions(12, seed=3)])
+    assert {*VOCABULARY.decode(reading.ids).split()} <= {"AB", "BA"}

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wav2vec2.decode.greedy import best_path, collapse, greedy_decode
+from wav2vec2.decode.greedy import best_path, greedy_decode
+from wav2vec2.decode.hypothesis import collapse
 
 
 def logits_of(paths: list[list[int]], symbols: int = 4) -> tuple[torch.Tensor, torch.Tensor]:

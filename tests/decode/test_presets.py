@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from wav2vec2.decode.options import SearchOptions
 from wav2vec2.decode.presets import PAPER_PRESETS, Preset, Tuned, load_preset, write_preset
+from wav2vec2.decode.search import SearchOptions
 from wav2vec2.errors import UserError
 
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from tests.lm.transformer.tiny_lm import WORDS, language_model
 
 from wav2vec2.decode.hypothesis import Hypothesis
-from wav2vec2.decode.options import SearchOptions
-from wav2vec2.decode.prefix.decoder import BeamSearch
+from wav2vec2.decode.prefix.decoder import PrefixDecoder
 from wav2vec2.decode.rescore import rescore, sentence_log_probabilities
+from wav2vec2.decode.search import SearchOptions
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.load import InterpolatedLM
@@ -124,8 +124,8 @@ def test_the_beam_search_fuses_what_rescoring_scores(unit: str) -> None:
     lm = language_model(words, "characters" if unit == "symbol" else "words")
     options = SearchOptions(beam=12, nbest=8, lm_weight=0.7, word_score=-0.4, unknown_score=-1.5, merge="logadd")
     arrays = [emissions(n, 14, text).astype(np.float32) for n, text in enumerate(("THE CAT", "A DOG"))]
-    with BeamSearch(LETTERS, options, lm, lm_unit=unit, look_ahead=False, threads=1) as search:  # type: ignore[arg-type]
-        fused = search.decode(arrays)
+    with PrefixDecoder(LETTERS, lm, look_ahead=False, threads=1) as decoder:
+        fused = decoder.decode(arrays, options)
     again = rescore(fused, lm, LETTERS, 0.7, -0.4, unknown_score=-1.5)
     for before, after in zip(fused, again, strict=True):
         assert len(before) == 8
@@ -138,8 +138,9 @@ def test_the_beam_search_fuses_what_rescoring_scores(unit: str) -> None:
 def test_sentences_are_scored_alike_alone_and_together(lengths: list[int], seed: int) -> None:
     random, lm = np.random.default_rng(seed), language_model()
     sentences = [[str(random.choice([*WORDS, "OTHER"])) for _ in range(length)] for length in lengths]
-    together = sentence_log_probabilities(lm, sentences)
-    alone = [float(sentence_log_probabilities(language_model(), [sentence])[0]) for sentence in sentences]
+    indices = [[lm.index(word) for word in sentence] for sentence in sentences]
+    together = sentence_log_probabilities(lm, indices)
+    alone = [float(sentence_log_probabilities(language_model(), [sentence])[0]) for sentence in indices]
     assert together == pytest.approx(alone, abs=1e-4)
 
 
@@ -155,9 +156,28 @@ def test_unknown_words_can_be_punished_and_empty_lists_stay() -> None:
     assert rescore([[], [Hypothesis([], [], 0.0)]], language_model(), LETTERS, 1.0, 0.0)[0] == []
 
 
-def test_the_wrong_case_and_scores_that_are_no_numbers_are_one_line() -> None:
+def test_the_wrong_case_is_refused_or_folded() -> None:
+    one = Hypothesis(LETTERS.encode("THE SAME CAT"), [], 0.0, [], acoustic_score=-3.0)
     lower = language_model(tuple(word.lower() for word in WORDS))
-    with pytest.raises(UserError, match=r"another case than the recogniser.*--case upper"):
-        rescore([], lower, LETTERS, 1.0, 0.0)
+    with pytest.raises(UserError, match=r"lm: its words are not in upper case .* --lm-case fold"):
+        rescore([[one]], lower, LETTERS, 1.0, 0.0, source="lm")
+    (folded,), (expected,) = (
+        rescore([[one]], lower, LETTERS, 1.0, 0.0, lm_case="fold")[0],
+        rescore([[one]], language_model(), LETTERS, 1.0, 0.0)[0],
+    )
+    assert folded.lm_score == pytest.approx(expected.lm_score, abs=1e-5)
+
+
+def test_scores_that_are_no_numbers_are_one_line() -> None:
     with pytest.raises(UserError, match="finite"):
         rescore([], language_model(), LETTERS, float("nan"), 0.0)
+
+
+def test_symbols_are_words_where_there_is_no_separator() -> None:
+    vocabulary = Vocabulary(("<pad>", "A", "B"), unknown=None, word_separator=None)
+    lm = language_model(("A", "B"))
+    one = Hypothesis([1, 2, 2], [], 0.0, [], acoustic_score=-3.0)
+    ((found,),) = rescore([[one]], lm, vocabulary, 1.0, 0.5)
+    expected = sentence_log_probabilities(lm, [[lm.index(token) for token in "ABB"]])[0]
+    assert found.lm_score == pytest.approx(expected, abs=1e-5)
+    assert found.score == pytest.approx(-3.0 + expected + 1.5, abs=1e-5)

@@ -9,8 +9,8 @@ from tests.inference.spoken_symbols import VOCABULARY, LoudnessCTC, spoken
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.decode.build import DecodingOptions
-from wav2vec2.decode.options import SearchOptions
 from wav2vec2.decode.presets import write_preset
+from wav2vec2.decode.search import SearchOptions
 from wav2vec2.errors import UserError
 from wav2vec2.evaluation.evaluate import EvaluateConfig, compare, evaluate, run
 from wav2vec2.evaluation.scores import report_text

@@ -1,13 +1,13 @@
 """CTC forced alignment: the most probable path of a known label sequence through the frames (Viterbi).
 
-A path writes one symbol a frame. Between the labels, and before and after them, it may write blanks; a label may last
-several frames; two equal labels in a row need a blank between them. These are 2 L + 1 states: blank, label 1, blank,
-..., label L, blank.
+A path has one symbol a frame. There may be blanks between the labels, before the first and after the last; a label may
+last several frames; two equal labels in a row need a blank between them. This gives 2 L + 1 states: blank, label 1,
+blank, ..., label L, blank.
 
 Time is O(T L). Memory stays far below the T (2 L + 1) back pointers of the textbook: the forward pass keeps the scores
-of every K-th frame only, and the way back recomputes one block of K frames at a time. A block that ends in state s can
-only have passed through the 2 K states before s, so that recomputing all of them costs no more than 2 K T. With
-K = (2 T S)^(1/3), S = 2 L + 1, at most 6 (2 T S)^(2/3) bytes are held beside the emissions: 69 MB for one hour and
+of every K-th frame only, and the backward pass recomputes one block of K frames at a time. A block that ends in state s
+can only have passed through the 2 K states before s, so that recomputing all blocks costs at most 2 K T. With
+K = (2 T S)^(1/3), S = 2 L + 1, at most 6 (2 T S)^(2/3) bytes are needed besides the emissions: 69 MB for one hour and
 54,000 labels.
 
 Legend: T frames, V symbols, L labels, S = 2 L + 1 states, K frames a block.
@@ -27,16 +27,15 @@ from wav2vec2.lm.compiled import compiled
 
 _Scores = NDArray[np.float64]
 _Indices = NDArray[np.int64]
-# Log-probabilities of a float16 or bfloat16 softmax may end slightly above zero.
-_ABOVE_ZERO = 1e-2
+_ABOVE_ZERO = 1e-2  # log-probabilities of a float16 or bfloat16 softmax may be slightly above zero
 
 
 @dataclass(frozen=True)
 class LabelAlignment:
-    """Where each label lies on the best path.
+    """The frames of each label on the best path.
 
-    first, last: (L,) int64, its first and last frame, both included. log_probabilities: (L,) float64, the sum over
-    these frames (nats). log_probability: of the whole path, blanks included. frames: T.
+    first, last: (L,) int64, the label's first and last frame, both included. log_probabilities: (L,) float64, the sum
+    over these frames (nats). log_probability: of the whole path, blanks included. frames: T.
     """
 
     first: NDArray[np.int64]
@@ -47,7 +46,7 @@ class LabelAlignment:
 
     @property
     def scores(self) -> NDArray[np.float64]:
-        """(L,): geometric mean of each label's posterior over its frames, in [0, 1]."""
+        """Geometric mean of each label's posterior over its frames, (L,), in [0, 1]."""
         return np.exp(np.minimum(self.log_probabilities / (self.last - self.first + 1), 0.0))
 
 
@@ -56,13 +55,13 @@ def align_labels(
 ) -> LabelAlignment:
     """Find the most probable path of `labels` (L ids, no blanks) through `emissions` (T, V), log-probabilities in nats.
 
-    No labels give the path of blanks alone. Of equally probable paths it is the one whose last label begins earliest,
-    then the label before it, and so on. Emissions are taken as float32 and summed as float64. `name` is what messages
-    call the recording. The interpreter's lock is released while it computes.
+    Without labels the path consists of blanks. Of equally probable paths it is the one whose last label begins
+    earliest, then the label before it, and so on. Emissions are read as float32 and summed as float64. `name` is the
+    name of the recording in messages. Python's lock is released during the computation.
 
     Raises:
         UserError: too few frames for the labels (a repeat needs one more), NaN, or a text of probability zero.
-        ValueError: emissions that are no (T, V) log-probabilities, labels that are no symbols of it.
+        ValueError: emissions that are not (T, V) log-probabilities, or labels that are not among their V symbols.
     """
     targets = np.asarray(labels, dtype=np.int64)
     _check(emissions, targets, blank, name)
@@ -78,18 +77,20 @@ def align_labels(
     kept = np.full((-(-frames // block), 2 * count + 1), -np.inf)
     best, end = _forward(wide, targets.astype(np.uint32), np.uint32(blank), barred, block, kept)
     if best == -np.inf:
-        raise UserError(f"{name}: the model gives this text probability zero; check that text and recording belong")
+        raise UserError(f"{name}: the model gives this text probability zero; check that they belong together")
     states = np.empty(frames, dtype=np.int64)
     pointers = np.empty((block, min(2 * block, 2 * count) + 1), dtype=np.uint8)
     for index in range(len(kept) - 1, -1, -1):
         start = index * block
         stop = min(start + block, frames)
-        end = _way_back(wide[start:stop], targets, blank, barred, kept[index], end, pointers, states[start:stop])
+        end = _backward(wide[start:stop], targets, blank, barred, kept[index], end, pointers, states[start:stop])
     return _runs(wide, targets, states, best)
 
 
 def block_frames(frames: int, labels: int) -> int:
-    """K, the frames between two kept rows of scores: what makes kept scores and back pointers together smallest."""
+    """Return K, the frames between two rows of scores that are kept, so that these rows and the back pointers of one
+    block together need the least memory.
+    """
     return max(1, min(frames, math.ceil(math.cbrt(2 * frames * (2 * labels + 1)))))
 
 
@@ -97,12 +98,12 @@ def _check(emissions: NDArray[Any], labels: NDArray[np.int64], blank: int, name:
     if emissions.ndim != 2 or not np.issubdtype(emissions.dtype, np.floating):
         raise ValueError(f"emissions must be (T, V) floats, not {emissions.dtype} of shape {emissions.shape}")
     if labels.ndim != 1 or not 0 <= blank < emissions.shape[1]:
-        raise ValueError(f"labels must be one list, and blank {blank} one of {emissions.shape[1]} symbols")
+        raise ValueError(f"labels must be a flat list, and blank {blank} one of {emissions.shape[1]} symbols")
     if len(labels) and (labels.min() < 0 or labels.max() >= emissions.shape[1] or (labels == blank).any()):
         raise ValueError(f"labels must be among {emissions.shape[1]} symbols and none of them the blank")
     highest = emissions.max(initial=-np.inf)  # NaN if one is
     if np.isnan(highest):
-        raise UserError(f"{name}: the model's log-probabilities hold NaN; check the model and the recording")
+        raise UserError(f"{name}: the model's log-probabilities contain NaN; check the model and the recording")
     if highest > _ABOVE_ZERO:
         raise ValueError("emissions must be log-probabilities, at most 0: take log_softmax of the logits")
 
@@ -113,7 +114,7 @@ def _check_fit(frames: int, labels: int, repeats: int, name: str) -> None:
     need = f"{labels} labels and {repeats} repeats (equal neighbours need a blank between them)"
     raise UserError(
         f"{name}: the text cannot fit: {need} need {labels + repeats} frames and there are {frames}; "
-        "check that the text belongs to this recording, and is not longer"
+        "check that the text belongs to this recording and says no more than it"
     )
 
 
@@ -155,12 +156,12 @@ def _forward(
 ) -> tuple[Any, int]:
     """Fill `kept` (row k: the scores of all states before frame k * block); return the best score and its last state.
 
-    Blanks and labels are held apart, so that the inner loop is free of branches. Only states are visited that the
-    frames so far can reach and that leave enough frames for the rest.
+    Blanks and labels are in separate arrays, so that the inner loop has no branches. Only those states are visited that
+    can be reached so far and that leave enough frames for the rest.
     """
     frames, count = len(emissions), len(labels)
     blanks, new_blanks = np.full(count + 1, -np.inf), np.full(count + 1, -np.inf)
-    # One place more in front, which nothing reaches, stands for the label before the first.
+    # The extra place in front, which no path reaches, stands for the label before the first.
     marks, new_marks = np.full(count + 1, -np.inf), np.full(count + 1, -np.inf)
     blanks[0] = 0.0
     first = last = 0
@@ -187,7 +188,7 @@ def _forward(
 
 
 @compiled
-def _way_back(
+def _backward(
     emissions: NDArray[Any],
     labels: _Indices,
     blank: int,
@@ -197,16 +198,16 @@ def _way_back(
     pointers: NDArray[Any],
     states: NDArray[Any],
 ) -> Any:
-    """Write the best path's states through a block that ends in state `end`; return the state before the block.
+    """Write the states of the best path through a block that ends in state `end`; return the state before the block.
 
-    scores: (S,), before the block. pointers: room for (frames, states in reach) steps of 0, 1 or 2.
+    scores: (S,), before the block. pointers: room for (frames, reachable states) steps of 0, 1 or 2.
     """
     frames = len(emissions)
     lowest = max(0, end - 2 * frames)
     window = scores[lowest : end + 1].copy()
     for frame in range(frames):
         quiet = np.float64(emissions[frame, blank])
-        for place in range(len(window) - 1, -1, -1):  # downwards, so that the places before are still the last frame's
+        for place in range(len(window) - 1, -1, -1):  # downwards: lower places still hold the last frame
             state = lowest + place
             best, step = window[place], 0
             if place >= 1 and window[place - 1] > best:

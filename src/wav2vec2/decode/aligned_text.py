@@ -1,7 +1,7 @@
-"""Forced alignment of a text as people write it: words and characters with their frames and scores.
+"""Forced alignment of ordinary text: words and characters with their frames and scores.
 
 The text is brought word by word to the form that the model was trained on, so that every word of the result keeps its
-own spelling ("Hello," is aligned as HELLO). Characters that the vocabulary cannot spell are counted and get no time.
+own spelling ("Hello," is aligned as HELLO). Characters that the vocabulary lacks are counted and get no time.
 """
 
 import math
@@ -32,9 +32,9 @@ class Span:
 
 @dataclass(frozen=True)
 class AlignedSymbol:
-    """A character (or phone) in the vocabulary's form. span: None if the vocabulary does not have it.
+    """A character (or phone) in the vocabulary's form. span: None if the vocabulary lacks it.
 
-    The score is the geometric mean of its posterior over its frames.
+    The score is the geometric mean of the symbol's posterior over its frames.
     """
 
     text: str
@@ -43,10 +43,10 @@ class AlignedSymbol:
 
 @dataclass(frozen=True)
 class AlignedWord:
-    """A word as it was written; where the vocabulary has no word separator, a symbol.
+    """A word as the text has it; without a word separator in the vocabulary, a symbol.
 
-    span: from the first frame of its first symbol to the last frame of its last one; None if none of them has frames.
-    The score is the geometric mean of the posterior over the frames of its symbols (blanks between them not counted).
+    span: from the first frame of the first symbol to the last frame of the last one; None if no symbol has frames. The
+    score is the geometric mean of the posterior over the frames of the symbols (blanks between them not counted).
     """
 
     text: str
@@ -56,7 +56,7 @@ class AlignedWord:
 
 @dataclass(frozen=True)
 class AlignedText:
-    """Words in order. unknown: how often each symbol occurs that the vocabulary lacks.
+    """An aligned text. unknown: counts of the symbols that the vocabulary lacks.
 
     score: as a word's, over all words. log_probability: of the best path, in nats, blanks and separators included.
     """
@@ -69,7 +69,7 @@ class AlignedText:
 
 @dataclass(frozen=True)
 class Spelling:
-    """A text as labels. words: each written word with its symbols and the place of each in `labels` (None: unknown)."""
+    """A text as labels. words: each word of the text with its symbols and their places in `labels` (None: unknown)."""
 
     labels: list[int]
     words: list[tuple[str, list[tuple[str, int | None]]]]
@@ -77,9 +77,9 @@ class Spelling:
 
 
 def spell(text: str, vocabulary: Vocabulary) -> Spelling:
-    """Spell `text` with the symbols of `vocabulary`, one separator between words that have any.
+    """Spell `text` with the symbols of `vocabulary`, with one separator between words that have any.
 
-    Raises UserError where the recorded normalisation refuses the text (digits).
+    Raises UserError where the vocabulary's text normalisation refuses the text (digits).
     """
     spelling = Spelling([], [], Counter())
     joins = vocabulary.word_separator is not None and vocabulary.unit == "characters"
@@ -107,9 +107,7 @@ def spell(text: str, vocabulary: Vocabulary) -> Spelling:
 
 
 def _normal(written: str, vocabulary: Vocabulary) -> str:
-    """The form that the model was trained on, and the symbols' case where they have only one: what is said does not
-    depend on it.
-    """
+    """Bring a word to the form that the model was trained on, and to the case of the symbols if they have only one."""
     normal = vocabulary.normalize(written)
     return normalize_text(normal, case=vocabulary.case) if vocabulary.unit == "characters" else normal
 
@@ -118,8 +116,8 @@ def align_text(emissions: NDArray[Any], text: str, vocabulary: Vocabulary, *, na
     """Align `text` to `emissions` (T, V), log-probabilities in nats of one recording; `name` is its name in messages.
 
     Raises:
-        UserError: a text without a symbol that the vocabulary can spell, one that needs more frames than there are,
-            no frames, NaN, or emissions of another width than the vocabulary.
+        UserError: a text without any symbol of the vocabulary, a text that needs more frames than there are, no frames,
+            NaN, or emissions of another width than the vocabulary.
     """
     if emissions.ndim == 2 and emissions.shape[1] != len(vocabulary):
         width = f"emissions of {emissions.shape[1]} symbols do not belong to a vocabulary of {len(vocabulary)}"
@@ -129,12 +127,14 @@ def align_text(emissions: NDArray[Any], text: str, vocabulary: Vocabulary, *, na
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     if not text.strip():
-        raise UserError(f"{name}: the text is empty; give the words that are spoken in it")
+        raise UserError(f"{name}: the text is empty; give the words that are spoken")
     if not spelling.labels:
-        why = unknown_text(spelling.unknown) if spelling.unknown else "it holds punctuation alone"
+        why = unknown_text(spelling.unknown) if spelling.unknown else "it is punctuation only"
         raise UserError(f"{name}: nothing of the text can be aligned ({why}); use a model of this language and case")
     if not len(emissions):
-        raise UserError(f"{name}: is shorter than one frame of the model, nothing can be aligned to it; remove it")
+        raise UserError(
+            f"{name}: is shorter than one frame of the model, so that nothing can be aligned to it; remove it"
+        )
     alignment = align_labels(emissions, spelling.labels, blank=vocabulary.blank, name=name)
     words = tuple(_word(written, symbols, alignment) for written, symbols in spelling.words)
     places = [place for _, symbols in spelling.words for _, place in symbols if place is not None]
@@ -143,7 +143,7 @@ def align_text(emissions: NDArray[Any], text: str, vocabulary: Vocabulary, *, na
 
 
 def unknown_text(unknown: Counter[str] | dict[str, int]) -> str:
-    """Name the characters that a vocabulary lacks, most frequent first: "3 unknown characters: '$' twice ..."."""
+    """Name the characters that a vocabulary lacks, most frequent first: "... 3 of its symbols: '$' x2, ..."."""
     counts = Counter(unknown)
     named = ", ".join(f"{symbol!r} x{count}" for symbol, count in counts.most_common(_SHOWN))
     rest = "" if len(counts) <= _SHOWN else f" and {len(counts) - _SHOWN} more"

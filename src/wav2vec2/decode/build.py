@@ -1,4 +1,4 @@
-"""From what a user chose (a preset, options, a language model's path) to a `Decoder`."""
+"""From what a user chooses (options, a preset) to a decoder with everything loaded."""
 
 import dataclasses
 import sys
@@ -10,13 +10,11 @@ from typing import Annotated, Literal
 
 from tyro.constructors import PrimitiveConstructorSpec
 
-from wav2vec2.decode.hypothesis import Decoder
 from wav2vec2.decode.lexicon.decoder import LexiconDecoder
-from wav2vec2.decode.lexicon.file import Lexicon, LmCase, build_lexicon, read_lexicon
-from wav2vec2.decode.options import SearchOptions
-from wav2vec2.decode.prefix.hotwords import parse_hotwords
 from wav2vec2.decode.presets import Preset, load_preset
-from wav2vec2.decode.search import GREEDY, Rescorer, Search
+from wav2vec2.decode.rescore import Rescorer
+from wav2vec2.decode.search import GREEDY, Decoder, Search, SearchOptions
+from wav2vec2.decode.words import Lexicon, LmCase, build_lexicon, parse_hotwords, read_lexicon, token_finder
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.load import InterpolatedLM, load_language_model
@@ -24,7 +22,7 @@ from wav2vec2.lm.words import ngram_order, ngram_words
 from wav2vec2.text.vocabulary import Vocabulary
 
 RESCORED = 100
-"""Readings of a search that a second language model ranks, where the user did not ask for more."""
+"""Hypotheses of a search that a second language model ranks, where the user did not ask for more."""
 _SEARCH = {option.name for option in dataclasses.fields(SearchOptions)}
 _HOTWORDS = PrimitiveConstructorSpec(
     nargs="*",
@@ -37,7 +35,7 @@ _HOTWORDS = PrimitiveConstructorSpec(
 
 @dataclass(frozen=True)
 class DecodingOptions:
-    """How text is found in what the model hears; what is left out comes from the preset, or else is the default."""
+    """How the model's output becomes text. What is not given is taken from the preset, or else is the default."""
 
     decoder: Literal["auto", "greedy", "beam", "lexicon"] = "auto"
     """greedy: the best symbol of every frame. beam: our prefix beam search, any words. lexicon: flashlight's search
@@ -51,11 +49,11 @@ class DecodingOptions:
     lm_case: LmCase | None = None
     """fold: match a language model whose words are in another case than the vocabulary's symbols."""
     preset: str | None = None
-    """A file of `wav2vec2 tune`, or one of the paper's: paper-ls-10min-4gram, ..., paper-lv-960h-transformer."""
+    """A file of `wav2vec2 tune`, or one of the paper's: paper-ls-10m-4gram, ..., paper-lv-960h-transformer."""
     rescore: Path | None = None
     """Folder of a Transformer language model that ranks the n-best list anew."""
     rescore_weight: float | None = None
-    """Weight of that model (natural logarithm), beside the search's own."""
+    """Weight of that model (natural logarithm), in place of the search's own."""
     rescore_word_score: float | None = None
     """Added for every word in that ranking."""
     rescore_share: float | None = None
@@ -67,7 +65,7 @@ class DecodingOptions:
     threshold: float | None = None
     """Hypotheses this far (nats) below the best are dropped."""
     lm_weight: float | None = None
-    """Weight of the language model's natural logarithms. Weights of fairseq and of the paper's 4-grams count decimal
+    """Weight of the language model's natural logarithms. Weights of fairseq and of the paper's 4-grams are for decimal
     ones: divide them by 2.303."""
     word_score: float | None = None
     """Added for every word."""
@@ -76,9 +74,9 @@ class DecodingOptions:
     silence_score: float | None = None
     """Added for every word separator (of the lexicon search: every frame of one)."""
     merge: Literal["max", "logadd"] | None = None
-    """Paths of one reading: the best one counts, or their sum."""
+    """How the paths of one hypothesis are joined: the best one counts, or their sum."""
     nbest: int | None = None
-    """Readings kept; they are in the JSON output."""
+    """Hypotheses kept; they are in the JSON output."""
     hotwords: Annotated[Mapping[str, float], _HOTWORDS] = field(default_factory=dict)
     """Words and phrases to favour, with the weight (nats) that each occurrence of a word adds; 5 where none is given.
     Write them out (--hotwords anna:8 "saint malo:5") or name a text file with one a line. They need our own search
@@ -87,7 +85,7 @@ class DecodingOptions:
     """Processes (lexicon) or threads (beam) of the search; by default one a core. The results are the same."""
 
     def resolve(self) -> Preset:
-        """The preset with everything that was given put in. Raises UserError for an impossible choice."""
+        """Return the preset with everything that was given put in. Raises UserError for an impossible choice."""
         preset = Preset(decoder="greedy") if self.preset is None else load_preset(self.preset, check_lm=self.lm is None)
         search = {name: getattr(self, name) for name in _SEARCH if getattr(self, name) is not None}
         changes: dict[str, object] = {}
@@ -120,9 +118,9 @@ class DecodingOptions:
         if chosen.decoder == "greedy":
             for name in ("lm", "lexicon", "rescore"):
                 if getattr(chosen, name) is not None:
-                    raise UserError(f"--{name}: greedy decoding uses none; choose --decoder lexicon or beam")
+                    raise UserError(f"--{name}: greedy decoding uses none; choose --decoder beam or lexicon")
             if chosen.search.nbest > 1:
-                raise UserError("--nbest: greedy decoding has one reading; choose --decoder lexicon or beam")
+                raise UserError("--nbest: greedy decoding has one hypothesis; choose --decoder beam or lexicon")
         elif chosen.decoder == "lexicon" and chosen.lm is None and chosen.lexicon is None:
             source = f"preset {self.preset} names none: " if self.preset else ""
             raise UserError(f"the lexicon search needs words: {source}give --lm, or --lexicon, or both")
@@ -130,8 +128,8 @@ class DecodingOptions:
 
 Notice = Callable[[str], None]
 OpenLM = Callable[[str], LanguageModel]
-"""From a path to a language model. Searches that run one after the other may share what it gives, as one of
-``open_each_once`` does: each begins at the model's start and forgets its histories at the end."""
+"""From a path to a language model. Searches that run one after the other may share a model, as those that
+``open_each_once`` opens: each search begins at the model's start and forgets its histories at the end."""
 
 
 def _print_notice(line: str) -> None:
@@ -139,7 +137,7 @@ def _print_notice(line: str) -> None:
 
 
 def open_each_once() -> OpenLM:
-    """``load_language_model`` that reads each path once; what it read lives as long as the function does."""
+    """Return a ``load_language_model`` that reads each path once; the models live as long as the function does."""
     return cache(load_language_model)
 
 
@@ -150,31 +148,38 @@ def build_searches(
     notice: Notice = _print_notice,
     open_lm: OpenLM | None = None,
 ) -> list[Search]:
-    """Load what `options` name: a search, and behind it, on the same decoder, the one that rescores if they name a
-    model for it. The last one is what the user chose; close all.
+    """Load what `options` name: a search and, on the same decoder, the one that rescores if they name a model for it.
 
-    notice takes lines that a user should see (words that cannot be spelled). open_lm opens language models, by default
-    each one once. Raises UserError for an impossible choice, for files that are missing or broken, and for language
-    models and hotwords that do not fit the vocabulary.
+    The last search is what the user chose. Close all of them. notice takes lines that a user should see (words that
+    cannot be spelled). open_lm opens language models, by default each one once.
+
+    Raises UserError for an impossible choice, for files that are missing or broken, and for language models and
+    hotwords that do not fit the vocabulary.
     """
     chosen = options.resolve()
     if chosen.decoder == "greedy":
         return [GREEDY]
     nbest, open_lm = chosen.search.nbest, open_lm or open_each_once()
-    make = DecoderFactory(
+    rescorer, search = None, chosen.search
+    if chosen.rescore is not None:
+        model = rescoring_model(chosen, open_lm)
+        rescorer = Rescorer(
+            model, chosen.rescore_weight, chosen.rescore_word_score, chosen.lm_case, source=chosen.rescore
+        )
+        token_finder(model, vocabulary, chosen.lm_case, chosen.rescore)  # so that a wrong case is refused at once
+        search = replace(search, nbest=max(nbest, RESCORED))
+    decoder = build_decoder(
         chosen, vocabulary, workers=options.workers, hotwords=options.hotwords, notice=notice, open_lm=open_lm
     )
-    name = title(chosen) + (", hotwords" if options.hotwords else "")
-    if chosen.rescore is None:
-        return [Search(name, make(chosen.search), None, nbest)]
-    rescorer = Rescorer(rescoring_model(chosen, open_lm), chosen.rescore_weight, chosen.rescore_word_score)
-    decoder = make(replace(chosen.search, nbest=max(nbest, RESCORED)))
-    rescored = "Transformer, rescored" if chosen.rescore_share == 1.0 else "mixture, rescored"
-    return [Search(name, decoder, None, nbest), Search(rescored, decoder, rescorer, nbest)]
+    first = Search(title(chosen) + (", hotwords" if options.hotwords else ""), decoder, search, None, nbest)
+    if rescorer is None:
+        return [first]
+    name = "Transformer, rescored" if chosen.rescore_share == 1.0 else "mixture, rescored"
+    return [first, replace(first, title=name, rescorer=rescorer)]
 
 
 def rescoring_model(chosen: Preset, open_lm: OpenLM = load_language_model) -> LanguageModel:
-    """The model that ranks the n-best list anew: `rescore` alone, or mixed with `lm` by its share.
+    """Return the model that ranks the n-best list anew: `rescore` alone, or mixed with `lm` by its share.
 
     Raises UserError for models that cannot be read, or cannot be mixed.
     """
@@ -186,7 +191,7 @@ def rescoring_model(chosen: Preset, open_lm: OpenLM = load_language_model) -> La
 
 
 def title(chosen: Preset) -> str:
-    """How a table calls a search: by its language model, as the paper does."""
+    """Return what a table calls a search: the kind of its language model, as in the paper."""
     if chosen.lm is None:
         return "no LM" if chosen.decoder == "greedy" else f"{chosen.decoder}, no LM"
     if Path(chosen.lm).is_dir():
@@ -195,44 +200,45 @@ def title(chosen: Preset) -> str:
     return "n-gram" if order is None else f"{order}-gram"
 
 
-class DecoderFactory:
-    """What `chosen` names, loaded once, and decoders of any options over it; errors as `build_searches`."""
+def build_decoder(
+    chosen: Preset,
+    vocabulary: Vocabulary,
+    *,
+    workers: int | None = None,
+    hotwords: Mapping[str, float] | None = None,
+    notice: Notice = _print_notice,
+    open_lm: OpenLM = load_language_model,
+) -> Decoder:
+    """Load the decoder that `chosen` names. Raises UserError as `build_searches` does, and for greedy decoding."""
+    if chosen.decoder == "greedy":
+        raise UserError("greedy decoding needs no search; choose --decoder beam or lexicon")
+    if chosen.decoder == "lexicon":
+        return _lexicon_decoder(chosen, vocabulary, workers, notice, open_lm)
+    from wav2vec2.decode.prefix.decoder import PrefixDecoder  # numba takes a second to import
 
-    def __init__(
-        self,
-        chosen: Preset,
-        vocabulary: Vocabulary,
-        *,
-        workers: int | None = None,
-        hotwords: Mapping[str, float] | None = None,
-        notice: Notice = _print_notice,
-        open_lm: OpenLM = load_language_model,
-    ) -> None:
-        if chosen.decoder == "greedy":
-            raise UserError("greedy decoding needs no search; choose --decoder lexicon or beam")
-        self._opened: Decoder | None = None
-        self._shared = chosen.decoder == "lexicon"
-        self._make: Callable[[SearchOptions], Decoder]
-        if chosen.decoder == "lexicon":
-            searcher = _lexicon(chosen, vocabulary, workers, notice, open_lm)
-            self._opened, self._make = searcher, searcher.with_options
-        else:
-            self._make = _beam(chosen, vocabulary, workers, hotwords, notice, open_lm)
-
-    def __call__(self, options: SearchOptions) -> Decoder:
-        """A decoder with these options; the one before it may no longer be used."""
-        if not self._shared:
-            self.close()
-        self._opened = self._make(options)
-        return self._opened
-
-    def close(self) -> None:
-        """End what the decoders share."""
-        if self._opened is not None:
-            self._opened.close()
+    return PrefixDecoder(
+        vocabulary,
+        None if chosen.lm is None else open_lm(chosen.lm),
+        lm_case=chosen.lm_case,
+        lm_name=chosen.lm or "language model",
+        words=None if chosen.lexicon is None else _word_list(chosen.lexicon, vocabulary, chosen.lm_case, notice),
+        hotwords=hotwords,
+        threads=1 if workers == 0 else workers,
+    )
 
 
-def _lexicon(
+def _word_list(path: str, vocabulary: Vocabulary, lm_case: LmCase, notice: Notice) -> list[str]:
+    """Read the words of a lexicon for the prefix search, which spells them by the vocabulary."""
+    lexicon = read_lexicon(path, vocabulary, lm_case)
+    for word, spelling in zip(lexicon.words, lexicon.spellings, strict=True):
+        if tuple(vocabulary.encode(word)) != spelling:
+            raise UserError(f"{path}: does not spell {word!r} by its letters; choose --decoder lexicon")
+    if (line := lexicon.left_out()) is not None:
+        notice(f"{path}: {line}")
+    return list(dict.fromkeys(lexicon.words))
+
+
+def _lexicon_decoder(
     chosen: Preset, vocabulary: Vocabulary, workers: int | None, notice: Notice, open_lm: OpenLM
 ) -> LexiconDecoder:
     lexicon = make_lexicon(chosen, vocabulary, open_lm)
@@ -241,56 +247,22 @@ def _lexicon(
     lm: str | LanguageModel | None = chosen.lm
     if chosen.lm is not None and workers == 0 and Path(chosen.lm).is_dir():
         lm = open_lm(chosen.lm)  # worker processes read it for themselves
-    return LexiconDecoder(vocabulary, lexicon, lm, chosen.search, workers=workers)
+    return LexiconDecoder(vocabulary, lexicon, lm, workers=workers)
 
 
 def make_lexicon(chosen: Preset, vocabulary: Vocabulary, open_lm: OpenLM = load_language_model) -> Lexicon:
-    """The lexicon that `chosen` names, matched to its language model, or else that model's words, spelled."""
-    known = None if chosen.lm is None else _words(chosen.lm, open_lm)
+    """Return the lexicon that `chosen` names, matched to its language model, or else that model's words, spelled."""
+    known = None if chosen.lm is None else _lm_words(chosen.lm, open_lm)
     if chosen.lexicon is not None:
         lexicon = read_lexicon(chosen.lexicon, vocabulary, chosen.lm_case)
         return lexicon if known is None else lexicon.with_lm_words(known, vocabulary, chosen.lm_case, lm=str(chosen.lm))
     return build_lexicon(known or (), vocabulary, chosen.lm_case, source=str(chosen.lm))
 
 
-def _words(lm: str, open_lm: OpenLM) -> list[str]:
+def _lm_words(lm: str, open_lm: OpenLM) -> list[str]:
     if not Path(lm).is_dir():
         return ngram_words(lm)
     model = open_lm(lm)
     if model.unit == "characters":
         raise UserError(f"{lm}: is a model of characters, not of words; choose --decoder beam")
     return list(model.tokens)
-
-
-def _beam(
-    chosen: Preset,
-    vocabulary: Vocabulary,
-    workers: int | None,
-    hotwords: Mapping[str, float] | None,
-    notice: Notice,
-    open_lm: OpenLM,
-) -> Callable[[SearchOptions], Decoder]:
-    model = None if chosen.lm is None else open_lm(chosen.lm)
-    words = None
-    if chosen.lexicon is not None:
-        lexicon = read_lexicon(chosen.lexicon, vocabulary, chosen.lm_case)
-        if (line := lexicon.left_out()) is not None:
-            notice(f"{chosen.lexicon}: {line}")
-        words = list(dict.fromkeys(lexicon.words))
-    threads = 1 if workers == 0 else workers
-
-    def search(options: SearchOptions) -> Decoder:
-        from wav2vec2.decode.prefix.decoder import BeamSearch
-
-        return BeamSearch(
-            vocabulary,
-            options,
-            model,
-            lm_case=chosen.lm_case,
-            words=words,
-            hotwords=hotwords,
-            threads=threads,
-            lm_name=chosen.lm or "language model",
-        )
-
-    return search

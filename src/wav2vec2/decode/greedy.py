@@ -3,16 +3,15 @@
 import torch
 from torch import Tensor
 
-from wav2vec2.decode.collapse import collapse
-from wav2vec2.decode.hypothesis import Hypothesis
+from wav2vec2.decode.hypothesis import Hypothesis, collapse
 
 
 def best_path(logits: Tensor, frame_lengths: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Return for each utterance its best symbol and that symbol's log-probability per valid frame: (T_i,) int64 and
-    float32, CPU.
+    """Return for each utterance the best symbol of every valid frame and its log-probability: (T_i,) int64 and float32
+    on the CPU.
 
     logits: (B, T, V), logits or log-probabilities (normalising the latter again changes nothing); frame_lengths: (B,).
-    This is all that decoding windows of a long recording has to keep: 12 bytes a frame instead of V logits.
+    Of a long recording only this is kept: 12 bytes a frame instead of V logits.
     """
     values = logits.float()
     best, symbols = values.max(dim=-1)
@@ -22,7 +21,7 @@ def best_path(logits: Tensor, frame_lengths: Tensor) -> list[tuple[Tensor, Tenso
 
 
 def greedy_decode(logits: Tensor, frame_lengths: Tensor, blank: int) -> list[Hypothesis]:
-    """Decode a batch: argmax per frame over each utterance's own valid frames, so padding never adds a symbol.
+    """Decode a batch: the argmax of every valid frame, so that padding never adds a symbol.
 
     logits: (B, T, V), logits or log-probabilities; frame_lengths: (B,), values 0..T; blank: its id.
     """

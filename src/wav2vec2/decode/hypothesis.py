@@ -1,26 +1,32 @@
-"""What every decoder takes and gives: log-probabilities in, n-best hypotheses out, never a model."""
+"""What decoders read and write: log-probabilities of frames in, hypotheses out. Workers import this: no torch here."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wav2vec2.errors import UserError
+from wav2vec2.text.vocabulary import Vocabulary
+
 Emissions = NDArray[np.float32]
 """(T, V) log-probabilities (nats) of one utterance's frames."""
+
+WordSpan = tuple[str, int, int]
+"""A word with the first and the last frame of its symbols."""
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One reading of an utterance.
+    """One candidate transcript of an utterance.
 
-    ids: symbols, merged and without blanks, word separators included. frames: for each of them the first frame of its
-    run; last_frames: the last one. score: what hypotheses are ranked by, in nats: acoustic_score + LM weight * lm_score
+    ids: its symbols, repeats merged and blanks removed, word separators included. frames, last_frames: the first and
+    the last frame of each symbol. score: what hypotheses are ranked by, in nats: acoustic_score + LM weight * lm_score
     + what the decoder adds for words. acoustic_score: log-probability of the symbols. lm_score: log-probability (nats)
     of the words under the language model, 0 without one. word_confidences: for each word the share of the n-best
-    list's probability (0 to 1) whose readings have this word at this place; empty where a decoder does not tell. words:
-    the words where a lexicon spells them otherwise than they are written (phones); empty: what the symbols spell.
+    list's probability (0 to 1) that has this word at this place; empty where a decoder does not compute it. words: the
+    words of a lexicon that spells them otherwise than they are written (in phones); empty: the symbols spell the words.
     """
 
     ids: list[int]
@@ -33,15 +39,102 @@ class Hypothesis:
     words: tuple[str, ...] = ()
 
 
-class Decoder(Protocol):
-    """A search with all its options chosen."""
+def check_emissions(emissions: Emissions, width: int) -> Emissions:
+    """Return (T, width) float32, contiguous. Raises UserError for another shape, NaN and +inf."""
+    array = np.ascontiguousarray(emissions, dtype=np.float32)
+    if array.ndim != 2 or array.shape[1] != width:
+        raise UserError(f"emissions: have shape {array.shape}; give (frames, {width}), one column a symbol")
+    if np.isnan(array).any() or (array.size and float(array.max()) == np.inf):
+        raise UserError("emissions: contain NaN or +inf; check the model and its input")
+    return array
 
-    def decode(self, emissions: Sequence[Emissions]) -> list[list[Hypothesis]]:
-        """Decode utterances, each to its n-best list: best first, never empty (no frames: one empty hypothesis).
 
-        Raises:
-            UserError: log-probabilities that are NaN or of another width than the vocabulary.
-        """
+def collapse(symbols: Sequence[int], blank: int, score: float = 0.0) -> Hypothesis:
+    """Apply CTC's map from frames to symbols: merge runs of equal `symbols` (one a frame), then drop the blanks."""
+    ids: list[int] = []
+    frames: list[int] = []
+    last_frames: list[int] = []
+    previous = blank
+    for frame, symbol in enumerate(symbols):
+        if symbol != blank:
+            if symbol == previous:
+                last_frames[-1] = frame
+            else:
+                ids.append(symbol)
+                frames.append(frame)
+                last_frames.append(frame)
+        previous = symbol
+    return Hypothesis(ids, frames, score, last_frames, acoustic_score=score)
 
-    def close(self) -> None:
-        """Release workers and models; further calls are an error."""
+
+def word_frames(vocabulary: Vocabulary, hypothesis: Hypothesis) -> list[WordSpan]:
+    """Split a hypothesis at its word separators: each word with the first and the last frame of its symbols.
+
+    Without a separator in the vocabulary every symbol is a word. The words of a lexicon replace what symbols spell.
+    """
+    words: list[tuple[list[int], int, int]] = []
+    joins = False
+    for index, first, last in zip(hypothesis.ids, hypothesis.frames, hypothesis.last_frames, strict=True):
+        if vocabulary.word_separator is not None and vocabulary.symbols[index] == vocabulary.word_separator:
+            joins = False
+        elif joins:
+            words[-1] = ([*words[-1][0], index], words[-1][1], last)
+        else:
+            words.append(([index], first, last))
+            joins = vocabulary.word_separator is not None
+    if len(hypothesis.words) == len(words):
+        return [(word, first, last) for word, (_, first, last) in zip(hypothesis.words, words, strict=True)]
+    shown = [(vocabulary.decode(ids), first, last) for ids, first, last in words]
+    return [word for word in shown if word[0]]
+
+
+def hypothesis_text(vocabulary: Vocabulary, hypothesis: Hypothesis) -> str:
+    """Return the text of a hypothesis: the words of a lexicon, or else what the symbols spell."""
+    return " ".join(hypothesis.words) if hypothesis.words else vocabulary.decode(hypothesis.ids)
+
+
+def hypothesis_words(vocabulary: Vocabulary, hypothesis: Hypothesis) -> list[str]:
+    """Return the words of a hypothesis; without a word separator in the vocabulary every symbol is one."""
+    if hypothesis.words:
+        return list(hypothesis.words)
+    if vocabulary.word_separator is None:
+        return [word for index in hypothesis.ids if (word := vocabulary.decode([index]))]
+    return vocabulary.decode(hypothesis.ids).split()
+
+
+def with_confidences(vocabulary: Vocabulary, nbest: Sequence[Hypothesis], *, shown: int) -> list[Hypothesis]:
+    """Return the first `shown` hypotheses of an n-best list with the confidences of their words.
+
+    The confidence of a word is the share of the whole list's probability that has the same word at an overlapping
+    time. Hypotheses of score -inf, which come last, have none.
+    """
+    possible = [hypothesis for hypothesis in nbest if math.isfinite(hypothesis.score)]
+    spans = [word_frames(vocabulary, hypothesis) for hypothesis in possible]
+    shares = word_confidences(spans, [hypothesis.score for hypothesis in possible], shown=shown)
+    scored = [replace(one, word_confidences=own) for one, own in zip(nbest, shares, strict=False)]
+    return [*scored, *nbest[len(scored) : shown]]
+
+
+def word_confidences(
+    hypotheses: Sequence[Sequence[WordSpan]], scores: Sequence[float], *, shown: int
+) -> list[tuple[float, ...]]:
+    """For the first `shown` hypotheses and each of their words: the probability of the hypotheses with the same word
+    at an overlapping time. scores: log-probabilities (nats) of the hypotheses, up to a constant.
+    """
+    if not hypotheses:
+        return []
+    best = max(scores)
+    weights = [math.exp(score - best) for score in scores]
+    total = sum(weights)
+    places: dict[str, list[tuple[int, int, int]]] = {}
+    for row, spans in enumerate(hypotheses):
+        for text, first, last in spans:
+            places.setdefault(text, []).append((row, first, last))
+    confidences = []
+    for spans in hypotheses[:shown]:
+        shares = []
+        for text, first, last in spans:
+            agreeing = {row for row, begin, end in places[text] if begin <= last and first <= end}
+            shares.append(min(1.0, sum(weights[row] for row in sorted(agreeing)) / total))
+        confidences.append(tuple(shares))
+    return confidences

@@ -1,8 +1,8 @@
-"""Presets: every choice of a search in one TOML file, as `wav2vec2 tune` writes it, and the paper's own by name.
+"""Presets: all settings of a search in one TOML file, as `wav2vec2 tune` writes it, and those of the paper by name.
 
-The paper's tables 7 and 8 give the language model weight of a 4-gram for decimal logarithms, for it was measured with
-flashlight's KenLM, which passes KenLM's scores on as they are; the weight of the Transformer is for natural ones. All
-our weights are for natural logarithms: here, and only here, the former are divided by ln 10.
+Tables 7 and 8 of the paper give the weight of the 4-gram for decimal logarithms, because flashlight passes KenLM's
+scores on as they are, and the weight of the Transformer for natural ones. All weights in this package are for natural
+logarithms: here, and only here, those of the 4-gram are divided by ln 10.
 """
 
 import difflib
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from wav2vec2.config import load_recipe, write_toml
-from wav2vec2.decode.lexicon.file import LmCase
-from wav2vec2.decode.options import SearchOptions
+from wav2vec2.decode.search import SearchOptions
+from wav2vec2.decode.words import LmCase
 from wav2vec2.errors import UserError
 from wav2vec2.output_file import writing
 
@@ -25,30 +25,30 @@ _PRINT_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Tuned:
-    """Where a preset comes from."""
+    """What a preset was tuned on, and how."""
 
     model: str = ""
     manifest: str = ""
     split: str = ""
     utterances: int = 0
     wer: float = math.nan
-    """Word error rate (a share, not a percentage) that the tuning reached."""
+    """Word error rate (a share, not a percentage) of the best trial."""
     trials: int = 0
     sampler: str = ""
     seed: int = 0
     beam: int = 0
-    """Beam of the tuning."""
+    """Beam size of the trials."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A search with its language model. Paths in a file are relative to it."""
+    """All that a search needs: decoder, language models and numbers. Paths in a file are relative to its folder."""
 
     decoder: DecoderName = "lexicon"
     lm: str | None = None
     """ARPA file, KenLM binary, or folder of a Transformer language model."""
     lm_print: str = ""
-    """Fingerprint of `lm`, so that a preset does not meet another model unnoticed; empty: not checked."""
+    """Fingerprint of `lm`: the weights were tuned for this model and suit no other. Empty: not checked."""
     lm_case: LmCase = "keep"
     lexicon: str | None = None
     rescore: str | None = None
@@ -62,12 +62,12 @@ class Preset:
 
 
 def load_preset(name: str | Path, *, check_lm: bool = True) -> Preset:
-    """The paper's preset of that name, or the one in that file, its paths made absolute.
+    """Return the paper's preset of that name, or the one in that file with its paths made absolute.
 
-    check_lm: whether its language model must be the one that it was tuned with.
+    check_lm: whether the language model must be the one that the preset was tuned with.
 
-    Raises UserError for a name or file that does not exist, a broken file, and a language model that is not the one
-    that was tuned.
+    Raises UserError for a name or file that does not exist, a broken file, and another language model than the one that
+    the preset was tuned with.
     """
     if str(name) in PAPER_PRESETS:
         return PAPER_PRESETS[str(name)]
@@ -92,7 +92,7 @@ def load_preset(name: str | Path, *, check_lm: bool = True) -> Preset:
 
 
 def write_preset(preset: Preset, path: str | Path) -> None:
-    """Write a file that `load_preset` reads back; paths below its folder become relative. Replaces the file at once."""
+    """Write a file that `load_preset` reads back, whole or not at all. Paths below its folder become relative."""
     folder = Path(path).resolve().parent
 
     def portable(part: str | None) -> str | None:
@@ -133,7 +133,7 @@ def fingerprint(path: str | Path) -> str:
 
 
 def _paper(weight: float, word_score: float, *, ngram: bool) -> Preset:
-    """Beams of the paper's tests (section 4.4); `weight` as the paper prints it."""
+    """Return a preset with the beams of the paper's tests (section 4.4); `weight` is as the paper prints it."""
     lm_weight = round(weight / math.log(10), 6) if ngram else weight
     return Preset(search=SearchOptions(beam=1500 if ngram else 500, lm_weight=lm_weight, word_score=word_score))
 

@@ -1,25 +1,44 @@
 """N-best rescoring: hypotheses of any search, ranked anew by a language model (section 4.4's Transformer).
 
-The hypotheses of many utterances walk through the model side by side, one word at a time, so it sees batches; what
-they share is computed once.
+The hypotheses of many utterances walk through the model side by side, one token at a time, so that it sees batches;
+what they share is computed once.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2vec2.decode.hypothesis import Hypothesis
+from wav2vec2.decode.hypothesis import Hypothesis, hypothesis_words, with_confidences
+from wav2vec2.decode.words import LmCase, reads_symbols, symbol_indices, token_finder
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
-from wav2vec2.lm.words import check_case
-from wav2vec2.text.normalize import WORD_SEPARATOR
 from wav2vec2.text.vocabulary import Vocabulary
 
 TOGETHER = 4096
 """Hypotheses scored side by side."""
-_SAMPLED = 2000
+
+
+@dataclass(frozen=True)
+class Rescorer:
+    """A language model that ranks n-best lists anew, in place of the one of the search.
+
+    lm_case: as in `DecodingOptions`. source: the model's name in messages.
+    """
+
+    lm: LanguageModel
+    lm_weight: float
+    word_score: float
+    lm_case: LmCase = "keep"
+    source: str = "the language model"
+
+    def __call__(self, lists: Sequence[Sequence[Hypothesis]], vocabulary: Vocabulary) -> list[list[Hypothesis]]:
+        """Rank every list as `rescore` does, with the confidences of the new ranking."""
+        ranked = rescore(
+            lists, self.lm, vocabulary, self.lm_weight, self.word_score, lm_case=self.lm_case, source=self.source
+        )
+        return [with_confidences(vocabulary, nbest, shown=len(nbest)) for nbest in ranked]
 
 
 def rescore(
@@ -30,31 +49,36 @@ def rescore(
     word_score: float,
     *,
     unknown_score: float = 0.0,
+    lm_case: LmCase = "keep",
+    source: str = "the language model",
 ) -> list[list[Hypothesis]]:
     """Return each list with new ``lm_score`` and ``score``, best first; equal scores keep their order.
 
     score = acoustic_score + lm_weight * lm_score + word_score * words + unknown_score * unknown words; lm_score is the
-    log-probability (nats) of the whole sentence, its end included. A model with ``unit`` "characters" reads the symbols
-    as they stand, word separators too; any other reads words. The confidences of the old ranking are dropped.
+    log-probability (nats) of the whole sentence, its end included. A model over symbols reads the symbols as they
+    stand, word separators too; any other reads words. The confidences of the old ranking are dropped.
 
     Raises:
         UserError: the model is in another case than the vocabulary, or a score is not a number.
     """
     if not np.isfinite([lm_weight, word_score]).all() or np.isnan(unknown_score):
         raise UserError("rescoring: lm_weight and word_score must be finite numbers")
-    _check_case(lm, vocabulary)
     flat = [hypothesis for hypotheses in nbest for hypothesis in hypotheses]
-    words = [vocabulary.decode(hypothesis.ids).split() for hypothesis in flat]
-    characters = lm.unit == "characters"
-    tokens = [_symbols(hypothesis, vocabulary) for hypothesis in flat] if characters else words
-    scores = sentence_log_probabilities(lm, tokens)
+    words = [hypothesis_words(vocabulary, hypothesis) for hypothesis in flat]
+    if symbols := reads_symbols(lm, vocabulary):
+        table = symbol_indices(lm, vocabulary, lm_case, source).tolist()
+        indices = [[table[index] for index in hypothesis.ids] for hypothesis in flat]
+    else:
+        find = token_finder(lm, vocabulary, lm_case, source)
+        indices = [list(map(find, sentence)) for sentence in words]
+    scores = sentence_log_probabilities(lm, indices)
     ranked, place = [], 0
     for hypotheses in nbest:
         rescored = []
         for hypothesis in hypotheses:
             count, lm_score = len(words[place]), float(scores[place])
             score = hypothesis.acoustic_score + lm_weight * lm_score + word_score * count
-            unknown = 0 if characters else sum(lm.index(word) == lm.unknown for word in words[place])
+            unknown = 0 if symbols else indices[place].count(lm.unknown)
             score += unknown_score * unknown if unknown else 0.0
             rescored.append(replace(hypothesis, score=score, lm_score=lm_score, word_confidences=()))
             place += 1
@@ -62,21 +86,15 @@ def rescore(
     return ranked
 
 
-def _symbols(hypothesis: Hypothesis, vocabulary: Vocabulary) -> list[str]:
-    symbols = [vocabulary.symbols[index] for index in hypothesis.ids]
-    return [WORD_SEPARATOR if symbol == vocabulary.word_separator else symbol for symbol in symbols]
-
-
-def sentence_log_probabilities(lm: LanguageModel, sentences: Sequence[Sequence[str]]) -> NDArray[np.float64]:
-    """Ln P of each sentence (words, or characters for a model of these), its end included; (N,)."""
+def sentence_log_probabilities(lm: LanguageModel, sentences: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+    """Return ln P of each sentence (indices of its tokens), its end included; (N,)."""
     out = np.zeros(len(sentences))
     for first in range(0, len(sentences), TOGETHER):
-        some = [[lm.index(token) for token in sentence] for sentence in sentences[first : first + TOGETHER]]
-        out[first : first + TOGETHER] = _walk(lm, some)
+        out[first : first + TOGETHER] = _walk(lm, sentences[first : first + TOGETHER])
     return out
 
 
-def _walk(lm: LanguageModel, sentences: list[list[int]]) -> NDArray[np.float64]:
+def _walk(lm: LanguageModel, sentences: Sequence[Sequence[int]]) -> NDArray[np.float64]:
     lengths = np.array([len(sentence) for sentence in sentences], np.int64)
     tokens = np.zeros((len(sentences), int(lengths.max(initial=0))), np.int64)
     for row, sentence in enumerate(sentences):
@@ -94,9 +112,3 @@ def _walk(lm: LanguageModel, sentences: list[list[int]]) -> NDArray[np.float64]:
             histories[going] = following
         lm.retain(histories[going])
     return totals
-
-
-def _check_case(lm: LanguageModel, vocabulary: Vocabulary) -> None:
-    """Raise UserError when the model's words could be written by the recogniser in another case only."""
-    frequent = [token for token in lm.tokens[:_SAMPLED] if not token.startswith("<")]
-    check_case(frequent, lambda word: not vocabulary.unknown_symbols(word), "the language model", "the recogniser")

@@ -1,48 +1,90 @@
-"""A whole way from emissions to readings: greedy, or a search, and perhaps a second ranking of its n-best list."""
+"""Beam searches: their options, what every decoder does, long recordings, and a search with a second ranking."""
 
+import heapq
+import itertools
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
-from wav2vec2.decode.confidence import word_confidences
-from wav2vec2.decode.hypothesis import Decoder, Emissions, Hypothesis
-from wav2vec2.decode.pieces import decode_in_pieces
-from wav2vec2.decode.words import word_frames
+import numpy as np
+
+from wav2vec2.decode.hypothesis import Emissions, Hypothesis
+from wav2vec2.decode.rescore import Rescorer
 from wav2vec2.errors import UserError
-from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.text.vocabulary import Vocabulary
+
+LONGEST_FRAMES = 3000
+"""Longest piece that is searched at once: one minute at the paper's stride of 20 ms."""
+_AROUND = 10  # frames on either side of a cut that should be silent too
 
 
 @dataclass(frozen=True)
-class Rescorer:
-    """A language model that ranks n-best lists anew, in place of the one of the search."""
+class SearchOptions:
+    """The numbers that steer a beam search (section 4.4 and appendix C of the paper), the same for every decoder.
 
-    lm: LanguageModel
-    lm_weight: float
-    word_score: float
+    Hypotheses are ranked by acoustic score + lm_weight * language model + word_score * words + silence_score *
+    separators, in natural logarithms. Raises UserError for sizes below one and for numbers that are not finite.
+    """
 
-    def __call__(self, lists: Sequence[Sequence[Hypothesis]], vocabulary: Vocabulary) -> list[list[Hypothesis]]:
-        """Rank every list by acoustic score, this model and the word score, with confidences of the new ranking."""
-        from wav2vec2.decode.rescore import rescore
+    beam: int = 50
+    """Hypotheses kept after each frame; the paper tests with 1500 (n-gram) and 500 (Transformer)."""
+    beam_tokens: int = 0
+    """Symbols of a frame that extend a hypothesis, best first; 0 is all of them."""
+    threshold: float = 50.0
+    """Hypotheses this far (nats) below the best one are dropped."""
+    lm_weight: float = 2.0
+    word_score: float = -1.0
+    """Added for every word."""
+    unknown_score: float = -math.inf
+    """Added for a word that the language model does not know."""
+    silence_score: float = 0.0
+    """Added for every word separator."""
+    merge: Literal["max", "logadd"] = "max"
+    """How the paths of one hypothesis are joined: the best one counts, or their sum."""
+    nbest: int = 1
+    """Hypotheses returned."""
 
-        ranked = []
-        for readings in rescore(lists, self.lm, vocabulary, self.lm_weight, self.word_score):
-            spans = [word_frames(vocabulary, reading) for reading in readings]
-            shares = word_confidences(spans, [reading.score for reading in readings], shown=len(readings))
-            ranked.append([replace(r, word_confidences=s) for r, s in zip(readings, shares, strict=True)])
-        return ranked
+    def __post_init__(self) -> None:
+        if self.beam < 1 or self.nbest < 1 or self.beam_tokens < 0 or not self.threshold > 0:
+            raise UserError("search: beam and nbest must be at least 1, beam_tokens at least 0, threshold positive")
+        for name in ("lm_weight", "word_score", "silence_score"):
+            if not math.isfinite(getattr(self, name)):
+                raise UserError(f"search: {name} must be a finite number")
+        if math.isnan(self.unknown_score) or self.unknown_score == math.inf:
+            raise UserError("search: unknown_score must be a number or -inf")
+
+
+class Decoder(Protocol):
+    """A search over the symbols of one vocabulary, with its language model loaded."""
+
+    def decode(self, emissions: Sequence[Emissions], options: SearchOptions) -> list[list[Hypothesis]]:
+        """Decode utterances, each to its n-best list: best first, never empty (no frames: one empty hypothesis).
+
+        Raises:
+            UserError: log-probabilities that are NaN or of another width than the vocabulary, or a closed decoder.
+        """
+
+    def close(self) -> None:
+        """Release workers and models; a closed decoder decodes no more."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """decoder None is greedy decoding. nbest: readings that the user sees; the decoder may keep more to be rescored."""
+    """One way from emissions to hypotheses, and a column of an evaluation's table.
+
+    decoder: None is greedy decoding. rescorer: ranks the decoder's n-best list anew. nbest: how many hypotheses the
+    user sees; the decoder may return more for the rescorer.
+    """
 
     title: str
     decoder: Decoder | None = None
+    options: SearchOptions = field(default_factory=SearchOptions)
     rescorer: Rescorer | None = None
     nbest: int = 1
 
     def close(self) -> None:
-        """End what the decoder started."""
+        """Close the decoder."""
         if self.decoder is not None:
             self.decoder.close()
 
@@ -53,18 +95,91 @@ GREEDY = Search("no LM")
 def run_searches(
     searches: Sequence[Search], vocabulary: Vocabulary, emissions: Sequence[Emissions]
 ) -> list[list[list[Hypothesis]]]:
-    """For every search its n-best list of every utterance; a decoder that several searches share decodes once.
+    """Return for every search its n-best list of every utterance; what several searches share is decoded once.
 
-    Raises UserError for a greedy search, which needs no emissions.
+    Raises UserError for greedy decoding, which needs no emissions.
     """
-    lists: dict[int, list[list[Hypothesis]]] = {}
+    decoded: dict[tuple[int, SearchOptions], list[list[Hypothesis]]] = {}
     results = []
     for search in searches:
         if search.decoder is None:
             raise UserError("greedy decoding takes the best path of the frames, not a search")
-        key = id(search.decoder)
-        if key not in lists:
-            lists[key] = decode_in_pieces(search.decoder, vocabulary, emissions)
-        found = lists[key] if search.rescorer is None else search.rescorer(lists[key], vocabulary)
-        results.append([readings[: search.nbest] for readings in found])
+        key = id(search.decoder), search.options
+        if key not in decoded:
+            decoded[key] = decode_in_pieces(search.decoder, vocabulary, emissions, search.options)
+        lists = decoded[key] if search.rescorer is None else search.rescorer(decoded[key], vocabulary)
+        results.append([nbest[: search.nbest] for nbest in lists])
     return results
+
+
+def decode_in_pieces(
+    decoder: Decoder,
+    vocabulary: Vocabulary,
+    emissions: Sequence[Emissions],
+    options: SearchOptions,
+    *,
+    longest: int = LONGEST_FRAMES,
+) -> list[list[Hypothesis]]:
+    """Decode utterances (T, V) of any length; those of up to `longest` frames in one piece.
+
+    A search keeps all frames of a piece in memory. So longer utterances are cut where nobody speaks, the pieces are
+    decoded apart and their n-best lists joined. The language model starts anew after a cut.
+    """
+    separator = None if vocabulary.word_separator is None else vocabulary.symbols.index(vocabulary.word_separator)
+    edges = [cut(array, vocabulary.blank, separator, longest=longest) for array in emissions]
+    pieces = [
+        array[first:last]
+        for array, bounds in zip(emissions, edges, strict=True)
+        for first, last in itertools.pairwise(bounds)
+    ]
+    decoded = iter(decoder.decode(pieces, options))
+    results = []
+    for bounds in edges:
+        lists = [next(decoded) for _ in bounds[1:]]
+        results.append(lists[0] if len(lists) == 1 else join(lists, bounds, separator))
+    return results
+
+
+def cut(emissions: Emissions, blank: int, separator: int | None, *, longest: int) -> list[int]:
+    """Return the edges of the pieces, 0 and T included.
+
+    Each piece but the last ends in the second half of the `longest` allowed, amid the likeliest blanks and separators.
+    """
+    frames = len(emissions)
+    edges = [0]
+    if frames > longest:
+        quiet = np.logaddexp(emissions[:, blank], emissions[:, blank if separator is None else separator])
+        sums = np.cumsum(np.pad(np.maximum(quiet, -20.0).astype(np.float64), (_AROUND + 1, _AROUND), mode="edge"))
+        around = sums[2 * _AROUND + 1 :] - sums[: -2 * _AROUND - 1]
+        while frames - edges[-1] > longest:
+            begin = edges[-1] + max(1, longest // 2)
+            edges.append(begin + int(np.argmax(around[begin : edges[-1] + longest])))
+    return [*edges, frames]
+
+
+def join(lists: Sequence[Sequence[Hypothesis]], edges: Sequence[int], separator: int | None) -> list[Hypothesis]:
+    """Return the best combinations of one hypothesis a piece, as many as the longest list of a piece has."""
+    wanted = max(map(len, lists))
+    joined: list[Hypothesis] = [Hypothesis([], [], 0.0)]
+    for nbest, offset in zip(lists, edges, strict=False):
+        pairs = [(left, right) for left in joined for right in nbest]
+        best = heapq.nlargest(wanted, range(len(pairs)), key=lambda i: (pairs[i][0].score + pairs[i][1].score, -i))
+        joined = [_append(*pairs[i], offset, separator) for i in best]
+    return joined
+
+
+def _append(left: Hypothesis, right: Hypothesis, offset: int, separator: int | None) -> Hypothesis:
+    frames, last_frames = [offset + frame for frame in right.frames], [offset + frame for frame in right.last_frames]
+    between: list[int] = []
+    if separator is not None and left.ids and right.ids and separator not in (left.ids[-1], right.ids[0]):
+        between = [separator]
+    return Hypothesis(
+        [*left.ids, *between, *right.ids],
+        [*left.frames, *([offset] * len(between)), *frames],
+        left.score + right.score,
+        [*left.last_frames, *([offset] * len(between)), *last_frames],
+        left.acoustic_score + right.acoustic_score,
+        left.lm_score + right.lm_score,
+        (*left.word_confidences, *right.word_confidences),
+        (*left.words, *right.words),
+    )

@@ -18,16 +18,15 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.decode.build import (
     RESCORED,
-    DecoderFactory,
     DecodingOptions,
     OpenLM,
+    build_decoder,
     open_each_once,
     rescoring_model,
 )
-from wav2vec2.decode.hypothesis import Hypothesis
-from wav2vec2.decode.pieces import decode_in_pieces
+from wav2vec2.decode.hypothesis import Hypothesis, hypothesis_text, hypothesis_words
 from wav2vec2.decode.presets import Preset, Tuned, fingerprint, write_preset
-from wav2vec2.decode.words import hypothesis_text
+from wav2vec2.decode.search import Decoder, decode_in_pieces
 from wav2vec2.errors import UserError
 from wav2vec2.evaluation.evaluate import scoring_form
 from wav2vec2.evaluation.trials import Trial, optimise
@@ -102,10 +101,10 @@ def tune(options: TuneOptions) -> Preset:
         # Opened before the long pass over the audio, so that a broken language model is reported at once.
         open_lm = open_each_once()
         workers, hotwords = options.decoding.workers, options.decoding.hotwords
-        factory = DecoderFactory(chosen, model.vocabulary, workers=workers, hotwords=hotwords, open_lm=open_lm)
-        stack.callback(factory.close)
+        decoder = build_decoder(chosen, model.vocabulary, workers=workers, hotwords=hotwords, open_lm=open_lm)
+        stack.callback(decoder.close)
         utterances = _emitted(options, model)
-        objective = _objective(chosen, model.vocabulary, utterances, factory, open_lm)
+        objective = _objective(chosen, model.vocabulary, utterances, decoder, open_lm)
         found: list[Trial] = []
         try:
             _try_all(options, chosen, objective, found)
@@ -157,7 +156,7 @@ def _objective(
     chosen: Preset,
     vocabulary: Vocabulary,
     utterances: Sequence[UtteranceEmissions],
-    factory: DecoderFactory,
+    decoder: Decoder,
     open_lm: OpenLM,
 ) -> Objective:
     """Return the errors as a function of LM weight and word score."""
@@ -179,19 +178,20 @@ def _objective(
 
         def searched(lm_weight: float, word_score: float) -> ErrorCounts:
             tried = replace(chosen.search, lm_weight=lm_weight, word_score=word_score, nbest=1)
-            return errors(decode_in_pieces(factory(tried), vocabulary, emissions))
+            return errors(decode_in_pieces(decoder, vocabulary, emissions, tried))
 
         return searched
 
     from wav2vec2.decode.rescore import rescore
 
     kept = replace(chosen.search, nbest=max(chosen.search.nbest, RESCORED))
-    lists = decode_in_pieces(factory(kept), vocabulary, emissions)
-    scored = rescore(lists, rescoring_model(chosen, open_lm), vocabulary, 1.0, 0.0)
+    lists = decode_in_pieces(decoder, vocabulary, emissions, kept)
+    model = rescoring_model(chosen, open_lm)
+    scored = rescore(lists, model, vocabulary, 1.0, 0.0, lm_case=chosen.lm_case, source=str(chosen.rescore))
 
     def rescored(lm_weight: float, word_score: float) -> ErrorCounts:
         def rank(reading: Hypothesis) -> float:
-            words = len(hypothesis_text(vocabulary, reading).split())
+            words = len(hypothesis_words(vocabulary, reading))
             return reading.acoustic_score + lm_weight * reading.lm_score + word_score * words
 
         return errors([[max(readings, key=rank)] for readings in scored])

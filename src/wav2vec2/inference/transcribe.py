@@ -14,10 +14,8 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import Failure, Recording, audio_files, open_recording
 from wav2vec2.decode.build import DecodingOptions, build_searches
-from wav2vec2.decode.collapse import collapse
-from wav2vec2.decode.hypothesis import Hypothesis
+from wav2vec2.decode.hypothesis import Hypothesis, collapse, hypothesis_text, word_frames
 from wav2vec2.decode.search import Search, run_searches
-from wav2vec2.decode.words import hypothesis_text, word_frames
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel, AcousticOutput, ModelSource
 from wav2vec2.inference.frame_outputs import AudioSource, ComputeOptions, as_recording

@@ -14,7 +14,7 @@ from tyro.conf import Positional, arg
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import Failure, Recording, Waveform, open_recording
 from wav2vec2.decode.aligned_text import align_text, unknown_text
-from wav2vec2.decode.collapse import collapse
+from wav2vec2.decode.hypothesis import collapse
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel, AcousticOutput
 from wav2vec2.inference.align import in_seconds

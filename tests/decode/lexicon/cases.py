@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from wav2vec2.decode.hypothesis import Emissions
-from wav2vec2.decode.lexicon.file import Lexicon, build_lexicon
-from wav2vec2.decode.options import SearchOptions
+from wav2vec2.decode.search import SearchOptions
+from wav2vec2.decode.words import Lexicon, build_lexicon
 from wav2vec2.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(("<pad>", "|", "A", "B", "C"), unknown=None)

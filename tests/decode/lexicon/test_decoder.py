@@ -9,8 +9,8 @@ from tests.decode.lexicon.cases import ARPA, VOCABULARY, WORDS, bigram_nats, emi
 
 from wav2vec2.decode.hypothesis import Hypothesis
 from wav2vec2.decode.lexicon.decoder import LexiconDecoder
-from wav2vec2.decode.lexicon.file import Lexicon
-from wav2vec2.decode.options import SearchOptions
+from wav2vec2.decode.search import SearchOptions
+from wav2vec2.decode.words import Lexicon
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import Unit
 from wav2vec2.text.vocabulary import Vocabulary
@@ -70,8 +70,8 @@ def test_finds_what_trying_everything_finds(tmp_path: Path, merge: str, seed: in
     array = emissions(6, seed)
     options = replace(WIDE, merge=merge)
     expected = everything(array, options)
-    with LexiconDecoder(VOCABULARY, lexicon(), write_arpa(tmp_path), options, workers=0) as decoder:
-        found = decoder.decode([array])[0]
+    with LexiconDecoder(VOCABULARY, lexicon(), write_arpa(tmp_path), workers=0) as decoder:
+        found = decoder.decode([array], options)[0]
     count = min(len(found), len(expected))
     assert count >= 10
     assert [hypothesis.score for hypothesis in found[:count]] == pytest.approx(
@@ -87,7 +87,7 @@ def test_finds_what_trying_everything_finds(tmp_path: Path, merge: str, seed: in
 @pytest.mark.parametrize("seed", range(3))
 def test_without_a_language_model_words_alone_count(seed: int) -> None:
     array = emissions(6, seed)
-    found = LexiconDecoder(VOCABULARY, lexicon(), None, WIDE, workers=0).decode([array])[0]
+    found = LexiconDecoder(VOCABULARY, lexicon(), None, workers=0).decode([array], WIDE)[0]
     expected = everything(array, WIDE, lm=False)
     assert texts(found)[:5] == [words for _, words in expected[:5]]
     assert found[0].lm_score == 0.0
@@ -97,8 +97,8 @@ def test_a_model_in_python_scores_as_kenlm_does(tmp_path: Path) -> None:
     arrays = [emissions(frames, frames) for frames in (5, 12, 20)]
     options = replace(WIDE, beam=200)
     model = BigramModel()
-    theirs = LexiconDecoder(VOCABULARY, lexicon(), write_arpa(tmp_path), options, workers=0).decode(arrays)
-    ours = LexiconDecoder(VOCABULARY, lexicon(), model, options, workers=0).decode(arrays)
+    theirs = LexiconDecoder(VOCABULARY, lexicon(), write_arpa(tmp_path), workers=0).decode(arrays, options)
+    ours = LexiconDecoder(VOCABULARY, lexicon(), model, workers=0).decode(arrays, options)
     for left, right in zip(theirs, ours, strict=True):
         assert texts(left)[0] == texts(right)[0]
         assert [found.score for found in left[:20]] == pytest.approx([found.score for found in right[:20]], abs=1e-3)
@@ -109,25 +109,25 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
     arrays = [emissions(frames, frames) for frames in (0, 30, 7, 55, 1, 18)]
     arpa = write_arpa(tmp_path)
     options = replace(WIDE, beam=50, nbest=3)
-    alone = LexiconDecoder(VOCABULARY, lexicon(), arpa, options, workers=0)
-    with LexiconDecoder(VOCABULARY, lexicon(), arpa, options, workers=2) as many:
-        assert many.decode(arrays) == alone.decode(arrays)
-        other = replace(options, lm_weight=3.0)
-        assert many.with_options(other).decode(arrays) == alone.with_options(other).decode(arrays)
-        assert many.decode(arrays) == alone.decode(arrays)
-    with pytest.raises(UserError, match="closed"):
-        many.decode(arrays)
+    alone = LexiconDecoder(VOCABULARY, lexicon(), arpa, workers=0)
+    with LexiconDecoder(VOCABULARY, lexicon(), arpa, workers=2) as many:
+        for chosen in (options, replace(options, lm_weight=3.0), options):
+            assert many.decode(arrays, chosen) == alone.decode(arrays, chosen)
+    for decoder in (many, alone):
+        decoder.close()
+        with pytest.raises(UserError, match="closed"):
+            decoder.decode(arrays, options)
 
 
 def test_a_dying_worker_is_named(tmp_path: Path) -> None:
     decoder = LexiconDecoder(VOCABULARY, lexicon(), write_arpa(tmp_path), workers=1)
-    pool = decoder._engine.pool
+    pool = decoder._pool
     assert pool is not None
     process = pool._workers[0]._process
     assert process is not None
     process.kill()
     with pytest.raises(UserError, match=rf"worker 0 \(process {process.pid}\) died: signal 9") as caught:
-        decoder.decode([emissions(5, 0)])
+        decoder.decode([emissions(5, 0)], SearchOptions())
     assert "\n" not in str(caught.value)
 
 
@@ -148,29 +148,32 @@ def test_bad_emissions_are_one_line(tmp_path: Path) -> None:
     broken = emissions(5, 0)
     broken[2, 1] = np.nan
     with pytest.raises(UserError, match="NaN"):
-        decoder.decode([broken])
+        decoder.decode([broken], SearchOptions())
     with pytest.raises(UserError, match=r"shape \(5, 4\)"):
-        decoder.decode([emissions(5, 0, width=4)])
+        decoder.decode([emissions(5, 0, width=4)], SearchOptions())
     phones = Vocabulary(("<pad>", "a"), unknown=None, word_separator=None, unit="whitespace")
     with pytest.raises(UserError, match="word separator"):
         LexiconDecoder(phones, lexicon())
-    assert decoder.decode([emissions(0, 0)]) == [[Hypothesis([], [], 0.0)]]
+    assert decoder.decode([emissions(0, 0)], SearchOptions()) == [[Hypothesis([], [], 0.0)]]
     impossible = np.full((4, 5), -np.inf, dtype=np.float32)
     impossible[:, 0] = 0.0
-    assert decoder.decode([impossible])[0][0].ids == []
+    assert decoder.decode([impossible], SearchOptions())[0][0].ids == []
 
 
 def test_frames_and_word_confidences(tmp_path: Path) -> None:
     path = [0, 2, 2, 3, 0, 1, 1, 0, 3, 2, 0, 0]  # AB | BA
     array = np.full((len(path), 5), -6.0, dtype=np.float32)
     array[np.arange(len(path)), path] = -0.01
-    found = LexiconDecoder(VOCABULARY, lexicon(), write_arpa(tmp_path), workers=0).decode([array])[0][0]
+    found = LexiconDecoder(VOCABULARY, lexicon(), write_arpa(tmp_path), workers=0).decode([array], SearchOptions())[0][
+        0
+    ]
     assert VOCABULARY.decode(found.ids) == "AB BA"
     assert (found.frames, found.last_frames) == ([1, 3, 5, 8, 9], [2, 3, 6, 8, 9])
     assert len(found.word_confidences) == 2
     assert all(0.9 < share <= 1.0 for share in found.word_confidences)
     assert found.acoustic_score == pytest.approx(-0.12, abs=1e-3)
-    flat = LexiconDecoder(VOCABULARY, lexicon(), None, workers=0).decode([np.full((12, 5), -1.6, np.float32)])[0][0]
+    even = np.full((12, 5), -1.6, np.float32)
+    flat = LexiconDecoder(VOCABULARY, lexicon(), None, workers=0).decode([even], SearchOptions())[0][0]
     assert all(share < 0.9 for share in flat.word_confidences)
 
 
@@ -178,9 +181,9 @@ def test_silence_counts_for_real_frames_alone(tmp_path: Path) -> None:
     array = emissions(8, 3)
     options = replace(WIDE, beam=500)
     arpa = write_arpa(tmp_path)
-    plain = LexiconDecoder(VOCABULARY, lexicon(), arpa, options, workers=0).decode([array])[0]
-    lifted = LexiconDecoder(VOCABULARY, lexicon(), arpa, replace(options, silence_score=-50.0), workers=0)
-    best = lifted.decode([array])[0][0]
+    decoder = LexiconDecoder(VOCABULARY, lexicon(), arpa, workers=0)
+    plain = decoder.decode([array], options)[0]
+    best = decoder.decode([array], replace(options, silence_score=-50.0))[0][0]
     assert VOCABULARY.symbols.index("|") not in best.ids
     single = next(found for found in plain if found.ids == best.ids)
     assert best.score <= single.score + 1e-4
@@ -191,10 +194,10 @@ def test_unknown_words_only_where_they_may(tmp_path: Path) -> None:
     array = np.full((len(path), 5), -20.0, dtype=np.float32)
     array[np.arange(len(path)), path] = -0.01
     arpa = write_arpa(tmp_path)
-    closed = LexiconDecoder(VOCABULARY, lexicon(), arpa, workers=0).decode([array])[0][0]
+    decoder = LexiconDecoder(VOCABULARY, lexicon(), arpa, workers=0)
+    closed = decoder.decode([array], SearchOptions())[0][0]
     assert set(VOCABULARY.decode(closed.ids).split()) <= set(WORDS)
-    opened = LexiconDecoder(VOCABULARY, lexicon(), arpa, SearchOptions(unknown_score=-1.0), workers=0)
-    best = opened.decode([array])[0][0]
+    best = decoder.decode([array], SearchOptions(unknown_score=-1.0))[0][0]
     assert best.acoustic_score > closed.acoustic_score
     # flashlight lets an unknown word end after any beginning of a word: C, then CA.
     assert VOCABULARY.decode(best.ids) == "AB C CA"
@@ -207,7 +210,7 @@ def test_words_spelled_in_other_symbols_are_written_as_words() -> None:
     path = [2, 3, 1, 2, 4]
     array = np.full((len(path), 5), -8.0, dtype=np.float32)
     array[np.arange(len(path)), path] = -0.01
-    found = LexiconDecoder(VOCABULARY, sounds, None, SearchOptions(nbest=2), workers=0).decode([array])[0]
+    found = LexiconDecoder(VOCABULARY, sounds, None, workers=0).decode([array], SearchOptions(nbest=2))[0]
     assert found[0].words[1] == "say"
     assert found[0].words[0] in ("sea", "see")
     assert {hypothesis.words[0] for hypothesis in found} == {"sea", "see"}

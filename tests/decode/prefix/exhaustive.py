@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 
-from wav2vec2.decode.collapse import collapse
-from wav2vec2.decode.options import SearchOptions
+from wav2vec2.decode.hypothesis import collapse
+from wav2vec2.decode.search import SearchOptions
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.text.vocabulary import Vocabulary
 

@@ -1,7 +1,7 @@
 """Our search against flashlight's lexicon-free one: the best hypothesis is the same.
 
-Tie rule: flashlight leaves the order of equal scores open, ours is documented in `BeamSearch`; random emissions have no
-equal scores. Three differences are documented rather than matched: flashlight counts a silence score for every frame
+Tie rule: flashlight leaves the order of equal scores open, ours is documented in `PrefixDecoder`; random emissions have
+no equal scores. Three differences are documented rather than matched: flashlight counts a silence score for every frame
 that enters the separator's state, so it is 0 here; it scores no words in a lexicon-free search, so `word_score` is 0;
 and it begins as if after a separator, so that one in the first frame is not shown to its language model: with a
 language model none is offered there.
@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from tests.decode.prefix.exhaustive import ARPA, VOCABULARY, random_emissions
 
-from wav2vec2.decode.collapse import collapse
-from wav2vec2.decode.options import SearchOptions
-from wav2vec2.decode.prefix.decoder import BeamSearch
+from wav2vec2.decode.hypothesis import collapse
+from wav2vec2.decode.prefix.decoder import PrefixDecoder
+from wav2vec2.decode.search import SearchOptions
 from wav2vec2.lm.ngram.model import NgramModel
 
 flashlight = pytest.importorskip("flashlight.lib.text.decoder")
@@ -45,8 +45,8 @@ def without_marks(seed: int, frames: int) -> np.ndarray:
 def test_same_best_hypothesis_without_language_model(frames: int) -> None:
     options = SearchOptions(beam=BEAM, threshold=THRESHOLD, word_score=0.0)
     emissions = [without_marks(seed, frames) for seed in range(20)]
-    with BeamSearch(VOCABULARY, options) as decoder:
-        ours = decoder.decode(emissions)
+    with PrefixDecoder(VOCABULARY) as decoder:
+        ours = decoder.decode(emissions, options)
     for array, readings in zip(emissions, ours, strict=True):
         ids, score = flashlight_best(flashlight.ZeroLM(), array, 0.0)
         assert readings[0].ids == ids
@@ -65,8 +65,8 @@ def test_same_best_hypothesis_with_kenlm_over_characters(tmp_path: Path) -> None
     emissions = [without_marks(seed, frames) for seed in range(20) for frames in (3, 40)]
     for array in emissions:
         array[0, VOCABULARY.symbols.index("|")] = -400.0
-    with BeamSearch(VOCABULARY, options, NgramModel.load(path), lm_unit="symbol") as decoder:
-        ours = decoder.decode(emissions)
+    with PrefixDecoder(VOCABULARY, NgramModel.load(path), lm_over_symbols=True) as decoder:
+        ours = decoder.decode(emissions, options)
     for array, readings in zip(emissions, ours, strict=True):
         ids, score = flashlight_best(theirs, array, weight * math.log(10.0))
         assert readings[0].ids == ids

@@ -19,10 +19,9 @@ from tests.decode.prefix.exhaustive import (
     words_of,
 )
 
-from wav2vec2.decode.collapse import collapse
-from wav2vec2.decode.hypothesis import Hypothesis
-from wav2vec2.decode.options import SearchOptions
-from wav2vec2.decode.prefix.decoder import BeamSearch
+from wav2vec2.decode.hypothesis import Hypothesis, collapse
+from wav2vec2.decode.prefix.decoder import PrefixDecoder
+from wav2vec2.decode.search import SearchOptions
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel, Unit
 from wav2vec2.lm.ngram.model import NgramModel
@@ -79,8 +78,8 @@ def search(
     vocabulary: Vocabulary = VOCABULARY,
     **others: object,
 ) -> list[list[Hypothesis]]:
-    with BeamSearch(vocabulary, options, lm, threads=2, **others) as decoder:  # type: ignore[arg-type]
-        return decoder.decode(emissions)
+    with PrefixDecoder(vocabulary, lm, threads=2, **others) as decoder:  # type: ignore[arg-type]
+        return decoder.decode(emissions, options)
 
 
 def assert_equals_definition(found: list[Hypothesis], expected: list[tuple[tuple[int, ...], float]]) -> None:
@@ -124,7 +123,7 @@ def test_equals_exhaustive_search_with_language_model(ngram: NgramModel, unit: s
     def check(options: SearchOptions, seed: int, length: int) -> None:
         emissions = random_emissions(seed, length)
         lm = Plain(ngram) if plain else ngram
-        (found,) = search([emissions], options, lm, lm_unit=unit)
+        (found,) = search([emissions], options, lm, lm_over_symbols=unit == "symbol")
         assert_equals_definition(found, ranked_readings(emissions, options, ngram, unit))
         for reading in found[:5]:
             if reading.score > -math.inf:
@@ -167,8 +166,8 @@ def test_ngram_in_compiled_code_equals_the_same_model_asked_from_python(ngram: N
         SearchOptions(beam=40, nbest=4, lm_weight=0.7, merge="logadd", threshold=12.0, beam_tokens=2),
     ):
         for unit in ("word", "symbol"):
-            compiled = search(batch, options, ngram, lm_unit=unit, look_ahead=False)
-            assert search(batch, options, Plain(ngram), lm_unit=unit, batch=4) == compiled
+            compiled = search(batch, options, ngram, lm_over_symbols=unit == "symbol", look_ahead=False)
+            assert search(batch, options, Plain(ngram), lm_over_symbols=unit == "symbol", batch=4) == compiled
 
 
 @pytest.mark.parametrize("merge", ["max", "logadd"])
@@ -273,10 +272,10 @@ def test_no_frames_and_one_frame(ngram: NgramModel) -> None:
 
 
 def test_closed_decoder_says_so() -> None:
-    decoder = BeamSearch(VOCABULARY)
+    decoder = PrefixDecoder(VOCABULARY)
     decoder.close()
     with pytest.raises(UserError, match="closed"):
-        decoder.decode([])
+        decoder.decode([], SearchOptions())
 
 
 def test_language_model_in_the_wrong_case_says_so(tmp_path: Path, ngram: NgramModel) -> None:
@@ -284,20 +283,20 @@ def test_language_model_in_the_wrong_case_says_so(tmp_path: Path, ngram: NgramMo
     lower.write_text(ARPA.replace("A", "a").replace("B", "b"))
     model = NgramModel.load(lower)
     with pytest.raises(UserError, match="upper case"):
-        BeamSearch(VOCABULARY, SearchOptions(), model)
+        PrefixDecoder(VOCABULARY, model)
     emissions = [random_emissions(5, 30)]
     assert search(emissions, SearchOptions(), model, lm_case="fold") == search(emissions, SearchOptions(), ngram)
 
 
 def test_words_that_cannot_be_spelled_are_one_line(ngram: NgramModel) -> None:
     with pytest.raises(UserError, match="'XA'"):
-        BeamSearch(VOCABULARY, hotwords={"XA": 3.0})
+        PrefixDecoder(VOCABULARY, hotwords={"XA": 3.0})
     with pytest.raises(UserError, match="finite"):
-        BeamSearch(VOCABULARY, hotwords={"A": math.nan})
+        PrefixDecoder(VOCABULARY, hotwords={"A": math.nan})
     with pytest.raises(UserError, match="word list"):
-        BeamSearch(VOCABULARY, words=["XYZ"])
+        PrefixDecoder(VOCABULARY, words=["XYZ"])
     with pytest.raises(UserError, match="word separator"):
-        BeamSearch(PHONES, words=["A"])
+        PrefixDecoder(PHONES, words=["A"])
     strange = Vocabulary(("<pad>", "C", "D"), unknown=None, word_separator=None)
     with pytest.raises(UserError, match="none of the vocabulary's symbols"):
-        BeamSearch(strange, SearchOptions(), ngram)
+        PrefixDecoder(strange, ngram)

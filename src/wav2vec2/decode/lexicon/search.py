@@ -1,58 +1,57 @@
-"""The lexicon beam search of section 4.4 in one process: flashlight-text over a trie of the lexicon's spellings.
+"""flashlight's lexicon search (section 4.4) in one process: a trie of the lexicon's spellings and a language model.
 
-A word ends with the word separator. After an utterance's last frame stands one frame more that gives the separator for
-nothing, so that the last word may end without one, as models write that were not taught to close a sentence with it.
+A word ends with the word separator. After an utterance's last frame stands one more frame that gives the separator for
+nothing, so that the last word may end without one: models that were not taught to close a sentence write none.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from wav2vec2.decode.collapse import collapse
-from wav2vec2.decode.confidence import WordSpan, word_confidences
-from wav2vec2.decode.hypothesis import Emissions, Hypothesis
-from wav2vec2.decode.lexicon.file import Lexicon
-from wav2vec2.decode.lexicon.flashlight_lm import python_lm, unigram_scores
-from wav2vec2.decode.options import SearchOptions
+from wav2vec2.decode.hypothesis import Emissions, Hypothesis, collapse, with_confidences
+from wav2vec2.decode.search import SearchOptions
+from wav2vec2.decode.words import Lexicon
+from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.load import load_language_model
 from wav2vec2.lm.ngram.kenlm_file import KENLM_NATS, open_kenlm
+from wav2vec2.text.vocabulary import Vocabulary
 
-# A log-probability (nats) beyond every threshold; flashlight's arithmetic does not like minus infinity.
-_IMPOSSIBLE = 1e4
-# Readings that the words' confidences are taken from.
-_COMPARED = 100
-# Words of one spelling that flashlight's trie holds.
-_HOMOPHONES = 6
+_IMPOSSIBLE = 1e4  # nats beyond every threshold; flashlight cannot compute with minus infinity
+_COMPARED = 100  # hypotheses that the confidences of words are taken from
+_HOMOPHONES = 6  # words of one spelling that flashlight's trie holds
+_SCORED_TOGETHER = 4096
 _UNKNOWN = "<unk>"
 
 
-@dataclass(frozen=True)
-class SearchSetup:
-    """All that a worker needs for a search. lm: path of a language model, a LanguageModel, or None."""
-
-    symbols: int
-    blank: int
-    separator: int
-    lexicon: Lexicon
-    lm: str | LanguageModel | None
-    spelled: bool
-    """Whether the symbols of every word spell it."""
+def require_flashlight() -> None:
+    """Raise UserError where flashlight-text is not installed (it has no wheel for Python 3.13)."""
+    try:
+        import flashlight.lib.text.decoder  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"the lexicon search needs flashlight-text ({error}); install it on Python 3.11 or 3.12, or choose "
+            "--decoder beam"
+        ) from error
 
 
 class LexiconSearch:
-    """Trie and language model, loaded once; every search may have other options."""
+    """Trie and language model, loaded once; each call of `decode` may have other options. lm: a path, or a model."""
 
-    def __init__(self, setup: SearchSetup) -> None:
+    def __init__(self, vocabulary: Vocabulary, lexicon: Lexicon, lm: str | LanguageModel | None) -> None:
         from flashlight.lib.text.decoder import SmearingMode, Trie, ZeroLM
 
-        self._setup = setup
-        lexicon = setup.lexicon
+        assert vocabulary.word_separator is not None
+        self._vocabulary, self._blank = vocabulary, vocabulary.blank
+        self._separator = vocabulary.symbols.index(vocabulary.word_separator)
+        self._spelled = all(
+            vocabulary.decode(spelling) == word for word, spelling in zip(lexicon.words, lexicon.spellings, strict=True)
+        )
         self._labels = list(dict.fromkeys(lexicon.lm_words))
-        lm, known = setup.lm, [*self._labels, _UNKNOWN]
+        known = [*self._labels, _UNKNOWN]
         if isinstance(lm, str) and Path(lm).is_dir():
             lm = load_language_model(lm)
         self._lm_nats = KENLM_NATS if isinstance(lm, str) else 1.0
@@ -67,14 +66,14 @@ class LexiconSearch:
             scores = unigram_scores(self._lm, lm, self._labels)
         label_of = {word: index for index, word in enumerate(self._labels)}
         self._written = {label_of[lm]: word for word, lm in zip(lexicon.words, lexicon.lm_words, strict=True)}
-        self._trie = Trie(setup.symbols, setup.separator)
+        self._trie = Trie(len(vocabulary), self._separator)
         entries = [(label_of[lm], spelling) for lm, spelling in zip(lexicon.lm_words, lexicon.spellings, strict=True)]
         held: dict[tuple[int, ...], int] = {}
         # The likeliest words first: flashlight keeps only the first few of equal spelling.
         for label, spelling in sorted(entries, key=lambda entry: -scores[entry[0]]):
             held[spelling] = held.get(spelling, 0) + 1
             if held[spelling] <= _HOMOPHONES:
-                self._trie.insert([*spelling, setup.separator], label, float(scores[label]))
+                self._trie.insert([*spelling, self._separator], label, float(scores[label]))
         self._trie.smear(SmearingMode.MAX)
 
     def decode(self, emissions: Emissions, options: SearchOptions) -> list[Hypothesis]:
@@ -82,24 +81,19 @@ class LexiconSearch:
         frames = len(emissions)
         if frames == 0:
             return [Hypothesis([], [], 0.0)]
-        closed = np.full((frames + 1, self._setup.symbols), -_IMPOSSIBLE, dtype=np.float32)
+        closed = np.full((frames + 1, len(self._vocabulary)), -_IMPOSSIBLE, dtype=np.float32)
         np.maximum(emissions, -_IMPOSSIBLE, out=closed[:frames])
-        closed[frames, self._setup.separator] = -options.silence_score
-        results = self._flashlight(options).decode(closed.ctypes.data, frames + 1, self._setup.symbols)
-        readings = [self._reading(result, frames, options) for result in results[: max(options.nbest, _COMPARED)]]
-        spans = [spans for _, spans in readings]
-        confidences = word_confidences(spans, [found.score for found, _ in readings], shown=options.nbest)
-        return [
-            replace(found, word_confidences=shares)
-            for (found, _), shares in zip(readings[: options.nbest], confidences, strict=True)
-        ]
+        closed[frames, self._separator] = -options.silence_score
+        results = self._flashlight(options).decode(closed.ctypes.data, frames + 1, len(self._vocabulary))
+        nbest = [self._hypothesis(result, frames, options) for result in results[: max(options.nbest, _COMPARED)]]
+        return with_confidences(self._vocabulary, nbest, shown=options.nbest)
 
     def _flashlight(self, options: SearchOptions) -> Any:
         from flashlight.lib.text.decoder import CriterionType, LexiconDecoder, LexiconDecoderOptions
 
         chosen = LexiconDecoderOptions(
             beam_size=options.beam,
-            beam_size_token=options.beam_tokens or self._setup.symbols,
+            beam_size_token=options.beam_tokens or len(self._vocabulary),
             beam_threshold=options.threshold,
             lm_weight=options.lm_weight * self._lm_nats,
             word_score=options.word_score,
@@ -109,56 +103,102 @@ class LexiconSearch:
             criterion_type=CriterionType.CTC,
         )
         unknown = len(self._labels)
-        return LexiconDecoder(
-            chosen, self._trie, self._lm, self._setup.separator, self._setup.blank, unknown, [], False
-        )
+        return LexiconDecoder(chosen, self._trie, self._lm, self._separator, self._blank, unknown, [], False)
 
-    def _reading(self, result: Any, frames: int, options: SearchOptions) -> tuple[Hypothesis, list[WordSpan]]:
-        """Our form of flashlight's path: one token and one word label (or -1) a frame, the start and end around."""
+    def _hypothesis(self, result: Any, frames: int, options: SearchOptions) -> Hypothesis:
+        """Convert flashlight's path: one token and one word label (or -1) a frame, with the start and end around."""
         tokens: Sequence[int] = result.tokens[1 : frames + 2]
         ends = [(frame, label) for frame, label in enumerate(result.words[1 : frames + 2]) if label >= 0]
         words = [(frame, label) for frame, label in ends if label < len(self._labels)]
-        silences = sum(token == self._setup.separator for token in tokens[:frames])
+        silences = sum(token == self._separator for token in tokens[:frames])
         lm_score = result.lmScore * self._lm_nats
         added = options.lm_weight * lm_score + options.silence_score * silences
         added += options.word_score * len(words)
         if len(ends) > len(words):
             added += options.unknown_score * (len(ends) - len(words))
         # The path that ends inside of a word paid for the frame that it could not use.
-        score = result.score + (0.0 if tokens[frames] == self._setup.separator else _IMPOSSIBLE)
-        ids, firsts, lasts, spans = self._symbols(tokens[:frames], ends)
-        written = () if self._setup.spelled else tuple(text for text, _, _ in spans)
-        found = Hypothesis(ids, firsts, score, lasts, score - added, lm_score, words=written)
-        return found, spans
+        score = result.score + (0.0 if tokens[frames] == self._separator else _IMPOSSIBLE)
+        ids, firsts, lasts = self._symbols(tokens[:frames], [frame for frame, _ in ends])
+        written = () if self._spelled else tuple(self._written.get(label, _UNKNOWN) for _, label in ends)
+        return Hypothesis(ids, firsts, score, lasts, score - added, lm_score, words=written)
 
-    def _symbols(
-        self, tokens: Sequence[int], ends: Sequence[tuple[int, int]]
-    ) -> tuple[list[int], list[int], list[int], list[WordSpan]]:
-        """Symbols with their first and last frames, one separator between words, and the words. A word that the audio
-        ended inside of is no word of the lexicon and is dropped.
+    def _symbols(self, tokens: Sequence[int], ends: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
+        """Return symbols with their first and last frames, one separator between words. A word that the audio ended
+        inside of is no word of the lexicon and is dropped.
         """
         ids: list[int] = []
         firsts: list[int] = []
         lasts: list[int] = []
-        spans: list[WordSpan] = []
         begin = 0
-        for end, label in ends:
+        for end in ends:
             word = self._word(tokens, begin, min(end + 1, len(tokens)))
             if ids:
-                gap = [f for f in range(lasts[-1] + 1, word.frames[0]) if tokens[f] == self._setup.separator]
-                ids.append(self._setup.separator)
+                gap = [f for f in range(lasts[-1] + 1, word.frames[0]) if tokens[f] == self._separator]
+                ids.append(self._separator)
                 firsts.append(gap[0] if gap else lasts[-1])
                 lasts.append(gap[-1] if gap else lasts[-1])
             ids += word.ids
             firsts += word.frames
             lasts += word.last_frames
-            spans.append((self._written.get(label, _UNKNOWN), word.frames[0], word.last_frames[-1]))
             begin = end + 1
-        return ids, firsts, lasts, spans
+        return ids, firsts, lasts
 
     def _word(self, tokens: Sequence[int], begin: int, end: int) -> Hypothesis:
         """The symbols of frames [begin, end) without separators."""
-        blank = self._setup.blank
-        shown = [blank if token == self._setup.separator else token for token in tokens[begin:end]]
-        part = collapse(shown, blank)
+        shown = [self._blank if token == self._separator else token for token in tokens[begin:end]]
+        part = collapse(shown, self._blank)
         return Hypothesis(part.ids, [begin + f for f in part.frames], 0.0, [begin + f for f in part.last_frames])
+
+
+def python_lm(model: LanguageModel, words: Sequence[str]) -> Any:
+    """Wrap a LanguageModel; the i-th word is known to the search as i. Its scores stay in nats.
+
+    A history is a node of flashlight's tree of word sequences; what was scored is kept until the next utterance
+    starts, when the model may forget everything.
+    """
+    from flashlight.lib.text.decoder import LM, LMState
+
+    indices = np.array([model.index(word) for word in words], dtype=np.int64)
+
+    class PythonLM(LM):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self._known: dict[Any, tuple[int, float]] = {}
+
+        def start(self, start_with_nothing: bool) -> Any:
+            self._known.clear()
+            model.retain(np.empty(0, dtype=np.int64))
+            state = LMState()
+            self._known[state] = (model.start(), 0.0)
+            return state
+
+        def score(self, state: Any, word: int) -> tuple[Any, float]:
+            child = state.child(word)
+            if child not in self._known:
+                history = np.array([self._known[state][0]], dtype=np.int64)
+                scores, following = model.score(history, indices[word : word + 1])
+                self._known[child] = (int(following[0]), float(scores[0]))
+            return child, self._known[child][1]
+
+        def finish(self, state: Any) -> tuple[Any, float]:
+            child = state.child(-1)
+            if child not in self._known:
+                history = self._known[state][0]
+                self._known[child] = (history, float(model.finish(np.array([history], dtype=np.int64))[0]))
+            return child, self._known[child][1]
+
+    return PythonLM()
+
+
+def unigram_scores(lm: Any, model: LanguageModel | None, words: Sequence[str]) -> NDArray[np.float64]:
+    """Score every word after the sentence's beginning, (N,), in the language model's own unit."""
+    if model is None:
+        start = lm.start(False)
+        return np.array([lm.score(start, index)[1] for index in range(len(words))], dtype=np.float64)
+    indices = np.array([model.index(word) for word in words], dtype=np.int64)
+    parts = [
+        model.score(np.full(len(part), model.start(), dtype=np.int64), part)[0]
+        for part in np.split(indices, range(_SCORED_TOGETHER, len(indices), _SCORED_TOGETHER))
+    ]
+    model.retain(np.empty(0, dtype=np.int64))
+    return np.concatenate(parts).astype(np.float64)

@@ -1,8 +1,10 @@
-"""What a prefix beam search holds while it runs: the rules it obeys and the prefixes in its beam, all in plain arrays.
+"""The state of a prefix beam search: its rules and the prefixes in its beam, all in plain arrays; what a prefix gains.
 
-A prefix is a symbol sequence without blanks, runs merged (Graves 2012, section 3.5). It carries the log-probability of
-the paths that spell it and end in a blank, of those that end in its last symbol, and a bonus: everything that words and
-language model add. The bonus follows from the symbols alone.
+A prefix is a symbol sequence without blanks and with repeats merged (Graves 2012, section 3.5). It has the
+log-probability of the paths that spell it and end in a blank, that of the paths that end in its last symbol, and a
+bonus: everything that words and the language model add. The bonus depends on the symbols only.
+
+Small functions take the few arrays that they read: passing a whole `Beam` costs more than what they do.
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -13,29 +15,35 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from wav2vec2.decode.prefix.spelling_trie import SpellingTrie, find_next
 from wav2vec2.decode.prefix.tree import Tree, new_tree
 from wav2vec2.lm.compiled import compiled
 
 ACTIVE, ROWS, FREE, REQUESTS = range(4)
 """Places in Beam.counts: prefixes in the beam, rows of the tree, free slots, requests to the language model."""
 ROW, LAST_SYMBOL, NODE, FIRST_HELD, NEXT_HELD, STAYS = range(6)
-"""Columns of Beam.slots: row in the tree, last symbol (-1: none), node in the spelling trie (-1: outside), the chain of
-held prefixes that are this one plus a symbol, whether it stays after the frame."""
+"""Columns of Beam.slots: tree row, last symbol (-1: none), node in the spelling trie (-1: outside), linked list of
+the prefixes in the beam that are this one plus a symbol, whether the prefix stays after the frame."""
 ENDS_BLANK, ENDS_SYMBOL, TOTAL, BONUS, LM, NEXT_BLANK, NEXT_SYMBOL, END = range(8)
 """Columns of Beam.scores: log-probability of the paths that end in a blank, in the last symbol, of both; bonus;
-language model; the first two after the current frame; what a separator adds but for the language model."""
+language model; the first two after the current frame; what a separator adds, language model aside."""
 ACOUSTIC, ADDED, SCORE = range(3)
 """Columns of Beam.candidates: log-probability of the paths, bonus, their sum."""
 
 
-class Rules(NamedTuple):
-    """What does not change during a search; nats throughout.
+Row = NDArray[np.float32]
+Slots = NDArray[np.int32]
+Scores = NDArray[np.float64]
 
-    symbols: what may be emitted besides the blank. separator: -1 if there is none. gain: (V,) what a symbol adds by
-    itself, language model aside. by_symbol: the language model scores symbols, not words. lm_index: (V,) the symbols in
-    such a model. unknown: the language model's index for a word outside the trie; unknown_gain: what such a word adds,
-    -inf forbids it; outside: the potential of an unfinished one. guided: unfinished words have potentials or must stay
-    in the trie. most_gain: no symbol but a separator adds more.
+
+class Rules(NamedTuple):
+    """What does not change during a search; all scores in nats.
+
+    symbols: those that may be emitted besides the blank. separator: -1 if there is none. gain: (V,) what a symbol adds
+    by itself, language model aside. by_symbol: the language model scores symbols, not words. lm_index: (V,) index of
+    each symbol in such a model. unknown: index in the language model of a word outside the trie; unknown_gain: what
+    such a word adds, -inf forbids it; outside: the potential of an unfinished one. guided: unfinished words have
+    potentials or must stay in the trie. most_gain: upper bound of what a symbol other than a separator adds.
     """
 
     symbols: NDArray[np.int32]
@@ -59,13 +67,13 @@ class Rules(NamedTuple):
 
 
 class Beam(NamedTuple):
-    """The prefixes in the beam, each in a slot of S = 2 * beam, and room for one frame's C candidates.
+    """The prefixes in the beam, each in one of S = 2 * beam slots, and room for the C candidates of a frame.
 
-    Few arrays with columns, since compiled code takes each apart at every call. order: the slots in use, oldest prefix
-    first; former: the same before the frame. slots: (S, 6), scores: (S, 8), history: (S,). cached, cached_history:
-    (S, K) the language model's answer for closing the word (K = 1) or for each next symbol (K = V), NaN while not
-    asked. requests: slot and column to ask for. origin: (C, 2) slot and symbol (-1: it stays); candidates: (C, 3).
-    frame_symbols: best first; extends: (V,) which of them may be added.
+    There are few arrays with many columns, because compiled code unpacks every array at each call. order: the slots in
+    use, oldest prefix first; former: the same before the frame. slots: (S, 6), scores: (S, 8), history: (S,). cached,
+    cached_history: (S, K) what the language model answered for the end of the word (K = 1) or for each next symbol
+    (K = V), NaN where it was not asked. requests: slot and column to ask for. origin: (C, 2) slot and symbol (-1: the
+    prefix stays); candidates: (C, 3). frame_symbols: best first; extends: (V,) which symbols may be added.
     """
 
     tree: Tree
@@ -87,7 +95,7 @@ class Beam(NamedTuple):
 
 
 def new_beam(rules: Rules, width: int, start: int, rows: int) -> Beam:
-    """Make the beam before the first frame: the empty prefix alone, after the language model's history `start`."""
+    """Make the beam before the first frame: only the empty prefix, after the language model's history `start`."""
     slots, columns = 2 * rules.beam, width if rules.by_symbol and rules.scored else 1
     candidates = 4 * rules.beam + 64
     start_gain = float(rules.gain[rules.separator]) if rules.separator >= 0 else 0.0
@@ -113,7 +121,7 @@ def new_beam(rules: Rules, width: int, start: int, rows: int) -> Beam:
 
 @compiled
 def join(a: float, b: float, add: bool) -> float:
-    """Log-probability of two sets of paths together: their sum, or the better of their best ones."""
+    """Return the log-probability of two sets of paths together: their sum, or the better of the two."""
     if a < b:
         a, b = b, a
     if not add or b == -np.inf:
@@ -123,7 +131,7 @@ def join(a: float, b: float, add: bool) -> float:
 
 @compiled
 def kth_largest(values: NDArray[np.float64], n: int, k: int) -> float:
-    """The k-th largest (from 1) of the first n values, which are reordered (Hoare's selection)."""
+    """Return the k-th largest (from 1) of the first n values, which are reordered (Hoare's selection)."""
     low, high, target = 0, n - 1, k - 1
     while low < high:
         pivot = values[(low + high) >> 1]
@@ -148,7 +156,7 @@ def kth_largest(values: NDArray[np.float64], n: int, k: int) -> float:
 
 @compiled
 def best_score(beam: Beam, n: int) -> float:
-    """The best of the first n candidates' scores."""
+    """Return the best score of the first n candidates."""
     best = -np.inf
     for i in range(n):
         best = max(best, beam.candidates[i, SCORE])
@@ -157,7 +165,7 @@ def best_score(beam: Beam, n: int) -> float:
 
 @compiled
 def keep_best(beam: Beam, n: int, k: int) -> tuple[int, float]:
-    """Keep the k best of n candidates in their order, of equal ones the first; return k and the worst score kept."""
+    """Keep the k best of n candidates in their order, the first of equal ones; return how many and the worst score."""
     if n <= k:
         return n, -np.inf
     for i in range(n):  # loops: slices of arrays cost seconds of compiling
@@ -185,8 +193,47 @@ def keep_best(beam: Beam, n: int, k: int) -> tuple[int, float]:
 
 @compiled
 def is_held(slots: NDArray[np.int32], slot: int, symbol: int) -> bool:
-    """Whether the prefix in `slot` plus `symbol` is in the beam already: then their paths were joined."""
+    """Tell whether the prefix in `slot` plus `symbol` is in the beam already: then their paths were joined."""
     held = slots[slot, FIRST_HELD]
     while held >= 0 and slots[held, LAST_SYMBOL] != symbol:
         held = slots[held, NEXT_HELD]
     return held >= 0
+
+
+@compiled
+def grown(slots: Slots, scores: Scores, emission: Row, slot: int, symbol: int) -> float:
+    """Return the log-probability of the prefix plus `symbol`, which must follow a blank if it repeats the last one."""
+    before = scores[slot, ENDS_BLANK] if slots[slot, LAST_SYMBOL] == symbol else scores[slot, TOTAL]
+    return before + emission[symbol]
+
+
+@compiled
+def word_is_open(slots: Slots, separator: int, slot: int) -> bool:
+    """Tell whether the prefix ends in an unfinished word."""
+    symbol = slots[slot, LAST_SYMBOL]
+    return separator >= 0 and symbol >= 0 and symbol != separator
+
+
+@compiled
+def word_gain(beam: Beam, rules: Rules, trie: SpellingTrie, slot: int) -> float:
+    """Return what the end of the prefix's word adds, language model aside; 0 where no word is open."""
+    if not word_is_open(beam.slots, rules.separator, slot):
+        return 0.0
+    node = beam.slots[slot, NODE]
+    if node < 0:
+        return rules.word_gain + rules.unknown_gain - rules.outside
+    ended = trie.score[node] if trie.word[node] >= 0 else rules.unknown_gain
+    return rules.word_gain + ended - trie.potential[node]
+
+
+@compiled
+def symbol_gain(
+    slots: Slots, gains: NDArray[np.float64], outside: float, trie: SpellingTrie, slot: int, symbol: int
+) -> float:
+    """Return what `symbol` (no separator) adds, language model aside, where a word may leave the trie."""
+    node = slots[slot, NODE]
+    if node < 0:
+        return gains[symbol]
+    following = find_next(trie, node, symbol)
+    potential = trie.potential[following] if following >= 0 else outside
+    return gains[symbol] + potential - trie.potential[node]

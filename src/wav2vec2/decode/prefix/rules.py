@@ -1,148 +1,127 @@
-"""From a vocabulary, options, language model and word lists to the arrays that a prefix beam search obeys."""
+"""From a vocabulary, word lists, a language model and options to the arrays that a prefix beam search obeys."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2vec2.decode.options import SearchOptions
 from wav2vec2.decode.prefix.beam import Rules
-from wav2vec2.decode.prefix.hotwords import spell_hotwords
 from wav2vec2.decode.prefix.spelling_trie import SpellingTrie, build_trie
+from wav2vec2.decode.search import SearchOptions
+from wav2vec2.decode.words import LmCase, build_lexicon, symbol_indices
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.ngram.model import NgramModel
-from wav2vec2.lm.words import SENTENCE_MARKS
 from wav2vec2.text.vocabulary import Vocabulary
-
-LmUnit = Literal["word", "symbol"]
-LmCase = Literal["keep", "fold"]
-
-_SPACES = ("|", " ", "<space>")
 
 
 @dataclass(frozen=True)
 class Guidance:
-    """What a search knows besides the acoustics. words: the only ones to be written, None for any. lm_name: what
-    messages call the language model.
+    """What guides a search besides the acoustics, whatever its options. All words are as the vocabulary writes them.
+
+    lm_symbols: (V,) each symbol's index in a language model over symbols; None for one over words. known: the words of
+    a language model over words, with their indices. allowed: the only words that may be written; None for any.
+    hotwords: words with the nats that each occurrence adds. look_ahead: whether unfinished words are ranked by what the
+    language model, an n-gram over words, expects of them.
     """
 
-    language_model: LanguageModel | None = None
-    lm_unit: LmUnit = "word"
-    lm_case: LmCase = "keep"
-    hotwords: Mapping[str, float] | None = None
-    words: Sequence[str] | None = None
-    look_ahead: bool = True
-    lm_name: str = "language model"
+    vocabulary: Vocabulary
+    lm: LanguageModel | None
+    lm_symbols: NDArray[np.int64] | None
+    known: Mapping[str, int]
+    allowed: Sequence[str] | None
+    hotwords: Mapping[str, float]
+    look_ahead: bool
 
-    def scores_words(self, vocabulary: Vocabulary) -> bool:
-        """Whether the language model is one of words in a vocabulary that spells them."""
-        return self.language_model is not None and self.lm_unit == "word" and vocabulary.word_separator is not None
+    @property
+    def scores_words(self) -> bool:
+        """Whether there is a language model over words."""
+        return self.lm is not None and self.lm_symbols is None
 
-    def looks_ahead(self, vocabulary: Vocabulary) -> bool:
-        """Whether unfinished words are ranked by what an n-gram expects of them."""
-        return self.look_ahead and self.scores_words(vocabulary) and isinstance(self.language_model, NgramModel)
+    def unknown_gain(self, options: SearchOptions) -> float:
+        """What a word outside the trie adds when it ends; -inf forbids it."""
+        if self.allowed is not None:
+            return -math.inf
+        return options.unknown_score if self.scores_words else 0.0
+
+    def outside(self, options: SearchOptions) -> float:
+        """What such a word is expected to add: a prefix pays as soon as it leaves the trie, since else a search would
+        prefer words that never end.
+        """
+        gain = self.unknown_gain(options)
+        if self.look_ahead and self.lm is not None:
+            gain += options.lm_weight * float(self.expected(np.array([self.lm.unknown]))[0])
+        return gain
+
+    def expected(self, words: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Log-probability (nats) of words without their history, which only an n-gram has."""
+        assert isinstance(self.lm, NgramModel)
+        return self.lm.score(np.zeros_like(words), words)[0].astype(np.float64)
 
 
-def unit_of(lm: LanguageModel, vocabulary: Vocabulary) -> LmUnit:
-    """What a model's tokens are: symbols if it says so, if each of them is one, or if symbols are all that there is."""
-    marks = {*SENTENCE_MARKS, vocabulary.word_separator}
-    if vocabulary.word_separator is None or lm.unit == "characters":
-        return "symbol"
-    return "symbol" if all(token in vocabulary.symbol_ids or token in marks for token in lm.tokens) else "word"
+def known_words(lm: LanguageModel, vocabulary: Vocabulary, lm_case: LmCase, source: str) -> dict[str, int]:
+    """Return the words of a language model that can be spelled, as they are written, with its indices.
 
-
-def _unknown_gain(vocabulary: Vocabulary, options: SearchOptions, guidance: Guidance) -> float:
-    """What a word outside the trie adds when it ends."""
-    if guidance.words is not None:
-        return -math.inf
-    return options.unknown_score if guidance.scores_words(vocabulary) else 0.0
-
-
-def _outside(vocabulary: Vocabulary, options: SearchOptions, guidance: Guidance) -> float:
-    """What such a word is expected to bring: a prefix pays as soon as it leaves the trie, or else a search prefers
-    words that never end.
+    Raises UserError, naming `source`, if none can be.
     """
-    gain, lm = _unknown_gain(vocabulary, options, guidance), guidance.language_model
-    if guidance.looks_ahead(vocabulary) and lm is not None:
-        gain += options.lm_weight * float(_unigram(lm, np.array([lm.unknown]))[0])
-    return gain
+    lexicon = build_lexicon(lm.tokens, vocabulary, lm_case, source=source)
+    words: dict[str, int] = {}
+    for word, token in zip(lexicon.words, lexicon.lm_words, strict=True):
+        if (index := lm.index(token)) != lm.unknown:
+            words.setdefault(word, index)
+    return words
 
 
-def _unigram(lm: LanguageModel | None, words: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Log-probability of words without a history, which only an n-gram has."""
-    assert isinstance(lm, NgramModel)
-    return lm.score(np.zeros_like(words), words)[0].astype(np.float64)
+def known_symbols(lm: LanguageModel, vocabulary: Vocabulary, lm_case: LmCase, source: str) -> NDArray[np.int64]:
+    """Return each symbol's index in a language model over symbols, (V,).
 
-
-def make_trie(vocabulary: Vocabulary, options: SearchOptions, guidance: Guidance) -> SpellingTrie:
-    """Spell the words that matter: the allowed ones or else the language model's, and the hotwords.
-
-    Raises UserError for words or hotwords without a separator in the vocabulary, and if no word can be spelled.
+    Raises UserError, naming `source`, if it knows none of them.
     """
-    if vocabulary.word_separator is None and (guidance.hotwords or guidance.words is not None):
-        raise UserError("hotwords and word lists need a word separator in the vocabulary, which has none")
-    hotwords = spell_hotwords(guidance.hotwords or {}, vocabulary)
-    lm = guidance.language_model if guidance.scores_words(vocabulary) else None
-    known = {} if lm is None else _known_words(guidance, lm, vocabulary)
-    if guidance.words is not None:
-        allowed = _spellable([_written(word, vocabulary, guidance.lm_case) for word in guidance.words], vocabulary)
-        if not allowed:
-            raise UserError(f"word list: {_not_one(guidance.words, vocabulary)}")
-    else:
-        allowed = list(known)
-    entries = dict.fromkeys([*allowed, *hotwords])
+    indices = symbol_indices(lm, vocabulary, lm_case, source)
+    if np.all(indices[_emitted(vocabulary)] == lm.unknown):
+        raise UserError(f"{source}: knows none of the vocabulary's symbols; give one over symbols, not words")
+    return indices
+
+
+def make_trie(guidance: Guidance, options: SearchOptions) -> SpellingTrie:
+    """Spell the words that matter: the allowed ones or else the language model's, and the hotwords."""
+    known, hotwords = guidance.known, guidance.hotwords
+    lm = guidance.lm if guidance.scores_words else None
+    entries = dict.fromkeys([*(known if guidance.allowed is None else guidance.allowed), *hotwords])
     forbidden = lm is not None and options.unknown_score == -math.inf
     words = [word for word in entries if not forbidden or word in known or word in hotwords]
     unknown = 0 if lm is None else lm.unknown
     indices = np.array([known.get(word, unknown) for word in words], np.int64)
     scores = [0.0 if lm is None or word in known or word in hotwords else options.unknown_score for word in words]
     expected = None
-    if guidance.looks_ahead(vocabulary) and words:
-        expected = scores + options.lm_weight * _unigram(lm, indices)
+    if guidance.look_ahead and words:
+        expected = scores + options.lm_weight * guidance.expected(indices)
     return build_trie(
-        [vocabulary.encode(word) for word in words],
+        [guidance.vocabulary.encode(word) for word in words],
         indices.tolist(),
         scores,
         [hotwords.get(word, 0.0) for word in words],
         expected,
-        _outside(vocabulary, options, guidance),
+        guidance.outside(options),
     )
 
 
-def make_rules(vocabulary: Vocabulary, options: SearchOptions, guidance: Guidance, trie: SpellingTrie) -> Rules:
-    """Put the options into the form that the compiled search reads.
-
-    Raises UserError for a language model over symbols that knows none of the vocabulary's.
-    """
+def make_rules(guidance: Guidance, options: SearchOptions, trie: SpellingTrie) -> Rules:
+    """Put options and guidance into the form that the compiled search reads."""
+    vocabulary, lm, lm_symbols = guidance.vocabulary, guidance.lm, guidance.lm_symbols
     separator = -1 if vocabulary.word_separator is None else vocabulary.symbols.index(vocabulary.word_separator)
-    symbols = np.array(
-        [
-            index
-            for index in range(len(vocabulary))
-            if index == separator
-            or (index not in (vocabulary.blank, vocabulary.unknown) and vocabulary.decode([index]))
-        ],
-        np.int32,
-    )
-    lm = guidance.language_model
-    by_symbol = guidance.lm_unit == "symbol" or separator < 0
-    gain, lm_index = np.zeros(len(vocabulary)), np.zeros(len(vocabulary), np.int64)
+    symbols = _emitted(vocabulary)
+    by_symbol = lm_symbols is not None or separator < 0
+    gain = np.zeros(len(vocabulary))
     if separator < 0:
         gain += options.word_score
     else:
         gain[separator] = options.silence_score
-    if lm is not None and by_symbol:
-        lm_index = _symbol_indices(lm, vocabulary, separator)
-        if np.all(lm_index[symbols] == lm.unknown):
-            raise UserError(
-                f"{guidance.lm_name}: knows none of the vocabulary's symbols; give one over symbols, not words"
-            )
-        gain[lm_index == lm.unknown] += options.unknown_score
-    unknown_gain, outside = _unknown_gain(vocabulary, options, guidance), _outside(vocabulary, options, guidance)
+    if lm is not None and lm_symbols is not None:
+        gain[lm_symbols == lm.unknown] += options.unknown_score
+    unknown_gain, outside = guidance.unknown_gain(options), guidance.outside(options)
     outside = 0.0 if outside == -math.inf else outside  # nothing gets there
     hopeful = options.lm_weight >= 0 or lm is None or not by_symbol
     steps = trie.potential[1:] - trie.potential[_parents(trie)[1:]]
@@ -152,7 +131,7 @@ def make_rules(vocabulary: Vocabulary, options: SearchOptions, guidance: Guidanc
     return Rules(
         symbols=symbols,
         gain=gain,
-        lm_index=lm_index,
+        lm_index=np.zeros(len(vocabulary), np.int64) if lm_symbols is None else lm_symbols,
         blank=vocabulary.blank,
         separator=separator,
         beam=options.beam,
@@ -171,52 +150,21 @@ def make_rules(vocabulary: Vocabulary, options: SearchOptions, guidance: Guidanc
     )
 
 
+def _emitted(vocabulary: Vocabulary) -> NDArray[np.int32]:
+    """The symbols that a search may write besides the blank: the separator and all that show in text."""
+    separator = vocabulary.word_separator
+    hidden = (vocabulary.blank, vocabulary.unknown)
+    return np.array(
+        [
+            index
+            for index, symbol in enumerate(vocabulary.symbols)
+            if symbol == separator or (index not in hidden and vocabulary.decode([index]))
+        ],
+        np.int32,
+    )
+
+
 def _parents(trie: SpellingTrie) -> NDArray[np.int64]:
     parents = np.zeros(len(trie.symbol), np.int64)
     parents[1:] = np.repeat(np.arange(len(trie.symbol)), np.diff(trie.first_child))
     return parents
-
-
-def _symbol_indices(lm: LanguageModel, vocabulary: Vocabulary, separator: int) -> NDArray[np.int64]:
-    indices = np.array([lm.index(symbol) for symbol in vocabulary.symbols], np.int64)
-    if separator >= 0:
-        found = [lm.index(name) for name in (vocabulary.symbols[separator], *_SPACES)]
-        indices[separator] = next((index for index in found if index != lm.unknown), lm.unknown)
-    return indices
-
-
-def _known_words(guidance: Guidance, lm: LanguageModel, vocabulary: Vocabulary) -> dict[str, int]:
-    """The language model's words that can be spelled, as they are written, with its indices."""
-    words: dict[str, int] = {}
-    for index, token in enumerate(lm.tokens):
-        if token not in SENTENCE_MARKS and index != lm.unknown:
-            words.setdefault(_written(token, vocabulary, guidance.lm_case), index)
-    spelled = {word: words[word] for word in _spellable(list(words), vocabulary)}
-    if not spelled:
-        raise UserError(f"{guidance.lm_name}: {_not_one(list(words), vocabulary)}")
-    return spelled
-
-
-def _written(word: str, vocabulary: Vocabulary, case: LmCase) -> str:
-    if case == "keep" or vocabulary.case == "keep":
-        return word
-    return word.upper() if vocabulary.case == "upper" else word.lower()
-
-
-def _spellable(words: Sequence[str], vocabulary: Vocabulary) -> list[str]:
-    """The words that the vocabulary has all symbols of, in their order."""
-    unknown = {letter for letter in set().union(*words) if vocabulary.unknown_symbols(letter)} if words else set()
-    return [
-        word
-        for word in words
-        if word and not any(letter.isspace() for letter in word)
-        if unknown.isdisjoint(word) or not vocabulary.unknown_symbols(word)
-    ]
-
-
-def _not_one(words: Sequence[str], vocabulary: Vocabulary) -> str:
-    case = vocabulary.case
-    folded = [_written(word, vocabulary, "fold") for word in words]
-    if case != "keep" and len(_spellable(folded, vocabulary)) > 0:
-        return f"its words are not in {case} case as the vocabulary's symbols are; --lm-case fold matches them"
-    return "not one of its words can be spelled in the vocabulary; give the one that belongs to this model"

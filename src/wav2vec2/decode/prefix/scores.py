@@ -1,5 +1,5 @@
-"""How a prefix beam search asks its language model: an n-gram inside compiled code, any other one frame by frame for
-all utterances at once. Both run the same two halves of a frame and ask for the same scores.
+"""The search of whole utterances: an n-gram is asked inside compiled code, any other language model from Python, frame
+by frame for several utterances at once. Both run the same two halves of a frame and ask for the same scores.
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -11,16 +11,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2vec2.decode.prefix.beam import ACTIVE, BONUS, LM, NODE, REQUESTS, Beam, Rules, new_beam
-from wav2vec2.decode.prefix.finish import close_words, request_last_words
+from wav2vec2.decode.prefix.beam import (
+    ACTIVE,
+    BONUS,
+    LM,
+    NODE,
+    REQUESTS,
+    ROW,
+    Beam,
+    Rules,
+    new_beam,
+    word_gain,
+    word_is_open,
+)
 from wav2vec2.decode.prefix.spelling_trie import SpellingTrie
 from wav2vec2.decode.prefix.step import close_frame, open_frame
-from wav2vec2.decode.prefix.tree import new_tree
+from wav2vec2.decode.prefix.tree import LAST, new_tree
 from wav2vec2.lm.compiled import compiled
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.ngram.model import NgramArrays, advance
 
-_FORGET_AFTER = 512  # new histories of other prefixes than those in the beam, before they are given back
+_FORGET_AFTER = 512  # new histories before the language model is told which ones are still needed
 
 Matrix = NDArray[np.float32]
 
@@ -43,7 +54,7 @@ def _ask_ngram(beam: Beam, rules: Rules, trie: SpellingTrie, ngram: NgramArrays)
 
 @compiled
 def _search_alone(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Matrix, frame: int) -> int:
-    """Search from `frame` on; return the first frame that was not done for want of rows in the tree."""
+    """Search from `frame` on; return the first frame that was not searched because the tree was full."""
     while frame < len(emission) and open_frame(beam, rules, trie, emission[frame]):
         close_frame(beam, rules, trie, emission[frame], frame)
         frame += 1
@@ -62,6 +73,34 @@ def _search_with_ngram(
 
 
 @compiled
+def request_last_words(beam: Beam, rules: Rules) -> None:
+    """Put every unfinished word that the language model has not scored yet into `requests`."""
+    count = 0
+    if rules.scored and not rules.by_symbol:
+        for k in range(beam.counts[ACTIVE]):
+            slot = beam.order[k]
+            if word_is_open(beam.slots, rules.separator, slot) and np.isnan(beam.cached[slot, 0]):
+                beam.requests[count, 0], beam.requests[count, 1] = slot, 0
+                count += 1
+    beam.counts[REQUESTS] = count
+
+
+@compiled
+def close_words(beam: Beam, rules: Rules, trie: SpellingTrie, frames: int) -> None:
+    """End the last word of every prefix; then bonus, lm_score and history lack the sentence's end only."""
+    for k in range(beam.counts[ACTIVE]):
+        slot = beam.order[k]
+        beam.tree[beam.slots[slot, ROW], LAST] = frames - 1
+        if not word_is_open(beam.slots, rules.separator, slot):
+            continue
+        beam.scores[slot, BONUS] += word_gain(beam, rules, trie, slot)
+        if rules.scored and not rules.by_symbol:
+            beam.scores[slot, BONUS] += rules.lm_weight * beam.cached[slot, 0]
+            beam.scores[slot, LM] += beam.cached[slot, 0]
+            beam.history[slot] = beam.cached_history[slot, 0]
+
+
+@compiled
 def _close_with_ngram(beam: Beam, rules: Rules, trie: SpellingTrie, frames: int, ngram: NgramArrays, end: int) -> None:
     request_last_words(beam, rules)
     _ask_ngram(beam, rules, trie, ngram)
@@ -74,20 +113,20 @@ def _close_with_ngram(beam: Beam, rules: Rules, trie: SpellingTrie, frames: int,
 
 
 def with_more_rows(beam: Beam) -> Beam:
-    """The same beam over a tree with twice the rows."""
+    """Return the same beam over a tree with twice the rows."""
     tree = new_tree(2 * len(beam.tree))
     tree[: len(beam.tree)] = beam.tree
     return beam._replace(tree=tree)
 
 
 def first_rows(rules: Rules) -> int:
-    """Rows of a tree that serve most utterances."""
+    """Return how many rows of the tree are enough for most utterances."""
     return max(4096, 8 * rules.beam)
 
 
 @dataclass(frozen=True)
 class Unscored:
-    """No language model."""
+    """A search without a language model."""
 
     def search(self, rules: Rules, trie: SpellingTrie, emission: Matrix) -> Beam:
         """Search one utterance to its end."""
@@ -102,7 +141,7 @@ class Unscored:
 
 @dataclass(frozen=True)
 class NgramScored:
-    """An n-gram, asked inside compiled code. end: its index of the sentence's end."""
+    """A search with an n-gram inside compiled code. start: its first history. end: its index of the sentence's end."""
 
     arrays: NgramArrays
     start: int
@@ -131,7 +170,7 @@ def _requests(beam: Beam, rules: Rules, trie: SpellingTrie) -> tuple[NDArray[np.
 
 @compiled
 def _histories(beam: Beam) -> NDArray[np.int64]:
-    """The histories that the beam still needs: of its prefixes and of what was asked for them."""
+    """Return the histories that the beam still needs: those of its prefixes and those that were returned for them."""
     columns = beam.cached.shape[1]
     found = np.empty(beam.counts[ACTIVE] * (1 + columns), np.int64)
     count = 0
@@ -147,7 +186,7 @@ def _histories(beam: Beam) -> NDArray[np.int64]:
 
 
 class InStep:
-    """Utterances searched frame by frame together, so that the language model answers all of them in one call."""
+    """Utterances that are searched in step, so that the language model scores all of them in one call."""
 
     def __init__(self, lm: LanguageModel, rules: Rules, trie: SpellingTrie, emissions: Sequence[Matrix]) -> None:
         self._lm, self._rules, self._trie, self._emissions = lm, rules, trie, emissions

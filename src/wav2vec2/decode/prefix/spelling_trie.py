@@ -1,4 +1,4 @@
-"""Words spelled in a model's symbols, as a trie in plain arrays that compiled code walks."""
+"""Words spelled in a model's symbols, as a trie in plain arrays for compiled code."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,11 +10,11 @@ from wav2vec2.lm.compiled import compiled
 
 
 class SpellingTrie(NamedTuple):
-    """Node 0 is the beginning of a word. N nodes, numbered breadth first.
+    """A trie of N nodes, numbered breadth first; node 0 is the beginning of a word.
 
     symbol: (N,) last symbol of the node. first_child: (N + 1,) the children of n are ``first_child[n]`` to
     ``first_child[n + 1]``, by rising symbol. word: (N,) index in the language model of the word that ends here (its
-    ``unknown`` for one that it does not know), -1 where none ends. score: (N,) nats that this word adds when it ends.
+    ``unknown`` for a word that it lacks), -1 where none ends. score: (N,) nats that this word adds when it ends.
     potential: (N,) nats granted to an unfinished word and taken back when it ends or leaves the trie.
     """
 
@@ -27,7 +27,7 @@ class SpellingTrie(NamedTuple):
 
 @compiled
 def find_next(trie: SpellingTrie, node: int, symbol: int) -> int:
-    """The child of `node` for `symbol`, -1 if there is none."""
+    """Return the child of `node` for `symbol`, -1 if there is none."""
     low, high = np.int64(trie.first_child[node]), np.int64(trie.first_child[node + 1])
     end = high
     while low < high:
@@ -86,12 +86,12 @@ def build_trie(
     look_ahead: NDArray[np.float64] | None = None,
     least: float = -np.inf,
 ) -> SpellingTrie:
-    """Build the trie; all sequences have one entry a word, of equal spellings the first counts.
+    """Build the trie. All sequences have one entry a word; of equal spellings the first counts.
 
-    words, scores: as in `SpellingTrie`, without the bonuses. bonuses: nats for a word that is wanted (or, negative,
-    unwanted): an unfinished word is granted the share of it that is spelled, of the largest where several begin alike.
-    look_ahead: what a word is expected to bring at its end; an unfinished one is granted the best still possible, or
-    `least` if none is better.
+    words, scores: as in `SpellingTrie`, without the bonuses. bonuses: nats for a word that is favoured (or, negative,
+    disfavoured); an unfinished word is granted the share of it that is spelled so far, of the largest bonus where
+    several words begin alike. look_ahead: what a word is expected to add when it ends; an unfinished word is granted
+    the best that is still possible, or `least` if nothing better is.
     """
     order = sorted(range(len(spellings)), key=lambda row: (tuple(spellings[row]), row))
     lengths = np.array([len(spellings[row]) for row in order], np.int64)

@@ -1,7 +1,7 @@
-"""One frame of a prefix beam search in two halves, between which a language model is asked: `open_frame` says what
-must be known, `close_frame` ranks and prunes.
+"""One frame of a prefix beam search in two halves: `open_frame` lists the scores that the language model must give,
+`close_frame` makes all candidates, ranks them and prunes.
 
-Candidates are made in this order: prefixes that stay, oldest first; then what grows from each of them, a separator
+Candidates are made in this order: prefixes that stay, oldest first; then the extensions of each of them, a separator
 first and the other symbols from the most to the least probable, the lower id first. Of equal scores the first is kept.
 """
 
@@ -33,13 +33,17 @@ from wav2vec2.decode.prefix.beam import (
     STAYS,
     TOTAL,
     Beam,
+    Row,
     Rules,
     best_score,
+    grown,
     is_held,
     join,
     keep_best,
+    symbol_gain,
+    word_gain,
+    word_is_open,
 )
-from wav2vec2.decode.prefix.gains import Row, grown, symbol_gain, word_gain, word_is_open
 from wav2vec2.decode.prefix.spelling_trie import SpellingTrie, find_next
 from wav2vec2.decode.prefix.tree import LAST, PARENT, SLOT, add_child, drop_dead_branches, find_child
 from wav2vec2.lm.compiled import compiled
@@ -47,8 +51,9 @@ from wav2vec2.lm.compiled import compiled
 
 @compiled
 def open_frame(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row) -> bool:
-    """Let every prefix stay and note in `requests` the scores that growing may need. False: the tree needs more rows
-    first, nothing was done.
+    """Let every prefix stay, and put the scores that its extensions may need into `requests`.
+
+    Returns False, with nothing done, if the tree needs more rows first.
     """
     counts = beam.counts
     if counts[ROWS] + rules.beam > len(beam.tree):
@@ -111,7 +116,7 @@ def _stay(beam: Beam, rules: Rules, emission: Row) -> None:
 
 @compiled
 def _floor(beam: Beam, rules: Rules) -> float:
-    """The least score that may enter, as far as the staying prefixes tell: they fill the beam, or one is far better."""
+    """Return the least score that may enter the beam: the staying prefixes may fill it, or one may be far better."""
     active = beam.counts[ACTIVE]
     floor = best_score(beam, active) - rules.threshold
     if active == rules.beam:
@@ -124,7 +129,7 @@ def _floor(beam: Beam, rules: Rules) -> float:
 
 @compiled
 def _request(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row) -> None:
-    """Note what is not cached yet and could enter the beam if the language model found it certain."""
+    """Request what is not cached yet and could enter the beam if the language model gave it probability one."""
     floor = _floor(beam, rules)
     hopeful = rules.lm_weight >= 0
     strict = rules.guided and rules.unknown_gain == -np.inf
@@ -152,7 +157,7 @@ def _request(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row) -> Non
 
 @compiled
 def close_frame(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row, frame: int) -> None:
-    """Make all candidates, keep the best and put them into the beam."""
+    """Make all candidates, keep the best ones and put them into the beam."""
     n = _grow(beam, rules, trie, emission)
     n, _ = keep_best(beam, n, rules.beam)
     least = best_score(beam, n) - rules.threshold
@@ -186,7 +191,7 @@ def close_frame(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row, fra
 
 @compiled
 def _enter(beam: Beam, rules: Rules, trie: SpellingTrie, candidate: int, frame: int) -> int:
-    """Give a new prefix a slot and a row (the old one if it was held before); return the slot."""
+    """Give a new prefix a slot, and a row unless it was held before; return the slot."""
     counts, tree = beam.counts, beam.tree
     shorter, symbol = beam.origin[candidate, 0], beam.origin[candidate, 1]
     counts[FREE] -= 1
@@ -229,7 +234,7 @@ def _offer(beam: Beam, n: int, slot: int, symbol: int, acoustic: float, bonus: f
 
 @compiled
 def _grow(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row) -> int:
-    """Add what grows from each prefix to the candidates; return how many there are then."""
+    """Add the extensions of each prefix to the candidates; return how many candidates there are then."""
     n = beam.counts[ACTIVE]
     slots, scores, extends, ranked = beam.slots, beam.scores, beam.extends, beam.frame_symbols
     symbol_of, first_child = trie.symbol, trie.first_child

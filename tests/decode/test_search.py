@@ -6,8 +6,7 @@ from tests.decode.lexicon.cases import VOCABULARY, emissions, lexicon
 
 from wav2vec2.decode.hypothesis import Emissions, Hypothesis
 from wav2vec2.decode.lexicon.decoder import LexiconDecoder
-from wav2vec2.decode.options import SearchOptions
-from wav2vec2.decode.pieces import cut, decode_in_pieces, join
+from wav2vec2.decode.search import SearchOptions, cut, decode_in_pieces, join
 
 
 def said(path: Sequence[int]) -> Emissions:
@@ -31,11 +30,11 @@ def test_pieces_read_as_the_whole() -> None:
     word = [2, 3, 1, 3, 2, 1]  # AB | BA |
     path = (word + [0] * 30) * 12
     search = SearchOptions(lm_weight=0.0, word_score=0.0, nbest=3)
-    decoder = LexiconDecoder(VOCABULARY, lexicon(), None, search, workers=0)
-    whole = decoder.decode([said(path)])[0][0]
+    decoder = LexiconDecoder(VOCABULARY, lexicon(), None, workers=0)
+    whole = decoder.decode([said(path)], search)[0][0]
     array, short = said(path), emissions(9, 1)
-    joined, alone = decode_in_pieces(decoder, VOCABULARY, [array, short], longest=90)
-    assert alone == decoder.decode([short])[0]
+    joined, alone = decode_in_pieces(decoder, VOCABULARY, [array, short], search, longest=90)
+    assert alone == decoder.decode([short], search)[0]
     assert VOCABULARY.decode(joined[0].ids) == VOCABULARY.decode(whole.ids) == " ".join(["AB BA"] * 12)
     letters = [(i, f, last) for i, f, last in zip(whole.ids, whole.frames, whole.last_frames, strict=True) if i != 1]
     found = zip(joined[0].ids, joined[0].frames, joined[0].last_frames, strict=True)

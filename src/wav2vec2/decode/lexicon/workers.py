@@ -1,25 +1,29 @@
-"""Worker processes that each load something once and then answer requests, so that code that holds Python's lock uses
-every core.
+"""Worker processes that each load a lexicon search once and then answer requests: flashlight holds Python's lock, so
+threads would not use more than one core.
 
-They are started as programs of their own, not forked or spawned by `multiprocessing`: a script that uses them needs no
-`if __name__ == "__main__"`, and threads of the parent do no harm. A worker ends when its parent does.
+Workers are started as programs of their own (this module, run as one), not forked or spawned by `multiprocessing`: a
+script that uses them needs no `if __name__ == "__main__"`, and threads of the parent do no harm. A worker reads pickles
+from stdin and answers each with one of a pair: (True, result), or (False, one line that says what is wrong). It ends
+when its parent does.
 """
 
 import contextlib
 import os
 import pickle
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import IO, Any
 
 from wav2vec2.errors import UserError
 
-_PROGRAM = "wav2vec2.decode.lexicon.worker"
-_PATIENCE_SECONDS = 5.0
+_PROGRAM = "wav2vec2.decode.lexicon.workers"
+_PATIENCE_SECONDS = 5.0  # for the exit status of a worker that died
 
 
 def available_cores() -> int:
@@ -28,12 +32,12 @@ def available_cores() -> int:
 
 
 class WorkerPool:
-    """`count` workers, each with what `setup` describes (see `wav2vec2.decode.lexicon.worker`).
+    """`count` workers, each with a `LexiconSearch` of the arguments in `setup`.
 
-    Raises UserError if `setup` cannot be loaded or a worker dies; the pool is then closed.
+    Raises UserError if these cannot be loaded or a worker dies; the pool is then closed.
     """
 
-    def __init__(self, setup: Any, count: int) -> None:
+    def __init__(self, setup: tuple[Any, ...], count: int) -> None:
         self._workers = [_Worker(number) for number in range(count)]
         self._free: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(max_workers=count, thread_name_prefix="decode")
@@ -47,8 +51,9 @@ class WorkerPool:
             self._free.put(worker)
 
     def ask(self, requests: Sequence[Any]) -> list[Any]:
-        """Answer all requests, in their order, whoever works on which. They are dealt out as they come: put the long
-        ones first.
+        """Return the answers to (emissions, options) requests, in their order, whichever worker does which.
+
+        Requests are dealt out as workers become free: put the longest first.
         """
         try:
             return list(self._threads.map(self._ask, requests))
@@ -74,17 +79,17 @@ class _Worker:
     def __init__(self, number: int) -> None:
         self._number = number
         self._process: subprocess.Popen[bytes] | None = None
-        self._complaints: IO[bytes] | None = None
+        self._errors: IO[bytes] | None = None
 
     def start(self, setup: bytes) -> None:
-        """Start the program and wait until it has loaded its setup."""
+        """Start the program and wait until it has loaded its search."""
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
         self._process = subprocess.Popen(
             [sys.executable, "-m", _PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._complaints,
+            stderr=self._errors,
             env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         )
         self._exchange(setup)
@@ -101,21 +106,21 @@ class _Worker:
             process.stdin.flush()
             good, answer = pickle.load(process.stdout)
         except (OSError, EOFError, ValueError, pickle.UnpicklingError):
-            raise UserError(self._obituary(process)) from None
+            raise UserError(self._cause_of_death(process)) from None
         if not good:
             raise UserError(answer)
         return answer
 
-    def _obituary(self, process: "subprocess.Popen[bytes]") -> str:
+    def _cause_of_death(self, process: "subprocess.Popen[bytes]") -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_PATIENCE_SECONDS)
         code = process.returncode
         how = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
         lines: list[str] = []
-        if self._complaints is not None:
+        if self._errors is not None:
             with contextlib.suppress(OSError, ValueError):
-                self._complaints.seek(0)
-                lines = self._complaints.read().decode(errors="replace").strip().splitlines()
+                self._errors.seek(0)
+                lines = self._errors.read().decode(errors="replace").strip().splitlines()
         said = f" ({lines[-1]})" if lines else ""
         return (
             f"decoding worker {self._number} (process {process.pid}) died: {how}{said}; "
@@ -128,7 +133,44 @@ class _Worker:
             return
         process.kill()
         process.wait()
-        for stream in (process.stdin, process.stdout, self._complaints):
+        for stream in (process.stdin, process.stdout, self._errors):
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+
+
+def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
+    """Load the search whose arguments come first, then answer until the input ends."""
+
+    def answer(work: Callable[[], Any]) -> tuple[bool, Any]:
+        try:
+            return True, work()
+        except UserError as error:
+            return False, str(error)
+        except MemoryError:
+            return False, "a decoding worker ran out of memory; use fewer --workers or a smaller beam"
+
+    def send(reply: tuple[bool, Any]) -> None:
+        pickle.dump(reply, answers, protocol=pickle.HIGHEST_PROTOCOL)
+        answers.flush()
+
+    def load() -> Any:
+        from wav2vec2.decode.lexicon.search import LexiconSearch
+
+        return LexiconSearch(*pickle.load(requests))
+
+    good, search = answer(load)
+    send((good, None if good else search))
+    while good:
+        try:
+            emissions, options = pickle.load(requests)
+        except EOFError:
+            return
+        send(answer(partial(search.decode, emissions, options)))
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    channel = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever prints does not get into the answers
+    serve(sys.stdin.buffer, channel)
