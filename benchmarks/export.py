@@ -1,11 +1,11 @@
-"""An exported recogniser in ONNX Runtime beside our eager model: differences, error rates, sizes and speed.
+"""An exported recogniser in ONNX Runtime against our eager model: differences, error rates, sizes and speed.
 
     python benchmarks/export.py --speech ../shared/speech --json export.json
     python benchmarks/export.py --model runs/finetune/model --manifest data/test --split test-clean+test-other
 
-Speed is measured on random weights of a published size, or on --model, one utterance after the other in the order of
-the manifest, all forms in turn in one run, in wall and in CPU time. Error rates (greedy) need a trained --model and a
---manifest with transcripts; a form passes when its rate is at most 0.3 points above the model's.
+Speed is measured on random weights of a published size, or on --model, one utterance at a time in the order of the
+manifest, all forms in turn, in wall time and CPU time. Error rates (greedy) need a trained --model and a --manifest
+with transcripts; a form passes if its rate is at most 0.3 points above the model's.
 """
 
 import argparse
@@ -40,15 +40,15 @@ ALLOWED_POINTS = 0.3
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speech", type=Path, help="folder with speech; default: WAV2VEC2_SHARED/speech")
-    parser.add_argument("--speech-split", default="test-clean", help="split of its manifest.tsv, or sub-folder")
+    parser.add_argument("--speech", type=Path, help="folder of speech (default: WAV2VEC2_SHARED/speech)")
+    parser.add_argument("--speech-split", default="test-clean", help="split of its manifest.tsv, or subfolder")
     parser.add_argument("--utterances", type=int, default=50)
     parser.add_argument("--architecture", default="base", choices=sorted(ARCHITECTURES))
-    parser.add_argument("--model", type=Path, help="a trained model in place of random weights")
-    parser.add_argument("--manifest", help="transcribed manifest for the error rates")
-    parser.add_argument("--split", help="splits of that manifest: test-clean+test-other")
+    parser.add_argument("--model", type=Path, help="a trained model instead of random weights")
+    parser.add_argument("--manifest", help="manifest with transcripts, for error rates")
+    parser.add_argument("--split", help="splits of that manifest, such as test-clean+test-other")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--json", type=Path, help="write everything measured here")
+    parser.add_argument("--json", type=Path, help="file to write all measurements to")
     return parser.parse_args()
 
 
@@ -71,7 +71,7 @@ def export_all(transcriber: Transcriber, folder: Path) -> dict[str, Path]:
 
 
 def measure(sides: dict[str, Callable[..., Any]], rows: list[np.ndarray]) -> dict[str, dict[str, list[float]]]:
-    """Every side on every utterance, in turn: seconds, CPU seconds, largest difference from eager."""
+    """For each side, on every utterance: seconds, CPU seconds, and largest difference from eager."""
     found: dict[str, dict[str, list[float]]] = {side: {"seconds": [], "cpu": [], "difference": []} for side in sides}
     for number, row in enumerate([rows[0], *rows]):
         waveform, length = torch.from_numpy(row)[None], torch.tensor([len(row)])
@@ -133,14 +133,14 @@ def main() -> None:
                 "megabytes": (4 * parameters if form == "eager" else files[form].stat().st_size) / 1e6,
                 "audio_per_second": audio / sum(m["seconds"]),
                 "audio_per_cpu_second": audio / sum(m["cpu"]),
-                # CPU time where there is one thread: neighbours on a shared core do not count
+                # CPU time, so that other work on a shared core does not count
                 "speed_up": statistics.median(a / b for a, b in zip(measured["eager"]["cpu"], m["cpu"], strict=True)),
                 "difference": max(m["difference"]),
                 "error_rate": rate,
                 "passes": None if rate is None else rate - before <= ALLOWED_POINTS,
             }
     about = machine(o.threads)
-    print(f"\n{len(rows)} utterances, {audio:.0f} s, one after the other; speed-up: median ratio of CPU time\n")
+    print(f"\n{len(rows)} utterances, {audio:.0f} s, one at a time; speed-up: median ratio of CPU times\n")
     print(table(results))
     print(f"\n{about['cpu']}, {o.threads} threads, torch {about['torch']}")
     if o.json is not None:

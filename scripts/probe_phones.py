@@ -1,8 +1,9 @@
-"""How much of the phones one can read off a model's frames with a linear layer: `python scripts/probe_phones.py -h`.
+"""Phone accuracy of a linear probe on a model's frames: `python scripts/probe_phones.py -h`.
 
-A recogniser aligns the transcripts, espeak-ng (extra `wav2vec2[phones]`) tells the phones of words; a quarter of the
-utterances is kept for the test. Each layer's frames are standardised, and a linear layer is trained on them for eight
-passes. For comparison: mel-frequency cepstra of a frame and of eleven, and the most frequent phone.
+A recogniser aligns the transcripts, and espeak-ng (extra `wav2vec2[phones]`) gives the phones of words. A quarter of
+the utterances is held out for testing. Frames of a layer are standardised, and a linear layer is trained on them for
+eight epochs. For comparison, the probe is also trained on mel-frequency cepstra of one frame and of eleven, and the
+share of the most frequent phone is shown.
 """
 
 import argparse
@@ -29,20 +30,20 @@ from wav2vec2.report.codes.phones import UNKNOWN, Interval, espeak_pronunciation
 from wav2vec2.train.pretrain.clusters import cepstra
 from wav2vec2.train.pretrain.fixed_units import FrameFeatures, layer_output
 
-BATCH, PASSES, RATE = 1024, 8, 3e-3
+BATCH, EPOCHS, LEARNING_RATE = 1024, 8, 3e-3
 MOST_SAMPLES = 60 * SAMPLE_RATE
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Utterances with the extents of their phones."""
+    """Utterances with the intervals of their phones."""
 
     manifest: Manifest
     intervals: Sequence[list[Interval]]
 
 
 def labelled(manifest: Manifest, recogniser: str, utterances: int, language: str) -> Labelled:
-    """Utterances drawn at random, aligned."""
+    """Draw utterances at random and align them."""
     texts = list(manifest)
     drawn = np.random.default_rng(0).permutation(len(texts))
     rows = [int(row) for row in drawn if texts[row].text and manifest.samples[row] <= MOST_SAMPLES][:utterances]
@@ -55,7 +56,7 @@ def labelled(manifest: Manifest, recogniser: str, utterances: int, language: str
 
 
 def accuracy(features: FrameFeatures, architecture: Architecture, data: Labelled) -> tuple[float, float]:
-    """Share of the test frames whose phone a linear layer finds, and of those of the most frequent phone."""
+    """Accuracy of the probe on test frames, and their share of the most frequent phone."""
     x, y, test = [], [], []
     normalize = architecture.normalize_input
     for batch in fixed_batches(data.manifest, MOST_SAMPLES, normalize=normalize, max_samples=MOST_SAMPLES):
@@ -78,10 +79,10 @@ def accuracy(features: FrameFeatures, architecture: Architecture, data: Labelled
 def _linear(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> float:
     torch.manual_seed(0)
     layer = nn.Linear(train[0].shape[1], int(train[1].max()) + 1)
-    optimizer = torch.optim.AdamW(layer.parameters(), RATE, weight_decay=1e-2)
-    for done in range(PASSES):
+    optimizer = torch.optim.AdamW(layer.parameters(), LEARNING_RATE, weight_decay=1e-2)
+    for done in range(EPOCHS):
         for group in optimizer.param_groups:
-            group["lr"] = RATE * (1 - done / PASSES)
+            group["lr"] = LEARNING_RATE * (1 - done / EPOCHS)
         for part in torch.randperm(len(train[0])).split(BATCH):
             optimizer.zero_grad()
             F.cross_entropy(layer(train[0][part]), train[1][part]).backward()
@@ -91,7 +92,7 @@ def _linear(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> float:
 
 
 def _spliced(features: FrameFeatures, reach: int) -> FrameFeatures:
-    """Each frame with its neighbours on both sides."""
+    """Each frame with `reach` neighbours on both sides."""
 
     def wider(waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         hidden, frames = features(waveforms, lengths)
@@ -106,7 +107,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+", help="model directories or checkpoint files")
     parser.add_argument("--manifest", required=True)
     parser.add_argument("--split")
-    parser.add_argument("--align", required=True, help="recogniser that aligns the transcripts")
+    parser.add_argument("--align", required=True, help="recogniser to align the transcripts with")
     parser.add_argument("--utterances", type=int, default=160)
     parser.add_argument("--language", default="en-us")
     options = parser.parse_args()

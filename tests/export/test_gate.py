@@ -113,7 +113,7 @@ def test_int8_is_judged_by_its_text(
     assert write(lambda logits: logits * 1.5, *check) == 0
     assert "0.00 % of characters differ" in capsys.readouterr().out
     assert write(swapped, *check) == 2
-    assert "% of characters differ, allowed are 1 %" in capsys.readouterr().err
+    assert "% of characters differ, at most 1 % is allowed" in capsys.readouterr().err
 
 
 def test_int8_is_judged_by_its_error_rate(
@@ -129,7 +129,7 @@ def test_int8_is_judged_by_its_error_rate(
     assert write(lambda logits: logits * 1.5, *check) == 0
     assert "error rate 0.00 % (model 0.00 %)" in capsys.readouterr().out
     assert write(swapped, *check) == 2
-    assert "where the model has 0.00 %, allowed are 0.3 points more" in capsys.readouterr().err
+    assert "against the model's 0.00 %, an increase of at most 0.3 points is allowed" in capsys.readouterr().err
 
 
 def test_wrong_options_are_one_line(
@@ -140,7 +140,7 @@ def test_wrong_options_are_one_line(
     for arguments, message in (
         ([model, str(tmp_path / "model.bin")], "model.onnx"),
         ([model, out, "--to", "torch-export"], "model.pt2"),
-        ([model, str(tmp_path / "model.pt2"), "--to", "torch-export", "--int8"], "--int8 is for"),
+        ([model, str(tmp_path / "model.pt2"), "--to", "torch-export", "--int8"], "--int8 is only for"),
         ([model, out, "--int8"], "--check"),
         ([model, out, "--split", "dev"], "--check"),
         ([model, out, "--tolerance", "nan"], "--tolerance"),

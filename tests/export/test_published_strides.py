@@ -113,6 +113,6 @@ def test_a_part_that_has_no_onnx_form_is_refused(tmp_path: Path) -> None:
 
     model = recognizer(made("group").architecture, VOCABULARY)
     model.encoder.context.layers[0].ffn_norm = Other(32)
-    with pytest.raises(UserError, match=r"ffn_norm \(Other\) has no ONNX form here; use --to torch-export"):
+    with pytest.raises(UserError, match=r"ffn_norm \(Other\) has no ONNX form; use --to torch-export"):
         write_onnx(model, tmp_path / "model.onnx", described(model))
     assert not list(tmp_path.iterdir())

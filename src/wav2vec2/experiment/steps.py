@@ -248,8 +248,7 @@ def limited_stages(steps: Steps, options: LimitedOptions, tiers: Sequence[str]) 
     stages = []
     for tier in filter(options.is_limited, tiers):
         assert options.limited is not None
-        size = "10m" if tier == "10min" else tier
-        words: list[Argument] = ["prepare", "limited", str(options.limited.resolve()), "--size", size]
+        words: list[Argument] = ["prepare", "limited", str(options.limited.resolve()), "--size", tier]
         words += ["--fold", options.fold] if tier == "10min" and options.fold else []
         stages.append(steps.preparing(f"prepare-{tier}", [*words, "--out", Here()], f"list Libri-light's {tier} set"))
     return stages

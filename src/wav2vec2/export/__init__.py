@@ -1,1 +1,1 @@
-"""The command ``wav2vec2 export``: ONNX and torch.export files, compared with the model before they are kept."""
+"""Export to ONNX and torch.export files, which are compared with the model before they are kept."""

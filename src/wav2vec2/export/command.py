@@ -1,4 +1,4 @@
-"""``wav2vec2 export MODEL OUT``: a recogniser as one file that other runtimes run, behind a gate that compares both."""
+"""``wav2vec2 export MODEL OUT``: a recogniser as one file for other runtimes, kept only if it agrees with the model."""
 
 import time
 from collections.abc import Callable
@@ -22,46 +22,49 @@ _SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2"}
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """Write a recogniser as an ONNX file or a torch program with dynamic batch and time, once it agrees with the model.
+    """Write a recogniser as an ONNX file or a torch.export program, with any batch size and length. The file is
+    compared with the model first, and refused if they disagree.
 
     Inputs: waveforms (batch, samples) float32 and lengths (batch,) int64. Outputs: logits (batch, frames, symbols) and
-    frame_lengths (batch,). The file's metadata tell the vocabulary, the blank, whether the input is to be normalised,
-    sample rate, stride and receptive field; `wav2vec2 transcribe` runs the file as it runs a model.
+    frame_lengths (batch,). The metadata holds the vocabulary, the blank, sample rate, stride, receptive field, and
+    whether the input must be normalised. `wav2vec2 transcribe` accepts the file in place of a model.
     """
 
     model: Annotated[str, Positional, arg(metavar="MODEL")]
-    """A model directory or checkpoint file with a CTC head and a vocabulary."""
+    """A recogniser: a model directory or checkpoint file with a CTC head and a vocabulary."""
     out: Annotated[Path, Positional, arg(metavar="OUT")]
-    """The file to write: OUT.onnx, or OUT.pt2 for torch-export."""
+    """The file to write: NAME.onnx, or NAME.pt2 with --to torch-export."""
     to: Literal["onnx", "torch-export"] = "onnx"
-    """onnx: for ONNX Runtime and its like. torch-export: for torch.export.load."""
+    """onnx: for ONNX Runtime and others. torch-export: for torch.export.load."""
     int8: bool = False
-    """Linear layers in int8 (onnx only), convolutions in float32. Needs --check."""
+    """Store and compute linear layers in int8 (onnx only), convolutions in float32. Needs --check."""
     int8_convolutions: bool = False
-    """The feature encoder's convolutions in int8 as well, all but the first."""
+    """Also all convolutions of the feature encoder except the first in int8. Needs --check."""
     log_softmax: bool = False
-    """Log-probabilities in place of logits."""
+    """Output log-probabilities instead of logits."""
     check: str | None = None
-    """Audio file, folder of audio, or manifest (its transcripts are then the measure) that the gate compares on;
-    without it made-up noise."""
+    """Speech to compare on: an audio file, a folder of audio, or a manifest, whose transcripts then give error rates.
+    Default: noise."""
     split: str | None = None
-    """Only this split of the manifest, or several: dev+test."""
+    """Only these splits of the manifest, such as dev or dev+test."""
     tolerance: float = 1e-4
-    """Largest difference of float32 outputs, relative to max(1, largest output)."""
+    """Largest allowed difference of float32 outputs, relative to max(1, largest output)."""
     max_error_increase: float = 0.3
-    """Percent points of word error rate (of characters for scripts without spaces) that the file may have more than
-    the model, on a manifest."""
+    """With a manifest: largest allowed increase of the word error rate (of the character error rate for scripts without
+    spaces), in percentage points."""
     max_text_difference: float = 1.0
-    """Percent of characters that may differ from the model's text, on audio without transcripts."""
+    """With audio: largest allowed share of characters that differ from the model's text, in percent."""
 
 
 def run(options: ExportOptions) -> None:
-    """Write the file and say how it compares; raises UserError, and leaves OUT as it was, where it does not agree."""
+    """Write the file and print how it compares with the model. Raises UserError, and leaves OUT as it was, if it
+    disagrees.
+    """
     _validate(options)
     transcriber = Transcriber(options.model, device="cpu")
     model = transcriber.model
     if isinstance(model, ExportedRecognizer):
-        raise UserError(f"{options.model}: is an exported file already; give the model that it was made of")
+        raise UserError(f"{options.model}: is already an exported file; give the model that it was made from")
     precision: Precision = (
         "int8 with convolutions" if options.int8_convolutions else "int8" if options.int8 else "float32"
     )
@@ -70,7 +73,7 @@ def run(options: ExportOptions) -> None:
     )
     limits = Limits(options.tolerance, options.max_error_increase, options.max_text_difference)
     started = time.monotonic()
-    out = options.out.resolve()  # a link stays a link
+    out = options.out.resolve()  # write through a symbolic link
     weights = data_file(out)
     with writing_together(out.parent, last=out.name, obsolete=[weights.name]) as folder:
         exported = _writer(options, model, metadata)(folder / out.name)
@@ -82,7 +85,7 @@ def run(options: ExportOptions) -> None:
 def _writer(
     options: ExportOptions, model: Wav2Vec2ForCTC, metadata: ExportMetadata
 ) -> Callable[[Path], ExportedRecognizer]:
-    """Write to a path and open what was written."""
+    """A function that writes the file to a path and opens it."""
 
     def onnx(path: Path) -> ExportedRecognizer:
         write_onnx(model, path, metadata)
@@ -99,15 +102,19 @@ def _validate(options: ExportOptions) -> None:
     suffix = _SUFFIXES[options.to]
     quantized = options.int8 or options.int8_convolutions
     if options.out.suffix != suffix:
-        raise UserError(f"{options.out}: a file for --to {options.to} must be named {options.out.stem}{suffix}")
+        raise UserError(
+            f"{options.out}: a file for --to {options.to} must end in {suffix}, such as {options.out.stem}{suffix}"
+        )
     if options.out.is_dir():
-        raise UserError(f"{options.out}: is a folder; name the file to write")
+        raise UserError(f"{options.out}: is a folder; give the file to write")
     if quantized and options.to != "onnx":
-        raise UserError("--int8 is for --to onnx; export the torch program in float32")
+        raise UserError("--int8 is only for --to onnx; a torch program is exported in float32")
     if quantized and options.check is None:
-        raise UserError("--int8 changes outputs, which is judged on speech: give audio or a manifest by --check")
+        raise UserError(
+            "--int8 changes the outputs, so they must be compared on speech: give audio or a manifest with --check"
+        )
     if options.split is not None and options.check is None:
-        raise UserError("--split chooses from the manifest of --check; give one")
+        raise UserError("--split selects from a manifest: give one with --check")
     for name, value in (
         ("tolerance", options.tolerance),
         ("max-error-increase", options.max_error_increase),

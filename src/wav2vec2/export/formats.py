@@ -1,7 +1,7 @@
-"""A CTC model written as a torch program or as an ONNX file, in float32 or int8.
+"""Write a CTC model as a torch.export program (float32) or as an ONNX file (float32 or int8).
 
-Batch and time are dynamic in both: inputs `waveforms` (B, S) float32 and `lengths` (B,) int64, outputs `logits`
-(B, T, V), zero beyond each utterance's end, and `frame_lengths` (B,).
+Both take any batch size and length: inputs `waveforms` (B, S) float32 and `lengths` (B,) int64, outputs `logits`
+(B, T, V), zero beyond the end of each utterance, and `frame_lengths` (B,).
 """
 
 import contextlib
@@ -24,13 +24,13 @@ from wav2vec2.model.ctc import Wav2Vec2ForCTC
 
 
 def traced(model: Wav2Vec2ForCTC, metadata: ExportMetadata) -> Any:
-    """The model as a `torch.export.ExportedProgram` with dynamic batch and time."""
+    """The model as a `torch.export.ExportedProgram` with dynamic batch size and length."""
     network = TraceableCTC(model, log_softmax=metadata.log_softmax)
     samples = 9 * metadata.minimum_samples + 7
     example = (torch.zeros(3, samples), torch.tensor([samples, samples // 2, 1]))
     batch, time = torch.export.Dim("batch"), torch.export.Dim("samples", min=metadata.minimum_samples)
     with _quietly():
-        # What cannot be proven about sizes (a floor of a floor) is checked when the program runs.
+        # The exporter cannot prove everything about sizes (a floor of a floor): let the program check at run time.
         return torch.export.export(
             network.eval(),
             example,
@@ -40,18 +40,19 @@ def traced(model: Wav2Vec2ForCTC, metadata: ExportMetadata) -> Any:
 
 
 def write_program(model: Wav2Vec2ForCTC, path: str | Path, metadata: ExportMetadata) -> None:
-    """Write a .pt2 file."""
+    """Write the model as a .pt2 file."""
     program = traced(model, metadata)
-    buffer = io.BytesIO()  # torch complains about every file name that does not end in .pt2
+    buffer = io.BytesIO()  # torch warns about every file name that does not end in .pt2
     with _quietly():
         torch.export.save(program, buffer, extra_files={METADATA_FILE: json.dumps(metadata.as_strings())})
     Path(path).write_bytes(buffer.getvalue())
 
 
 def write_onnx(model: Wav2Vec2ForCTC, path: str | Path, metadata: ExportMetadata) -> None:
-    """Write an ONNX file in `metadata.precision`; weights of more than 2 GiB go to a file beside it (`data_file`).
+    """Write the model as an ONNX file in `metadata.precision`; weights above 2 GiB go to a file beside it
+    (`data_file`).
 
-    Raises UserError if the extra `export` is not installed, or for a variant that has no ONNX form.
+    Raises UserError if the extra `export` is not installed, or if a part of the model has no ONNX form.
     """
     graph = Graph(_onnx())
     build(graph, model, log_softmax=metadata.log_softmax, precision=metadata.precision)
@@ -59,7 +60,7 @@ def write_onnx(model: Wav2Vec2ForCTC, path: str | Path, metadata: ExportMetadata
 
 
 def _onnx() -> Any:
-    """The module `onnx`; raises UserError naming the extra where it is not installed."""
+    """The module `onnx`. Raises UserError if it is not installed."""
     try:
         import onnx
     except ImportError:
@@ -69,7 +70,7 @@ def _onnx() -> Any:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without what the exporter tells about itself."""
+    """Silence the exporter's messages."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,7 +1,7 @@
-"""The gate before an exported file is put at its place: its outputs and its text beside those of the model.
+"""The comparison that an exported file must pass before it is kept: its outputs and its text against the model's.
 
-Outputs are compared on waveforms alone and in a padded batch, with the model on each alone; text on recordings, or
-against the references of a manifest. What does not agree is refused with one line that names the difference.
+Outputs for each waveform alone and in a padded batch are compared with the model's for each alone. Text is compared on
+recordings, or by error rates on a manifest. A file that disagrees is refused with one line that names the difference.
 """
 
 from collections.abc import Sequence
@@ -23,14 +23,16 @@ from wav2vec2.inference.transcribe import Transcriber
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.text.error_rate import character_errors
 
-_LONGEST_COMPARED = 20 * SAMPLE_RATE
-_COMPARED = 6
+_COMPARED_SAMPLES = 20 * SAMPLE_RATE
+_COMPARED_RECORDINGS = 6
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is allowed. tolerance: largest difference of outputs, relative to max(1, largest output), for float32.
-    error_rate, text: percent points of WER (or CER) against references, percent of characters between both texts.
+    """The largest differences allowed.
+
+    tolerance: of float32 outputs, relative to max(1, largest output). error_rate: increase of WER (or CER) on a
+    manifest, in percentage points. text: characters that differ between both texts, in percent.
     """
 
     tolerance: float = 1e-4
@@ -40,7 +42,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Agreement:
-    """What was found. difference: as `Limits.tolerance`; error_rates: model's and file's, percent; text: percent."""
+    """The differences found.
+
+    difference: of outputs, as `Limits.tolerance`. error_rates: the model's and the file's, in percent. text: characters
+    that differ, in percent.
+    """
 
     difference: float
     error_rates: tuple[float, float] | None = None
@@ -58,9 +64,17 @@ class Agreement:
 def check_export(
     transcriber: Transcriber, exported: ExportedRecognizer, check: str | None, split: str | None, limits: Limits
 ) -> Agreement:
-    """Compare `exported` with the model of `transcriber`; `check` names audio, a folder of it, or a manifest.
+    """Compare an exported file with its model.
 
-    Raises UserError where a limit is passed or the audio cannot be read.
+    Args:
+        transcriber: the model.
+        exported: the file.
+        check: an audio file, a folder of audio, or a manifest; None: noise.
+        split: of the manifest.
+        limits: the largest differences allowed.
+
+    Raises:
+        UserError: a limit is exceeded, or the audio cannot be read.
     """
     ours = Transcriber(exported, device="cpu")
     if check is None:
@@ -68,7 +82,7 @@ def check_export(
         found = Agreement(compare_outputs(transcriber.model, exported, waveforms))
     elif _is_manifest(check):
         manifest = Manifest.open(check, split=split)
-        rows = range(min(len(manifest), _COMPARED))
+        rows = range(min(len(manifest), _COMPARED_RECORDINGS))
         waveforms = _waveforms([read_utterance(manifest.utterance(row)) for row in rows], transcriber)
         config = EvaluateConfig(model="", manifest=check, replications=1)
         reports = [evaluate(side, manifest, config) for side in (transcriber, ours)]
@@ -90,22 +104,24 @@ def check_export(
 def _judge(found: Agreement, limits: Limits, *, exact: bool) -> None:
     refused = "the exported file does not agree with the model and was not written"
     if not found.difference < float("inf") or (exact and found.difference > limits.tolerance):
-        raise UserError(f"{refused}: outputs differ by {found.difference:.2g}, allowed is {limits.tolerance:.2g}")
+        raise UserError(
+            f"{refused}: outputs differ by {found.difference:.2g}, at most {limits.tolerance:.2g} is allowed"
+        )
     if found.error_rates is not None and not found.error_rates[1] - found.error_rates[0] <= limits.error_rate:
-        rates = "error rate {1:.2f} % where the model has {0:.2f} %".format(*found.error_rates)
-        raise UserError(f"{refused}: {rates}, allowed are {limits.error_rate:g} points more")
+        rates = "error rate {1:.2f} % against the model's {0:.2f} %".format(*found.error_rates)
+        raise UserError(f"{refused}: {rates}, an increase of at most {limits.error_rate:g} points is allowed")
     if found.text is not None and not found.text <= limits.text:
-        raise UserError(f"{refused}: {found.text:.2f} % of characters differ, allowed are {limits.text:g} %")
+        raise UserError(f"{refused}: {found.text:.2f} % of characters differ, at most {limits.text:g} % is allowed")
 
 
 @torch.inference_mode()
 def compare_outputs(
     model: Wav2Vec2ForCTC | ExportedRecognizer, exported: ExportedRecognizer, waveforms: Sequence[Tensor]
 ) -> float:
-    """Largest difference from the model on each utterance alone, relative to max(1, the largest output).
+    """Largest difference from the model's output for each utterance alone, relative to max(1, largest output).
 
-    The file is run on each utterance alone, and in its own precision's float32 case on the padded batch as well (the
-    range that int8 activations are quantized by depends on the batch).
+    The file runs on each utterance alone and, if it is float32, on the padded batch too. (In int8 the range by which
+    activations are quantized depends on the batch.)
     """
     lengths = torch.tensor([len(waveform) for waveform in waveforms])
     samples = max(int(lengths.max()), exported.metadata.minimum_samples)
@@ -134,7 +150,7 @@ def _is_manifest(check: str) -> bool:
 
 
 def _noise(normalize: bool) -> list[Tensor]:
-    """Noise of several lengths and loudnesses, one of them below two frames."""
+    """Noise of several lengths and levels, one of them shorter than two frames."""
     generator = torch.Generator().manual_seed(0)
     sizes = ((48_000, 0.1), (31_333, 0.02), (16_001, 0.3), (500, 0.1))
     noise = [loudness * torch.randn(samples, generator=generator) for samples, loudness in sizes]
@@ -142,13 +158,13 @@ def _noise(normalize: bool) -> list[Tensor]:
 
 
 def _waveforms(sources: Sequence[Any], transcriber: Transcriber) -> list[Tensor]:
-    """The beginnings of a few recordings, as the model takes them."""
+    """The beginnings of a few recordings, normalised if the model expects that."""
     found: list[Tensor] = []
-    for source in sources[:_COMPARED]:
+    for source in sources[:_COMPARED_RECORDINGS]:
         recording = open_recording(source)
         if isinstance(recording, Failure):
             raise UserError(recording.message)
-        waveform = recording.read(0, min(recording.samples, _LONGEST_COMPARED))
+        waveform = recording.read(0, min(recording.samples, _COMPARED_SAMPLES))
         if transcriber.architecture.normalize_input:
             waveform = normalize_waveform(waveform)
         found.append(torch.from_numpy(waveform))

@@ -1,7 +1,7 @@
-"""An ONNX graph put together node by node, with the few layers that occur everywhere, in float32 or int8.
+"""An ONNX graph, built node by node, with the layers that occur throughout the model, in float32 or int8.
 
-In int8 a layer's weights keep to 7 bits, one scale an output channel: on CPUs without VNNI the sum of two 8 x 8 bit
-products overflows 16 bits and saturates. Its inputs are quantized to 8 bits by their range at run time.
+In int8 the weights of a layer use 7 bits, with one scale for each output channel: on CPUs without VNNI the sum of two
+8 x 8 bit products would overflow 16 bits and saturate. Inputs are quantized to 8 bits by their range at run time.
 
 A value is the name of a tensor, or an array that becomes a constant of the graph.
 """
@@ -18,9 +18,9 @@ Array = NDArray[Any]
 Value = str | Array
 
 OPSET = 20
-"""The first with Gelu and the last that needs nothing newer than ONNX Runtime 1.17."""
+"""The first opset with Gelu, and the last that ONNX Runtime 1.17 supports."""
 LARGEST_FILE = (1 << 31) - (1 << 24)
-"""Bytes of weights inside the file: protobuf's limit, less the graph. What is more goes to a file beside it."""
+"""Most bytes of weights inside the file: protobuf's limit, less room for the graph. More go to a file beside it."""
 _IR_VERSION = 9
 _WEIGHT_LIMIT = 64  # of 7 bits; 2 * 255 * 64 fits into 16 bits
 _ALIGNMENT = 4096
@@ -32,7 +32,7 @@ def array(tensor: Tensor) -> Array:
 
 
 def integers(*values: int) -> Array:
-    """Shapes, axes, indices."""
+    """An int64 array: a shape, axes or indices."""
     return np.array(values, np.int64)
 
 
@@ -42,7 +42,7 @@ def number(value: float) -> Array:
 
 
 class Graph:
-    """Calling it adds a node and returns the name of its output: ``g("Add", x, y)``."""
+    """An ONNX graph. Calling it adds a node and returns the name of its output: ``g("Add", x, y)``."""
 
     def __init__(self, onnx: Any) -> None:
         self._onnx = onnx
@@ -63,15 +63,15 @@ class Graph:
         return names
 
     def rename(self, value: str, name: str) -> None:
-        """Give an output of the graph its name."""
+        """Name an output of the graph."""
         self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name], name=name))
 
     def cast(self, value: Value, kind: Any) -> str:
-        """To another kind of number, such as np.float32."""
+        """Convert to another type, such as np.float32."""
         return self("Cast", value, to=self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind)))
 
     def linear(self, x: str, weight: Array, bias: Array | None, quantized: "Quantized | None" = None) -> str:
-        """Of x over its last axis; weight (out, in). ``quantized`` is x in 8 bits, for an int8 product."""
+        """A linear layer on the last axis of x; weight (out, in). ``quantized`` is x in 8 bits, for an int8 product."""
         matrix = np.ascontiguousarray(weight.T)
         y = self("MatMul", x, matrix) if quantized is None else self._product(quantized, matrix)
         return y if bias is None else self("Add", y, bias)
@@ -86,26 +86,26 @@ class Graph:
         pads: tuple[int, int] = (0, 0),
         groups: int = 1,
     ) -> str:
-        """(B, C, T) -> (B, C', T'). In two dimensions, one of them 1: ONNX Runtime has its fast kernel for these."""
+        """(B, C, T) -> (B, C', T'), as a 2D convolution of height 1, for which ONNX Runtime has a fast kernel."""
         plane = self("Unsqueeze", x, integers(2))
         inputs: list[str | Array] = [plane, weight[:, :, None], *([] if bias is None else [bias])]
         y = self("Conv", *inputs, strides=[1, stride], pads=[0, pads[0], 0, pads[1]], group=groups)
         return self("Squeeze", y, integers(2))
 
     def gelu(self, x: str, *, exact: bool) -> str:
-        """By erf, or by tanh: within 5e-4, which is far below the error of int8, and faster."""
+        """GELU by erf (exact), or by tanh: faster, and within 5e-4, far below the error of int8."""
         return self("Gelu", x, approximate="none" if exact else "tanh")
 
     def layer_norm(self, x: str, norm: nn.LayerNorm, eps: float | None = None) -> str:
-        """Over the last axis."""
+        """Layer norm over the last axis."""
         return self("LayerNormalization", x, array(norm.weight), array(norm.bias), axis=-1, epsilon=eps or norm.eps)
 
     def quantize(self, x: str) -> "Quantized":
-        """All of x by its own range, rounded to 8 bits."""
+        """Quantize x to 8 bits by its own range."""
         return Quantized(*self.several("DynamicQuantizeLinear", 3, x))
 
     def _product(self, x: "Quantized", matrix: Array) -> str:
-        """Written as ONNX Runtime knows it: it makes one operation of these."""
+        """An int8 product in the form that ONNX Runtime fuses into one operation."""
         weight, scale = seven_bits(matrix)
         product = self.cast(self("MatMulInteger", x.value, weight, x.zero), np.float32)
         return self("Mul", product, self("Mul", x.scale, scale))
@@ -124,9 +124,13 @@ class Graph:
         outputs: Mapping[str, tuple[Any, tuple[str, ...]]],
         metadata: Mapping[str, str],
     ) -> None:
-        """Write the file and, where its weights are more than `LARGEST_FILE`, PATH.data beside it.
+        """Write the file and, if its weights exceed `LARGEST_FILE`, PATH.data beside it.
 
-        ``inputs`` and ``outputs`` give kind and axes of each name.
+        Args:
+            path: the file to write.
+            inputs: type and axes of each input, by name.
+            outputs: type and axes of each output, by name.
+            metadata: properties of the file.
         """
         outside = sum(value.nbytes for value in self._constants.values()) > LARGEST_FILE
         helper = self._onnx.helper
@@ -148,7 +152,7 @@ class Graph:
         return [self._onnx.numpy_helper.from_array(value, name) for name, value in self._constants.items()]
 
     def _written_outside(self, path: Path) -> list[Any]:
-        """The large constants go to the file one after the other, each at the start of a page: it can be mapped."""
+        """Write large constants to the data file, each aligned to a page so that it can be memory-mapped."""
         tensors = []
         with data_file(path).open("wb") as file:
             for name, value in self._constants.items():
@@ -168,18 +172,18 @@ class Graph:
 
 
 class Quantized:
-    """A tensor in 8 bits: (value - zero) * scale."""
+    """A tensor quantized to 8 bits: (value - zero) * scale."""
 
     def __init__(self, value: str, scale: str, zero: Value) -> None:
         self.value, self.scale, self.zero = value, scale, zero
 
 
 def seven_bits(matrix: Array) -> tuple[Array, Array]:
-    """(in, out) -> int8 values within 7 bits and one scale a column."""
+    """Quantize a matrix (in, out) to 7 bits: int8 values, and one scale for each column."""
     scale = np.maximum(np.abs(matrix).max(0), np.finfo(np.float32).tiny * 2**10) / _WEIGHT_LIMIT
     return np.rint(matrix / scale).astype(np.int8), scale.astype(np.float32)
 
 
 def data_file(path: Path) -> Path:
-    """Where the weights lie that a file at ``path`` cannot hold."""
+    """The file for the weights that do not fit into the file at ``path``."""
     return path.with_name(path.name + ".data")

@@ -1,14 +1,14 @@
-"""The CTC model as an ONNX graph: the padded path (model/layout.py) with its constant parts folded.
+"""The CTC model as an ONNX graph: padded batches (model/layout.py), constant parts folded.
 
-What differs from the model, with equal results:
+Two things differ from the model, with equal results:
 
-- Group norm is folded into the first convolution: mean and variance of w * x follow from the moments of the input's
-  windows, over each utterance's own frames, so padding changes nothing.
-- Weight normalisation and the scale of attention's queries are multiplied out.
+- Group norm is folded into the first convolution: mean and variance of w * x follow from the moments of the input
+  windows. They are taken over each utterance's own frames, so padding changes nothing.
+- Weight normalisation and the scale of the attention's queries are multiplied out.
 
-An int8 convolution is a matrix product of its windows, and every window has a scale of its own: with one scale for a
-whole recording a quiet frame would keep a few steps of its 256, and the norm behind the encoder would raise their error
-to the size of speech.
+An int8 convolution is a matrix product of its windows, each with a scale of its own. With one scale for the whole
+recording, quiet frames would use few of the 256 steps, and the norm after the encoder would amplify their error to the
+level of speech.
 
 Legend: B utterances, S samples, T frames, C channels, k kernel, s stride, d context channels, H heads, V symbols.
 """
@@ -39,19 +39,19 @@ _KNOWN = (
     *(nn.ModuleList, nn.Conv1d, nn.Linear, nn.LayerNorm),
 )
 _HIDDEN = -1e30
-"""Added to what attention must not see."""
+"""Added to the attention scores of masked frames."""
 _CENTRE = 128
-"""What zero is in 8 bits."""
+"""The 8-bit value of zero."""
 
 
 def build(graph: Graph, model: Wav2Vec2ForCTC, *, log_softmax: bool, precision: Precision) -> None:
-    """Add the whole model, from `INPUTS` to `OUTPUTS`; frames beyond an utterance's end are zero.
+    """Add the whole model, from `INPUTS` to `OUTPUTS`; frames beyond the end of an utterance are zero.
 
-    Raises UserError for a model with a part that is not known here.
+    Raises UserError if a part of the model has no ONNX form.
     """
     for name, part in model.named_modules():
         if type(part) not in _KNOWN:
-            raise UserError(f"{name} ({type(part).__name__}) has no ONNX form here; use --to torch-export")
+            raise UserError(f"{name} ({type(part).__name__}) has no ONNX form; use --to torch-export")
     encoder = model.encoder
     layers = cast(list[ConvLayer], list(encoder.feature_encoder.layers))
     features = FeatureEncoderNodes(graph, model.architecture, precision)
@@ -67,7 +67,7 @@ def build(graph: Graph, model: Wav2Vec2ForCTC, *, log_softmax: bool, precision: 
 
 
 class FeatureEncoderNodes:
-    """waveforms (B, S) -> (B, T, C), before the norm that follows."""
+    """The feature encoder: waveforms (B, S) -> (B, T, C), before the norm that follows it."""
 
     def __init__(self, graph: Graph, architecture: Architecture, precision: Precision) -> None:
         self.g, self.a = graph, architecture
@@ -86,16 +86,16 @@ class FeatureEncoderNodes:
             x = self._first_with_group_norm(waveforms, layers[0], *shapes[0])
         else:
             x = self._convolution(waveforms, layers[0], shapes[0][1])
-            x = self._norm_and_gelu(self._turned(x) if self.channels_last else x, layers[0])
+            x = self._norm_and_gelu(self._transposed(x) if self.channels_last else x, layers[0])
         for layer, (kernel, stride) in zip(layers[1:], shapes[1:], strict=True):
             if self.channels_last:
                 x = self._int8_product(x, layer, kernel, stride)
             else:
                 x = self._convolution(x, layer, stride)
             x = self._norm_and_gelu(x, layer)
-        return x if self.channels_last else self._turned(x), lengths
+        return x if self.channels_last else self._transposed(x), lengths
 
-    def _turned(self, x: str) -> str:
+    def _transposed(self, x: str) -> str:
         """(B, C, T) to (B, T, C) or back."""
         return self.g("Transpose", x, perm=[0, 2, 1])
 
@@ -110,18 +110,18 @@ class FeatureEncoderNodes:
     def _norm_and_gelu(self, x: str, layer: ConvLayer) -> str:
         if self.a.conv_norm == "group" or layer.norm is None:
             return self.g.gelu(x, exact=self.exact)
-        x = x if self.channels_last else self._turned(x)
+        x = x if self.channels_last else self._transposed(x)
         x = self.g.gelu(self.g.layer_norm(x, layer.norm, self.a.layer_norm_eps), exact=self.exact)
-        return x if self.channels_last else self._turned(x)
+        return x if self.channels_last else self._transposed(x)
 
     def _first_with_group_norm(self, waveforms: str, layer: ConvLayer, kernel: int, stride: int) -> str:
-        """First convolution, group norm and GELU; a bias of the convolution would vanish in the norm.
+        """First convolution, group norm and GELU; a bias of the convolution would cancel in the norm.
 
-        In float64: a filter that hardly passes the speech has a variance far below that of the windows.
+        In float64, because a filter that suppresses most of the speech has a variance far below that of the windows.
         """
         g = self.g
         assert layer.norm is not None
-        # the windows (B, k + 1, T) and a row of ones, which will carry the offset
+        # the windows and a row of ones for the offset: (B, k + 1, T)
         taps = np.concatenate([np.eye(kernel), np.zeros((1, kernel))]).astype(np.float32)[:, None]
         ones = np.array([0.0] * kernel + [1.0], np.float32)
         windows = g.convolution(waveforms, taps, ones, stride=stride)
@@ -130,12 +130,12 @@ class FeatureEncoderNodes:
         valid = g.cast(g("Less", steps, frames), np.float32)
         seen = g.cast(g("Mul", windows, valid), np.float64)
         count = g.cast(g("Max", frames, integers(1)), np.float64)
-        moments = g("Div", g("MatMul", seen, self._turned(seen)), count)
+        moments = g("Div", g("MatMul", seen, self._transposed(seen)), count)
         inner, last = integers(0, 0), integers(kernel, kernel)
         axes = integers(1, 2)
         second = g("Slice", moments, inner, last, axes)
         mean = g("Slice", moments, integers(0, kernel), integers(kernel, kernel + 1), axes)
-        covariance = g("Sub", second, g("MatMul", mean, self._turned(mean)))
+        covariance = g("Sub", second, g("MatMul", mean, self._transposed(mean)))
         weight = layer.conv.weight.detach()[:, 0].double().cpu().numpy()
         spread = g("ReduceSum", g("Mul", g("MatMul", weight, covariance), weight), integers(2))
         deviation = g("Sqrt", g("Add", g("Max", spread, np.array(0.0)), np.array(self.a.layer_norm_eps)))
@@ -144,13 +144,13 @@ class FeatureEncoderNodes:
         offset = g("Sub", shift, g("Mul", g("MatMul", weight, mean), scale))
         folded = g.cast(g("Concat", g("Mul", weight, scale), offset, axis=2), np.float32)
         if self.channels_last:
-            x = g("MatMul", self._turned(windows), self._turned(folded))
+            x = g("MatMul", self._transposed(windows), self._transposed(folded))
         else:
             x = g("MatMul", folded, windows)
         return g.gelu(x, exact=self.exact)
 
     def _taps(self, x: str, kernel: int, stride: int) -> list[str]:
-        """For x (B, T, ...) what each tap of the kernel meets."""
+        """For each tap of the kernel, the frames of x (B, T, ...) that it multiplies."""
         g = self.g
         size = g("Shape", x, start=1, end=2)
         frames = g("Add", g("Div", g("Sub", size, integers(kernel)), integers(stride)), integers(1))
@@ -159,7 +159,7 @@ class FeatureEncoderNodes:
         return [g("Slice", x, integers(t), end, integers(1), integers(stride)) for t, end in enumerate(ends)]
 
     def _int8_product(self, x: str, layer: ConvLayer, kernel: int, stride: int) -> str:
-        """The convolution of x (B, T, C) as one int8 product of its windows, each by its own largest value."""
+        """The convolution of x (B, T, C) as one int8 product of its windows, each scaled by its largest value."""
         g = self.g
         highest = g("ReduceMax", x, integers(2), keepdims=1)
         largest = g("Max", highest, g("Neg", g("ReduceMin", x, integers(2), keepdims=1)))
@@ -180,7 +180,7 @@ class FeatureEncoderNodes:
 
 
 class ContextNodes:
-    """Everything behind the feature encoder's norm, on (B, T, d)."""
+    """Everything after the norm of the features, on (B, T, d)."""
 
     def __init__(self, graph: Graph, frames: str, lengths: str, *, int8: bool) -> None:
         g = graph
@@ -190,16 +190,16 @@ class ContextNodes:
         self.valid = g("Unsqueeze", seen, integers(2))
         """(B, T, 1): whether a frame is real."""
         self.mask = g("Unsqueeze", g("Where", seen, number(0.0), number(_HIDDEN)), integers(1, 2))
-        """(B, 1, 1, T), added to attention's scores."""
+        """(B, 1, 1, T), added to the attention's scores."""
 
     def linear(self, x: str, layer: nn.Linear, quantized: Quantized | None = None, *, scale: float = 1.0) -> str:
-        """One linear layer, its outputs times ``scale``."""
+        """A linear layer whose outputs are multiplied by ``scale``."""
         if self.int8 and quantized is None:
             quantized = self.g.quantize(x)
         return self.g.linear(x, scale * array(layer.weight), scale * array(layer.bias), quantized)
 
     def network(self, x: str, network: ContextNetwork) -> str:
-        """Positions, blocks, norm."""
+        """Positional convolution, blocks, norm."""
         g = self.g
         x = g("Add", x, self._positions(x, network.pos_conv))
         if not network.norm_first:
@@ -220,7 +220,7 @@ class ContextNodes:
         return x
 
     def _positional(self, x: str, weight: Tensor, bias: Tensor, groups: int) -> str:
-        """Frames beyond an utterance's end count as zeros; an even kernel has one zero less on the right."""
+        """Frames beyond the end of an utterance count as zeros; an even kernel has one zero fewer on the right."""
         g, kernel = self.g, weight.shape[2]
         x = g("Transpose", g("Where", self.valid, x, number(0.0)), perm=[0, 2, 1])
         pads = (kernel // 2, kernel - 1 - kernel // 2)

@@ -1,10 +1,10 @@
-"""The CTC model as one graph for export: the padded path with its constant parts folded (model/layout.py).
+"""The CTC model in a form that torch.export can trace: padded batches (model/layout.py), constant parts folded.
 
 Two things differ from the model in training, with equal results:
 
-- The feature encoder is written in whole-tensor operations that a runtime has fast kernels for, and group norm is
-  folded into the first convolution: mean and variance of w * x follow from the mean and covariance of the input
-  windows, over each utterance's own frames, so padding changes nothing.
+- The feature encoder uses whole-tensor operations, for which runtimes have fast kernels, and group norm is folded into
+  the first convolution: mean and variance of w * x follow from the mean and covariance of the input windows. They are
+  taken over each utterance's own frames, so padding changes nothing.
 - Weight normalisation is multiplied out.
 
 Legend: B utterances, S samples, T frames, C channels, k kernel, s stride, V symbols.
@@ -27,8 +27,8 @@ from wav2vec2.model.positional_convolution import PositionalConvolution
 class TraceableCTC(nn.Module):
     """(waveforms (B, S), lengths (B,)) -> logits or log-probabilities (B, T, V), frame lengths (B,).
 
-    A float32 copy of ``model`` in evaluation mode; S must reach the receptive field. Frames beyond an utterance's end
-    are zero.
+    A float32 copy of ``model`` in evaluation mode. S must be at least the receptive field. Frames beyond the end of an
+    utterance are zero.
     """
 
     def __init__(self, model: Wav2Vec2ForCTC, *, log_softmax: bool = False) -> None:
@@ -56,7 +56,7 @@ class TraceableCTC(nn.Module):
 
 
 class FoldedPositionalConvolution(nn.Module):
-    """`PositionalConvolution` of padded frames with its weight norm multiplied out."""
+    """`PositionalConvolution` on padded frames, with its weight norm multiplied out."""
 
     def __init__(self, source: PositionalConvolution) -> None:
         super().__init__()
@@ -65,16 +65,16 @@ class FoldedPositionalConvolution(nn.Module):
         self.bias = source.bias
 
     def forward(self, x: Tensor, layout: Padded) -> Tensor:
-        """X (B, T, C); frames beyond an utterance's end count as zeros."""
+        """Convolve x (B, T, C); frames beyond the end of an utterance count as zeros."""
         kernel = self.weight.shape[2]
         x = torch.where(layout.valid[:, :, None], x, 0.0).transpose(1, 2)
-        # an even kernel with K // 2 zeros on both sides gives one frame too many: one zero less on the right
+        # an even kernel with K // 2 zeros on both sides would give a frame too many: one zero fewer on the right
         x = F.pad(x, (kernel // 2, kernel - 1 - kernel // 2))
         return F.gelu(F.conv1d(x, self.weight, self.bias, groups=self.groups).transpose(1, 2))
 
 
 class TraceableFeatureEncoder(nn.Module):
-    """`FeatureEncoder` on padded waveforms, without branches on lengths."""
+    """`FeatureEncoder` on padded waveforms, without branches that depend on lengths."""
 
     def __init__(self, source: FeatureEncoder) -> None:
         super().__init__()
@@ -85,13 +85,13 @@ class TraceableFeatureEncoder(nn.Module):
         self.others = nn.ModuleList(_plain(layer, a, i + 1) for i, layer in enumerate(others))
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
-        """(B,) samples -> (B,) frames; 0 below the receptive field."""
+        """Samples (B,) to frames (B,); 0 below the receptive field."""
         for kernel, stride in zip(self.architecture.conv_kernels, self.architecture.conv_strides, strict=True):
             lengths = _frames(lengths, kernel, stride)
         return lengths
 
     def forward(self, waveforms: Tensor, lengths: Tensor, packed: bool) -> tuple[Tensor, Layout]:
-        """As `FeatureEncoder.forward` with ``packed`` False; S must reach the receptive field."""
+        """As `FeatureEncoder.forward` with ``packed`` False; S must be at least the receptive field."""
         x = self.first(waveforms, lengths)
         for layer in self.others:
             x = layer(x)
@@ -109,7 +109,7 @@ class FoldedGroupNorm(nn.Module):
         super().__init__()
         self.kernel, self.stride = architecture.conv_kernels[0], architecture.conv_strides[0]
         self.eps = architecture.layer_norm_eps
-        # In float64: a filter that hardly passes the speech has a variance far below that of the windows.
+        # In float64, because a filter that suppresses most of the speech has a variance far below that of the windows.
         assert layer.norm is not None
         self.weight: Tensor
         self.gain: Tensor
@@ -121,7 +121,7 @@ class FoldedGroupNorm(nn.Module):
         self.register_buffer("windows", torch.eye(self.kernel)[:, None])
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
-        """A bias of the convolution would vanish in the norm."""
+        """Convolution, norm and GELU; a bias of the convolution would cancel in the norm."""
         windows = F.conv1d(waveforms[:, None], self.windows, stride=self.stride)  # (B, k, T)
         frames = _frames(lengths, self.kernel, self.stride)[:, None, None]
         valid = torch.arange(windows.shape[2]) < frames
@@ -138,7 +138,7 @@ class FoldedGroupNorm(nn.Module):
 
 
 class PlainConvolution(nn.Module):
-    """Convolution, layer norm where the family has one, GELU: (B, C, T) -> (B, C', T')."""
+    """Convolution, layer norm if the family has one, GELU: (B, C, T) -> (B, C', T')."""
 
     def __init__(self, layer: ConvLayer, stride: int, norm: nn.LayerNorm | None, eps: float) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ class PlainConvolution(nn.Module):
         self.stride, self.norm, self.eps = stride, norm, eps
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """X (B, C, T), or waveforms (B, S)."""
+        """Apply to x (B, C, T), or to waveforms (B, S)."""
         x = x[:, None] if x.dim() == 2 else x
         x = F.conv1d(x, self.weight, self.bias, stride=self.stride)
         if self.norm is None:
