@@ -6,8 +6,7 @@ from itertools import combinations
 
 from wav2vec2.evaluation.scores import Score
 from wav2vec2.evaluation.table import lines_of_columns
-from wav2vec2.experiment.cell import Cell, Kind
-from wav2vec2.experiment.paired_bootstrap import by_speaker, compare_cells, speakers_helped
+from wav2vec2.experiment.cell import Cell, Kind, by_speaker, compare_cells, speakers_helped
 from wav2vec2.experiment.paper import ABLATION, LOW_LABEL, MODELS, TIMIT, WER
 from wav2vec2.experiment.scale import ARMS
 from wav2vec2.experiment.steps import LMS

@@ -1,0 +1,15 @@
+from pathlib import Path
+
+import pytest
+from tests.experiment.made_up_speech_tree import write_tree
+from tests.experiment.smallest_models import run_here
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A made-up corpus with label lists; experiments run their commands in this process."""
+    monkeypatch.setattr("wav2vec2.pipeline.engine.run_command", run_here)
+    root = write_tree(tmp_path / "tree")
+    for name in ("10min", "10h"):
+        (root / f"labels-{name}.txt").write_text((root / "labels-1h.txt").read_text())
+    return root
