@@ -161,5 +161,5 @@ def test_models_that_do_not_go_together_are_one_line() -> None:
     with pytest.raises(UserError, match="not between 0 and 1"):
         InterpolatedLM(language_model(), language_model(), 1.5)
     lower = language_model(tuple(f"word{n}" for n in range(30)))
-    with pytest.raises(UserError, match="knows 0 of the first one's 30 tokens"):
+    with pytest.raises(UserError, match="knows only 0 of the first one's 30 tokens"):
         InterpolatedLM(lower, language_model(), 0.5)

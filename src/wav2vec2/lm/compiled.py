@@ -1,4 +1,4 @@
-"""How searches and estimators are compiled: once for a machine, without the interpreter lock, and never stale."""
+"""Compilation of searches and estimators with numba: once per machine, never stale, without the interpreter lock."""
 
 import functools
 import sys
@@ -20,14 +20,14 @@ def _sources_stamp() -> tuple[float, int]:
 
 
 class _Announcement(event.Listener):
-    """Says once in a process why nothing seems to happen; numba calls it when no stored code was found."""
+    """Announces, once per process, that compiling takes a while; numba calls it if no stored code was found."""
 
     said = False
 
     def on_start(self, event: event.Event) -> None:
         if not self.said:
             self.said = True
-            print("compiling for this machine, once: this takes a minute or two ...", file=sys.stderr)
+            print("compiling for this machine; this happens once and takes a minute or two ...", file=sys.stderr)
 
     def on_end(self, event: event.Event) -> None:
         pass
@@ -35,18 +35,18 @@ class _Announcement(event.Listener):
 
 @functools.cache
 def announcement() -> _Announcement:
-    """The listener, registered with numba when it is first asked for."""
+    """The listener, which the first call registers with numba."""
     listener = _Announcement()
     event.register("numba:compile", listener)
     return listener
 
 
 def compiled(function: Function) -> Function:
-    """Compile `function` when it is first called and keep the result beside its source file, else in the user's cache.
+    """Compile `function` on its first call and store the code beside its source file or in the user's cache.
 
-    numba takes stored code for current as long as the function's own file is unchanged, although the functions that it
-    calls are compiled into it. Here it is current as long as no file of the searches or of the language models changed.
-    Where neither place can be written, nothing is stored and every process compiles anew.
+    numba reuses stored code as long as the function's own file is unchanged, although the code of other functions may
+    be compiled into it. Here stored code is reused only while no file of `decode` and `lm` has changed. If neither
+    place can be written, nothing is stored and every process compiles again.
     """
     try:
         dispatcher: Any = njit(cache=True, nogil=True)(function)

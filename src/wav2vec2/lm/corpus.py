@@ -1,4 +1,4 @@
-"""Text for language models: one sentence a line, in files of any length, read once and never held whole."""
+"""Text for language models: files of any length with one sentence per line, read without being held in memory."""
 
 import gzip
 import re
@@ -9,43 +9,44 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from wav2vec2.errors import UserError
+from wav2vec2.lm.words import BEGIN, END, UNKNOWN
 from wav2vec2.text.normalize import TextNormalization
 
-# What normalisation leaves as it is but for case: printable ASCII without `|` and the accent used as an apostrophe.
+# Normalisation changes only the case of such lines: printable ASCII without `|` and without the grave accent, which may
+# stand for an apostrophe.
 _PLAIN = re.compile(r"[ -_a-{}~]*\Z")
-_UNKNOWN = "<unk>"
-_MARKS = frozenset(("<s>", "</s>"))
 
 
 @dataclass
 class Corpus:
-    """Sentences of text files (plain or ``.gz``), in their words.
+    """The sentences of text files, plain or gzipped (``.gz``), as lists of words. Sentence marks are left out.
 
-    normalization: what every line goes through. ids: each line begins with an identifier that is no word, as in
-    LibriSpeech transcripts and Kaldi's ``text``. Sentence marks in the text are left out. sentences, words: counted
-    while reading; position: bytes of the files (as they lie on disk) read so far, of ``size``.
+    While it is iterated over it counts sentences, words and position.
     """
 
     paths: Sequence[Path]
     normalization: TextNormalization = field(default_factory=TextNormalization)
+    """How each line is normalised."""
     ids: bool = False
+    """Whether each line begins with an identifier, as in LibriSpeech's transcripts and Kaldi's ``text``."""
     sentences: int = 0
     words: int = 0
     position: int = 0
+    """Bytes read so far of the files as they are on disk, of ``size`` in total."""
 
     def __post_init__(self) -> None:
         if not self.paths:
-            raise UserError("no text was given; name files with one sentence a line")
+            raise UserError("no text was given; name files with one sentence per line")
         for path in self.paths:
             if not path.is_file():
-                raise UserError(f"{path}: no such text file; give files with one sentence a line")
+                raise UserError(f"{path}: no such text file; give files with one sentence per line")
         self.size = sum(path.stat().st_size for path in self.paths)
 
     def __iter__(self) -> Iterator[list[str]]:
-        """The words of each line that has any.
+        """Yield the words of each line that has any.
 
         Raises:
-            UserError: a file that cannot be read, is not UTF-8, or no word in any file.
+            UserError: a file cannot be read or is not UTF-8, or no file has any words.
         """
         self.sentences = self.words = self.position = 0
         before = 0
@@ -60,7 +61,7 @@ class Corpus:
             before += path.stat().st_size
         self.position = self.size
         if not self.words:
-            raise UserError(f"{', '.join(map(str, self.paths))}: no word of text; give one sentence a line")
+            raise UserError(f"{', '.join(map(str, self.paths))}: no word of text; give one sentence per line")
 
     def _sentences(self, path: Path, raw: BinaryIO) -> Iterator[list[str]]:
         number = 0
@@ -73,7 +74,7 @@ class Corpus:
         except UnicodeDecodeError as error:
             raise UserError(f"{path}:{number}: not UTF-8 text ({error.reason}); convert it with iconv") from error
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise UserError(f"{path}: cut short or no gzip file ({error}); copy it again") from error
+            raise UserError(f"{path}: is cut short or not a gzip file ({error}); copy it again") from error
 
     def split(self, line: str) -> list[str]:
         """The normalised words of one line."""
@@ -88,5 +89,5 @@ class Corpus:
         words = line.split()
         if "<" not in line:
             return words
-        words = [_UNKNOWN if word.lower() == _UNKNOWN else word for word in words]
-        return [word for word in words if word.lower() not in _MARKS]
+        words = [UNKNOWN if word.lower() == UNKNOWN else word for word in words]
+        return [word for word in words if word.lower() not in (BEGIN, END)]

@@ -1,4 +1,4 @@
-"""Opening language models: any one from its path, and two as one by interpolation."""
+"""Opening a language model from its path, whatever its kind, and interpolating two of them."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ def load_language_model(path: str | Path) -> LanguageModel:
     """Open an ARPA file (plain or gzipped), a KenLM binary, or the directory of a Transformer language model.
 
     Raises:
-        UserError: nothing there, or what is there is none of the three or damaged.
+        UserError: nothing is there, or it is none of the three, or it is damaged.
     """
     path = Path(path)
     if path.is_dir():
@@ -38,20 +38,24 @@ Integers = NDArray[np.int64]
 
 
 class InterpolatedLM:
-    """A ``LanguageModel`` of two others over the same kind of tokens.
+    """Two language models as one: P(word | history) = (1 - share) P_first + share P_second.
+
+    Interpolation is linear in probability, not log-linear: the result is a distribution without a sum over the
+    vocabulary, and a word is possible if either model allows it. The tokens are the first model's. For tokens unknown
+    to the second model, its probability of the unknown word is divided among them, so that the sum is at most one.
 
     Args:
-        first: gives the tokens.
-        second: is asked for the same ones by name.
-        share: of the second, between 0 and 1.
+        first: the model whose tokens are used.
+        second: another model over the same unit, words or characters.
+        share: weight of the second model, 0 to 1.
 
     Raises:
-        UserError: the share is no share, or the models have too few tokens in common.
+        UserError: the share is not between 0 and 1, or the models have too few tokens in common.
     """
 
     def __init__(self, first: LanguageModel, second: LanguageModel, share: float) -> None:
         if not 0.0 <= share <= 1.0:
-            raise UserError(f"interpolation: a share of {share} is not between 0 and 1")
+            raise UserError(f"interpolation: the share {share} is not between 0 and 1")
         self.tokens: Sequence[str] = first.tokens
         self.unknown = first.unknown
         self._translate = np.array([second.index(token) for token in first.tokens], np.int64)
@@ -61,7 +65,7 @@ class InterpolatedLM:
         if missing[ordinary].mean() > 0.9:
             shared = int((~missing & ordinary).sum())
             raise UserError(
-                f"interpolation: the second model knows {shared} of the first one's {int(ordinary.sum())} tokens; "
+                f"interpolation: the second model knows only {shared} of the first one's {int(ordinary.sum())} tokens; "
                 "give two models over words, or two over characters, in the same case"
             )
         self.unit: Unit = first.unit
@@ -75,7 +79,7 @@ class InterpolatedLM:
         self._start = int(self._handle(first.start(), second.start()))
 
     def index(self, token: str) -> int:
-        """Index of a word in the first model."""
+        """Index of a token, as in the first model."""
         return self._first.index(token)
 
     def start(self) -> int:
@@ -83,7 +87,7 @@ class InterpolatedLM:
         return self._start
 
     def score(self, histories: Integers, tokens: Integers) -> tuple[NDArray[np.float32], Integers]:
-        """Ln of the mixture, and the histories that follow; (N,)."""
+        """Log-probability of ``tokens[i]`` after ``histories[i]``, and the following histories; all (N,)."""
         pairs, tokens = self._pairs[np.asarray(histories, np.int64)], np.asarray(tokens, np.int64)
         one, after_one = self._first.score(pairs[:, 0], tokens)
         two, after_two = self._second.score(pairs[:, 1], self._translate[tokens])
@@ -91,12 +95,12 @@ class InterpolatedLM:
         return self._mix(one, two + self._penalty[tokens]), np.array(following, np.int64)
 
     def finish(self, histories: Integers) -> NDArray[np.float32]:
-        """Ln of the mixture's probability of the sentence's end, (N,)."""
+        """Log-probability of the sentence's end after each history, (N,)."""
         pairs = self._pairs[np.asarray(histories, np.int64)]
         return self._mix(self._first.finish(pairs[:, 0]), self._second.finish(pairs[:, 1]))
 
     def retain(self, histories: Integers) -> None:
-        """Keep these histories and the start, here and in both models."""
+        """Forget all histories but these and the start, here and in both models."""
         kept = {*np.asarray(histories, np.int64).tolist(), self._start}
         for pair in [pair for pair, handle in self._handles.items() if handle not in kept]:
             self._free.append(self._handles.pop(pair))

@@ -1,4 +1,4 @@
-"""``wav2vec2 lm perplexity``: how well a language model of any kind foretells a text."""
+"""``wav2vec2 lm perplexity``: how well a language model of any kind predicts a text."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,31 +24,33 @@ _SAMPLED = 1000
 
 @dataclass(frozen=True)
 class Perplexity:
-    """Sums over a text, in nats. tokens: words (of a character model: characters) without sentence ends, which count
-    as one more a sentence.
-    """
+    """Totals over a text; log-probabilities in nats."""
 
     sentences: int
     words: int
     tokens: int
+    """Words, or characters for a character model, without the sentence ends; these add one per sentence."""
     unknown: int
+    """Tokens that the model does not know."""
     log_probability: float
+    """Of all tokens and sentence ends."""
     unknown_log_probability: float
+    """Of the unknown tokens alone."""
 
     @property
     def with_unknown(self) -> float:
-        """Perplexity a token, unknown ones at the probability that the model gives to them."""
+        """Perplexity per token, unknown tokens at the probability that the model gives them."""
         return _exp(-self.log_probability / (self.tokens + self.sentences))
 
     @property
     def without_unknown(self) -> float:
-        """Perplexity of the known tokens and the sentence ends alone."""
+        """Perplexity per token without the unknown tokens."""
         known = self.tokens + self.sentences - self.unknown
         return _exp(-(self.log_probability - self.unknown_log_probability) / known)
 
     @property
     def per_word(self) -> float:
-        """Perplexity a word, whatever the tokens: comparable between models of words and of characters."""
+        """Perplexity per word, whatever the tokens are: comparable between models of words and of characters."""
         return _exp(-self.log_probability / (self.words + self.sentences))
 
 
@@ -57,7 +59,7 @@ def _exp(value: float) -> float:
 
 
 def measure_perplexity(model: LanguageModel, sentences: Iterable[Sequence[str]]) -> Perplexity:
-    """Score sentences (their words), many at once."""
+    """Score sentences, given as their words, in batches."""
     characters = model.unit == "characters"
     remaining = iter(sentences)
     sums = np.zeros(6)
@@ -91,19 +93,23 @@ class PerplexityOptions:
     """Perplexity of a text under a language model: n-gram (ARPA, KenLM binary) or Transformer."""
 
     lm: Annotated[Path, Positional, arg(metavar="LM")]
-    """An ARPA file, a KenLM binary or a directory of wav2vec2 lm transformer."""
+    """An ARPA file, a KenLM binary, or a directory that wav2vec2 lm transformer wrote."""
     text: Annotated[tuple[Path, ...], Positional, arg(metavar="TEXT")]
-    """Text files, one sentence a line, plain or .gz."""
+    """Text files with one sentence per line, plain or gzipped (.gz)."""
     case: Literal["keep", "upper", "lower"] = "keep"
-    """Case to bring the text to: that of the model's words."""
+    """Convert the text to this case: that of the model's words."""
     punctuation: Literal["keep", "remove"] = "keep"
-    """Whether punctuation stays in the text."""
+    """Keep or remove the text's punctuation."""
     ids: bool = False
-    """Each line begins with an identifier that is no word (LibriSpeech's *.trans.txt, Kaldi's text)."""
+    """Each line begins with an identifier to skip (LibriSpeech's *.trans.txt, Kaldi's text)."""
 
 
 def run(options: PerplexityOptions) -> Perplexity:
-    """Measure and print; raises UserError for a model or text that cannot be read or do not go together."""
+    """Measure the perplexity and print it.
+
+    Raises:
+        UserError: the model or a text cannot be read, or they do not fit together.
+    """
     normalization = TextNormalization(case=options.case, punctuation=options.punctuation)
     corpus = Corpus(options.text, normalization, ids=options.ids)
     model = load_language_model(options.lm)
@@ -117,9 +123,9 @@ def run(options: PerplexityOptions) -> Perplexity:
     rate = 100 * found.unknown / found.tokens
     print(f"{found.sentences} sentences, {found.words} words")
     print(f"unknown {kind}s: {found.unknown} of {found.tokens} ({rate:.2f} %)")
-    print(f"perplexity a {kind}: {found.with_unknown:.2f} with unknown ones, {found.without_unknown:.2f} without")
+    print(f"perplexity per {kind}: {found.with_unknown:.2f} with unknown ones, {found.without_unknown:.2f} without")
     if characters:
-        print(f"perplexity a word: {found.per_word:.2f}")
+        print(f"perplexity per word: {found.per_word:.2f}")
     return found
 
 

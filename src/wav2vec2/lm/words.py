@@ -1,4 +1,4 @@
-"""The words of an n-gram model without the model: the unigrams of an ARPA file, the tail of a KenLM binary."""
+"""The words of language models: reading them from an n-gram model's file, checking their case, and spelling them."""
 
 import gzip
 import mmap
@@ -14,16 +14,20 @@ from wav2vec2.output_file import writing
 from wav2vec2.text.normalize import WORD_SEPARATOR, Case, normalize_text
 from wav2vec2.text.vocabulary import Vocabulary
 
-SENTENCE_MARKS = ("<s>", "</s>", "<unk>", "<UNK>")
+BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
+SENTENCE_MARKS = (BEGIN, END, UNKNOWN, "<UNK>")
+"""What a language model has among its words that is no word; some toolkits write <UNK>."""
 _KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
-_FIRST_WORD = b"<unk>\0"
-_KENLM_ORDER_AT = 88  # behind the magic line and the numbers that tell the machine's byte order
+_FIRST_WORD = f"{UNKNOWN}\0".encode()
+_KENLM_ORDER_AT = 88  # after the magic line and the numbers that show the machine's byte order
 _HEADER_LINES = 1000
 _REMEDY = "write or copy it again"
+_NAMED = 5  # words that cannot be spelled, in a message
+_CASES: tuple[Case, ...] = ("upper", "lower")
 
 
 def is_kenlm_binary(path: str | Path) -> bool:
-    """Whether the file begins as KenLM's binaries do. Raises UserError if it cannot be read."""
+    """Whether a file begins as KenLM's binaries do. Raises UserError if it cannot be read."""
     try:
         with Path(path).open("rb") as file:
             return file.read(len(_KENLM_MAGIC)) == _KENLM_MAGIC
@@ -32,10 +36,12 @@ def is_kenlm_binary(path: str | Path) -> bool:
 
 
 def ngram_words(path: str | Path) -> list[str]:
-    """List the words of an ARPA file (plain or gzipped) or KenLM binary in its order, sentence marks left out.
+    """Read the words of an ARPA file (plain or gzipped) or KenLM binary, in the file's order, without sentence marks.
 
-    Reads no more of an ARPA file than its unigrams. Raises UserError for a file that is missing, no n-gram model, cut
-    short or without words.
+    Of an ARPA file only the unigrams are read.
+
+    Raises:
+        UserError: the file is missing, is not an n-gram model, is cut short, or has no words.
     """
     path = Path(path)
     try:
@@ -44,12 +50,12 @@ def ngram_words(path: str | Path) -> list[str]:
         raise UserError(f"{path}: cannot be read as an n-gram model ({error}); {_REMEDY}") from error
     words = [word for word in words if word not in SENTENCE_MARKS]
     if not words:
-        raise UserError(f"{path}: has no words but the sentence marks; train it on text")
+        raise UserError(f"{path}: has no words besides the sentence marks; train it on text")
     return words
 
 
 def ngram_order(path: str | Path) -> int | None:
-    """The order that an ARPA file's head or a KenLM binary's tells; None for anything else."""
+    """The order that the header of an ARPA file or KenLM binary gives; None for any other file."""
     path = Path(path)
     try:
         if is_kenlm_binary(path):
@@ -84,9 +90,9 @@ def _arpa_words(path: Path) -> Iterator[str]:
             elif line.strip() == "\\1-grams:":
                 break
         else:
-            raise UserError(f"{path}: has no section \\1-grams: and is no ARPA file; give an n-gram model")
+            raise UserError(f"{path}: has no section \\1-grams:, so it is no ARPA file; give an n-gram model")
         if count is None:
-            raise UserError(f"{path}: does not say how many words it has ('ngram 1=' after \\data\\); {_REMEDY}")
+            raise UserError(f"{path}: lacks its number of words ('ngram 1=' after \\data\\); {_REMEDY}")
         for place in range(1, count + 1):
             fields = file.readline().split()
             if len(fields) not in (2, 3):
@@ -95,7 +101,7 @@ def _arpa_words(path: Path) -> Iterator[str]:
 
 
 def _binary_words(path: Path) -> list[str]:
-    """KenLM ends its binaries with the words, each ended by a zero byte, the unknown word first."""
+    """A KenLM binary ends with its words, each followed by a zero byte, the unknown word first."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         start = content.rfind(_FIRST_WORD)
         if start < 0 or content[len(content) - 1 :] != b"\0":
@@ -105,41 +111,49 @@ def _binary_words(path: Path) -> list[str]:
         return content[start:].decode("utf-8").split("\0")[:-1]
 
 
-_FOLDED: tuple[Case, ...] = ("upper", "lower")
-
-
 def check_case(words: Iterable[str], known: Callable[[str], bool], source: str, other: str) -> None:
-    """Raise UserError, with the option that helps, if most words of ``source`` are unknown only for their case.
+    """Catch the commonest mistake with language models: words in another case than the model's.
 
-    known: whether ``other`` (its name in the message) has a word.
+    Args:
+        words: words of ``source``.
+        known: whether ``other`` has a word.
+        source: the name of the words' file in the message.
+        other: the name of the model or word list in the message.
+
+    Raises:
+        UserError: many more words would be known in upper or lower case; names the option that helps.
     """
     words = list(words)
     as_is = sum(map(known, words))
-    for case in _FOLDED:
+    for case in _CASES:
         folded = sum(known(normalize_text(word, case=case)) for word in words)
         if folded > 2 * as_is:
             raise UserError(f"{source}: its words are in another case than {other}'s; --case {case} makes them match")
 
 
-_NAMED = 5
-
-
 @dataclass(frozen=True)
 class Spelled:
-    """words: how many were written. left_out: those that the symbols cannot spell."""
+    """What `write_spellings` did."""
 
     words: int
+    """How many words were written."""
     left_out: tuple[str, ...]
+    """The words that the vocabulary's symbols cannot spell."""
 
     def __str__(self) -> str:
         if not self.left_out:
             return f"{self.words} words"
         named = ", ".join(self.left_out[:_NAMED]) + (", ..." if len(self.left_out) > _NAMED else "")
-        return f"{self.words} words; {len(self.left_out)} that the symbols cannot spell are left out: {named}"
+        return f"{self.words} words; left out {len(self.left_out)} that the symbols cannot spell: {named}"
 
 
 def write_spellings(words: Iterable[str], path: Path, vocabulary: Vocabulary | None = None) -> Spelled:
-    """Write ``word<TAB>w o r d |`` lines; with ``vocabulary`` in its symbols, words it lacks a symbol for left out.
+    """Write a lexicon, lines ``word<TAB>w o r d |``, as our lexicon search and flashlight read it.
+
+    Args:
+        words: the words, in the order wanted.
+        path: the file to write.
+        vocabulary: spell in its symbols and leave out words that it cannot spell; None: spell in letters.
 
     Raises:
         UserError: no word can be spelled, or the file cannot be written.
@@ -161,14 +175,14 @@ def write_spellings(words: Iterable[str], path: Path, vocabulary: Vocabulary | N
             file.writelines(lines())
         if not written:
             raise UserError(
-                f"{path}: none of {len(left_out)} words can be spelled with the model's symbols; give the model that "
-                "belongs to the text"
+                f"{path}: none of the {len(left_out)} words can be spelled in the model's symbols; give a model for "
+                "this text"
             )
     return Spelled(written, tuple(left_out))
 
 
 def can_spell(vocabulary: Vocabulary, word: str) -> bool:
-    """Whether the vocabulary has every symbol of the word."""
+    """Whether the vocabulary has every symbol of a word."""
     return not vocabulary.unknown_symbols(word) and bool(vocabulary.encode(word))
 
 

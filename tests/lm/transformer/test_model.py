@@ -120,7 +120,7 @@ def test_broken_directories_are_one_line(saved: Path) -> None:
     tokens.write_text("</s>\n<unk>\nTHE\n")
     assert "3 tokens, the model 10" in said(saved)
     tokens.write_text("</s>\n<unk>\nTHE\nTHE\n")
-    assert "'THE' occurs twice" in said(saved)
+    assert "has 'THE' twice" in said(saved)
     tokens.unlink()
     assert "tokens.txt" in said(saved)
     tokens.write_bytes(whole[tokens])

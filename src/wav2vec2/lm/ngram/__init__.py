@@ -1,1 +1,1 @@
-"""n-gram language models: estimation, ARPA files, KenLM binaries, scores."""
+"""N-gram language models: estimation, ARPA files, KenLM binaries and scoring."""

@@ -1,7 +1,8 @@
-"""ARPA files: the exchange format of n-gram models, read by compiled code.
+"""ARPA files, the exchange format of n-gram models: reading and writing.
 
-A head with the number of n-grams of each order, then a section an order with ``log10 p, words, log10 backoff`` a line.
-Files whose name ends in ``.gz`` are gzipped.
+A header gives the number of n-grams of each order; then each order has a section of lines ``log10 probability, words,
+log10 backoff weight``. Files whose names end in ``.gz`` are gzipped. The lines are handled by compiled code
+(``arpa_lines``), a few million a second.
 """
 
 import gzip
@@ -25,21 +26,22 @@ _REMEDY = "write it again with wav2vec2 lm ngram or lmplz"
 _HEADER_MAX = 1 << 20
 _NUMBER_BYTES = 24
 _LINES = 1 << 15
-_POSITIVE = 1e-4  # rounding of an estimator; anything more is no probability
+_POSITIVE = 1e-4  # log10 probabilities up to this are rounding errors of an estimator; above, the file is wrong
 
 
 @dataclass(frozen=True)
 class ArpaOrder:
-    """The n-grams of one order k: words (n, k) as indices into the unigrams, log10_probability and log10_backoff (n,),
-    0 where the file gives no backoff.
-    """
+    """The n n-grams of one order k."""
 
     words: NDArray[np.int32]
+    """(n, k), as indices into the unigrams."""
     log10_probability: NDArray[np.float32]
+    """(n,)."""
     log10_backoff: NDArray[np.float32]
+    """(n,); 0 if the file gives none."""
 
     def with_word(self, word: int, log10_probability: float) -> "ArpaOrder":
-        """These unigrams and one more."""
+        """Add a word to these unigrams."""
         return ArpaOrder(
             np.append(self.words, np.array([[word]], np.int32), axis=0),
             np.append(self.log10_probability, np.float32(log10_probability)),
@@ -48,10 +50,10 @@ class ArpaOrder:
 
 
 def read_arpa(path: Path) -> tuple[list[str], list[ArpaOrder]]:
-    """The words of the unigrams in the file's order, and the n-grams of every order.
+    """Read an ARPA file: the words of the unigrams in the file's order, and the n-grams of every order.
 
     Raises:
-        UserError: a file that is missing, no ARPA, malformed (with the line) or cut short.
+        UserError: the file is missing, no ARPA file, malformed (names the line) or cut short.
     """
     data = _contents(path)
     counts, position = _read_header(path, data)
@@ -91,13 +93,13 @@ def _contents(path: Path) -> Bytes:
                 raise UserError(f"{path}: is empty; {_REMEDY}")
             return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path}: cut short or no gzip file ({error}); {_REMEDY}") from error
+        raise UserError(f"{path}: is cut short or not a gzip file ({error}); {_REMEDY}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); give an ARPA file") from error
 
 
 def _line(data: Bytes, position: int) -> tuple[bytes, int]:
-    """The line at ``position`` without its end, and where the next begins."""
+    """The line at ``position``, without its line end, and where the next line begins."""
     size = 256
     while True:
         piece = data[position : position + size].tobytes()
@@ -110,11 +112,11 @@ def _line(data: Bytes, position: int) -> tuple[bytes, int]:
 
 
 def _read_header(path: Path, data: Bytes) -> tuple[list[int], int]:
-    """The number of n-grams of each order, and where the lines after them begin."""
+    """The number of n-grams of each order, and where the text after the header begins."""
     head = data[:_HEADER_MAX].tobytes()
     found = head.find(b"\\data\\")
     if found < 0 or (found > 0 and head[found - 1 : found] != b"\n"):
-        raise UserError(f"{path}: no \\data\\ line, so no ARPA file; {_REMEDY}")
+        raise UserError(f"{path}: has no \\data\\ line, so it is no ARPA file; {_REMEDY}")
     _, position = _line(data, found)
     counts: list[int] = []
     while position < len(data):
@@ -128,27 +130,27 @@ def _read_header(path: Path, data: Bytes) -> tuple[list[int], int]:
         name, equals, number = text.partition(b"=")
         fields = name.split()
         if fields != [b"ngram", str(len(counts) + 1).encode()] or not equals or not number.strip().isdigit():
-            raise UserError(f"{path}: {_shown(line)} is no line 'ngram {len(counts) + 1}=number'; {_REMEDY}")
+            raise UserError(f"{path}: has {_shown(line)} instead of 'ngram {len(counts) + 1}=number'; {_REMEDY}")
         counts.append(int(number))
     if not counts:
-        raise UserError(f"{path}: no line 'ngram 1=number' after \\data\\; {_REMEDY}")
-    if sum(counts) * 4 > len(data):  # an n-gram is a digit, a separator, a word and a line end at the least
-        raise UserError(f"{path}: cut short, it names {sum(counts)} n-grams; copy or {_REMEDY}")
+        raise UserError(f"{path}: has no line 'ngram 1=number' after \\data\\; {_REMEDY}")
+    if sum(counts) * 4 > len(data):  # an n-gram has at least a digit, a separator, a word and a line end
+        raise UserError(f"{path}: is cut short: its header promises {sum(counts)} n-grams; copy or {_REMEDY}")
     return counts, position
 
 
 def _expect(path: Path, data: Bytes, position: int, heading: str) -> int:
-    """Skip blank lines and the heading; where the line after it begins."""
+    """Skip blank lines and a heading; returns where the next line begins."""
     while position < len(data):
         line, following = _line(data, position)
         if line.strip():
             if line.strip() == heading.encode():
                 return following
             raise UserError(
-                f"{path}:{_line_number(data, position)}: {_shown(line)} where {heading} should stand; {_REMEDY}"
+                f"{path}:{_line_number(data, position)}: has {_shown(line)} instead of {heading}; {_REMEDY}"
             )
         position = following
-    raise UserError(f"{path}: cut short before {heading}; copy or {_REMEDY}")
+    raise UserError(f"{path}: is cut short before {heading}; copy or {_REMEDY}")
 
 
 def _read_unigrams(path: Path, data: Bytes, position: int, count: int) -> tuple[list[str], ArpaOrder, int]:
@@ -167,7 +169,7 @@ def _read_unigrams(path: Path, data: Bytes, position: int, count: int) -> tuple[
         position = following
     if len(set(words)) < count:
         twice = next(word for word, times in Counter(words).items() if times > 1)
-        raise UserError(f"{path}: the word {twice!r} occurs twice among the 1-grams; {_REMEDY}")
+        raise UserError(f"{path}: has the word {twice!r} twice among the 1-grams; {_REMEDY}")
     unigrams = ArpaOrder(np.arange(count, dtype=np.int32)[:, None], values[:, 0].copy(), values[:, 1].copy())
     _check_values(path, 1, unigrams)
     return words, unigrams, position
@@ -176,20 +178,20 @@ def _read_unigrams(path: Path, data: Bytes, position: int, count: int) -> tuple[
 def _check_values(path: Path, order: int, ngrams: ArpaOrder) -> None:
     p, backoff = ngrams.log10_probability, ngrams.log10_backoff
     if not np.all(p <= _POSITIVE):
-        raise UserError(f"{path}: the probability of a {order}-gram is above 1 or not a number; {_REMEDY}")
+        raise UserError(f"{path}: has a {order}-gram whose probability is above 1 or not a number; {_REMEDY}")
     if not np.all(backoff < np.inf):
-        raise UserError(f"{path}: the backoff weight of a {order}-gram is infinite or not a number; {_REMEDY}")
+        raise UserError(f"{path}: has a {order}-gram whose backoff weight is infinite or not a number; {_REMEDY}")
 
 
 def _refuse_line(path: Path, data: Bytes, position: int, status: int, order: int, rows: int, count: int) -> None:
     line, _ = _line(data, position)
     if position >= len(data):
-        raise UserError(f"{path}: cut short at {order}-gram {rows + 1} of {count}; copy or {_REMEDY}")
-    reason = {BAD_NUMBER: "a number that cannot be read", UNKNOWN_WORD: "a word that is no 1-gram"}.get(
-        status, f"not a {order}-gram with its log10 probability"
+        raise UserError(f"{path}: is cut short at {order}-gram {rows + 1} of {count}; copy or {_REMEDY}")
+    reason = {BAD_NUMBER: "has a malformed number", UNKNOWN_WORD: "has a word that is no 1-gram"}.get(
+        status, f"is not a {order}-gram with its log10 probability"
     )
     raise UserError(
-        f"{path}:{_line_number(data, position)}: {_shown(line)}, {order}-gram {rows + 1} of {count}: {reason}; "
+        f"{path}:{_line_number(data, position)}: {_shown(line)}, {order}-gram {rows + 1} of {count}, {reason}; "
         f"{_REMEDY}"
     )
 
@@ -204,9 +206,12 @@ def _shown(line: bytes) -> str:
 
 
 class ArpaWriter:
-    """Writes the head at once, sections as they come, and the end on leaving without an error; closes ``file``.
+    """Writes an ARPA file section by section; a context manager, which writes the end mark and closes the file.
 
-    words: by number, number 1 first. counts: n-grams of each order, to be written in ascending order.
+    Args:
+        file: the file to write; it is closed on leaving, and has the end mark unless there was an exception.
+        words: the words by number, number 1 first.
+        counts: the number of n-grams of each order; the sections must follow in this order.
     """
 
     def __init__(self, file: IO[bytes], words: Sequence[str], counts: Sequence[int]) -> None:
@@ -219,13 +224,13 @@ class ArpaWriter:
         file.write(b"\\data\\\n" + head.encode())
 
     def section(self, order: int) -> None:
-        """Begin the n-grams of an order."""
+        """Begin the section of an order."""
         self._file.write(f"\n\\{order}-grams:\n".encode())
 
     def lines(
         self, words: NDArray[np.int32], log_probability: NDArray[np.float64], backoff: NDArray[np.float64] | None
     ) -> None:
-        """Write n-grams: words (n, k) by number in reading order, log10 probability and log10 backoff weight (n,)."""
+        """Write n-grams: words (n, k) by number, in reading order; log10 probability and log10 backoff weight (n,)."""
         backoff = np.empty(0) if backoff is None else backoff
         log_probability = np.minimum(log_probability, 0.0)
         line_bytes = words.shape[1] * (self._longest + 1) + 2 * _NUMBER_BYTES

@@ -1,11 +1,11 @@
-"""``wav2vec2 lm ngram``: from text to an ARPA file and, where asked for, the lexicon of its words."""
+"""``wav2vec2 lm ngram``: estimate an n-gram model from text, and optionally write the lexicon of its words."""
 
 import contextlib
 import gzip
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,14 +17,13 @@ from tyro.conf import Positional, arg
 
 from wav2vec2.errors import UserError
 from wav2vec2.lm.corpus import Corpus
-from wav2vec2.lm.ngram.kneser_ney import FALLBACK_DISCOUNTS, Estimate, KneserNey, thresholds_of
-from wav2vec2.lm.words import SENTENCE_MARKS, can_spell, check_case, ngram_words, write_spellings
+from wav2vec2.lm.ngram.kneser_ney import FALLBACK_DISCOUNTS, Estimate, KneserNey, Report, thresholds_of
+from wav2vec2.lm.words import SENTENCE_MARKS, UNKNOWN, can_spell, check_case, ngram_words, write_spellings
 from wav2vec2.output_file import writing
 from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.text.vocabulary import Vocabulary
 
 _SAMPLED = 1000
-Say = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -32,36 +31,40 @@ class NgramOptions:
     """Estimate an n-gram language model (interpolated modified Kneser-Ney) and write it as ARPA."""
 
     text: Annotated[tuple[Path, ...], Positional, arg(metavar="TEXT")]
-    """Text files, one sentence a line, plain or .gz."""
+    """Text files with one sentence per line, plain or gzipped (.gz)."""
     order: int = 4
-    """Words of the longest n-gram."""
+    """Length of the longest n-grams, in words."""
     out: Path = Path("lm.arpa")
-    """The ARPA file to write; gzipped if its name ends in .gz."""
+    """ARPA file to write; gzipped if its name ends in .gz."""
     prune: tuple[int, ...] = ()
-    """Leave out n-grams that occur at most so often, one number an order (0 0 1 1); the last holds for all further."""
+    """Leave out n-grams that occur at most this often: one number per order (0 0 1 1), the last for all higher ones."""
     vocab: Path | None = None
-    """The only words of the model (one a line; a lexicon will do): others become <unk>, unseen ones get what an unseen
-    word gets."""
+    """File with the only words of the model, one per line (a lexicon will do). Other words become <unk>; words of the
+    file that the text lacks get the probability of an unseen word."""
     case: Literal["keep", "upper", "lower"] = "keep"
-    """Case to bring the text to: that of the recogniser's letters."""
+    """Convert the text to this case: that of the recogniser's letters."""
     punctuation: Literal["keep", "remove"] = "keep"
-    """Whether punctuation stays in the text."""
+    """Keep or remove the text's punctuation."""
     ids: bool = False
-    """Each line begins with an identifier that is no word (LibriSpeech's *.trans.txt, Kaldi's text)."""
+    """Each line begins with an identifier to skip (LibriSpeech's *.trans.txt, Kaldi's text)."""
     lexicon: Path | None = None
-    """Also write the lexicon: each word of the model and its letters, as the lexicon search and flashlight read it."""
+    """Also write a lexicon, the spelling of each word of the model, as the lexicon searches read it."""
     symbols: Path | None = None
-    """A recogniser's model directory: the lexicon is spelled in its symbols, words it cannot spell are left out."""
+    """Model directory of a recogniser: spell the lexicon in its symbols and leave out words it cannot spell."""
     engine: Literal["own", "lmplz"] = "own"
-    """Our estimator, or KenLM's lmplz from PATH (on all cores: for billions of words)."""
+    """Our estimator, or KenLM's lmplz on PATH, which uses all cores, for billions of words."""
     memory: int = 1024
-    """MiB for n-grams; what is more goes to disk. The list of words comes on top."""
+    """Memory for n-grams in MiB; the rest goes to disk. The word list needs memory of its own."""
     temporary: Path | None = None
-    """Folder for sorted runs on disk (about 50 bytes a word of text); the system's, if not given."""
+    """Folder for temporary files, about 50 bytes per word of text; by default the system's."""
 
 
 def run(options: NgramOptions) -> None:
-    """Estimate, write and report; raises UserError for text, options or files that cannot be."""
+    """Estimate the model, write it, and print a report.
+
+    Raises:
+        UserError: an option is wrong, a text cannot be read, or a file cannot be written.
+    """
     prune = thresholds_of(options.prune, options.order)
     normalization = TextNormalization(case=options.case, punctuation=options.punctuation)
     corpus = Corpus(options.text, normalization, ids=options.ids)
@@ -69,15 +72,15 @@ def run(options: NgramOptions) -> None:
     symbols = None if options.symbols is None else Vocabulary.load(options.symbols)
     _check_words(options, corpus, vocabulary, symbols)
     if options.temporary is not None and not options.temporary.is_dir():
-        raise UserError(f"--temporary {options.temporary}: no such folder; make it or choose another")
+        raise UserError(f"--temporary {options.temporary}: no such folder; create it or choose another")
     estimate = None
     with (
-        _progress(corpus) as say,
+        _progress() as report,
         writing(options.out) as unfinished,
         tempfile.TemporaryDirectory(prefix="wav2vec2-lm-", dir=options.temporary) as folder,
     ):
         zipped = options.out.suffix == ".gz"
-        sentences = _telling(corpus, say)
+        sentences = _reported(corpus, report)
         if options.engine == "lmplz":
             words = Path(folder) / "vocabulary.txt"
             if vocabulary is not None:
@@ -99,36 +102,36 @@ def run(options: NgramOptions) -> None:
                 prune=prune,
                 vocabulary=vocabulary,
                 memory=options.memory << 20,
-                progress=say,
+                progress=report,
             )
             estimate = model.estimate(sentences, lambda counts: _open(unfinished, zipped))
-    _report(options, corpus, estimate)
+    _print_report(options, corpus, estimate)
     if options.lexicon is not None:
         words_of_model = (word for word in ngram_words(options.out) if word not in SENTENCE_MARKS)
         print(f"{options.lexicon}: {write_spellings(words_of_model, options.lexicon, symbols)}")
 
 
 def read_word_list(path: Path, normalization: TextNormalization) -> list[str]:
-    """The words of a file, normalised: one or more a line, or in a line with a tab (of a lexicon) what precedes it.
+    """Read a list of words and normalise them: one or more per line, or the words before the tab of a lexicon's line.
 
     Raises:
-        UserError: a file that cannot be read or has no word.
+        UserError: the file cannot be read or has no words.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a list of words ({error}); give one word a line") from error
+        raise UserError(f"{path}: cannot be read as a list of words ({error}); write one word per line") from error
     words = dict.fromkeys(word for line in lines for word in normalization(line.partition("\t")[0]).split())
     kept = [word for word in words if word not in SENTENCE_MARKS]
     if not kept:
-        raise UserError(f"{path}: has no words; give one word a line")
+        raise UserError(f"{path}: has no words; write one word per line")
     return kept
 
 
 def _check_words(
     options: NgramOptions, corpus: Corpus, vocabulary: list[str] | None, symbols: Vocabulary | None
 ) -> None:
-    """Before the long run: the text's first words must be those of the vocabulary and of the symbols, case included."""
+    """Check, before the long run, that the text's first words match the vocabulary and the symbols in case."""
     sample = {word for words in islice(corpus, _SAMPLED) for word in words}
     if vocabulary is not None:
         check_case(sample, frozenset(vocabulary).__contains__, str(options.text[0]), str(options.vocab))
@@ -141,8 +144,8 @@ def _open(path: str, zipped: bool) -> IO[bytes]:
 
 
 @contextlib.contextmanager
-def _progress(corpus: Corpus) -> Iterator[Say]:
-    """A bar for each pass, on stderr where that is a terminal."""
+def _progress() -> Iterator[Report]:
+    """Show a progress bar for each pass, if stderr is a terminal."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -154,23 +157,23 @@ def _progress(corpus: Corpus) -> Iterator[Say]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         tasks = {"reading text": progress.add_task("reading text", total=1.0)}
 
-        def say(name: str, part: float) -> None:
+        def report(name: str, part: float) -> None:
             if name not in tasks:
                 tasks[name] = progress.add_task(name, total=1.0)
             progress.update(tasks[name], completed=min(1.0, part))
 
-        yield say
+        yield report
 
 
-def _telling(corpus: Corpus, say: Say) -> Iterator[list[str]]:
+def _reported(corpus: Corpus, report: Report) -> Iterator[list[str]]:
     for number, words in enumerate(corpus):
         if number % 1024 == 0:
-            say("reading text", corpus.position / max(1, corpus.size))
+            report("reading text", corpus.position / max(1, corpus.size))
         yield words
-    say("reading text", 1.0)
+    report("reading text", 1.0)
 
 
-def _report(options: NgramOptions, corpus: Corpus, estimate: Estimate | None) -> None:
+def _print_report(options: NgramOptions, corpus: Corpus, estimate: Estimate | None) -> None:
     print(f"{options.out}: order {options.order}, from {corpus.sentences} sentences of {corpus.words} words")
     if estimate is None:
         return
@@ -181,7 +184,7 @@ def _report(options: NgramOptions, corpus: Corpus, estimate: Estimate | None) ->
     if estimate.fallbacks:
         orders = ", ".join(map(str, estimate.fallbacks))
         values = ", ".join(f"{value:g}" for value in FALLBACK_DISCOUNTS)
-        print(f"too little text to estimate the discounts of order {orders}: {values} are used instead")
+        print(f"too little text to estimate the discounts of order {orders}: using {values} instead")
 
 
 def run_lmplz(
@@ -195,13 +198,21 @@ def run_lmplz(
     folder: Path,
     zipped: bool,
 ) -> None:
-    """Estimate as ``KneserNey`` does and write the ARPA file ``out``, gzipped where ``zipped``.
+    """Estimate with KenLM's ``lmplz``, which is compiled and uses all cores: for billions of words.
 
-    vocabulary: words that n-grams may have; lmplz prunes all others (``KneserNey`` counts them as ``<unk>``). memory:
-    bytes. folder: for sorted runs.
+    Args:
+        sentences: the words of each sentence.
+        out: the ARPA file to write.
+        order: of the model.
+        prune: thresholds, one per order.
+        vocabulary: file with the words that n-grams may have; lmplz prunes n-grams with any other word, where
+            ``KneserNey`` counts it as ``<unk>``.
+        memory: in bytes.
+        folder: for temporary files.
+        zipped: whether to gzip the file.
 
     Raises:
-        UserError: lmplz is not on PATH or fails; with its own reason.
+        UserError: lmplz is not on PATH, or fails; gives lmplz's own reason.
     """
     program = shutil.which("lmplz")
     if program is None:
@@ -217,9 +228,9 @@ def run_lmplz(
         try:
             with process.stdin as pipe:
                 for words in sentences:
-                    pipe.write(" ".join(word for word in words if word != "<unk>").encode() + b"\n")
+                    pipe.write(" ".join(word for word in words if word != UNKNOWN).encode() + b"\n")
         except BrokenPipeError:
-            pass  # it stopped; its status and what it said tell why
+            pass  # lmplz has ended; its status and its output say why
         except BaseException:
             process.kill()
             raise
@@ -229,7 +240,7 @@ def run_lmplz(
             said.seek(0)
             lines = said.read().decode(errors="replace").split("\n")
             reason = next((line for line in reversed(lines) if line.strip()), f"status {status}")
-            raise UserError(f"lmplz failed: {' '.join(reason.split())}; see its own documentation, or --engine own")
+            raise UserError(f"lmplz failed: {' '.join(reason.split())}; see its documentation, or use --engine own")
     if zipped:
         with plain.open("rb") as source, gzip.open(out, "wb", compresslevel=6) as target:
             shutil.copyfileobj(source, target, 1 << 20)

@@ -1,7 +1,7 @@
-"""Sorting more rows than memory holds: sorted runs on disk, merged block by block.
+"""Sorting more rows than fit into memory: sorted runs on disk, merged block by block.
 
-A row is a few small non-negative integers, compared column by column, with one number beside it. Rows that are equal
-become one whose number is the sum.
+A row is a few small non-negative integers, compared column by column, and a value. Equal rows are merged into one,
+which gets the sum of their values.
 """
 
 import bisect
@@ -24,10 +24,15 @@ _COPIES = 4  # of a buffered row while it is sorted: the pieces, the whole, its 
 
 
 class ExternalSort:
-    """Takes rows in any order and gives them back sorted, in blocks; what does not fit lies in ``folder``.
+    """Takes rows in any order and returns them sorted, in blocks; what does not fit into memory goes to ``folder``.
 
-    memory: bytes that sorting may use. name: distinguishes the runs of several sorts in one folder. spilled: called
-    after each run that was written.
+    Args:
+        columns: integers in a row.
+        dtype: of the values.
+        folder: for the sorted runs.
+        name: distinguishes the runs of several sorts in one folder.
+        memory: bytes that sorting may use.
+        spilled: called after each run that is written to disk.
     """
 
     def __init__(
@@ -48,10 +53,10 @@ class ExternalSort:
         self._runs: list[Path] = []
         self._written = 0
         self.rows = 0
-        """Rows in the runs and the buffer; equal ones in different runs count twice."""
+        """Rows in the runs and the buffer; equal rows in different runs are counted separately."""
 
     def add(self, words: Rows, values: Values) -> None:
-        """Take rows (n, columns) and their numbers (n,)."""
+        """Add rows (n, columns) and their values (n,)."""
         for first in range(0, len(words), self._rows_max):
             piece = words[first : first + self._rows_max], values[first : first + self._rows_max]
             if self._buffered + len(piece[0]) > self._rows_max:
@@ -63,7 +68,7 @@ class ExternalSort:
             self.rows += len(piece[0])
 
     def blocks(self) -> Iterator[Block]:
-        """All rows in order, each once, in blocks of at most what memory allows; ends the sort."""
+        """Yield all rows in order, each once, in blocks that fit into memory; no rows can be added after that."""
         self._collect()
         if not self._runs:
             yield from self._pieces
@@ -77,7 +82,7 @@ class ExternalSort:
         yield from self._merge(self._runs)
 
     def _collect(self) -> None:
-        """Sort what is buffered into one piece; equal rows become one."""
+        """Sort the buffered rows into one piece and merge equal ones."""
         if self._pieces:
             words = np.concatenate([piece[0] for piece in self._pieces])
             values = np.concatenate([piece[1] for piece in self._pieces])
@@ -101,7 +106,7 @@ class ExternalSort:
         self._runs.append(path)
 
     def _merge(self, runs: list[Path]) -> Iterator[Block]:
-        """All rows up to the smallest last row of the blocks at hand, sorted, again and again."""
+        """Merge runs: yield all rows up to the smallest of the blocks' last rows, read more, and repeat."""
         size = max(_BLOCK_MIN, self._rows_max // len(runs))
         readers = [read_blocks(run, self._record, size) for run in runs]
         heads = [(reader, block) for reader in readers if (block := next(reader, None)) is not None]
@@ -122,14 +127,14 @@ class ExternalSort:
 
 
 def read_blocks(path: Path, record: np.dtype[np.void], size: int) -> Iterator[Block]:
-    """The records of a file, ``size`` at a time."""
+    """Yield the records of a file, ``size`` at a time."""
     with path.open("rb") as file:
         while len(records := np.fromfile(file, record, size)):
             yield np.ascontiguousarray(records["words"]), np.ascontiguousarray(records["value"])
 
 
 def sum_equal(words: Rows, values: Values) -> Block:
-    """Sort rows; of equal ones keep one, with the sum of their numbers."""
+    """Sort rows; of equal rows keep one, with the sum of their values."""
     if not len(words):
         return words, values
     keys = _packed(words)
@@ -144,7 +149,7 @@ def sum_equal(words: Rows, values: Values) -> Block:
 
 
 def _packed(words: Rows) -> list[NDArray[np.uint64]]:
-    """As few numbers a row as hold its columns, in the columns' order of weight."""
+    """Pack the columns of each row into as few 64-bit keys as possible; the keys sort as the columns do."""
     bits = max(1, int(words.max()).bit_length())
     at_once = 64 // bits
     keys: list[NDArray[np.uint64]] = []
@@ -157,7 +162,7 @@ def _packed(words: Rows) -> list[NDArray[np.uint64]]:
 
 
 def whole_groups(blocks: Iterator[Block], columns: int) -> Iterator[Block]:
-    """The same rows in blocks that never part rows whose first ``columns`` columns are equal."""
+    """Yield the same rows in blocks that do not separate rows whose first ``columns`` columns are equal."""
     held: list[Block] = []
     for words, values in blocks:
         if not len(words):

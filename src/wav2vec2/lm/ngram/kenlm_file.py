@@ -1,7 +1,7 @@
 """A KenLM binary as a ``LanguageModel``, through the KenLM inside flashlight-text.
 
-KenLM gives out states that only it can read; here they get integer handles. What was asked once is kept, so that a
-handle stands for one state, until ``retain`` lets go of it. ``NgramModel`` on the ARPA file is faster in our search.
+KenLM's states are opaque objects; here they are given integer handles. Scores are cached until ``retain`` drops them,
+so that equal histories have equal handles. In our own search ``NgramModel`` with the ARPA file is faster.
 """
 
 import contextlib
@@ -19,20 +19,22 @@ from numpy.typing import NDArray
 
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import Unit
-from wav2vec2.lm.words import ngram_words
+from wav2vec2.lm.words import BEGIN, END, UNKNOWN, ngram_words
 
 KENLM_NATS = math.log(10)
-"""What one unit of KenLM's scores, which flashlight passes on unchanged, is in nats: they are decimal logarithms."""
+"""Nats per unit of KenLM's scores, which are decimal logarithms; flashlight passes them on unchanged."""
 
 
 class KenlmFile:
-    """See ``LanguageModel``. Raises UserError if the file is damaged, was built without its words, or flashlight-text
-    is not installed.
+    """A ``LanguageModel`` in a KenLM binary (or ARPA file).
+
+    Raises:
+        UserError: the file is damaged or was built without its words, or flashlight-text is not installed.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
-        self.tokens: Sequence[str] = ("<unk>", "<s>", "</s>", *ngram_words(path))
+        self.tokens: Sequence[str] = (UNKNOWN, BEGIN, END, *ngram_words(path))
         self.unit: Unit = "words"
         self.unknown = 0
         self._ids = {token: index for index, token in enumerate(self.tokens)}
@@ -58,7 +60,7 @@ class KenlmFile:
         """Log-probability of ``tokens[i]`` after ``histories[i]``, and the history that follows; all (N,).
 
         Raises:
-            ValueError: a history that was not given out or has been forgotten, or no such token.
+            ValueError: a history is unknown or has been forgotten, or there is no such token.
         """
         scores, following = np.empty(len(tokens), np.float32), np.empty(len(tokens), np.int64)
         for i, pair in enumerate(zip(np.asarray(histories).tolist(), np.asarray(tokens).tolist(), strict=True)):
@@ -68,8 +70,8 @@ class KenlmFile:
     def _ask(self, history: int, token: int) -> tuple[float, int]:
         if history not in self._states or not 0 <= token < len(self.tokens):
             raise ValueError("a history or token that is not of this model")
-        if token == self._ids["</s>"]:
-            # flashlight's `score` knows words only; what follows the end is of no use to anyone
+        if token == self._ids[END]:
+            # flashlight's `score` takes words only; the history after the end is never used
             found = self._model.finish(self._states[history])[1] * KENLM_NATS, history
         else:
             state, score = self._model.score(self._states[history], token)
@@ -81,24 +83,25 @@ class KenlmFile:
 
     def finish(self, histories: NDArray[np.int64]) -> NDArray[np.float32]:
         """Log-probability of the sentence's end after each history, (N,)."""
-        return self.score(histories, np.full(len(histories), self._ids["</s>"], np.int64))[0]
+        return self.score(histories, np.full(len(histories), self._ids[END], np.int64))[0]
 
     def retain(self, histories: NDArray[np.int64]) -> None:
-        """Forget every other state but the start."""
+        """Forget all states but these and the start."""
         start, kept = self._states[0], {int(h): self._states[int(h)] for h in histories if int(h) in self._states}
         numbered = self._next
         self._forget(start, kept)
-        self._next = max(self._next, numbered)  # a forgotten handle never comes back as another history
+        self._next = max(self._next, numbered)  # a forgotten handle is never given to another history
 
     def __reduce__(self) -> tuple[type["KenlmFile"], tuple[str]]:
-        """A worker process opens the file again."""
+        """Pickle as the path: a worker process opens the file again."""
         return KenlmFile, (self.path,)
 
 
 def open_kenlm(path: str, words: Sequence[str]) -> Any:
-    """Open an ARPA file or KenLM binary through flashlight-text; the i-th word is known to it as i.
+    """Open an ARPA file or KenLM binary through flashlight-text, with word i of ``words`` as index i.
 
-    Raises UserError if it cannot be read, or flashlight-text is not installed.
+    Raises:
+        UserError: the file cannot be read, or flashlight-text is not installed.
     """
     try:
         from flashlight.lib.text.decoder.kenlm import KenLM
@@ -111,14 +114,14 @@ def open_kenlm(path: str, words: Sequence[str]) -> Any:
         with _quiet_stderr():
             return KenLM(path, Dictionary(list(words)))
     except RuntimeError as error:
-        # KenLM puts the line of its source and the failed condition before what a person can use.
+        # KenLM puts its source line and the failed condition before the useful part of its message.
         reason = re.sub(r"^.* because `.*?'\.\s*", "", " ".join(str(error).split()))
         raise UserError(f"{path}: cannot be read as an n-gram model ({reason}); write or copy it again") from error
 
 
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Keep KenLM's progress bar, which it writes past Python to whoever owns the process's stderr, off the screen."""
+    """Discard KenLM's progress bar, which it writes to file descriptor 2."""
     sys.stderr.flush()
     try:
         kept = os.dup(2)

@@ -1,11 +1,11 @@
-"""Interpolated modified Kneser-Ney estimation of an n-gram model from text of any length in bounded memory.
+"""Interpolated modified Kneser-Ney estimation of an n-gram model, from text of any length in bounded memory.
 
-Chen and Goodman (1998), section 3; with the streaming passes of Heafield et al. (2013): sort the n-grams, adjust
+Chen and Goodman (1998), section 3, with the streaming passes of Heafield et al. (2013): sort the n-grams, adjust the
 counts, sort by context, discount, interpolate order by order. Every pass reads sorted blocks and writes sorted runs, so
-that memory holds the vocabulary and a few blocks only.
+that memory holds only the vocabulary and a few blocks.
 
-p(w | h) = max(c(h w) - D(c), 0) / c(h) + g(h) p(w | h'), where h' is h without its first word, g(h) what the discounts
-(and the pruned n-grams) of h leave over, and the lowest order is interpolated with the uniform distribution.
+p(w | h) = max(c(h w) - D(c), 0) / c(h) + g(h) p(w | h'), where h' is h without its first word and g(h) is the share
+that discounts and pruning leave over. The lowest order is interpolated with the uniform distribution.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,50 +32,55 @@ from wav2vec2.lm.ngram.passes import (
 
 Doubles = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-Progress = Callable[[str, float], None]
-"""Told the name of the pass and the part of it that is done, 0 to 1."""
+Report = Callable[[str, float], None]
+"""Called with the name of a pass and the part of it that is done, 0 to 1."""
 
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
 ORDER_MAX = 32
 MEMORY_MIN = 1 << 20
-_ROW_BYTES = 64  # of a block in a pass, its copies and results, for each column
+_ROW_BYTES = 64  # memory of a block's row in a pass, per column, with its copies and results
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What was estimated: n-grams of each order, discounts (for counts 1, 2, and 3 or more) of each order, the orders
-    whose discounts had to be the fallback, the words by number, words outside the vocabulary, runs spilled to disk.
-    """
+    """What was estimated."""
 
     counts: tuple[int, ...]
+    """N-grams of each order."""
     discounts: tuple[tuple[float, float, float], ...]
+    """Of each order, for the adjusted counts 1, 2, and 3 or more."""
     fallbacks: tuple[int, ...]
+    """Orders whose discounts are ``FALLBACK_DISCOUNTS``, for lack of text."""
     words: tuple[str, ...] = field(repr=False)
+    """The words of the model, marks included."""
     unknown: int
+    """How many words of the text are not in the vocabulary."""
     spilled: int
+    """Sorted runs written to disk."""
 
 
 def thresholds_of(prune: Sequence[int], order: int) -> tuple[int, ...]:
-    """The threshold of each order: the last one given holds for all further orders.
+    """The pruning threshold of each order; the last one given is used for all higher orders.
 
     Raises:
-        UserError: an order that cannot be; thresholds that are negative, fall, or are more than there are orders.
+        UserError: the order is out of range; thresholds are negative, decrease, or are more than there are orders.
     """
     if not 1 <= order <= ORDER_MAX:
-        raise UserError(f"--order {order}: choose 1 to {ORDER_MAX} words")
+        raise UserError(f"--order {order}: must be 1 to {ORDER_MAX}")
     given = tuple(prune) or (0,)
     if len(given) > order:
-        raise UserError(f"--prune: {len(given)} thresholds for a model of order {order}; give at most one an order")
+        raise UserError(f"--prune: {len(given)} thresholds for a model of order {order}; give at most one per order")
     if min(given) < 0 or any(a > b for a, b in pairwise(given)):
-        raise UserError(f"--prune {' '.join(map(str, given))}: thresholds must be 0 or more and must not fall")
+        raise UserError(f"--prune {' '.join(map(str, given))}: thresholds must be 0 or more and must not decrease")
     return given + given[-1:] * (order - len(given))
 
 
 def discounts_of(statistics: NDArray[np.int64]) -> tuple[tuple[float, float, float], bool]:
-    """Discounts for adjusted counts 1, 2, and 3 or more (Chen and Goodman, equation 26), and whether they could be
-    estimated: small or artificial text lacks n-grams of some count, and then they are ``FALLBACK_DISCOUNTS``.
+    """Discounts for the adjusted counts 1, 2, and 3 or more (Chen and Goodman, equation 26), and whether they could be
+    estimated. Small or artificial text lacks n-grams of some count; then they are ``FALLBACK_DISCOUNTS``.
 
-    statistics: at 1 to 4, how many n-grams have that count.
+    Args:
+        statistics: has at 1 to 4 how many n-grams have that adjusted count.
     """
     n = statistics.astype(np.float64)
     if (n[1:4] == 0).any():
@@ -88,12 +93,19 @@ def discounts_of(statistics: NDArray[np.int64]) -> tuple[tuple[float, float, flo
 
 
 class KneserNey:
-    """One estimation. order: of the model. prune: see `thresholds_of`. vocabulary: the only words, others are
-    ``<unk>``; words of it that the text lacks get what an unseen word gets. memory: bytes for n-grams (the vocabulary
-    comes on top). folder: an empty folder for sorted runs. progress: see ``Progress``.
+    """One estimation of a model.
+
+    Args:
+        order: length of the longest n-grams.
+        folder: an empty folder for sorted runs.
+        prune: see `thresholds_of`.
+        vocabulary: the only words of the model; others are counted as ``<unk>``. Words that the text lacks get the
+            probability of an unseen word.
+        memory: bytes for n-grams; the vocabulary needs memory of its own.
+        progress: see `Report`.
 
     Raises:
-        UserError: an order, threshold or memory that cannot be.
+        UserError: the order, a threshold or the memory is out of range.
     """
 
     def __init__(
@@ -104,10 +116,10 @@ class KneserNey:
         prune: Sequence[int] = (),
         vocabulary: Sequence[str] | None = None,
         memory: int = 1 << 30,
-        progress: Progress = lambda name, part: None,
+        progress: Report = lambda name, part: None,
     ) -> None:
         if memory < MEMORY_MIN:
-            raise UserError(f"--memory: at least {MEMORY_MIN >> 20} MiB is needed")
+            raise UserError(f"--memory: must be at least {MEMORY_MIN >> 20} MiB")
         self._order, self._folder, self._memory, self._progress = order, folder, memory, progress
         self._adjusted = AdjustedCounts(thresholds_of(prune, order))
         self._numbers = WordNumbers(vocabulary)
@@ -115,7 +127,7 @@ class KneserNey:
         self._block_rows = max(256, memory // (8 * _ROW_BYTES * order))
 
     def estimate(self, sentences: Iterable[Sequence[str]], write: Callable[[list[int]], IO[bytes]]) -> Estimate:
-        """Estimate the model and write it as ARPA to the file that ``write`` opens, given the counts of each order."""
+        """Estimate the model and write it as ARPA to the file that ``write`` opens, given the n-grams of each order."""
         by_context = self._count(sentences)
         statistics = self._adjusted.statistics
         found = [discounts_of(statistics[k]) for k in range(1, self._order + 1)]
@@ -157,7 +169,7 @@ class KneserNey:
         self._spilled += 1
 
     def _count(self, sentences: Iterable[Sequence[str]]) -> list[ExternalSort]:
-        """Count and adjust; the unigrams' counts go to ``_unigram_counts``, the other orders' to a sort by context."""
+        """Adjusted counts: of unigrams in ``_unigram_counts``; of the other orders in what is returned, by context."""
         full = self._sort(self._order, np.int64, "ngrams", self._memory // 2)
         for rows in ngrams(sentences, self._order, self._numbers):
             full.add(rows, np.ones(len(rows), np.int64))
@@ -175,7 +187,7 @@ class KneserNey:
         return sorts
 
     def _unigrams(self, discounts: Doubles) -> tuple[Doubles, Doubles, Mask]:
-        """Probability and (still empty) backoff weight by word number, and whether the model keeps the word."""
+        """By word number: probability, backoff weight (1 until known), and whether the word is kept."""
         counts = self._unigram_counts
         kept = counts >= 0
         kept[0] = False
@@ -183,7 +195,7 @@ class KneserNey:
         share = seen - discounts[np.minimum(seen, 3)]
         total = np.abs(counts).sum()
         left = 1 - share.sum() / total
-        probability = share / total + left / (kept.sum() - 1)  # <s> follows nothing
+        probability = share / total + left / (kept.sum() - 1)  # <s> is never predicted
         probability[BEGIN] = 1.0
         return probability, np.ones(len(counts)), kept
 
@@ -197,8 +209,9 @@ class KneserNey:
         backoffs: ExternalSort,
         path: Path,
     ) -> None:
-        """Write the probabilities of the k-grams that are kept to ``path``, and give the contexts' weights to
-        ``backoffs``. ``lower`` has the probabilities of order k - 1; None: they are ``unigrams``.
+        """Write the probabilities of the k-grams that are kept to ``path``, and the contexts' weights to ``backoffs``.
+
+        ``lower`` has the probabilities of order k - 1; if it is None, they are ``unigrams``.
         """
         record = _record(k)
         below = _Lower(lower, k - 1, self._block_rows) if lower is not None else None
@@ -219,9 +232,7 @@ class KneserNey:
                 done += len(words)
                 self._progress(f"probabilities of {k}-grams", done / total)
 
-    def _write_unigrams(
-        self, arpa: ArpaWriter, probability: Doubles, backoff: Doubles, kept: NDArray[np.bool_]
-    ) -> None:
+    def _write_unigrams(self, arpa: ArpaWriter, probability: Doubles, backoff: Doubles, kept: Mask) -> None:
         numbers = np.flatnonzero(kept).astype(np.int32)[:, None]
         arpa.section(1)
         arpa.lines(numbers, np.log10(probability[kept]), np.log10(backoff[kept]) if self._order > 1 else None)
@@ -243,18 +254,18 @@ def _record(k: int) -> np.dtype[np.void]:
 
 
 class _Lower:
-    """The probabilities of the order below, read along as the contexts of the order above come, in the same order."""
+    """The probabilities of the order below, read in step with the contexts of the order above."""
 
     def __init__(self, path: Path, k: int, rows: int) -> None:
         self._blocks = whole_groups(read_blocks(path, _record(k), rows), k - 1)
-        nothing = np.empty((0, k), np.int32), np.empty(0)  # all pruned, and then nothing of the order above is kept
+        nothing = np.empty((0, k), np.int32), np.empty(0)  # if all are pruned, so is the order above
         self._words: Rows
         self._values: Doubles
         self._words, self._values = next(self._blocks, nothing)
         self._group = 0
 
     def interpolate(self, words: Rows, probability: Doubles, weight: Doubles) -> None:
-        """Add ``weight`` times the lower probability to each ``probability`` that is not NaN (pruned)."""
+        """Add ``weight`` times the lower order's probability to each ``probability`` that is not NaN (pruned)."""
         row = 0
         while True:
             row, self._group = interpolate_rows(words, probability, weight, row, self._words, self._values, self._group)
@@ -265,7 +276,7 @@ class _Lower:
 
 
 class _Backoffs:
-    """Weights of contexts, read along with the n-grams that are these contexts, in the same order."""
+    """Backoff weights of contexts, read in step with the n-grams that are these contexts."""
 
     def __init__(self, blocks: Iterator[Block]) -> None:
         self._blocks = blocks
@@ -279,7 +290,7 @@ class _Backoffs:
         self._position = 0
 
     def of(self, words: Rows) -> Doubles:
-        """The weight of each n-gram, 1 where nothing follows it."""
+        """The backoff weight of each n-gram; 1 if it is the context of none."""
         weights = np.ones(len(words))
         row = 0
         while self._words is not None and row < len(words):

@@ -1,7 +1,8 @@
 """An n-gram model as a trie in plain numpy arrays, walked by compiled code.
 
-Node 0 is the empty history, node ``1 + w`` the word ``w``; the nodes of order k + 1 follow those of order k. Children
-of a node are contiguous and sorted by word, so that a continuation is found by halving. Log-probabilities are natural.
+Node 0 is the empty history and node ``1 + w`` is the word ``w``; the nodes of order k + 1 follow those of order k. The
+children of a node are contiguous and sorted by word, so that a continuation is found by binary search. All logarithms
+are natural.
 """
 
 from collections.abc import Sequence
@@ -16,34 +17,35 @@ from wav2vec2.errors import UserError
 from wav2vec2.lm.compiled import compiled
 from wav2vec2.lm.language_model import Unit
 from wav2vec2.lm.ngram.arpa import ArpaOrder, read_arpa
+from wav2vec2.lm.words import BEGIN, END, UNKNOWN
 
-BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
-_MISSING_UNKNOWN_LOG10 = -100.0  # what KenLM gives unknown words where the file has no <unk>
+_MISSING_UNKNOWN_LOG10 = -100.0  # as KenLM scores unknown words if the file has no <unk>
 _NODES_MAX = 2**31 - 2
 
 Integer = int | np.int64
 
 
 class NgramArrays(NamedTuple):
-    """The trie. N nodes; a history is the number of a node.
-
-    word: (N,) last word of the node's n-gram, -1 for the root. first_child: (N + 1,) children of n are
-    ``first_child[n]`` to ``first_child[n + 1]``. log_probability, backoff: (N,) nats. suffix: (N,) node of the longest
-    proper suffix that the model holds. state: (N,) the history that the node's n-gram leaves behind: the shortest that
-    scores every continuation alike, so that searches merge what is the same.
-    """
+    """The trie, with N nodes; a history is the number of a node."""
 
     word: NDArray[np.int32]
+    """(N,) last word of the node's n-gram; -1 for the root."""
     first_child: NDArray[np.int32]
+    """(N + 1,) the children of node n are ``first_child[n]`` to ``first_child[n + 1] - 1``."""
     log_probability: NDArray[np.float32]
+    """(N,) in nats."""
     backoff: NDArray[np.float32]
+    """(N,) in nats."""
     suffix: NDArray[np.int32]
+    """(N,) node of the longest proper suffix that the model holds."""
     state: NDArray[np.int32]
+    """(N,) the history after the node's n-gram: the shortest one that gives every continuation the same score, so that
+    a search can merge histories that are equivalent."""
 
 
 @compiled
 def find_child(arrays: NgramArrays, node: Integer, word: Integer) -> Integer:
-    """The child of ``node`` for ``word``, or -1."""
+    """The child of ``node`` for ``word``; -1 if there is none."""
     if node == 0:
         return word + 1
     low, high = np.int64(arrays.first_child[node]), np.int64(arrays.first_child[node + 1])
@@ -61,7 +63,8 @@ def find_child(arrays: NgramArrays, node: Integer, word: Integer) -> Integer:
 def advance(arrays: NgramArrays, history: Integer, word: Integer) -> tuple[np.float32, np.int64]:
     """Log-probability (float32, nats) of ``word`` after ``history``, and the history (int64) that follows.
 
-    Backs off exactly: the longest n-gram that the model holds, times the backoff weights of the longer histories.
+    Backs off: the probability of the longest n-gram that the model holds, times the backoff weights of the histories
+    that are too long.
     """
     node, total = np.int64(history), np.float32(0.0)
     while True:
@@ -85,7 +88,7 @@ def _advance_all(
 
 @compiled
 def _parents(arrays: NgramArrays, words: NDArray[np.int32]) -> NDArray[np.int64]:
-    """The node of each row's history (all words but the last), -1 where the model lacks it."""
+    """The node of each row's history (all words but the last); -1 if the model lacks it."""
     found = np.zeros(len(words), np.int64)
     for i in range(len(words)):
         for j in range(words.shape[1] - 1):
@@ -97,7 +100,7 @@ def _parents(arrays: NgramArrays, words: NDArray[np.int32]) -> NDArray[np.int64]
 
 @compiled
 def _link_suffixes(arrays: NgramArrays, parents: NDArray[np.int64], first: int) -> None:
-    """Set ``suffix`` of the nodes ``first`` and on, whose parents are linked already."""
+    """Set ``suffix`` of the nodes from ``first`` on, whose parents have theirs."""
     for i in range(len(parents)):
         node = parents[i]
         child: Integer = np.int64(-1)
@@ -116,15 +119,15 @@ def _link_states(arrays: NgramArrays) -> None:
 
 @dataclass(eq=False)
 class NgramModel:
-    """An n-gram model as a ``LanguageModel``; see ``NgramArrays`` for what compiled code walks.
-
-    tokens: the words in the order of the file's unigrams, with ``<unk>`` (which KenLM gives log10 -100 then) at the end
-    where the file has none. order: length of the longest n-gram.
-    """
+    """An n-gram model as a ``LanguageModel``."""
 
     tokens: Sequence[str]
+    """The words in the order of the file's unigrams. If the file has no ``<unk>``, it is added at the end with KenLM's
+    log10 probability for that case, -100."""
     order: int
+    """Length of the longest n-gram."""
     arrays: NgramArrays
+    """The trie, for compiled code."""
 
     def __post_init__(self) -> None:
         self._ids = {token: index for index, token in enumerate(self.tokens)}
@@ -137,14 +140,14 @@ class NgramModel:
         """Read an ARPA file, plain or gzipped.
 
         Raises:
-            UserError: a file that is missing, malformed or cut short, or whose n-grams lack their own beginnings.
+            UserError: the file is missing, malformed or cut short, or has an n-gram without its history.
         """
         words, orders = read_arpa(Path(path))
         return cls.from_orders(words, orders, source=str(path))
 
     @classmethod
     def from_orders(cls, words: Sequence[str], orders: Sequence[ArpaOrder], *, source: str) -> "NgramModel":
-        """Build the trie from the n-grams of every order; ``source`` names the file in messages."""
+        """Build the model from the n-grams of every order; ``source`` is the file's name in messages."""
         tokens = list(words)
         if UNKNOWN not in tokens and "<UNK>" in tokens:  # as some toolkits write it
             tokens[tokens.index("<UNK>")] = UNKNOWN
@@ -154,7 +157,7 @@ class NgramModel:
             orders[0] = orders[0].with_word(len(tokens) - 1, _MISSING_UNKNOWN_LOG10)
         for mark in (BEGIN, END):
             if mark not in tokens:
-                raise UserError(f"{source}: no {mark} among the words; make it of sentences (wav2vec2 lm ngram)")
+                raise UserError(f"{source}: has no {mark} among its words; estimate it from sentences (lm ngram)")
         return cls(tuple(tokens), len(orders), _build(orders, source))
 
     def index(self, token: str) -> int:
@@ -171,7 +174,7 @@ class NgramModel:
         """Log-probability of ``tokens[i]`` after ``histories[i]``, and the history that follows; all (N,).
 
         Raises:
-            ValueError: a handle or word that this model did not give out.
+            ValueError: a history or token is not of this model.
         """
         histories, tokens = np.asarray(histories, np.int64), np.asarray(tokens, np.int64)
         if histories.shape != tokens.shape:
@@ -191,13 +194,15 @@ class NgramModel:
         return self.score(histories, np.full(histories.shape, self._end, np.int64))[0]
 
     def retain(self, histories: NDArray[np.int64]) -> None:
-        """Nothing to forget: a history is a place in the trie."""
+        """Nothing is forgotten: a history is a node of the trie."""
 
 
 def _build(orders: Sequence[ArpaOrder], source: str) -> NgramArrays:
     nodes = 1 + sum(len(order.words) for order in orders)
     if nodes > _NODES_MAX:
-        raise UserError(f"{source}: {nodes} n-grams are more than {_NODES_MAX}; prune it or make a KenLM binary of it")
+        raise UserError(
+            f"{source}: has {nodes} n-grams, more than {_NODES_MAX}; prune it or convert it to a KenLM binary"
+        )
     arrays = NgramArrays(
         np.full(nodes, -1, np.int32),
         np.full(nodes + 1, nodes, np.int32),
@@ -213,18 +218,18 @@ def _build(orders: Sequence[ArpaOrder], source: str) -> NgramArrays:
         last = order.words[:, -1].astype(np.int64)
         if len(parents) and parents.min() < 0:
             raise UserError(
-                f"{source}: a {order.words.shape[1]}-gram whose first {order.words.shape[1] - 1} words are no n-gram; "
-                "write the file with lm ngram or lmplz"
+                f"{source}: has a {order.words.shape[1]}-gram whose first {order.words.shape[1] - 1} words are no "
+                "n-gram; write the file with lm ngram or lmplz"
             )
         sorting = np.lexsort((last, parents))
         parents, last = parents[sorting], last[sorting]
         if np.any((parents[1:] == parents[:-1]) & (last[1:] == last[:-1])):
-            raise UserError(f"{source}: a {order.words.shape[1]}-gram occurs twice; write the file again")
+            raise UserError(f"{source}: has a {order.words.shape[1]}-gram twice; write the file again")
         end = first + len(last)
         arrays.word[first:end] = last
         arrays.log_probability[first:end] = order.log10_probability[sorting] * np.log(10.0)
         arrays.backoff[first:end] = order.log10_backoff[sorting] * np.log(10.0)
-        # Parents are of the order before; nodes of this order begin where the next order will.
+        # The parents are the nodes of the order below, from `previous` to `first`.
         arrays.first_child[previous:first] = first + np.searchsorted(parents, np.arange(previous, first))
         arrays.first_child[first:] = end
         if previous:

@@ -1,8 +1,13 @@
-"""Counts of n-grams as Kneser-Ney wants them: of the highest order as they occur, of lower orders by what precedes.
+"""The passes of Kneser-Ney estimation over n-grams: counting, adjusting counts, discounting, interpolating, joining.
 
-Chen and Goodman, "An empirical study of smoothing techniques for language modeling" (1998), section 3. The lower
-orders' counts follow from the sorted n-grams of the highest order (Heafield et al., "Scalable modified Kneser-Ney
-language model estimation", 2013), so that the text is counted once.
+Chen and Goodman, "An empirical study of smoothing techniques for language modeling" (1998), section 3. The adjusted
+count of a lower-order n-gram is the number of different words before it. All adjusted counts follow from the sorted
+n-grams of the highest order (Heafield et al., "Scalable modified Kneser-Ney language model estimation", 2013), so that
+the text is read once.
+
+Counted n-grams have the last word first. From `AdjustedCounts` on, the columns of a k-gram are in the order in which
+contexts sort: the context's last word, ..., its first word, and then the word itself. Contexts with the same ending are
+therefore neighbours, and the shorter contexts of the order below come in the same order.
 """
 
 from collections import defaultdict
@@ -12,17 +17,19 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from wav2vec2.lm import words as marks
 from wav2vec2.lm.compiled import compiled
 from wav2vec2.lm.ngram.external_sort import Block, Rows
 
-# Words are numbered from 1; 0 fills an n-gram that the sentence's beginning cuts short.
+# Words are numbered from 1; 0 fills up n-grams at the beginning of a sentence.
 NOTHING, UNKNOWN, BEGIN, END = 0, 1, 2, 3
-SPECIALS = ("<unk>", "<s>", "</s>")
-_CHUNK = 1 << 18  # words turned into n-grams at once
+SPECIALS = (marks.UNKNOWN, marks.BEGIN, marks.END)
+_CHUNK = 1 << 18  # words made into n-grams at a time
+Doubles = NDArray[np.float64]
 
 
 class WordNumbers:
-    """The words by number: ``<unk>``, ``<s>``, ``</s>``, then as they first occur, or the given ones and no others."""
+    """Numbers of words: ``<unk>``, ``<s>``, ``</s>``, then the words as they first occur, or only the given ones."""
 
     def __init__(self, vocabulary: Sequence[str] | None = None) -> None:
         self._numbers: defaultdict[str, int] = defaultdict()
@@ -33,18 +40,18 @@ class WordNumbers:
         if self._closed:
             self._numbers.default_factory = None
         self.unknown = 0
-        """How many words were outside a closed vocabulary."""
+        """How many words were not among the given ones."""
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     @property
     def words(self) -> list[str]:
-        """Every word; number n is at n - 1."""
+        """All words; number n is at index n - 1."""
         return list(self._numbers)
 
     def of(self, words: Sequence[str]) -> list[int]:
-        """Their numbers."""
+        """The numbers of words."""
         if not self._closed:
             return list(map(self._numbers.__getitem__, words))
         numbers = [self._numbers.get(word, UNKNOWN) for word in words]
@@ -53,9 +60,9 @@ class WordNumbers:
 
 
 def ngrams(sentences: Iterable[Sequence[str]], order: int, numbers: WordNumbers) -> Iterator[Rows]:
-    """Every n-gram of every sentence, marks included, as rows (n, order) with the last word first.
+    """Yield the n-grams of all sentences, marks included, as rows (n, order) with the last word first.
 
-    An n-gram that would reach beyond the sentence's beginning ends with ``NOTHING`` after its ``BEGIN``.
+    An n-gram that would reach beyond the beginning of its sentence has ``NOTHING`` after ``BEGIN``.
     """
     flat: list[int] = []
     for words in sentences:
@@ -91,26 +98,27 @@ def _adjust(
     out_counts: NDArray[np.int64],
     statistics: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """Close the n-grams of all orders that rows leave behind, and open those that they bring.
+    """Go through sorted rows; close the n-grams of all orders that end, and open those that begin.
 
-    previous (order,), adjusted, actual (order + 1,): the n-grams open so far. out_words (order, rows, order),
-    out_counts (order, rows): those closed; their number per order is returned. A count is negative if pruned.
-    statistics (order + 1, 6): how many n-grams have the adjusted counts 1 to 4, how many there are, how many unpruned.
+    previous: (order,) the open n-grams; that of order k is the first k words. adjusted, actual: (order + 1,) adjusted
+    counts and occurrences of the open n-grams, by order. out_words (order, rows, order), out_counts (order, rows): are
+    filled with the closed n-grams, of which there are as many per order as is returned; the count of a pruned one is
+    negative. statistics: see `AdjustedCounts`.
     """
     order = words.shape[1]
     written = np.zeros(order, np.int64)
     for i in range(len(words)):
         same = 0
-        while same < order and previous[same] != 0 and words[i, same] == previous[same]:
+        while same < order and previous[same] != NOTHING and words[i, same] == previous[same]:
             same += 1
         k = order
         while k > same:
-            if previous[k - 1] != 0:
+            if previous[k - 1] != NOTHING:
                 row = written[k - 1]
                 for j in range(1, k):
                     out_words[k - 1, row, j - 1] = previous[j]
                 out_words[k - 1, row, k - 1] = previous[0]
-                pruned = actual[k] <= thresholds[k - 1] and not (k == 1 and previous[0] <= 3)
+                pruned = actual[k] <= thresholds[k - 1] and not (k == 1 and previous[0] <= END)  # marks are kept
                 out_counts[k - 1, row] = -adjusted[k] if pruned else adjusted[k]
                 written[k - 1] += 1
                 if adjusted[k] <= 4:
@@ -125,17 +133,20 @@ def _adjust(
         for k in range(same + 1, order + 1):
             last = words[i, k - 1]
             previous[k - 1] = last
-            adjusted[k] = counts[i] if k == order or last == 2 else 1
+            adjusted[k] = counts[i] if k == order or last == BEGIN else 1  # no word precedes <s>
             actual[k] = counts[i]
     return written
 
 
 class AdjustedCounts:
-    """Turns sorted n-grams of the highest order into adjusted counts of every order.
+    """Turns the sorted n-grams of the highest order into the n-grams and adjusted counts of every order.
 
-    thresholds: of each order, the count up to which its n-grams are pruned. counts of counts (order + 1, 6) after all
-    blocks: row k has at 1 to 4 how many k-grams have that adjusted count, at 0 how many there are, at 5 how many are
-    not pruned.
+    Args:
+        thresholds: of each order, the number of occurrences up to which its n-grams are pruned.
+
+    Attributes:
+        statistics: (order + 1, 6), complete after all blocks. Row k has at 1 to 4 how many k-grams have that adjusted
+            count, at 0 how many k-grams there are, at 5 how many are not pruned.
     """
 
     def __init__(self, thresholds: Sequence[int]) -> None:
@@ -144,15 +155,14 @@ class AdjustedCounts:
         self.statistics = np.zeros((self.order + 1, 6), np.int64)
 
     def blocks(self, sorted_ngrams: Iterable[Block], rows: int) -> Iterator[list[Block]]:
-        """For each block (cut to ``rows``) the closed n-grams of order 1, 2, ...: words (n, k) and counts (n,).
+        """Yield, for every ``rows`` sorted n-grams, the closed n-grams of order 1, 2, ...: words (n, k), counts (n,).
 
-        Columns are in the order in which contexts sort: the last word of the context first, and after the context
-        the word itself. Pruned n-grams have negative counts.
+        The counts of pruned n-grams are negative.
         """
         order = self.order
         previous = np.zeros(order, np.int32)
         adjusted, actual = np.zeros((2, order + 1), np.int64)
-        end = (np.full((1, order), -1, np.int32), np.zeros(1, np.int64))  # equals no n-gram, so that all close
+        end = (np.full((1, order), -1, np.int32), np.zeros(1, np.int64))  # differs from all n-grams and so closes all
         for words, counts in chain(_cut(sorted_ngrams, rows), [end]):
             closed_words = np.empty((order, len(words), order), np.int32)
             closed_counts = np.empty((order, len(words)), np.int64)
@@ -179,18 +189,20 @@ def _cut(blocks: Iterable[Block], rows: int) -> Iterator[Block]:
             yield words[first : first + rows], counts[first : first + rows].astype(np.int64)
 
 
-Doubles = NDArray[np.float64]
-
-
 @compiled
 def discount_contexts(
     words: Rows, counts: NDArray[np.int64], discounts: Doubles
 ) -> tuple[Doubles, Doubles, NDArray[np.int64]]:
-    """Discounted share of each n-gram (NaN if pruned), its context's weight of the lower order, and the first row of
-    each context.
+    """Discount the n-grams of contexts.
 
-    words: (n, k) whole contexts. counts: negative where pruned; what is pruned goes to the lower order whole.
-    discounts: (4,) for the counts 0, 1, 2, and 3 or more.
+    Args:
+        words: (n, k) all n-grams of some contexts.
+        counts: (n,) adjusted counts; negative if pruned, and then all of it goes to the lower order.
+        discounts: (4,) for the counts 0, 1, 2, and 3 or more.
+
+    Returns:
+        The discounted share of each n-gram (NaN if pruned), its context's weight of the lower order, both (n,), and the
+        first row of each context.
     """
     n, k = words.shape
     probability, weight = np.empty(n), np.empty(n)
@@ -230,10 +242,10 @@ def _compare(a: Rows, i: int, b: Rows, j: int, columns: int) -> int:
 def interpolate_rows(
     words: Rows, probability: Doubles, weight: Doubles, row: int, lower: Rows, lower_probability: Doubles, group: int
 ) -> tuple[int, int]:
-    """Add the weighted lower probability to the rows from ``row`` on, as far as the block ``lower`` reaches.
+    """Add the weighted probability of the lower order to the rows from ``row`` on, as far as the block ``lower`` goes.
 
-    group: the row of ``lower`` to look from. Returns the row that a later block is needed for (or the end), and the
-    group reached.
+    ``group`` is the row of ``lower`` to search from. Returns the row that needs the next block (or the number of rows),
+    and the group reached.
     """
     columns = lower.shape[1] - 1
     end = group
@@ -258,7 +270,7 @@ def interpolate_rows(
             else:
                 high = middle
         if low == end or lower[low, columns] != word or _compare(lower, group, words, row, columns) != 0:
-            raise AssertionError("an n-gram without its shorter one")
+            raise AssertionError("the lower order lacks an n-gram's suffix")
         probability[row] += weight[row] * lower_probability[low]
         row += 1
     return row, group
@@ -268,7 +280,10 @@ def interpolate_rows(
 def attach_backoffs(
     words: Rows, weights: Doubles, row: int, contexts: Rows, values: Doubles, position: int
 ) -> tuple[int, int]:
-    """Set the weight of each n-gram from ``row`` on that is among ``contexts`` from ``position`` on; both sorted."""
+    """Set the weights of the n-grams, from ``row`` on, that are among ``contexts``, from ``position`` on; both sorted.
+
+    Returns the row and the position reached.
+    """
     columns = words.shape[1]
     while row < len(words) and position < len(contexts):
         order = _compare(words, row, contexts, position, columns)

@@ -1,1 +1,1 @@
-"""The Transformer language model (section 4.4)."""
+"""Transformer language models: the network, its vocabulary and scoring (section 4.4 of the paper)."""

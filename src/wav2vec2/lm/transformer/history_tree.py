@@ -1,7 +1,7 @@
-"""Histories of a search as a tree of tokens, so that two that begin alike share what they have in common.
+"""The histories of a search as a tree of tokens, so that histories with the same beginning share it.
 
-A node is an integer handle: one token after its parent. It begins as nothing but that (a search makes a thousand for
-each that it goes on from) and gets a row of the caller's tensors when it is first scored from.
+A node is an integer handle for one token after its parent. A search makes a thousand nodes for each that it continues
+from, so a node is only that at first; it gets a row of the caller's tensors when it is first scored from.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ _FIRST_CAPACITY = 1024
 
 
 class HistoryTree:
-    """Nodes, their parents, tokens, depths and rows; node 0 is the sentence's beginning and is never forgotten."""
+    """Nodes with their parents, tokens, depths and rows; node 0, the sentence's beginning, is never forgotten."""
 
     def __init__(self, mark: int) -> None:
         self.parent = np.full(_FIRST_CAPACITY, -1, np.int64)
@@ -25,13 +25,13 @@ class HistoryTree:
         self._free = list(range(_FIRST_CAPACITY - 1, START, -1))
         self._free_rows: list[int] = []
         self.rows = 0
-        """Rows ever in use at one time: how large the caller's tensors must be."""
+        """Largest number of rows in use at any time: how many the caller's tensors must have."""
 
     def __len__(self) -> int:
         return len(self.parent) - len(self._free)
 
     def follow(self, histories: Integers, tokens: Integers) -> Integers:
-        """The node of each (history, token), made where it is new; (N,)."""
+        """The node of each (history, token), which is made if it is new; (N,)."""
         out = np.empty(len(histories), np.int64)
         children, pairs = self._children, zip(histories.tolist(), tokens.tolist(), strict=True)
         for place, pair in enumerate(pairs):
@@ -57,7 +57,7 @@ class HistoryTree:
         self._free = list(range(2 * old - 1, old - 1, -1))
 
     def take_rows(self, nodes: Integers) -> Integers:
-        """Give rows to nodes that have none yet; (N,)."""
+        """Give rows to nodes that have none; returns the rows (N,)."""
         reused = min(len(nodes), len(self._free_rows))
         rows = [self._free_rows.pop() for _ in range(reused)]
         rows.extend(range(self.rows, self.rows + len(nodes) - reused))
@@ -66,7 +66,7 @@ class HistoryTree:
         return self.row[nodes]
 
     def ancestor_rows(self, nodes: Integers) -> tuple[Integers, NDArray[np.bool_]]:
-        """Rows of all tokens before each node, nearest first: (N, T), and which are there; T is the largest depth."""
+        """Rows of the tokens before each node, nearest first, and which of them exist: (N, T), T the largest depth."""
         depths = self.depth[nodes]
         longest = int(depths.max(initial=0))
         rows = np.zeros((len(nodes), longest), np.int64)
@@ -77,7 +77,7 @@ class HistoryTree:
         return rows, np.arange(longest) < depths[:, None]
 
     def retain(self, histories: Integers) -> None:
-        """Forget every node but the start, these and what they grow from."""
+        """Forget all nodes but the start, these and their ancestors."""
         kept = np.zeros(len(self.parent), bool)
         kept[START] = True
         nodes = np.unique(histories)

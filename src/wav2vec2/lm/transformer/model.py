@@ -1,7 +1,11 @@
-"""A Transformer language model inside a search: scores many continuations at once from kept keys and values.
+"""A Transformer language model in a search, and on disk.
 
-A history's hidden state is computed once, when it is first asked for, together with all others asked for at the same
-time; of the softmax over the words only the normalisers are computed for it, and then the asked words' own rows.
+Keys and values of all histories are kept, and many continuations are scored at once. The hidden state of a history is
+computed once, when it is first needed, in one batch with all others needed at the same time. Of the softmax only the
+normalisers and the logits of the words asked for are computed.
+
+On disk a model is a directory with ``config.json`` (with a ``model_type`` of our own), ``model.safetensors`` and
+``tokens.txt``.
 
 Legend: N histories or pairs, T tokens before, d width, F and K as in ``AdaptiveVocabulary``.
 """
@@ -27,14 +31,17 @@ from wav2vec2.lm.transformer.token_vocabulary import TokenVocabulary
 from wav2vec2.output_file import writing_together
 from wav2vec2.text.normalize import TextNormalization
 
+MODEL_TYPE = "wav2vec2-language-model"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
 GATHERED_ELEMENTS = 1 << 24
-"""Keys and values of one layer that are brought together at a time (64 MB)."""
+"""Most elements of one layer's keys and values that are gathered at a time (64 MB)."""
 COLLECT_NODES = 4096
-"""``retain`` lets this many nodes pile up before it looks for those to forget."""
+"""``retain`` lets this many nodes accumulate before it forgets any."""
 
 
 class TransformerLM:
-    """A ``LanguageModel``; ``unit`` says whether its tokens are words or characters."""
+    """A Transformer as a ``LanguageModel`` over words or characters."""
 
     def __init__(self, network: TransformerNetwork, vocabulary: TokenVocabulary) -> None:
         self.network, self.vocabulary = network.eval(), vocabulary
@@ -53,11 +60,11 @@ class TransformerLM:
         return cls(*load_language_model_directory(directory))
 
     def save(self, directory: str | Path) -> None:
-        """Write ``config.json``, ``model.safetensors`` and ``tokens.txt``; UserError when that is not possible."""
+        """Write the model's directory. Raises UserError if that is not possible."""
         save_language_model(self.network, self.vocabulary, directory)
 
     def forget(self) -> None:
-        """Drop every history: memory as after loading."""
+        """Forget all histories; the memory used is then as after loading."""
         a, k = self.network.sizes, len(self.network.vocabulary.tables)
         features = self.network.vocabulary.columns[-1].stop
         like = self.network.norm.weight
@@ -67,7 +74,7 @@ class TransformerLM:
         self._features, self._offsets = like.new_empty(0, features), like.new_empty(0, k)
 
     def index(self, token: str) -> int:
-        """Number of a word (or character), ``unknown`` for another."""
+        """Index of a token, ``unknown`` if the model does not know it."""
         return self.vocabulary.numbers.get(token, self.unknown)
 
     def start(self) -> int:
@@ -75,19 +82,22 @@ class TransformerLM:
         return START
 
     def score(self, histories: Integers, tokens: Integers) -> tuple[NDArray[np.float32], Integers]:
-        """Ln P(tokens[i] | histories[i]) and the histories that follow, (N,) each; equal pairs give equal histories."""
+        """Log-probability of ``tokens[i]`` after ``histories[i]``, and the following histories; all (N,).
+
+        Equal pairs give equal histories.
+        """
         histories, tokens = np.asarray(histories, np.int64), np.asarray(tokens, np.int64)
         return self._log_probabilities(histories, tokens), self._tree.follow(histories, tokens)
 
     def finish(self, histories: Integers) -> NDArray[np.float32]:
-        """Ln P(sentence end | histories[i]), (N,)."""
+        """Log-probability of the sentence's end after each history, (N,)."""
         histories = np.asarray(histories, np.int64)
         return self._log_probabilities(histories, np.zeros_like(histories))
 
     def retain(self, histories: Integers) -> None:
-        """Keep these histories, what they grow from and the start; the others may go.
+        """Allow all histories to be forgotten but these, their ancestors and the start.
 
-        Nodes are collected when they have doubled since the last time, so a call costs little on average.
+        That happens when the nodes have doubled since the last time, so a call costs little on average.
         """
         if len(self._tree) > 2 * self._collected + COLLECT_NODES:
             self._tree.retain(np.asarray(histories, np.int64))
@@ -95,7 +105,7 @@ class TransformerLM:
 
     @property
     def states(self) -> int:
-        """Histories whose keys and values are held in memory (used or to be used again)."""
+        """Number of histories for which memory of keys and values is reserved."""
         return len(self._offsets)
 
     @torch.inference_mode()
@@ -110,7 +120,7 @@ class TransformerLM:
         return picked.float().cpu().numpy()
 
     def _compute(self, nodes: Integers) -> None:
-        """Hidden states of nodes that have none, in a few forward passes: a parent has its own before its children."""
+        """Compute the hidden states of nodes that have none, in a few forward passes, parents before their children."""
         nodes = nodes[np.argsort(self._tree.depth[nodes], kind="stable")]
         longest = int(self._tree.depth[nodes].max(initial=0)) + 1
         together = max(1, GATHERED_ELEMENTS // (2 * self.network.sizes.hidden_size * longest))
@@ -130,7 +140,7 @@ class TransformerLM:
         self._features[rows], self._offsets[rows] = features, offsets.to(self._offsets.dtype)
 
     def _reserve(self, rows: int) -> None:
-        """Let all tensors have at least this many rows, twice as many as before when they grow."""
+        """Make all tensors at least this long; a tensor that grows doubles its length."""
         if rows > len(self._offsets):
             size = max(rows, 2 * len(self._offsets), 256)
             self._past = [_grown(tensor, size) for tensor in self._past]
@@ -143,15 +153,11 @@ def _grown(tensor: Tensor, rows: int) -> Tensor:
     return larger
 
 
-MODEL_TYPE = "wav2vec2-language-model"
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-
-
 def save_language_model(network: TransformerNetwork, vocabulary: TokenVocabulary, directory: str | Path) -> None:
-    """Write the directory aside, then into place: a failed save leaves the old model.
+    """Write a model directory; a failed save leaves the old model as it was.
 
     Raises:
-        UserError: it cannot be written (disk full, no permission).
+        UserError: the directory cannot be written (disk full, no permission).
     """
     config = {
         "model_type": MODEL_TYPE,
@@ -170,7 +176,7 @@ def save_language_model(network: TransformerNetwork, vocabulary: TokenVocabulary
 
 
 def load_language_model_directory(directory: str | Path) -> tuple[TransformerNetwork, TokenVocabulary]:
-    """Read a directory: the network in evaluation mode, as float32 on the CPU, and its vocabulary.
+    """Read a model directory: the network, in evaluation mode and float32 on the CPU, and its vocabulary.
 
     Raises:
         UserError: a file is missing, cut short, of another kind of model, or does not fit the others.
@@ -182,17 +188,19 @@ def load_language_model_directory(directory: str | Path) -> tuple[TransformerNet
         normalization = TextNormalization(**_known(TextNormalization, config["normalization"]))
         unit, size = config["unit"], int(config["vocab_size"])
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{source / CONFIG}: incomplete ({error}); copy the complete model directory again") from None
+        raise UserError(
+            f"{source / CONFIG}: is incomplete ({error}); copy the complete model directory again"
+        ) from None
     vocabulary = TokenVocabulary.load(source, unit, normalization)
     if len(vocabulary) != size:
         raise UserError(
-            f"{source}/tokens.txt: has {len(vocabulary)} tokens, the model {size}; give the list it was trained with"
+            f"{source}/tokens.txt: has {len(vocabulary)} tokens, the model {size}; use the list it was trained with"
         )
     network = TransformerNetwork(sizes, size)
     try:
         network.load_state_dict(load_file(source / WEIGHTS))
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{source / WEIGHTS}: damaged or cut short ({error}); copy the file again") from None
+        raise UserError(f"{source / WEIGHTS}: is damaged or cut short ({error}); copy the file again") from None
     except RuntimeError as error:
         why = " ".join(str(error).split())[-200:]
         raise UserError(f"{source / WEIGHTS}: does not fit {CONFIG} ({why}); copy the directory again") from None
@@ -207,10 +215,10 @@ def _read_config(source: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{source}: has no {CONFIG}; give the directory that 'wav2vec2 lm transformer' wrote") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{source / CONFIG}: damaged ({error}); copy the model directory again") from None
+        raise UserError(f"{source / CONFIG}: is damaged ({error}); copy the model directory again") from None
     found = config.get("model_type") if isinstance(config, dict) else None
     if found != MODEL_TYPE:
-        raise UserError(f"{source}: is a model of type {found!r}, not a language model ({MODEL_TYPE!r}); give another")
+        raise UserError(f"{source}: is a model of type {found!r}, not a language model ({MODEL_TYPE!r}); name another")
     return dict(config)
 
 

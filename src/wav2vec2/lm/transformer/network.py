@@ -1,9 +1,10 @@
-"""The causal Transformer of section 4.4: blocks of the speech model (pre-LN) between adaptive input and softmax.
+"""The network of the Transformer language model (section 4.4): causal blocks between adaptive input and softmax.
 
-Sentences are modelled one by one; the mark ``</s>`` stands before the first word and after the last. Positions are
-sinusoids (Vaswani et al. 2017), so no sentence is too long.
+The blocks are those of the speech model, with layer normalisation first. Each sentence is modelled by itself; the mark
+``</s>`` stands before its first word and after its last. Positions are sinusoids (Vaswani et al. 2017), so that there
+is no longest sentence.
 
-Legend: B sentences, T tokens, N packed or new tokens, d width.
+Legend: B sentences, T tokens, N packed or new tokens, d width, V vocabulary, F = sum of the bands' widths, K bands.
 """
 
 import math
@@ -24,9 +25,10 @@ from wav2vec2.model.transformer import TransformerLayer
 
 @dataclass(frozen=True)
 class LanguageModelSizes:
-    """Sizes of the network; the defaults are the paper's (Synnaeve et al. 2020, on 220 thousand words).
+    """Sizes of the network; the defaults are the paper's (Synnaeve et al. 2020, with 220 thousand words).
 
-    Raises ValueError when they contradict each other.
+    Raises:
+        ValueError: the sizes contradict each other.
     """
 
     hidden_size: int = 1280
@@ -34,9 +36,9 @@ class LanguageModelSizes:
     ffn_size: int = 6144
     heads: int = 16
     cutoffs: tuple[int, ...] = (60_000, 160_000)
-    """Numbers of words, frequent first, at which narrower vectors begin; empty: all have full width."""
+    """Word numbers, by falling frequency, at which bands of narrower vectors begin; empty: all have full width."""
     cutoff_factor: int = 4
-    """By which the vectors of each band are narrower than those of the one before."""
+    """By how much the vectors of each band are narrower than those of the band before."""
     layer_norm_first: bool = True
     layer_norm_eps: float = option(1e-5, above=0.0)
 
@@ -51,7 +53,7 @@ class LanguageModelSizes:
 
 @dataclass(frozen=True)
 class LanguageModelDropout:
-    """Probabilities, at the input and in every block."""
+    """Dropout probabilities, at the input and in every block."""
 
     dropout: float = option(0.1, low=0.0, below=1.0)
     attention_dropout: float = option(0.1, low=0.0, below=1.0)
@@ -59,7 +61,7 @@ class LanguageModelDropout:
 
 
 class TransformerNetwork(nn.Module):
-    """Token numbers to hidden states, and to losses."""
+    """Computes hidden states, losses and scores from token numbers."""
 
     def __init__(self, sizes: LanguageModelSizes, vocabulary: int, drop: LanguageModelDropout | None = None) -> None:
         super().__init__()
@@ -69,9 +71,9 @@ class TransformerNetwork(nn.Module):
         self.norm = nn.LayerNorm(sizes.hidden_size, sizes.layer_norm_eps)
 
     def hidden(self, tokens: Tensor, lengths: Tensor, draw: Draw | None = None) -> Tensor:
-        """(B, T) tokens, of which ``lengths`` (B,) are real -> hidden states of the real ones, (sum of lengths, d).
+        """(B, T) tokens, of which ``lengths`` (B,) are not padding -> their hidden states, (sum of lengths, d).
 
-        ``draw`` names the dropout of a training step on a CPU.
+        ``draw`` determines the dropout of a training step on a CPU.
         """
         layout = self._layout(tokens, lengths)
         keys = None
@@ -91,19 +93,25 @@ class TransformerNetwork(nn.Module):
         return Padded(lengths, tokens.shape[1])
 
     def forward(self, tokens: Tensor, lengths: Tensor, draw: Draw | None = None) -> Tensor:
-        """-ln P of each predicted token, sentence after sentence, (sum of lengths,).
+        """-ln P of each predicted token, sentence by sentence, (sum of lengths,).
 
-        tokens: (B, T + 1) with the first mark; lengths: (B,) predicted tokens; draw: as ``hidden``.
+        Args:
+            tokens: (B, T + 1), beginning with the mark.
+            lengths: (B,) number of predicted tokens, the mark at the end included.
+            draw: as in ``hidden``.
         """
         hidden = self.hidden(tokens[:, :-1], lengths, draw)
         valid = torch.arange(tokens.shape[1] - 1, device=tokens.device) < lengths[:, None]
         return self.vocabulary.loss(hidden, tokens[:, 1:][valid])
 
     def extend(self, tokens: Tensor, places: Tensor, past: Iterable[Tensor], visible: Tensor) -> tuple[Tensor, Tensor]:
-        """One new token of each of N sequences -> hidden states (N, d), and keys and values (layers, N, 2, d).
+        """Continue N sequences by a token each: its hidden states (N, d), and its keys and values (layers, N, 2, d).
 
-        tokens, places: (N,) numbers and positions; past: for each layer (N, T, 2, d) of the tokens before, in any
-        order; visible: (N, T) bool.
+        Args:
+            tokens: (N,) numbers of the new tokens.
+            places: (N,) their positions.
+            past: keys and values of the tokens before, in any order, for each layer (N, T, 2, d).
+            visible: (N, T) which of them exist, bool.
         """
         x = self.vocabulary.embed(tokens)
         x = x + sinusoids(places, self.sizes.hidden_size).to(x.dtype)
@@ -115,20 +123,26 @@ class TransformerNetwork(nn.Module):
 
 
 def sinusoids(places: Tensor, width: int) -> Tensor:
-    """(N,) positions -> (N, width): sines, then cosines, of wavelengths from 2 pi to 10000 * 2 pi."""
+    """(N,) positions -> (N, width): sines, then cosines, with wavelengths from 2 pi to 10000 * 2 pi."""
     rates = torch.exp(torch.arange(width // 2, device=places.device) * (-math.log(10_000) / max(1, width // 2 - 1)))
     angles = places[:, None].float() * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 class AdaptiveVocabulary(nn.Module):
-    """The first and the last layer of a language model.
+    """Adaptive input and adaptive softmax over a large vocabulary, with shared tables: the first and the last layer.
+
+    See Baevski and Auli (2018) and Grave et al. (2017); the paper's word model (Synnaeve et al. 2020) has it. Tokens
+    are sorted by falling frequency and divided into bands. Band 0, of frequent tokens, has vectors of the network's
+    width d, band i vectors of width d / factor^i. A token of band i > 0 has the probability P(band i) P(token | band
+    i). Input and output share a band's vectors, but not the projections between its width and d. Without cutoffs this
+    is an ordinary softmax whose table is shared with the input.
 
     Args:
         size: V.
         width: d.
-        cutoffs: rising token numbers at which a new band begins; empty: one band.
-        factor: by which each band's vectors are narrower than those of the band before.
+        cutoffs: increasing token numbers at which bands begin; empty: one band.
+        factor: by how much the vectors of each band are narrower than those of the band before.
     """
 
     def __init__(self, size: int, width: int, cutoffs: tuple[int, ...] = (), factor: int = 4) -> None:
@@ -151,7 +165,7 @@ class AdaptiveVocabulary(nn.Module):
         return self.edges[-1]
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Token numbers of any shape -> (..., d), times sqrt(d)."""
+        """Token numbers of any shape -> vectors (..., d), multiplied by sqrt(d)."""
         if len(self.tables) == 1:
             return F.embedding(tokens, self.tables[0]) * self.scale
         flat = tokens.reshape(-1)
@@ -165,7 +179,7 @@ class AdaptiveVocabulary(nn.Module):
         return scaled
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """-ln P(target | hidden), float32 or wider: hidden (N, d), targets (N,) -> (N,)."""
+        """-ln P(target | hidden), in float32 or wider: hidden (N, d), targets (N,) -> (N,)."""
         head = targets
         for band in range(1, len(self.tables)):
             head = torch.where(targets >= self.edges[band], self.edges[1] + band - 1, head)
@@ -178,12 +192,12 @@ class AdaptiveVocabulary(nn.Module):
         return out
 
     def _head(self, hidden: Tensor) -> Tensor:
-        """Logits of band 0's tokens and of the other bands: (N, tokens + K - 1)."""
+        """Logits of the tokens of band 0 and of the other bands: (N, tokens + K - 1)."""
         logits = F.linear(hidden, self.tables[0])
         return logits if self.bands is None else torch.cat([logits, self.bands(hidden)], dim=1)
 
     def prepare(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """What ``pick`` needs of (N, d) hidden states, once for all words asked of them: (N, F) and (N, K)."""
+        """Features (N, F) and offsets (N, K) of hidden states (N, d), from which ``pick`` scores any tokens."""
         head = _wide(self._head(hidden))
         normalizer = head.logsumexp(dim=1)
         features, offsets = [hidden], [-normalizer]
@@ -194,7 +208,7 @@ class AdaptiveVocabulary(nn.Module):
         return torch.cat(features, dim=1), torch.stack(offsets, dim=1)
 
     def pick(self, features: Tensor, offsets: Tensor, rows: Tensor, tokens: Tensor) -> Tensor:
-        """Ln P(tokens[i] | state rows[i]) from ``prepare``'s (N, F) and (N, K): only the asked rows of the tables."""
+        """Ln P(tokens[i] | state rows[i]), given what ``prepare`` returned; reads only those rows of the tables."""
         out = offsets.new_empty(len(tokens))
         for band, (low, high) in enumerate(pairwise(self.edges)):
             where = ((tokens >= low) & (tokens < high)).nonzero()[:, 0]

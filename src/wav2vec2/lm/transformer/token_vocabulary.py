@@ -1,4 +1,4 @@
-"""The words (or characters) that a Transformer language model knows, and how text becomes their numbers."""
+"""The vocabulary of a Transformer language model: words or characters, and their numbers."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,18 +8,18 @@ from pathlib import Path
 
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import Unit
+from wav2vec2.lm.words import END, UNKNOWN
 from wav2vec2.text.normalize import WORD_SEPARATOR, TextNormalization
 
-END, UNKNOWN = "</s>", "<unk>"
-"""The mark that stands before and after each sentence, and the token of all unknown words."""
 FILE = "tokens.txt"
 
 
 @dataclass(frozen=True)
 class TokenVocabulary:
-    """Tokens by falling frequency after the two marks; characters have ``|`` between words.
+    """The tokens, ``</s>`` and ``<unk>`` first and then by falling frequency; of characters, ``|`` separates words.
 
-    Raises UserError for a token that occurs twice.
+    Raises:
+        UserError: the first two tokens are others, or a token occurs twice.
     """
 
     tokens: tuple[str, ...]
@@ -28,10 +28,10 @@ class TokenVocabulary:
 
     def __post_init__(self) -> None:
         if self.tokens[:2] != (END, UNKNOWN):
-            raise UserError(f"vocabulary of the language model: must begin with {END} and {UNKNOWN}")
+            raise UserError(f"vocabulary of the language model: does not begin with {END} and {UNKNOWN}")
         if len(self.numbers) != len(self.tokens):
             twice = next(token for token, count in Counter(self.tokens).items() if count > 1)
-            raise UserError(f"vocabulary of the language model: {twice!r} occurs twice")
+            raise UserError(f"vocabulary of the language model: has {twice!r} twice")
 
     @classmethod
     def build(
@@ -43,15 +43,16 @@ class TokenVocabulary:
         min_count: int = 1,
         allowed: Iterable[str] | None = None,
     ) -> "TokenVocabulary":
-        """Take the tokens seen ``min_count`` times, or exactly the ``allowed`` ones, sorted by count, then by code
-        point. UserError when none is left.
+        """Make a vocabulary of the tokens that occur at least ``min_count`` times, or of exactly the ``allowed`` ones.
+
+        They are sorted by falling count, then by code point. Raises UserError if there are none.
         """
         seen = (token for token, count in counts.items() if count >= min_count)
         ordered = sorted(
             {*(seen if allowed is None else allowed)} - {END, UNKNOWN}, key=lambda token: (-counts[token], token)
         )
         if not ordered:
-            raise UserError(f"text.min_count: no token occurs {min_count} times; lower it or give more text")
+            raise UserError(f"text.min_count: no token occurs {min_count} times; lower it, or give more text")
         return cls((END, UNKNOWN, *ordered), unit, normalization)
 
     def __len__(self) -> int:
@@ -63,16 +64,16 @@ class TokenVocabulary:
         return {token: number for number, token in enumerate(self.tokens)}
 
     def encode(self, words: Sequence[str]) -> list[int]:
-        """Numbers of the tokens of a sentence, given its normalised words; without marks."""
+        """The numbers of a sentence's tokens, without marks, given its normalised words."""
         return [self.numbers.get(token, 1) for token in tokens_of(words, self.unit)]
 
     def save(self, directory: Path) -> None:
-        """Write ``tokens.txt``, one token a line."""
+        """Write ``tokens.txt``, one token per line."""
         (directory / FILE).write_text("\n".join(self.tokens) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, directory: Path, unit: Unit, normalization: TextNormalization) -> "TokenVocabulary":
-        """Read ``tokens.txt``; UserError when it is missing or broken."""
+        """Read ``tokens.txt``. Raises UserError if it is missing or malformed."""
         path = directory / FILE
         try:
             tokens = path.read_text(encoding="utf-8").split("\n")
