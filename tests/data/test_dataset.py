@@ -1,5 +1,3 @@
-import tarfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,6 @@ from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import BatchPlan, Position
 from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.data.waveforms import DecodedAudio, read_utterance
-from wav2vec2.errors import UserError
 
 WAVE = (np.sin(np.arange(20_000) / 9) * 0.5).astype(np.float32)
 
@@ -37,23 +34,6 @@ def loader(manifest: Manifest, **changes: object) -> UpdateLoader:
 
 def take(source: UpdateLoader, position: Position, count: int) -> list[object]:
     return [update for update, _ in zip(source.updates(position), range(count), strict=False)]
-
-
-def test_a_piece_of_a_file_and_of_a_shard_are_read_by_range(tmp_path: Path) -> None:
-    path = tmp_path / "a.wav"
-    soundfile.write(path, WAVE, 16_000, subtype="FLOAT")
-    piece = Utterance(id="a", path=str(path), start=300, samples=1_000)
-    assert np.array_equal(read_utterance(piece), WAVE[300:1300])
-    shard = tmp_path / "s.tar"
-    with tarfile.open(shard, "w") as tar:
-        tar.add(path, "a.wav")
-        offset = tar.getmember("a.wav").offset_data or 0
-    with tarfile.open(shard) as tar:
-        offset = tar.getmember("a.wav").offset_data
-    inside = replace(piece, path=str(shard), offset=offset, size=path.stat().st_size)
-    assert np.array_equal(read_utterance(inside), WAVE[300:1300])
-    with pytest.raises(UserError, match=r"s\.tar"):
-        read_utterance(replace(inside, size=10**9))
 
 
 def test_micro_batches_are_padded_with_zeros_and_keep_their_rows(manifest: Manifest) -> None:
@@ -144,8 +124,3 @@ def test_decoded_speech_in_memory_is_read_once_and_equals_the_files_to_16_bits(m
         for b, d in zip(update.micro_batches, other.micro_batches, strict=True):  # type: ignore[attr-defined]
             assert torch.equal(b.waveforms, d.waveforms)
             assert not d.bad
-
-
-def test_decoded_speech_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(UserError, match=r"batch\.in_memory: 80000\.0 GB .* set it to false"):
-        DecodedAudio(np.full(4, 10**13, dtype=np.int64))

@@ -1,3 +1,4 @@
+import itertools
 import time
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wav2vec2.data.sampler import BatchPlan, Position, crop_starts, deal
+from wav2vec2.data.sampler import BatchPlan, GlobalBatch, Position, _cut, _scramble, crop_starts, deal
 from wav2vec2.errors import UserError
 
 
@@ -121,3 +122,184 @@ def test_planning_a_million_utterances_is_fast_and_resuming_costs_nothing() -> N
     p.batch(Position(3, 20))
     assert planned < 10
     assert time.perf_counter() - began < 0.2
+
+
+def epoch_batches(p: BatchPlan, epoch: int = 0) -> list[GlobalBatch]:
+    return [p.batch(Position(epoch, number)) for number in range(p.batches(epoch))]
+
+
+@pytest.mark.parametrize(
+    ("length", "jitter"),
+    [(100, 0.0), (100, 0.1), (250, 0.0)],  # without jitter, and crops of one length
+)
+def test_utterances_of_equal_length_are_shuffled(length: int, jitter: float) -> None:
+    """A manifest lists a speaker's utterances one after the other: batches must not."""
+    speaker = np.repeat(np.arange(20), 20)
+    p = plan(np.full(400, length), jitter=jitter)
+    batches = epoch_batches(p)
+    speakers = [len(set(speaker[batch.utterances].tolist())) for batch in batches]
+    assert np.mean(speakers) > 3.5  # of 4 utterances
+    neighbours = [abs(int(a) - int(b)) for batch in batches for a, b in itertools.pairwise(np.sort(batch.utterances))]
+    assert np.mean(neighbours) > 40
+
+
+@given(st.integers(0, 2**40))
+@settings(max_examples=20, deadline=None)
+def test_each_epoch_and_seed_has_batches_of_its_own(seed: int) -> None:
+    def groups(seed: int, epoch: int, jitter: float) -> set[frozenset[int]]:
+        p = plan(np.arange(100, 300), batch_samples=1200, max_samples=None, seed=seed, jitter=jitter)
+        return {frozenset(batch.utterances.tolist()) for batch in epoch_batches(p, epoch)}
+
+    first = groups(seed, 0, 0.1)
+    assert len(first & groups(seed, 1, 0.1)) < len(first) / 2
+    assert len(first & groups(seed + 1, 0, 0.1)) < len(first) / 2
+    assert groups(seed, 0, 0.0) == groups(seed + 1, 5, 0.0)  # all lengths differ: only jitter mixes the batches anew
+
+
+def test_a_plan_is_a_function_of_seed_and_epoch() -> None:
+    def read(p: BatchPlan, epoch: int) -> list[tuple[list[int], list[int]]]:
+        return [(batch.utterances.tolist(), batch.starts.tolist()) for batch in epoch_batches(p, epoch)]
+
+    samples = np.random.default_rng(0).integers(50, 300, 90)
+    expected = [read(plan(samples), epoch) for epoch in range(4)]
+    p = plan(samples)
+    for epoch in (2, 0, 3, 3, 1, 0):  # whatever was planned before
+        assert read(p, epoch) == expected[epoch]
+
+
+def test_the_order_of_the_data_stays_what_it_was() -> None:
+    """Runs that are resumed after an update of this package read on where they stopped."""
+    p = plan([60, 250, 130, 100, 90, 310, 75, 120, 180, 99], seed=7)
+    batches = epoch_batches(p, 3)
+    assert [batch.utterances.tolist() for batch in batches] == [[1, 8], [7, 3, 5, 9], [2, 4, 6, 0]]
+    assert [batch.starts.tolist() for batch in batches] == [[9, 15], [13, 0, 200, 0], [23, 0, 0, 0]]
+
+
+def test_batches_hold_utterances_of_similar_length_and_come_in_random_order() -> None:
+    samples = np.random.default_rng(1).integers(10_000, 20_000, 3_000)
+    batches = epoch_batches(plan(samples, batch_samples=80_000, max_samples=None, jitter=0.1))
+    ratios = [batch.samples.max() / batch.samples.min() for batch in batches]
+    assert max(ratios) < 1.05 / 0.95 + 0.005  # factors between 0.95 and 1.05
+    assert 1.05 < np.mean(ratios) < 1.09
+    means = np.array([batch.samples.mean() for batch in batches])
+    assert abs(np.corrcoef(np.arange(len(means)), means)[0, 1]) < 0.2
+
+
+@given(lengths, st.integers(1, 3))
+@settings(max_examples=60, deadline=None)
+def test_batches_are_as_full_as_their_order_allows(samples: list[int], epoch: int) -> None:
+    cropped = np.minimum(samples, 100)
+    total = np.cumsum(cropped)
+    bounds = _cut(total, 400)
+    sums = np.diff(np.concatenate([[0], total])[bounds])
+    assert bounds[0] == 0
+    assert bounds[-1] == len(samples)
+    assert (np.diff(bounds) > 0).all()
+    assert (sums <= 400).all()
+    for number in range(len(sums) - 2):  # the last two may have been evened out
+        assert sums[number] + cropped[bounds[number + 1]] > 400
+    if len(sums) > 1:
+        assert sums[-2] + cropped[bounds[-2]] > 400 or abs(int(sums[-1]) - int(sums[-2])) <= 2 * cropped.max()
+        assert sums[-1] >= 200
+
+
+def test_a_last_batch_of_half_the_budget_stays_as_it_is() -> None:
+    assert _cut(np.cumsum([100] * 6), 400).tolist() == [0, 4, 6]
+    assert _cut(np.cumsum([100] * 5), 400).tolist() == [0, 2, 5]
+    assert _cut(np.cumsum([100] * 9), 400).tolist() == [0, 4, 6, 9]
+    assert _cut(np.cumsum([400, 10]), 400).tolist() == [0, 1, 2]
+    assert _cut(np.cumsum([100]), 400).tolist() == [0, 1]
+
+
+@given(lengths, st.integers(1, 5), st.integers(1, 300))
+@settings(max_examples=80, deadline=None)
+def test_ranks_read_neighbouring_rows_in_as_few_micro_batches_as_fit(
+    samples: list[int], world: int, micro: int
+) -> None:
+    sizes = np.sort(np.asarray(samples, dtype=np.int64))[::-1]
+    shares = [deal(sizes, micro, rank, world) for rank in range(world)]
+    rows_at_once = max(1, micro // int(sizes.max())) * world
+    assert len(shares[0]) == -(-len(sizes) // rows_at_once)
+    first = 0
+    for parts in zip(*shares, strict=True):
+        together = sorted(int(row) for part in parts for row in part)
+        assert together == list(range(first, first + len(together)))
+        first += len(together)
+        counts = [len(part) for part in parts]
+        assert counts == sorted(counts, reverse=True)
+        assert counts[0] - counts[-1] <= 1
+    counts = [sum(map(len, parts)) for parts in zip(*shares, strict=True)]
+    assert max(counts) - min(counts) <= 1
+
+
+def test_dealing_by_hand() -> None:
+    sizes = np.array([50, 40, 40, 30, 30, 20, 10])
+    assert [part.tolist() for part in deal(sizes, 100, 0, 2)] == [[0, 2], [3, 5]]
+    assert [part.tolist() for part in deal(sizes, 100, 1, 2)] == [[1], [4, 6]]
+    assert [part.tolist() for part in deal(sizes, 99, 0, 1)] == [[row] for row in range(7)]
+    assert [part.tolist() for part in deal(sizes[:2], 10, 2, 3)] == [[]]
+
+
+def test_crop_starts_are_the_hash_that_they_are_said_to_be() -> None:
+    """splitmix64, whose first output for the state 0 is published; then by hand in Python's integers."""
+    assert int(_scramble(np.zeros(1, np.uint64))[0]) == 0xE220A8397B1DCDAF
+
+    def scramble(x: int) -> int:
+        x = (x + 0x9E3779B97F4A7C15) % 2**64
+        x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        x = (x ^ x >> 27) * 0x94D049BB133111EB % 2**64
+        return x ^ x >> 31
+
+    utterances, room = np.array([0, 1, 2, 14_000_000]), np.array([0, 9, 999, 123_456])
+    for seed, epoch in ((0, 0), (1, 0), (0, 1), (-1, 7), (2**40, 3)):
+        found = crop_starts(seed, epoch, utterances, room)
+        state = scramble(scramble(seed % 2**64) ^ epoch)
+        assert found.tolist() == [
+            scramble(state ^ int(u)) % (int(r) + 1) for u, r in zip(utterances, room, strict=True)
+        ]
+
+
+def test_crops_differ_by_seed_epoch_and_utterance() -> None:
+    room = np.full(50, 10**6)
+    reads = [crop_starts(seed, epoch, np.arange(50), room).tolist() for seed in (1, 2) for epoch in (1, 2)]
+    assert len({start for read in reads for start in read}) > 195
+    assert crop_starts(1, 1, np.arange(50)[::-1], room).tolist() == reads[0][::-1]
+
+
+def test_limits_belong_to_what_is_kept() -> None:
+    samples = [9, 10, 60, 61, 59]
+    whole = plan(samples, min_samples=10, max_samples=60, crop=False)
+    assert sorted(int(u) for batch in epoch_batches(whole) for u in batch.utterances) == [1, 2, 4]
+    assert (whole.too_short, whole.too_long, len(whole), whole.epoch_samples) == (1, 1, 3, 129)
+    assert whole.lengths.tolist() == [10, 60, 59]
+    cropped = plan(samples, min_samples=10, max_samples=60)
+    assert (cropped.too_short, cropped.too_long, len(cropped), cropped.epoch_samples) == (1, 0, 4, 189)
+    crops = {
+        int(u): (int(s), int(n))
+        for b in epoch_batches(cropped)
+        for u, s, n in zip(b.utterances, b.starts, b.samples, strict=True)
+    }
+    assert crops[1] == (0, 10)
+    assert crops[3][0] in (0, 1)
+    assert crops[3][1] == 60
+    assert plan([0, 5], min_samples=0).too_short == 1
+    assert len(plan([400], max_samples=None)) == 1
+
+
+def test_messages_count_seconds() -> None:
+    with pytest.raises(UserError, match=r"1 of 1 are shorter than batch.min_seconds \(2 s\), 0 longer"):
+        plan([5], min_samples=32_000)
+    with pytest.raises(UserError, match=r"batch.seconds \(1\) is less than the longest .* \(1.5 s\)"):
+        plan([24_000], batch_samples=16_000, max_samples=None)
+
+
+def test_positions_run_through_an_epoch_and_on_into_the_next() -> None:
+    p = plan(np.arange(1, 60))
+    count = p.batches(4)
+    assert p.batch(Position(4, 2)).following == Position(4, 3)
+    assert p.batch(Position(4, 2)).epoch == 4
+    last = p.batch(Position(4, count - 1))
+    assert last.epoch == 4
+    beyond = p.batch(last.following)
+    assert (beyond.epoch, beyond.following) == (5, Position(5, 1))
+    assert beyond.utterances.tolist() == p.batch(Position(5, 0)).utterances.tolist()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.data.made_up_speech import librispeech_tree, voice, write
 
-from wav2vec2.audio.read import AudioError, read_audio
+from wav2vec2.audio.read import read_audio
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.prepare.command import PrepareLibriSpeech, run
 from wav2vec2.data.shards import PrepareShards, write_shards
@@ -60,29 +60,6 @@ def test_segments_share_one_copy_of_their_recording(tmp_path: Path) -> None:
         assert audio.name == f"v1_0 é{'x' * 120}-0.wav"
         assert audio.offset_data == first.offset
         assert len(json.load(shard.extractfile(described))["segments"]) == 2  # type: ignore[arg-type]
-
-
-def test_ranges_of_fsspec_urls() -> None:
-    fsspec = pytest.importorskip("fsspec")
-    files = fsspec.filesystem("memory")
-    files.pipe_file("/bucket/shard.tar", b"0123456789")
-    assert read_bytes("memory://bucket/shard.tar", 2, 3) == b"234"
-    assert read_bytes("memory://bucket/shard.tar") == b"0123456789"
-    for url, offset, size in (
-        ("memory://bucket/none.tar", 0, 1),
-        ("memory://bucket/shard.tar", 8, 5),
-        ("x-no://a/b", 0, 1),
-    ):
-        with pytest.raises(AudioError, match=url):
-            read_bytes(url, offset, size)
-
-
-def test_a_range_beyond_a_local_file(tmp_path: Path) -> None:
-    (tmp_path / "a.tar").write_bytes(b"12345")
-    with pytest.raises(AudioError, match=r"a\.tar: ends before byte 9"):
-        read_bytes(str(tmp_path / "a.tar"), 3, 6)
-    with pytest.raises(AudioError, match="does not exist"):
-        read_bytes(str(tmp_path / "b.tar"), 3, 6)
 
 
 def test_bad_sources_and_options_are_user_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

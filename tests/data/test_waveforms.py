@@ -1,0 +1,157 @@
+import multiprocessing
+import os
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from wav2vec2.audio.read import AudioError
+from wav2vec2.data import waveforms
+from wav2vec2.data.utterance import Utterance
+from wav2vec2.data.waveforms import DecodedAudio, read_bytes, read_utterance
+from wav2vec2.errors import UserError
+
+WAVE = (np.sin(np.arange(20_000) / 9) * 0.5).astype(np.float32)
+
+
+def test_a_piece_of_a_file_and_of_a_shard_are_read_by_range(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, WAVE, 16_000, subtype="FLOAT")
+    piece = Utterance(id="a", path=str(path), start=300, samples=1_000)
+    assert np.array_equal(read_utterance(piece), WAVE[300:1300])
+    shard = tmp_path / "s.tar"
+    with tarfile.open(shard, "w") as tar:
+        tar.add(path, "a.wav")
+        offset = tar.getmember("a.wav").offset_data or 0
+    with tarfile.open(shard) as tar:
+        offset = tar.getmember("a.wav").offset_data
+    inside = replace(piece, path=str(shard), offset=offset, size=path.stat().st_size)
+    assert np.array_equal(read_utterance(inside), WAVE[300:1300])
+    with pytest.raises(UserError, match=r"s\.tar"):
+        read_utterance(replace(inside, size=10**9))
+
+
+def test_an_utterance_without_a_length_reads_to_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, WAVE, 16_000, subtype="FLOAT")
+    assert np.array_equal(read_utterance(Utterance("a", str(path), start=7)), WAVE[7:])
+    assert np.array_equal(read_utterance(Utterance("a", str(path), offset=0, size=path.stat().st_size)), WAVE)
+    with pytest.raises(UserError, match=r"a\.wav"):
+        read_utterance(Utterance("a", str(path), start=19_000, samples=1_001))
+
+
+def test_ranges_of_fsspec_urls() -> None:
+    fsspec = pytest.importorskip("fsspec")
+    files = fsspec.filesystem("memory")
+    files.pipe_file("/bucket/shard.tar", b"0123456789")
+    assert read_bytes("memory://bucket/shard.tar", 2, 3) == b"234"
+    assert read_bytes("memory://bucket/shard.tar") == b"0123456789"
+    for url, offset, size in (
+        ("memory://bucket/none.tar", 0, 1),
+        ("memory://bucket/shard.tar", 8, 5),
+        ("x-no://a/b", 0, 1),
+    ):
+        with pytest.raises(AudioError, match=url):
+            read_bytes(url, offset, size)
+
+
+def test_a_range_beyond_a_local_file(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(b"12345")
+    with pytest.raises(AudioError, match=r"a\.tar: ends before byte 9"):
+        read_bytes(str(tmp_path / "a.tar"), 3, 6)
+    with pytest.raises(AudioError, match="does not exist"):
+        read_bytes(str(tmp_path / "b.tar"), 3, 6)
+
+
+def test_local_bytes_by_range_and_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(bytes(range(200)))
+    assert read_bytes(str(path), 0, 3) == b"\0\1\2"
+    assert read_bytes(str(path), 197, 3) == bytes((197, 198, 199))
+    assert read_bytes(str(path), 5, 0) == b""
+    assert read_bytes(str(path)) == bytes(range(200))
+    with pytest.raises(AudioError, match=r"cannot be read \(.*\): check") as caught:
+        read_bytes(str(tmp_path))
+    assert caught.value.reason == "unreadable"
+    with pytest.raises(AudioError) as caught:
+        read_bytes(str(path), 199, 2)
+    assert caught.value.reason == "cut short"
+
+
+def test_bytes_that_arrive_in_pieces_are_joined() -> None:
+    class Slow:
+        def __init__(self) -> None:
+            self.left = b"0123456789"
+
+        def read(self, size: int) -> bytes:
+            piece, self.left = self.left[: min(size, 3)], self.left[min(size, 3) :]
+            return piece
+
+    assert waveforms._read_fully(Slow(), 7) == b"0123456"
+    assert waveforms._read_fully(Slow(), 12) == b"0123456789"
+
+
+def test_a_file_system_is_made_once_for_each_host_and_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    made: list[str] = []
+    real = fsspec.core.url_to_fs
+    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda url: (made.append(url), real(url))[1])
+    waveforms._protocol_filesystem.cache_clear()
+    fsspec.filesystem("memory").pipe_file("/one/a", b"a")
+    for _ in range(3):
+        assert read_bytes("memory://one/a") == b"a"
+    with pytest.raises(AudioError, match="does not exist"):
+        read_bytes("memory://two/a")
+    assert made == ["memory://one", "memory://two"]
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    read_bytes("memory://one/a")
+    assert made[2:] == ["memory://one"]
+
+
+def test_decoded_speech_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(UserError, match=r"batch\.in_memory: 80000\.0 GB .* set it to false"):
+        DecodedAudio(np.full(4, 10**13, dtype=np.int64))
+
+
+def test_decoded_speech_fits_if_there_is_just_enough_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(waveforms, "_SHARED_MEMORY", tmp_path)
+    free = lambda size: lambda _: type("Usage", (), {"free": size})  # noqa: E731
+    monkeypatch.setattr(waveforms.shutil, "disk_usage", free(20))
+    DecodedAudio(np.array([4, 6]))
+    monkeypatch.setattr(waveforms.shutil, "disk_usage", free(19))
+    with pytest.raises(UserError, match=r"batch\.in_memory"):
+        DecodedAudio(np.array([4, 6]))
+
+
+def test_decoded_speech_keeps_each_utterance_in_its_place() -> None:
+    lengths = np.array([3, 5, 1, 4])
+    rng = np.random.default_rng(0)
+    signals = [rng.uniform(-1, 1, n).astype(np.float32) for n in lengths]
+    signals[1][:3] = 1.0, -1.0, 0.0
+    calls: list[int] = []
+
+    def reader(index: int) -> Callable[[], np.ndarray]:
+        return lambda: (calls.append(index), signals[index])[1]
+
+    decoded = DecodedAudio(lengths)
+    for index in (2, 0, 3, 1, 1, 0, 2, 3):
+        found = decoded.waveform(index, reader(index))
+        assert found.dtype == np.float32
+        assert np.array_equal(found, np.clip(np.rint(signals[index] * 32_768), -32_768, 32_767) / 32_768)
+    assert calls == [2, 0, 3, 1]
+    found[:] = 0.5  # a copy: the caller may change it
+    assert np.abs(decoded.waveform(3, reader(3)) - signals[3]).max() <= 1 / 65_536
+
+
+def test_processes_share_decoded_speech() -> None:
+    decoded = DecodedAudio(np.array([2, 2]))
+    child = multiprocessing.get_context("fork").Process(
+        target=decoded.waveform, args=(1, lambda: np.array([0.25, -0.5], np.float32))
+    )
+    child.start()
+    child.join()
+    assert decoded.waveform(1, lambda: np.ones(2, np.float32)).tolist() == [0.25, -0.5]
