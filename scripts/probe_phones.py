@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import Failure
 from wav2vec2.checkpoints.load import load
 from wav2vec2.data.dataset import fixed_batches
@@ -25,7 +26,7 @@ from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
 from wav2vec2.inference.align import Aligner
 from wav2vec2.inference.frame_outputs import utterance_recording
-from wav2vec2.model.architecture import SAMPLE_RATE, Architecture
+from wav2vec2.model.architecture import Architecture
 from wav2vec2.report.codes.phones import UNKNOWN, Interval, espeak_pronunciations, frame_labels, phone_intervals
 from wav2vec2.train.pretrain.clusters import cepstra
 from wav2vec2.train.pretrain.fixed_units import FrameFeatures, layer_output

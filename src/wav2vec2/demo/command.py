@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.data.corpora.librispeech import scan_librispeech
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.prepare.command import PrepareLibriSpeech
@@ -235,7 +236,7 @@ def _stage(title: str) -> Iterator[None]:
 
 def _first_seconds(manifest: Manifest, seconds: float) -> Manifest:
     """Whole utterances from the start of the manifest, so that a large test set does not outlast the demo."""
-    enough = int(np.searchsorted(np.cumsum(manifest.samples), seconds * 16_000)) + 1
+    enough = int(np.searchsorted(np.cumsum(manifest.samples), seconds * SAMPLE_RATE)) + 1
     return manifest.select(np.arange(min(enough, len(manifest))))
 
 

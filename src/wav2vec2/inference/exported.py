@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.config import from_plain
 from wav2vec2.errors import UserError
-from wav2vec2.model.architecture import SAMPLE_RATE, Architecture
+from wav2vec2.model.architecture import Architecture
 from wav2vec2.text.vocabulary import Vocabulary
 
 Precision = Literal["float32", "int8", "int8 with convolutions"]

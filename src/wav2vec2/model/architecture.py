@@ -7,10 +7,9 @@ Three frozen dataclasses, so that what a weight file fixes (``Architecture``) st
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.config import option
 from wav2vec2.model.variants.variant import PROPOSED, Variant
-
-SAMPLE_RATE = 16_000
 
 
 @dataclass(frozen=True)

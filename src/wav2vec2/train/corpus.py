@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.data.dataset import UpdateLoader
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import BatchPlan, Plan
 from wav2vec2.data.waveforms import DecodedAudio
 from wav2vec2.errors import UserError
-from wav2vec2.model.architecture import SAMPLE_RATE
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.finetune.curriculum import CurriculumConfig, ShortFirst, short_samples
 from wav2vec2.train.options import BatchConfig

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.checkpoints.checkpoint import Checkpoint, Model
 from wav2vec2.checkpoints.fairseq import config as fairseq_config
 from wav2vec2.checkpoints.names import fairseq_name, old_weight_norm
@@ -34,7 +35,6 @@ from wav2vec2.checkpoints.tensors.table import ChangedTable, TorchTable
 from wav2vec2.checkpoints.tensors.torch_file import TorchFile, write_torch_file
 from wav2vec2.checkpoints.tensors.unpickle import plain_settings
 from wav2vec2.errors import UserError
-from wav2vec2.model.architecture import SAMPLE_RATE
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.output_file import writing_together
 from wav2vec2.text.vocabulary import SPECIALS, Vocabulary

@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.checkpoints.checkpoint import Model, mask_share, mask_start
 from wav2vec2.errors import UserError
-from wav2vec2.model.architecture import SAMPLE_RATE, Masking, Regularization
+from wav2vec2.model.architecture import Masking, Regularization
 
 _CARD = "model.yaml"
 _FINETUNING = Regularization(0.0, 0.0, 0.1, 0.0, 0.0, 0.0, 0.1, 0.0)

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.checkpoints.checkpoint import Kind, mask_start
 from wav2vec2.checkpoints.names import named
 from wav2vec2.config import from_plain
 from wav2vec2.errors import UserError
-from wav2vec2.model.architecture import SAMPLE_RATE, Architecture, Masking, Regularization
+from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.variants.variant import PROPOSED, Variant
 
 T = TypeVar("T")

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.checkpoints.checkpoint import Checkpoint, Kind, Model, mask_share
 from wav2vec2.checkpoints.huggingface.config import (
     CLASSES,
@@ -27,7 +28,7 @@ from wav2vec2.checkpoints.other_tools import own_vocabulary
 from wav2vec2.checkpoints.tensors.table import ChangedTable, JoinedTable, SafetensorsTable, TensorTable, TorchTable
 from wav2vec2.checkpoints.tensors.torch_file import TorchFile
 from wav2vec2.errors import UserError
-from wav2vec2.model.architecture import SAMPLE_RATE, Architecture, Masking, Regularization
+from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.encoder import Wav2Vec2Encoder
 from wav2vec2.model.variants.variant import PROPOSED

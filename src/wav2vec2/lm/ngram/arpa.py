@@ -19,9 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wav2vec2.errors import UserError
-from wav2vec2.lm.ngram.arpa_lines import BAD_FIELD, BAD_NUMBER, UNKNOWN_WORD, hash_words, parse_lines, put_lines
+from wav2vec2.lm.ngram.arpa_lines import BAD_FIELD, BAD_NUMBER, UNKNOWN_WORD, Bytes, hash_words, parse_lines, put_lines
 
-Bytes = NDArray[np.uint8]
 _REMEDY = "write it again with wav2vec2 lm ngram or lmplz"
 _HEADER_MAX = 1 << 20
 _NUMBER_BYTES = 24

@@ -23,6 +23,7 @@ from wav2vec2.lm.ngram.external_sort import Block, ExternalSort, Rows, read_bloc
 from wav2vec2.lm.ngram.passes import (
     BEGIN,
     AdjustedCounts,
+    Doubles,
     WordNumbers,
     attach_backoffs,
     discount_contexts,
@@ -30,7 +31,6 @@ from wav2vec2.lm.ngram.passes import (
     ngrams,
 )
 
-Doubles = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Report = Callable[[str, float], None]
 """Called with the name of a pass and the part of it that is done, 0 to 1."""

@@ -7,10 +7,11 @@ from typing import Literal
 
 import torch
 
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.config import option
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
-from wav2vec2.model.architecture import SAMPLE_RATE, Masking, Regularization
+from wav2vec2.model.architecture import Masking, Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.text.vocabulary import Vocabulary

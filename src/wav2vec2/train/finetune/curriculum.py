@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.config import option
 from wav2vec2.data.sampler import BatchPlan, GlobalBatch, Integers, Plan, Position
-from wav2vec2.model.architecture import SAMPLE_RATE
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wav2vec2.model.architecture import SAMPLE_RATE, Architecture
+from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.model.architecture import Architecture
 
 _CHUNK = 8192
 MEL_BANDS = 40

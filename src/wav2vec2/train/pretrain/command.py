@@ -7,10 +7,11 @@ from typing import Literal
 import torch
 from torch import nn
 
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.config import option
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
-from wav2vec2.model.architecture import SAMPLE_RATE, Architecture, Masking, Regularization
+from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.encoder import SharedEncoder
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.model.variants.targets import FixedUnits

@@ -21,11 +21,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.config import option
 from wav2vec2.data.dataset import fixed_batches
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
-from wav2vec2.model.architecture import SAMPLE_RATE, Architecture
+from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.encoder import SharedEncoder
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.model.variants.targets import FixedUnits
