@@ -1,3 +1,5 @@
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -6,11 +8,12 @@ import soundfile
 import torch
 
 from wav2vec2.audio.read import normalize_waveform
-from wav2vec2.data.dataset import Row, UpdateLoader, fixed_batches, read_rows
+from wav2vec2.data.dataset import Row, UpdateLoader, fixed_batches, prepare_worker, read_rows
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.data.sampler import BatchPlan, Position
+from wav2vec2.data.sampler import BatchPlan, Position, deal
 from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.data.waveforms import DecodedAudio, read_utterance
+from wav2vec2.errors import UserError
 
 WAVE = (np.sin(np.arange(20_000) / 9) * 0.5).astype(np.float32)
 
@@ -124,3 +127,106 @@ def test_decoded_speech_in_memory_is_read_once_and_equals_the_files_to_16_bits(m
         for b, d in zip(update.micro_batches, other.micro_batches, strict=True):  # type: ignore[attr-defined]
             assert torch.equal(b.waveforms, d.waveforms)
             assert not d.bad
+
+
+def test_a_crop_is_cut_out_of_its_utterance(tmp_path: Path) -> None:
+    """`start` counts from the utterance's beginning, not the file's; with and without normalisation and memory."""
+    path = tmp_path / "long.wav"
+    soundfile.write(path, WAVE, 16_000, subtype="FLOAT")
+    utterances = [
+        Utterance("a", str(path), start=1_000, samples=4_000),
+        Utterance("b", str(path), start=50, samples=90),
+    ]
+    decoded = DecodedAudio(np.array([4_000, 90]))
+    rows = (Row(utterances[0], 5, 300, 700, 0), Row(utterances[1], 2, 20, 60, 1))
+    plain = read_rows(rows, normalize=False)
+    assert plain.lengths.tolist() == [700, 60]
+    assert np.array_equal(plain.waveforms[0].numpy(), WAVE[1_300:2_000])
+    assert np.array_equal(plain.waveforms[1, :60].numpy(), WAVE[70:130])
+    kept = read_rows(rows, normalize=False, decoded=decoded)
+    torch.testing.assert_close(kept.waveforms, plain.waveforms, rtol=0, atol=1 / 65_536)
+    scaled = read_rows(rows, normalize=True)
+    assert np.array_equal(scaled.waveforms[1, :60].numpy(), normalize_waveform(WAVE[50:140])[20:80])
+    torch.testing.assert_close(
+        read_rows(rows, normalize=True, decoded=decoded).waveforms, scaled.waveforms, rtol=0, atol=1e-3
+    )
+    assert read_rows((), normalize=False).waveforms.shape == (0, 0)
+
+
+def test_a_micro_batch_counts_its_seconds_and_moves_to_a_device(manifest: Manifest) -> None:
+    rows = tuple(Row(manifest.utterance(i), i, 0, length) for i, length in ((3, 1_600), (1, 800)))
+    batch = read_rows(rows, normalize=False)
+    assert float(batch.amount) == pytest.approx(0.15)
+    assert batch.padded_amount == pytest.approx(0.2)
+    moved = batch.to(torch.device("cpu"), torch.bfloat16)
+    assert (moved.waveforms.dtype, moved.lengths.dtype, moved.rows.dtype) == (torch.bfloat16, torch.int64, torch.int64)
+    assert (moved.ids, moved.texts, moved.rows.tolist()) == (batch.ids, batch.texts, [3, 1])
+    assert batch.to(torch.device("cpu")).waveforms.dtype == torch.float32
+
+
+def test_updates_read_the_plan_row_by_row(manifest: Manifest) -> None:
+    source = loader(manifest)
+    updates = take(source, Position(1, 0), 5)
+    for update, batch in zip(updates, source.plan.walk(Position(1, 0)), strict=False):
+        micro = update.micro_batches  # type: ignore[attr-defined]
+        assert update.following == batch.following  # type: ignore[attr-defined]
+        rows = [int(row) for part in micro for row in part.rows]
+        assert sorted(rows) == list(range(len(batch.utterances)))
+        assert [name for part in micro for name in part.ids] == [f"u{batch.utterances[row]}" for row in rows]
+        for part in micro:
+            assert part.lengths.tolist() == [int(batch.samples[row]) for row in part.rows]
+            assert part.waveforms.numel() <= 8_000
+            for index, row in enumerate(part.rows.tolist()):
+                number, start, length = (int(each[row]) for each in (batch.utterances, batch.starts, batch.samples))
+                expected = WAVE[start : start + length] * (number + 1) / 8
+                np.testing.assert_array_equal(part.waveforms[index, :length].numpy(), expected)
+        assert len(micro) == len(deal(batch.samples, 8_000, 0, 1))
+
+
+def test_validation_batches_go_from_long_to_short_and_are_as_large_as_fits(manifest: Manifest) -> None:
+    batches = list(fixed_batches(manifest, 16_000, normalize=False))
+    lengths = [length for batch in batches for length in batch.lengths.tolist()]
+    assert lengths == sorted(manifest.samples.tolist(), reverse=True)
+    assert [len(batch.ids) for batch in batches] == [1, 2, 2, 3]  # 8300 | 7400 6500 | 5600 4700 | 3800 2900 2000
+    assert all(
+        torch.equal(b.waveforms[0], torch.from_numpy(WAVE[: b.lengths[0]]) * (b.rows[0] + 1) / 8) for b in batches
+    )
+    cut = list(fixed_batches(manifest, 16_000, normalize=False, max_samples=4_000))
+    assert [length for batch in cut for length in batch.lengths.tolist()] == [4_000] * 5 + [3_800, 2_900, 2_000]
+    assert [len(batch.ids) for batch in cut] == [4, 4]
+    assert [batch.ids for batch in fixed_batches(manifest, 1, normalize=False, rank=1, world=3)] == [
+        ("u6",),
+        ("u3",),
+        ("u0",),
+    ]
+
+
+def test_a_reader_that_is_killed_is_one_line(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(message: str) -> object:
+        def iterate(_: object) -> object:
+            raise RuntimeError(message)
+
+        return iterate
+
+    killed = "DataLoader worker (pid 7) is killed by signal"
+    monkeypatch.setattr(torch.utils.data.DataLoader, "__iter__", failing(killed))
+    with pytest.raises(UserError, match=r"was killed.*lower batch\.workers or batch\.prefetch"):
+        take(loader(manifest), Position(), 1)
+    monkeypatch.setattr(torch.utils.data.DataLoader, "__iter__", failing("something else"))
+    with pytest.raises(RuntimeError, match="something else"):
+        take(loader(manifest), Position(), 1)
+
+
+def test_a_worker_has_one_thread_and_leaves_signals_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = torch.get_num_threads()
+    kept = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    try:
+        prepare_worker(0)
+        assert torch.get_num_threads() == 1
+        assert os.environ["OMP_NUM_THREADS"] == "1"
+        assert [signal.getsignal(number) for number, _ in kept] == [signal.SIG_IGN, signal.SIG_IGN]
+    finally:
+        torch.set_num_threads(threads)
+        for number, handler in kept:
+            signal.signal(number, handler)

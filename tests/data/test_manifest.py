@@ -8,7 +8,7 @@ import pytest
 
 from wav2vec2.data import manifest as module
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.data.utterance import Utterance, write_manifest
+from wav2vec2.data.utterance import Utterance, record_batch, write_manifest
 from wav2vec2.errors import UserError
 from wav2vec2.output_file import writing
 
@@ -140,3 +140,119 @@ def test_a_row_with_an_impossible_start_is_named(tmp_path: Path, start: int) -> 
     path = write_manifest([Utterance("a", "/a.wav", samples=16, start=start)], tmp_path / "m.parquet")
     with pytest.raises(UserError, match=rf"m\.parquet: a row claims to start at sample {start}"):
         Manifest.open(path)
+
+
+def pieces(*sizes: int) -> Manifest:
+    """Rows u0, u1, ... in record batches of these sizes."""
+    every, ends = rows(sum(sizes)), np.cumsum(sizes)
+    return Manifest([record_batch(every[end - size : end]) for size, end in zip(sizes, ends, strict=True)])
+
+
+@pytest.mark.parametrize("sizes", [(5, 1, 4), (0, 3, 0, 7), (10,), ()])
+def test_rows_are_found_across_record_batches(sizes: tuple[int, ...]) -> None:
+    manifest, expected = pieces(*sizes), rows(sum(sizes))
+    assert [manifest.utterance(index) for index in range(len(expected))] == expected
+    assert [manifest.utterance(-1 - index) for index in range(len(expected))] == expected[::-1]
+    assert manifest.samples.tolist() == [row.samples for row in expected]
+    assert manifest.ids == [row.id for row in expected]
+    for outside in (len(expected), -len(expected) - 1):
+        with pytest.raises(IndexError, match=f"row {outside} of a manifest of {len(expected)}"):
+            manifest.utterance(outside)
+
+
+def test_a_selection_of_a_selection_keeps_its_order_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ROWS_PER_GROUP", 3)
+    chosen = pieces(4, 3, 3).select([9, 0, 5, 5, 2, 7, 1]).select(np.array([6, 0, 2, 3, 5]))
+    expected = [rows(10)[index] for index in (1, 9, 5, 5, 7)]
+    assert list(chosen) == expected
+    assert chosen.samples.tolist() == [row.samples for row in expected]
+    assert chosen.column("text").to_pylist() == [row.text for row in expected]
+    batches = list(chosen.batches())
+    assert [batch.num_rows for batch in batches] == [3, 2]
+    assert [name for batch in batches for name in batch.column("id").to_pylist()] == [row.id for row in expected]
+    assert [batch.num_rows for batch in pieces(4, 3, 3).batches()] == [4, 3, 3]
+
+
+def test_several_splits_and_lists_of_ids() -> None:
+    manifest = pieces(7, 8)
+    assert manifest.with_split("test + train").ids == [row.id for row in rows(15) if row.split != "dev"]
+    assert manifest.with_split("dev").with_ids({"u13", "u1"}).ids == ["u1", "u13"]
+    with pytest.raises(UserError, match=r"lacks 2 of the 3 ids asked for, the first is 'u2'"):
+        manifest.with_split("dev").with_ids({"u4", "u3", "u2"})
+    with pytest.raises(UserError, match="no split 'valid'"):
+        manifest.with_split("dev+valid")
+    twice = Manifest([record_batch([*rows(2), rows(1)[0]])])
+    assert twice.with_ids({"u0", "u1"}).ids == ["u0", "u1", "u0"]
+
+
+def test_rows_are_written_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow.parquet as pq
+
+    from wav2vec2.data import utterance
+
+    monkeypatch.setattr(utterance, "ROWS_PER_GROUP", 4)
+    for count, groups in ((8, [4, 4]), (9, [4, 4, 1]), (3, [3])):
+        path = write_manifest(iter(rows(count)), tmp_path / "m.parquet")
+        assert list(Manifest.open(path)) == rows(count)
+        layout = pq.ParquetFile(path).metadata
+        assert [layout.row_group(number).num_rows for number in range(layout.num_row_groups)] == groups
+
+
+def test_paths_of_several_folders_and_parts_in_order(tmp_path: Path) -> None:
+    for part in (2, 1):
+        rows_of = [Utterance(f"{part}{n}", f"sub/{n}.wav", samples=9) for n in range(2)]
+        write_manifest(rows_of, tmp_path / "out" / f"manifest-{part:03d}-of-002.parquet")
+    manifest = Manifest.open(tmp_path / "out")
+    assert manifest.ids == ["10", "11", "20", "21"]
+    assert {row.path for row in manifest} == {f"{tmp_path}/out/sub/{n}.wav" for n in range(2)}
+    for drive in ("C:/a.wav", "http://host/a.wav"):
+        write_manifest([Utterance("a", drive, samples=9)], tmp_path / "m.parquet")
+        assert Manifest.open(tmp_path / "m.parquet").utterance(0).path == drive
+    write_manifest(rows(1), tmp_path / "out" / "manifest-001-of-003.parquet")
+    with pytest.raises(UserError, match="different runs"):
+        Manifest.open(tmp_path / "out")
+
+
+def test_the_longest_and_shortest_rows_are_accepted(tmp_path: Path) -> None:
+    limits = [Utterance("a", "/a", samples=1), Utterance("b", "/b", start=1 << 36, samples=1 << 36)]
+    assert list(Manifest.open(write_manifest(limits, tmp_path / "m.parquet"))) == limits
+    for wrong in (Utterance("c", "/c", samples=(1 << 36) + 1), Utterance("c", "/c", start=(1 << 36) + 1, samples=1)):
+        with pytest.raises(UserError, match="a row claims to"):
+            Manifest.open(write_manifest([*limits, wrong], tmp_path / "m.parquet"))
+
+
+def test_a_file_that_lacks_a_column_or_a_value_is_named(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    whole = pa.Table.from_batches([record_batch(rows(3))])
+    pq.write_table(whole.drop_columns(["speaker"]), tmp_path / "m.parquet")
+    with pytest.raises(UserError, match=r"m\.parquet: lacks the column 'speaker'"):
+        Manifest.open(tmp_path / "m.parquet")
+    holes = pa.array(["x", None, "y"])
+    loose = pa.table({name: holes if name == "split" else whole.column(name) for name in whole.column_names})
+    pq.write_table(loose, tmp_path / "m.parquet")
+    with pytest.raises(UserError, match=r"a row has no value in column 'split'"):
+        Manifest.open(tmp_path / "m.parquet")
+    with pa.OSFile(str(tmp_path / "m.arrow"), "wb") as sink, pa.ipc.new_file(sink, whole.schema) as writer:
+        writer.write_table(whole)
+    assert list(Manifest.open(tmp_path / "m.arrow")) == rows(3)
+    (tmp_path / "bad.arrow").write_bytes(b"no")
+    with pytest.raises(UserError, match=r"bad\.arrow: is not an Arrow manifest"):
+        Manifest.open(tmp_path / "bad.arrow")
+
+
+def test_only_large_manifests_go_to_the_cache_and_a_changed_file_goes_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ROWS_IN_MEMORY", 10)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = write_manifest(rows(10), tmp_path / "m.parquet")
+    assert len(Manifest.open(path)) == 10
+    assert not (tmp_path / "cache").exists()
+    write_manifest(rows(11), path)
+    assert list(Manifest.open(path)) == list(Manifest.open(path)) == rows(11)
+    assert len(list((tmp_path / "cache").rglob("*.arrow"))) == 1
+    os.utime(path, (1, 1))
+    assert list(Manifest.open(path)) == rows(11)
+    assert len(list((tmp_path / "cache").rglob("*.arrow"))) == 2

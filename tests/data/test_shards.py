@@ -1,12 +1,13 @@
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.data.made_up_speech import librispeech_tree, voice, write
 
-from wav2vec2.audio.read import read_audio
+from wav2vec2.audio.read import AudioError, read_audio
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.prepare.command import PrepareLibriSpeech, run
 from wav2vec2.data.shards import PrepareShards, write_shards
@@ -70,3 +71,77 @@ def test_bad_sources_and_options_are_user_errors(tmp_path: Path, capsys: pytest.
     assert list((tmp_path / "shards").iterdir()) == []
     with pytest.raises(UserError, match="shard-mb"):
         run_shards(PrepareShards(manifest=manifest, out=tmp_path / "shards", shard_mb=0))
+
+
+def blobs(folder: Path, sizes: list[int]) -> list[Utterance]:
+    """Files of these sizes; what is in them does not matter to a shard."""
+    folder.mkdir()
+    for number, size in enumerate(sizes):
+        (folder / f"{number}.bin").write_bytes(bytes([number % 256]) * size)
+    return [Utterance(f"b{number}", str(folder / f"{number}.bin"), samples=5) for number in range(len(sizes))]
+
+
+@pytest.mark.parametrize("sizes", [[1, 511, 512, 513, 1024, 5000], [512] * 3])
+def test_byte_ranges_are_exact_whatever_the_size(tmp_path: Path, sizes: list[int]) -> None:
+    copied = Manifest.open(write_shards(blobs(tmp_path / "blobs", sizes), tmp_path / "shards", 10**9))
+    assert [row.size for row in copied] == sizes
+    for number, row in enumerate(copied):
+        assert read_bytes(row.path, row.offset, row.size) == bytes([number]) * sizes[number]
+
+
+def test_a_shard_is_full_at_its_size_and_not_before(tmp_path: Path) -> None:
+    # A recording takes two blocks of 512 bytes for its bytes and two for its .json.
+    rows = blobs(tmp_path / "blobs", [100] * 6)
+    for limit, expected in ((2048, [1] * 6), (2049, [2] * 3), (4096, [2] * 3), (4097, [3] * 2), (10**9, [6])):
+        copied = Manifest.open(write_shards(rows, tmp_path / f"s{limit}", limit))
+        names = [Path(row.path).name for row in copied]
+        assert [names.count(name) for name in sorted(set(names))] == expected
+        assert sorted(set(names)) == [f"shard-{number:06d}.tar" for number in range(len(expected))]
+
+
+def test_a_shard_describes_its_recordings(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", voice(1.0))
+    labelled = Utterance(
+        "x.1",
+        str(path),
+        samples=16_000,
+        sample_rate=16_000,
+        text="eins",
+        speaker="s",
+        split="p",
+        language="de",
+        source="q",
+    )
+    (tmp_path / "noname").write_bytes(b"???")
+    rows = [labelled, Utterance("y", str(tmp_path / "noname"), samples=3)]
+    copied = Manifest.open(write_shards(rows, tmp_path / "shards", 10**9))
+    with tarfile.open(tmp_path / "shards" / "shard-000000.tar") as shard:
+        assert shard.getnames() == ["x_1.wav", "x_1.json", "x_1.txt", "y.audio", "y.json"]
+        assert all(member.mode == 0o644 for member in shard)
+        assert json.load(shard.extractfile("x_1.json")) == {  # type: ignore[arg-type]
+            "id": "x.1", "start": 0, "samples": 16_000, "sample_rate": 16_000, "text": "eins", "speaker": "s",
+            "split": "p", "language": "de", "source": "q",
+        }  # fmt: skip
+    assert copied.utterance(0) == replace(
+        labelled, path=str(tmp_path / "shards" / "shard-000000.tar"), offset=512, size=path.stat().st_size
+    )
+
+
+def test_what_cannot_be_read_is_left_out_with_all_its_segments(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = str(write(tmp_path / "good.wav", voice(0.3)))
+    rows = [
+        Utterance("a", good, samples=900),
+        Utterance("lost-0", str(tmp_path / "lost.wav"), samples=5),
+        Utterance("lost-1", str(tmp_path / "lost.wav"), start=5, samples=5),
+        Utterance("z", good, start=900, samples=900),
+    ]
+    manifest = write_manifest(rows, tmp_path / "m.parquet")
+    copied = Manifest.open(run_shards(PrepareShards(manifest=manifest, out=tmp_path / "shards")))
+    assert copied.ids == ["a", "z"]
+    printed = capsys.readouterr()
+    assert "2 utterances in 1 shards, 2 left out" in printed.out
+    assert printed.err.count("left out: lost-0: ") == 1
+    with pytest.raises(AudioError, match=r"lost\.wav: does not exist"):
+        write_shards(rows, tmp_path / "again", 10**9)
