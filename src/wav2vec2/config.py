@@ -53,6 +53,8 @@ class Rules:
     """It says where and how a run is carried out, and changes nothing of what is learned."""
     may_change: bool = False
     """A resumed run may have another value."""
+    formerly: Any = None
+    """What runs did before the option existed, where that is not its default."""
 
 
 _NO_RULES = Rules()
@@ -67,6 +69,7 @@ def option(
     below: float | None = None,
     machine: bool = False,
     may_change: bool = False,
+    formerly: T | None = None,
 ) -> T:
     """A field of a recipe's dataclass together with its rules.
 
@@ -78,6 +81,7 @@ def option(
         below: the same, itself excluded.
         machine: see :class:`Rules`; implies ``may_change``.
         may_change: see :class:`Rules`.
+        formerly: see :class:`Rules`.
     """
     allowed = None
     if any(end is not None for end in (low, above, high, below)):
@@ -87,7 +91,7 @@ def option(
             open_low=above is not None,
             open_high=below is not None,
         )
-    rules = Rules(allowed, machine, may_change or machine)
+    rules = Rules(allowed, machine, may_change or machine, formerly)
     return field(default=default, metadata={"rules": rules})
 
 

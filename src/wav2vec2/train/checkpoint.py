@@ -10,6 +10,8 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -117,13 +119,18 @@ def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict
 def refuse_changes(directory: Path, old: Mapping[str, Any], config: Any) -> None:
     """Compare a resumed run's configuration with the one that it was started with (``old``, as plain values).
 
-    An option that the old run's version did not know yet counts as having had its default.
+    An option that the old run's version did not know yet counts as having had its default (or ``Rules.formerly``).
 
     Raises:
         UserError: an option differs that may not change; the message names it.
     """
     free = {key for key, _, rules in options(config) if rules.may_change}
-    for key, before, after in differing_keys(_filled(old, as_plain(type(config)())), as_plain(config)):
+    usual = as_plain(type(config)())
+    for key, _, rules in options(config):
+        if rules.formerly is not None:
+            *sections, name = key.split(".")
+            reduce(getitem, sections, usual)[name] = rules.formerly
+    for key, before, after in differing_keys(_filled(old, usual), as_plain(config)):
         if key not in free:
             raise UserError(
                 f"{directory}: was started with {key} = {before!r}, now it is {after!r}: "

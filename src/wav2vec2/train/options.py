@@ -91,7 +91,7 @@ class TrainConfig:
     hold_share: float = option(0.4, low=0.0, high=1.0)
     """tri-stage only."""
     decay: Literal["exponential", "linear"] = "exponential"
-    """Last stage of tri-stage."""
+    """Last stage of tri-stage: exponential as in the released recipes, or linear as the paper has it."""
     initial_scale: float = option(0.01, low=0.0, high=1.0)
     """tri-stage: the warm-up starts from this share of lr."""
     final_scale: float = option(0.05, low=0.0, high=1.0)

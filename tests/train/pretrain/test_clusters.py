@@ -1,4 +1,7 @@
-"""k-means finds clusters and leaves none empty. Cepstra: against a plain NumPy computation, on the encoder's frames, untouched by padding and loudness."""
+"""k-means finds clusters and leaves none empty.
+
+Cepstra equal a plain NumPy computation, on the encoder's frames, whatever the padding and the loudness.
+"""
 
 import numpy as np
 import pytest

@@ -6,6 +6,7 @@ from tests.train.tiny_run import TINY, hum
 from torch import Tensor
 
 from wav2vec2.data.dataset import MicroBatch
+from wav2vec2.data.manifest import Manifest
 from wav2vec2.model.architecture import Masking, Regularization
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.train.finetune.objective import selection_score
@@ -90,6 +91,18 @@ def test_diversity_of_k_micro_batches_is_the_mean_of_their_terms() -> None:
     assert terms == pytest.approx([value / 2 for value in alone])
 
 
+def test_diversity_of_each_process_is_weighted_by_its_masked_frames() -> None:
+    of = objective(LossConfig(diversity_weight=1.0, penalty_weight=0.0, diversity_over="process"))
+    batches = [batch((0, 1)), batch((2, 7))]
+    counts = of.counts(batches, 1)
+    terms = [of.loss(of.model, b, i, counts, 1)[1]["diversity"].item() for i, b in enumerate(batches)]
+    alone = [of.loss(of.model, b, 0, of.counts([b], 1), 1)[1]["diversity"].item() for b in batches]
+    shares = (counts[1:] / counts[1:].sum()).tolist()
+    assert shares[0] > 0.6
+    assert terms == pytest.approx([value * share for value, share in zip(alone, shares, strict=True)])
+    assert of.loss(of.model, batch(()), 0, counts, 1) == (None, {})
+
+
 def test_every_parameter_gets_a_gradient() -> None:
     of = objective(LossConfig(), Regularization(layerdrop=0.0))
     found = gradients(of, [batch(tuple(range(8)))], 0)
@@ -104,8 +117,6 @@ def test_a_batch_without_masked_frames_gives_a_finite_loss() -> None:
 
 
 def test_validation_is_the_same_each_time(corpus: Path) -> None:
-    from wav2vec2.data.manifest import Manifest
-
     of = objective(LossConfig())
     scores = []
     for micro in (20_000, 50_000):
@@ -115,6 +126,20 @@ def test_validation_is_the_same_each_time(corpus: Path) -> None:
         assert numbers is not None
         scores.append(numbers["score"])
     assert scores[0] == pytest.approx(scores[1], rel=1e-9)
+
+
+def test_the_contrastive_loss_chooses_the_best_weights_unless_the_total_is_asked_for(corpus: Path) -> None:
+    numbers = {}
+    for by in ("contrastive", "total"):
+        of = objective(LossConfig(best_by=by))  # type: ignore[arg-type]
+        held_out = ContrastiveObjective(of._model, of._weights, 9, Manifest.open(corpus), 50_000, 16_000)
+        numbers[by] = held_out.validate(of.model.eval())
+    assert LossConfig().best_by == "contrastive"
+    (paper, total) = numbers.values()
+    assert paper["score"] == paper["contrastive"] == total["contrastive"]
+    expected = paper["contrastive"] + 0.1 * paper["diversity"] + 10.0 * paper["penalty"]
+    assert total["score"] == total["loss"] == pytest.approx(expected)
+    assert total["score"] > total["contrastive"] + 0.01
 
 
 def test_the_loss_chooses_the_best_weights_while_the_error_rate_says_nothing() -> None:

@@ -160,9 +160,17 @@ def test_units_need_the_same_frames(earlier: Path, corpus: Path, tmp_path: Path)
         run(other)
 
 
+def test_a_run_from_before_the_best_weights_had_a_key_chose_them_by_the_total_loss() -> None:
+    old = as_plain(PretrainConfig())
+    del old["loss"]["best_by"]
+    refuse_changes(Path("run"), old, PretrainConfig(loss=LossConfig(best_by="total")))
+    with pytest.raises(UserError, match=r"loss\.best_by = 'total', now it is 'contrastive'"):
+        refuse_changes(Path("run"), old, PretrainConfig())
+
+
 def test_a_run_of_a_version_without_variants_can_be_resumed() -> None:
     old = as_plain(PretrainConfig())
-    del old["variant"], old["masking"]["overlap"]
+    del old["variant"], old["masking"]["overlap"], old["loss"]["diversity_over"]
     refuse_changes(Path("run"), old, PretrainConfig())
     with pytest.raises(UserError, match=r"variant\.inputs = 'continuous', now it is 'quantized'"):
         refuse_changes(Path("run"), old, PretrainConfig(variant=Variant(inputs="quantized")))

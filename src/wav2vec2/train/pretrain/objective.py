@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,11 @@ class LossConfig:
     diversity_weight: float = option(0.1, low=0.0)
     penalty_weight: float = option(10.0, low=0.0)
     """Of the mean square of the feature encoder's outputs."""
+    diversity_over: Literal["all", "process"] = "all"
+    """Masked frames over which the diversity term averages the codebook probabilities: those of all processes, or of
+    each process by itself (as the released code does; terms are then weighted by masked frames)."""
+    best_by: Literal["contrastive", "total"] = option("contrastive", formerly="total")
+    """Validation loss that chooses the best weights: the contrastive term, as in the paper, or all terms together."""
     tau_floor_share: float = option(0.0, low=0.0, high=1.0)
     """Share of the updates after which the Gumbel temperature is at its floor; 0: regularization.tau_decay as given."""
 
@@ -35,8 +41,8 @@ class LossConfig:
 class ContrastiveObjective:
     """Contrastive, diversity and feature penalty terms with global denominators (see ``train.objective.Objective``).
 
-    The diversity term uses the softmax averaged over all processes' share of a micro-batch; k micro-batches give the
-    mean of k such terms.
+    The diversity term judges the softmax averaged over a micro-batch, of all processes or of each
+    (``loss.diversity_over``); k micro-batches give the mean of k such terms.
     """
 
     def __init__(
@@ -75,24 +81,21 @@ class ContrastiveObjective:
     def loss(
         self, module: nn.Module, batch: MicroBatch, number: int, counts: Tensor, update: int
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
-        """One micro-batch's share of equation 2; communicates once (the softmax sum)."""
-        micro_batches, (_, world) = len(counts) - 1, distributed.place()
+        """One micro-batch's share of equation 2; sums the codebook probabilities over all processes, if it is to."""
         if not len(batch.rows):
-            if not self._learned:
+            if not self._learned or self._weights.diversity_over == "process":
                 return None, {}
-            mean = distributed.sum_over_ranks(torch.zeros(self.codebooks, device=counts.device, dtype=self._dtype()))
-            mean = mean / counts[1 + number].clamp_min(1).to(mean.dtype)
-            return None, {"diversity": diversity_loss(mean).double() / (micro_batches * world)}
+            nothing = torch.zeros(self.codebooks, device=counts.device, dtype=self._dtype())
+            return None, {"diversity": self._diversity(nothing, counts.new_zeros(()), number, counts)[1].detach()}
         out = self._forward(module, batch, self._seed, update)
-        denominators = counts.clamp_min(1).to(out.contrastive_sum.dtype)
         masked = counts[1:].sum().clamp_min(1).to(out.contrastive_sum.dtype)
-        diversity = torch.zeros((), dtype=masked.dtype, device=masked.device)
+        diversity = share = torch.zeros((), dtype=masked.dtype, device=masked.device)
         if self._learned:
-            diversity = diversity_loss(distributed.differentiable_sum(out.probability_sum) / denominators[1 + number])
+            diversity, share = self._diversity(out.probability_sum, out.masked, number, counts)
         loss = (
             out.contrastive_sum / masked
-            + self._weights.diversity_weight * diversity / micro_batches
-            + self._weights.penalty_weight * out.penalty_sum / denominators[0]
+            + diversity
+            + self._weights.penalty_weight * out.penalty_sum / counts[0].clamp_min(1).to(masked.dtype)
         )
         return loss, {
             "contrastive": out.contrastive_sum,
@@ -100,10 +103,25 @@ class ContrastiveObjective:
             "correct": out.correct,
             "penalty": out.penalty_sum,
             "penalty_count": out.penalty_count,
-            "diversity": diversity.double() / (micro_batches * world),
+            "diversity": share,
             "probabilities": out.probability_sum,
             "codes": out.code_counts,
         }
+
+    def _diversity(self, probability_sum: Tensor, masked: Tensor, number: int, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Equation 4 of one micro-batch: its weighted part of the loss, and this process's share of what is logged.
+
+        probability_sum: (G, V), over this process's ``masked`` frames.
+        """
+        weight, dtype = self._weights.diversity_weight, probability_sum.dtype
+        if self._weights.diversity_over == "process":
+            share = masked / counts[1:].sum().clamp_min(1).to(dtype)
+            diversity = diversity_loss(probability_sum / masked.clamp_min(1).to(dtype))
+            return weight * diversity * share, diversity.double() * share
+        micro_batches, (_, world) = len(counts) - 1, distributed.place()
+        total = distributed.differentiable_sum(probability_sum)
+        diversity = diversity_loss(total / counts[1 + number].clamp_min(1).to(dtype))
+        return weight * diversity / micro_batches, diversity.double() / (micro_batches * world)
 
     def _forward(self, module: nn.Module, batch: MicroBatch, seed: int, step: int) -> PretrainingOutput:
         fixed = {} if self._units is None else {"units": self._units(batch.waveforms, batch.lengths)}
@@ -164,7 +182,7 @@ class ContrastiveObjective:
 
     @torch.no_grad()
     def validate(self, module: nn.Module) -> dict[str, float] | None:
-        """Held-out speech with the same masks and negatives every time; the score is the total loss (SPEC E)."""
+        """Held-out speech with the same masks and negatives every time; ``loss.best_by`` names the score."""
         if self._validation is None:
             return None
         device, sums = next(self.model.parameters()).device, self.sums()
@@ -195,7 +213,8 @@ class ContrastiveObjective:
         numbers = self._means({name: distributed.sum_over_ranks(value) for name, value in sums.items()})
         entries = self.codebooks[0] * self.codebooks[1]
         numbers["diversity"] = (entries - numbers["soft_perplexity"]) / entries if self._learned else 0.0
-        numbers["score"] = self._total(numbers)
+        numbers["loss"] = self._total(numbers)
+        numbers["score"] = numbers["loss" if self._weights.best_by == "total" else "contrastive"]
         return numbers
 
     def remarks(self) -> list[str]:
