@@ -1,8 +1,9 @@
 """Recipes: TOML files read into frozen dataclasses and written back, and the rules of their options.
 
-A recipe holds only what differs from the dataclass's defaults, or from the recipe that it ``extends``. Every mistake
-in one is a :class:`UserError` of a single line that names the file, the key and what was expected. The rules of an
-option (its range, whether it changes what is learned) stand in its field, see :func:`option`.
+A recipe holds only what differs from the dataclass's defaults, or from the recipe that it ``extends``. A mistake in it
+is a :class:`UserError` of one line that names the file, the key and what was expected. The rules of an option (its
+range, whether it affects what is learned) stand in its field: see :func:`option`. Tables of JSON files are checked by
+the same code.
 """
 
 import difflib
@@ -25,7 +26,7 @@ EXTENDS = "extends"
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers from ``low`` to ``high``; ``open_low`` and ``open_high`` exclude that end."""
+    """The numbers from ``low`` to ``high``; ``open_low`` and ``open_high`` exclude the ends."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -45,12 +46,12 @@ class Range:
 
 @dataclass(frozen=True)
 class Rules:
-    """What holds for the values of an option."""
+    """The rules of an option."""
 
     range: Range | None = None
-    """The numbers it may take; None: any finite number."""
+    """The numbers that it may be; None for any finite number."""
     machine: bool = False
-    """It says where and how a run is carried out, and changes nothing of what is learned."""
+    """It says where and how a run is carried out, and does not affect what is learned."""
     may_change: bool = False
     """A resumed run may have another value."""
     formerly: Any = None
@@ -71,14 +72,14 @@ def option(
     may_change: bool = False,
     formerly: T | None = None,
 ) -> T:
-    """A field of a recipe's dataclass together with its rules.
+    """Declare a field of a recipe's dataclass together with its rules.
 
     Args:
-        default: the value when a recipe says nothing.
+        default: the value if a recipe does not give one.
         low: the smallest number allowed.
-        above: the same, itself excluded.
+        above: a number that the value must exceed.
         high: the largest number allowed.
-        below: the same, itself excluded.
+        below: a number that the value must stay below.
         machine: see :class:`Rules`; implies ``may_change``.
         may_change: see :class:`Rules`.
         formerly: see :class:`Rules`.
@@ -96,7 +97,7 @@ def option(
 
 
 def options(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Rules]]:
-    """Yield (dotted key, value, rules) for every option of a configuration, those of its sections included."""
+    """Yield (dotted key, value, rules) for every option of a configuration and of its sections."""
     for one in fields(config):
         key, value = f"{prefix}{one.name}", getattr(config, one.name)
         if is_dataclass(value):
@@ -111,8 +112,8 @@ def load_recipe(path: str | Path, cls: type[T], base: T | None = None) -> T:
     A top-level ``extends = "other.toml"`` (relative to the recipe) is applied first.
 
     Raises:
-        UserError: the file is missing or not TOML, a key is unknown (the nearest valid one is named), a value has the
-            wrong type, or recipes extend each other in a circle.
+        UserError: the file is missing or not TOML, a key is unknown (the message suggests the nearest valid one), a
+            value has the wrong type, or recipes extend each other in a circle.
     """
     config = cls() if base is None else base
     for file, table in _chain(Path(path), ()):
@@ -140,16 +141,36 @@ def _chain(path: Path, seen: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str,
 
 
 def no_such_recipe(path: Path) -> str:
-    """The message for a recipe that does not exist; it names the recipe beside it whose name is nearest."""
+    """Return the message for a recipe that does not exist; it suggests the recipe beside it with the nearest name."""
     close = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*.toml")], n=1, cutoff=0.9)
     return f"{path}: no such recipe; {f'did you mean {close[0]}?' if close else 'give the path of a .toml file'}"
 
 
-def from_plain(cls: type[T], table: Mapping[str, Any], *, source: str, base: T, prefix: str = "") -> T:
-    """Return ``base`` with the values of a nested mapping put in; ``source`` names the file in errors.
+def read_json(path: Path, *, missing: str = "copy it from its model") -> dict[str, Any]:
+    """Return the object in a JSON file; ``missing`` is the remedy if there is no such file.
 
     Raises:
-        UserError: unknown key or wrong type.
+        UserError: the file is missing, unreadable or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: missing; {missing}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not readable JSON ({reason}); copy it again from its model") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a JSON object; copy it again from its model")
+    return content
+
+
+def from_plain(cls: type[T], table: Mapping[str, Any], *, source: str, base: T, prefix: str = "") -> T:
+    """Return ``base`` with the values of a nested mapping; their types are checked.
+
+    ``source`` names the file in errors, and ``prefix`` precedes the keys there.
+
+    Raises:
+        UserError: a key is unknown, or a value has the wrong type or is impossible.
     """
     hints = typing.get_type_hints(cls)
     names = [one.name for one in fields(cls)]  # type: ignore[arg-type]
@@ -179,7 +200,7 @@ def _nearest(key: str, names: list[str], prefix: str) -> str:
 
 
 def _convert(value: Any, hint: Any, source: str, where: str) -> Any:
-    """Check one TOML value against a type hint; integers pass as floats, arrays become tuples."""
+    """Check a value against a type hint; whole numbers may be floats, and arrays become tuples."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         inner = [argument for argument in arguments if argument is not type(None)]
@@ -202,7 +223,7 @@ def _convert(value: Any, hint: Any, source: str, where: str) -> Any:
 
 
 def as_plain(config: Any) -> dict[str, Any]:
-    """Return a configuration as nested dicts, lists and scalars; a value of None is left out."""
+    """Return a configuration as nested dicts, lists and scalars, without values of None."""
     plain: dict[str, Any] = {}
     for one in fields(config):
         value = getattr(config, one.name)
@@ -214,7 +235,7 @@ def as_plain(config: Any) -> dict[str, Any]:
 
 
 def write_toml(config: Any, path: str | Path) -> None:
-    """Write the whole resolved configuration as a recipe that :func:`load_recipe` reads back to an equal object."""
+    """Write a whole configuration as a recipe, which :func:`load_recipe` reads back to an equal object."""
     lines = list(_toml_lines(as_plain(config), ""))
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -241,7 +262,7 @@ def _toml_value(value: Any) -> str:
 
 
 def dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, value) for everything in a nested mapping."""
+    """Yield (dotted key, value) for every value in a nested mapping."""
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield from dotted(value, f"{prefix}{key}.")
@@ -250,7 +271,7 @@ def dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield (dotted key, old, new) for each difference of two :func:`as_plain` results; None where absent."""
+    """Yield (dotted key, old, new) for each difference of two :func:`as_plain` results; None stands for no value."""
     for key in [*old, *(key for key in new if key not in old)]:
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):

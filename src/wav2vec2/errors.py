@@ -1,9 +1,9 @@
-"""The one exception that a user is meant to see."""
+"""The exception for problems that a user can solve."""
 
 
 class UserError(Exception):
-    """A problem that the user can mend.
+    """A problem that the user can solve.
 
-    The message is a single line that names the file (or option) and the remedy. The command line prints it on stderr
-    and leaves with exit status 2; nothing else of the program's state is lost.
+    The message is one line that names the file or option, what is wrong, and the remedy. The command line prints it on
+    stderr and exits with status 2.
     """

@@ -12,8 +12,7 @@ from wav2vec2 import cli
 from wav2vec2.audio.recordings import Failure, open_recording
 from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.errors import UserError
-from wav2vec2.inference.align import Aligner, AlignOptions, file_name, run
-from wav2vec2.text.argument import read_text
+from wav2vec2.inference.align import Aligner, AlignOptions, file_name, run, text_argument
 
 
 def write(path: Path, samples: np.ndarray) -> Path:
@@ -188,10 +187,10 @@ def test_wrong_use_is_one_line(
 
 
 def test_text_or_file(tmp_path: Path) -> None:
-    assert read_text("a fox.txt said") == "a fox.txt said"
-    assert read_text("long " * 2000) == "long " * 2000
+    assert text_argument("a fox.txt said") == "a fox.txt said"
+    assert text_argument("long " * 2000) == "long " * 2000
     (tmp_path / "b.txt").write_text("words\n")
-    assert read_text(str(tmp_path / "b.txt")) == "words\n"
+    assert text_argument(str(tmp_path / "b.txt")) == "words\n"
 
 
 def test_file_names_of_ids_are_safe_and_differ() -> None:

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from wav2vec2.errors import UserError
 from wav2vec2.text.error_rate import (
     ErrorCounts,
-    align_text,
     bootstrap_interval,
     character_errors,
     count_errors,
     display_width,
     paired_difference,
+    side_by_side,
     word_errors,
 )
 
@@ -122,21 +122,21 @@ def test_nothing_to_compare_two_systems_on():
 
 
 def test_alignment_lines() -> None:
-    assert align_text(["the", "cat", "sat"], ["the", "hat", "sat", "down"]) == (
+    assert side_by_side(["the", "cat", "sat"], ["the", "hat", "sat", "down"]) == (
         "REF:  the cat sat ****\nHYP:  the hat sat down\nEVAL:     S       I"
     )
-    assert align_text(["a", " "], []).splitlines() == ["REF:  a ␣", "HYP:  * *", "EVAL: D D"]
+    assert side_by_side(["a", " "], []).splitlines() == ["REF:  a ␣", "HYP:  * *", "EVAL: D D"]
 
 
 def test_alignment_pads_by_display_width() -> None:
     assert [display_width(text) for text in ("ab", "今", "e\u0301", "ก\u0e34", "Ａ")] == [2, 2, 1, 1, 2]
-    reference, hypothesis, marks = align_text(list("今天a"), list("今a")).split("\n")
+    reference, hypothesis, marks = side_by_side(list("今天a"), list("今a")).split("\n")
     assert (reference, hypothesis, marks) == ("REF:  今 天 a", "HYP:  今 ** a", "EVAL:    D")
     assert display_width(reference) == display_width(hypothesis)
 
 
 def test_long_alignments_are_broken_into_blocks() -> None:
     words = ["word"] * 50
-    lines = align_text(words, words, columns=40).splitlines()
+    lines = side_by_side(words, words, columns=40).splitlines()
     assert all(display_width(line) <= 40 for line in lines)
     assert sum(line.count("word") for line in lines if line.startswith("REF")) == 50

@@ -45,7 +45,7 @@ def test_folding_in_two_steps_is_folding_in_one_and_twice_is_once(phones: list[s
 
 @pytest.mark.parametrize("to", ["39", "48", "61"])
 def test_what_is_no_phone_is_named(to: PhoneSet) -> None:
-    with pytest.raises(UserError, match="'xx' is no TIMIT phone"):
+    with pytest.raises(UserError, match="'xx' is not a TIMIT phone"):
         fold_phones(["aa", "xx"], to)
 
 

@@ -117,11 +117,26 @@ def test_multilingual_table_needs_a_language(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "not readable JSON"), ("[]", "object"), ('{"<pad>": 0, "a": 2}', "0 to 1"), ('{"a": 0}', "blank")],
+    [
+        ("{", "not readable JSON"),
+        ("[]", "object"),
+        ('{"<pad>": 0, "a": 2}', "0 to 1"),
+        ('{"<pad>": 0, "a": 0}', "0 to 1"),
+        ('{"<pad>": 0, "a": [1]}', "0 to 1"),
+        ('{"a": 0}', "blank"),
+        ('{"eng": {}, "deu": 1}', "no language None"),
+    ],
 )
 def test_broken_tables_are_refused_by_name(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "vocab.json").write_text(content)
     with pytest.raises(UserError, match=rf"vocab\.json.*{message}"):
+        Vocabulary.load(tmp_path)
+
+
+def test_a_special_token_without_content_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "vocab.json").write_text('{"<pad>": 0}')
+    (tmp_path / "special_tokens_map.json").write_text('{"pad_token": {}}')
+    with pytest.raises(UserError, match="lacks None, the CTC blank"):
         Vocabulary.load(tmp_path)
 
 

@@ -1,1 +1,1 @@
-"""Names and configurations of weight files, in and out: our model directories, Hugging Face's, and fairseq's files."""
+"""Models on disk: our directories, Hugging Face's, and the files of fairseq, fairseq2 and torchaudio."""

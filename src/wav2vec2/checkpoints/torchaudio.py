@@ -20,7 +20,6 @@ from torch import Tensor
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.checkpoints.checkpoint import Checkpoint, Model
-from wav2vec2.checkpoints.huggingface.config import read_json
 from wav2vec2.checkpoints.names import old_weight_norm, sizes_from_shapes, torchaudio_name
 from wav2vec2.checkpoints.other_tools import (
     arranged_head,
@@ -34,6 +33,7 @@ from wav2vec2.checkpoints.other_tools import (
 )
 from wav2vec2.checkpoints.tensors.table import ChangedTable, TensorTable
 from wav2vec2.checkpoints.tensors.torch_file import write_torch_file
+from wav2vec2.config import read_json
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC

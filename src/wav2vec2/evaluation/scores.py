@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from wav2vec2.audio.recordings import Failure
-from wav2vec2.text.error_rate import ErrorCounts, align_text, bootstrap_interval, character_tokens, word_tokens
+from wav2vec2.text.error_rate import ErrorCounts, bootstrap_interval, character_tokens, side_by_side, word_tokens
 from wav2vec2.text.normalize import is_spaceless_script
 
 _NAMED = 10  # ids that are printed; the JSON file has all of them
@@ -96,10 +96,10 @@ def total_score(counts: list[ErrorCounts], replications: int, seed: int) -> Scor
 def aligned(scored: ScoredUtterance) -> str:
     """Return the REF, HYP and EVAL lines of an utterance, by words, or by characters in scripts without spaces."""
     if is_spaceless_script(scored.reference):
-        return align_text(
+        return side_by_side(
             character_tokens(scored.reference, spaces=False), character_tokens(scored.hypothesis, spaces=False)
         )
-    return align_text(word_tokens(scored.reference), word_tokens(scored.hypothesis))
+    return side_by_side(word_tokens(scored.reference), word_tokens(scored.hypothesis))
 
 
 def report_text(report: EvaluationReport) -> str:

@@ -37,7 +37,6 @@ from wav2vec2.model.architecture import Architecture
 from wav2vec2.output.alignment import SUFFIXES, WRITERS, Alignment, AlignmentFormat, TimedSymbol, TimedWord, as_json
 from wav2vec2.output_file import writing
 from wav2vec2.progress import progress_bar
-from wav2vec2.text.argument import read_text
 from wav2vec2.text.vocabulary import Vocabulary
 
 
@@ -169,7 +168,34 @@ def run(options: AlignOptions) -> None:
     elif options.split is not None:
         raise UserError("align: --split selects rows of a manifest; leave it out for an audio file with its text")
     else:
-        _align_recording(options, read_text(" ".join(options.text)))
+        _align_recording(options, text_argument(" ".join(options.text)))
+
+
+def text_argument(text: str) -> str:
+    """Return the text that an argument means: the words themselves, the content of the file it names, or stdin for `-`.
+
+    Raises UserError for a file that is missing (its name ends in .txt), unreadable, or not UTF-8.
+    """
+    if text == "-":
+        content = sys.stdin.buffer.read()
+    else:
+        try:
+            named = Path(text).is_file()
+        except OSError:  # longer than any file name
+            named = False
+        if not named:
+            if Path(text).suffix == ".txt" and len(text.split()) == 1:
+                raise UserError(f"{text}: does not exist; name a text file or give the words themselves in quotes")
+            return text
+        try:
+            content = Path(text).read_bytes()
+        except OSError as error:
+            raise UserError(f"{text}: cannot be read ({error.strerror}); check its permissions") from None
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        name = "stdin" if text == "-" else text
+        raise UserError(f"{name}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
 
 def _align_recording(options: AlignOptions, text: str) -> None:

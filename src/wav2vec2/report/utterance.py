@@ -17,11 +17,10 @@ from wav2vec2.decode.aligned_text import align_text, unknown_text
 from wav2vec2.decode.hypothesis import collapse
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel, AcousticOutput
-from wav2vec2.inference.align import in_seconds
+from wav2vec2.inference.align import in_seconds, text_argument
 from wav2vec2.inference.frame_outputs import ComputeOptions
 from wav2vec2.output.alignment import Alignment
 from wav2vec2.report.page import Page
-from wav2vec2.text.argument import read_text
 from wav2vec2.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def run(options: UtteranceOptions) -> None:
     """Write the report and print where it is. Raises UserError."""
     if not options.picture_seconds > 0 or options.start < 0 or options.seconds < 0:
         raise UserError("report utterance: --picture-seconds must be above 0, --start and --seconds at least 0")
-    text = read_text(options.text) if options.text else ""
+    text = text_argument(options.text) if options.text else ""
     if options.text and not text.strip():
         raise UserError(f"{options.text}: the text is empty; give the spoken words, or leave --text out")
     recording, waveform = _part(options)

@@ -1,1 +1,1 @@
-"""Text: normal form, symbol table and error rates."""
+"""Text: normalisation, the vocabulary of a CTC model, phones and error rates."""

@@ -19,7 +19,7 @@ _BLOCK = 500_000  # units resampled at once: with few units, numpy's calls would
 
 @dataclass(frozen=True)
 class ErrorCounts:
-    """Errors against references of `reference` tokens in total; counts of several utterances add up with `+`."""
+    """Errors of one or several utterances; reference: tokens in the reference texts. `+` adds two counts."""
 
     substitutions: int = 0
     deletions: int = 0
@@ -36,12 +36,12 @@ class ErrorCounts:
 
     @property
     def errors(self) -> int:
-        """Substitutions, deletions and insertions together."""
+        """The sum of substitutions, deletions and insertions."""
         return self.substitutions + self.deletions + self.insertions
 
     @property
     def rate(self) -> float:
-        """Errors per reference token. Against an empty reference: 0 without errors, else infinite."""
+        """Errors per reference token. For an empty reference, 0 without errors and infinite with any."""
         if self.reference == 0:
             return float("inf") if self.errors else 0.0
         return self.errors / self.reference
@@ -53,23 +53,23 @@ def word_tokens(text: str) -> list[str]:
 
 
 def character_tokens(text: str, *, spaces: bool = True) -> list[str]:
-    """Split into NFC code points; with `spaces`, the single space between words is one of them."""
+    """Split into NFC code points; with `spaces`, the space between words is a token, too."""
     return list((" " if spaces else "").join(word_tokens(text)))
 
 
 def count_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCounts:
-    """Count the fewest edits that turn the tokens of `reference` into those of `hypothesis`."""
+    """Count the edits in a shortest edit path from the tokens of `reference` to those of `hypothesis`."""
     counts = kaldialign.edit_distance(reference, hypothesis)
     return ErrorCounts(int(counts["sub"]), int(counts["del"]), int(counts["ins"]), len(reference))
 
 
 def word_errors(reference: str, hypothesis: str) -> ErrorCounts:
-    """Count word errors between two texts (already normalised alike)."""
+    """Count word errors between two texts, which must be normalised in the same way."""
     return count_errors(word_tokens(reference), word_tokens(hypothesis))
 
 
 def character_errors(reference: str, hypothesis: str) -> ErrorCounts:
-    """Count character errors between two texts (already normalised alike).
+    """Count character errors between two texts, which must be normalised in the same way.
 
     The space between words counts as a character, as in jiwer and transformers, unless the reference's script has no
     spaces.
@@ -81,11 +81,19 @@ def character_errors(reference: str, hypothesis: str) -> ErrorCounts:
 def bootstrap_interval(
     errors: Sequence[int], references: Sequence[int], *, replications: int = 1000, seed: int = 0, level: float = 0.95
 ) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the total error rate, resampling utterances (Bisani and Ney, ICASSP
-    2004).
+    """Return the percentile bootstrap interval of the total error rate (Bisani and Ney, ICASSP 2004).
 
-    errors, references: one number an utterance. Utterances of one speaker are taken for independent, so the interval is
-    rather too narrow than too wide. (nan, nan) without any reference token.
+    Utterances are resampled. Those of one speaker are taken to be independent, so the interval tends to be too narrow.
+
+    Args:
+        errors: number of errors, by utterance.
+        references: number of reference tokens, by utterance.
+        replications: number of resamplings.
+        seed: of the resampling.
+        level: of the interval.
+
+    Returns:
+        Lower and upper end, as fractions; (nan, nan) if there is no reference token.
     """
     wrong, total = np.asarray(errors, dtype=np.int64), np.asarray(references, dtype=np.int64)
     if total.sum() == 0:
@@ -180,7 +188,7 @@ def paired_difference(
 
 
 def display_width(text: str) -> int:
-    """Columns that `text` takes in a terminal: wide East Asian characters two, combining marks and joiners none."""
+    """Return the terminal columns of `text`: wide East Asian characters take two, combining marks and joiners none."""
     return sum(_columns(char) for char in text)
 
 
@@ -190,10 +198,11 @@ def _columns(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
-def align_text(reference: Sequence[str], hypothesis: Sequence[str], *, columns: int = 100) -> str:
-    """Return REF, HYP and EVAL lines of two token lists, one below the other, broken into blocks of at most `columns`.
+def side_by_side(reference: Sequence[str], hypothesis: Sequence[str], *, columns: int = 100) -> str:
+    """Return two token lists, aligned, as lines REF, HYP and EVAL, in blocks of at most `columns` columns.
 
-    EVAL marks S, D and I below their token; a missing token is a run of `*`; a space token is shown as `␣`.
+    EVAL marks substitutions, deletions and insertions by S, D and I. A missing token is shown as a run of `*`, a space
+    as `␣`.
     """
     blocks: list[list[tuple[str, str, str]]] = [[]]
     used = 0
@@ -216,7 +225,7 @@ def _cell(reference: str, hypothesis: str) -> tuple[str, str, str]:
 
 
 def _visible(token: str) -> str:
-    """A space as an open box, and a combining mark on its own on a dotted circle."""
+    """Show a space as an open box, and a combining mark alone on a dotted circle."""
     if token and all(unicodedata.category(char)[0] == "M" for char in token):
         return "\u25cc" + token
     return token.replace(" ", "\u2423")

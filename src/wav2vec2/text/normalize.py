@@ -1,8 +1,7 @@
-"""One normal form for transcripts, the same in training and in scoring, whatever the script.
+"""Text normalisation, the same in training and in scoring, for any script.
 
-Nothing here depends on the environment's locale. Text stays in logical order (right-to-left scripts are not
-reordered), and combining marks (Unicode category M: Indic vowel signs, Arabic and Hebrew points) are letters' parts,
-never punctuation.
+Nothing here depends on the locale. Text stays in logical order: right-to-left scripts are not reordered. Combining
+marks (Unicode category M: Indic vowel signs, Arabic and Hebrew points) are parts of letters, never punctuation.
 """
 
 import unicodedata
@@ -19,9 +18,9 @@ ENGLISH_DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "se
 
 WORD_SEPARATOR = "|"
 
-# Curly, modifier, full-width and prime forms, acute and grave used as apostrophes, and the Hebrew geresh.
+# Typographic, modifier, full-width and prime forms, acute and grave accents, and the Hebrew geresh.
 _APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u201b\u02bc\u02b9\uff07\u2032\u00b4`\u05f3"), "'")
-# Part of a word only between two of its letters: apostrophe, Catalan middle dot, Hebrew gershayim.
+# Parts of a word only between two letters: apostrophe, Catalan middle dot, Hebrew gershayim.
 _INSIDE_WORDS = frozenset("'\u00b7\u05f4")
 _JOINERS = frozenset("\u200c\u200d")
 _VARIATION_SELECTORS = frozenset(map(chr, range(0xFE00, 0xFE10)))
@@ -37,13 +36,11 @@ _SPACELESS_RANGES = (
 
 @dataclass(frozen=True)
 class TextNormalization:
-    """The choices of `normalize_text` as a value, so that a model directory can carry what its transcripts went
-    through.
+    """The choices of `normalize_text` as a value, which a model directory keeps with its vocabulary.
 
     case: `upper`, `lower` or `keep`. digits: `keep`; `ascii` (digits of every script become 0-9); `names` (each digit
-    becomes a word of its own, from `digit_names`); `error` (a digit raises UserError, for corpora whose numbers must
-    be spelled out). punctuation: `keep`, or `remove` (punctuation and symbols become spaces; apostrophes inside words
-    stay).
+    becomes a word, from `digit_names`); `error` (a digit raises UserError, for corpora whose numbers must be spelled
+    out). punctuation: `keep`; `remove` (punctuation and symbols become spaces, but apostrophes inside words stay).
     """
 
     case: Case = "keep"
@@ -56,9 +53,9 @@ class TextNormalization:
             raise UserError("digit_names needs ten names, from zero to nine")
 
     def __call__(self, text: str) -> str:
-        """Return `text` in this normal form; see `normalize_text`."""
-        # Upper case, names of digits and removed characters can each leave text that is not composed, and composing can
-        # (in a handful of Greek letters) leave text that upper-cases further: so to a fixed point, which is two passes.
+        """Return `text` normalised; see `normalize_text`."""
+        # Upper case, names of digits and removed characters can each leave text that is not composed, and composing a
+        # few Greek letters leaves text that upper-cases further. So repeat until nothing changes: two passes, usually.
         for _ in range(4):
             before, text = text, self._once(text)
             if text == before:
@@ -83,26 +80,25 @@ def normalize_text(
     punctuation: Punctuation = "keep",
     digit_names: tuple[str, ...] = ENGLISH_DIGIT_NAMES,
 ) -> str:
-    """Return `text` in normal form; applying it twice changes nothing more.
+    """Return `text` normalised; normalising it again changes nothing.
 
-    NFC; typographic apostrophes to `'`; control and bidi format characters removed (the joiners ZWNJ and ZWJ stay
-    inside words, where Persian and Indic scripts need them); white space collapsed to single spaces; `|`, which
-    separates words in the symbol table, becomes a space; then `case`, `digits` and `punctuation` as
-    `TextNormalization` says.
+    The text is brought to NFC. Typographic apostrophes become `'`. Control and bidirectional format characters are
+    removed, but the joiners ZWNJ and ZWJ stay inside words, where Persian and Indic scripts need them. White space is
+    collapsed to single spaces; `|`, which separates words in a vocabulary, becomes a space. Then `case`, `digits` and
+    `punctuation` apply, as `TextNormalization` describes.
 
-    Case is Unicode's default mapping in every locale: `ß` becomes `SS` in upper case, and Turkish or Azerbaijani
-    `i`/`ı` would both become `I`: use `keep` for these languages, on text that was folded by their own rule.
+    Case follows Unicode's default mapping in every locale: `ß` becomes `SS` in upper case. Turkish and Azerbaijani
+    `i` and `ı` would both become `I`: for these languages use `keep`, on text whose case was changed by their own rule.
 
-    Raises UserError for a digit when `digits` is `error`.
+    Raises UserError for a digit if `digits` is `error`.
     """
     return TextNormalization(case, digits, punctuation, digit_names)(text)
 
 
 def is_spaceless_script(text: str) -> bool:
-    """Whether most letters of `text` belong to scripts without spaces between words (Chinese, Japanese, Thai, Lao,
-    Khmer, ...).
+    """Whether most letters of `text` belong to scripts without spaces between words (Chinese, Japanese, Thai, Khmer).
 
-    Word error rates mean little there, so characters are the main score. Korean is written with spaces and is not one.
+    Word error rates mean little there, so characters are the main score. Korean is written with spaces.
     """
     letters = [ord(char) for char in text if unicodedata.category(char)[0] == "L"]
     spaceless = sum(any(first <= code <= last for first, last in _SPACELESS_RANGES) for code in letters)
@@ -113,7 +109,7 @@ def _fold_case(text: str, case: Case) -> str:
     if case == "upper":
         return text.upper()
     if case == "lower":
-        # str.lower turns the dotted capital into i + combining dot, which no language wants as two symbols.
+        # str.lower turns the dotted capital into i and a combining dot, which no language wants as two symbols.
         return text.replace("\u0130", "i").lower()
     return text
 
@@ -145,8 +141,7 @@ def _remove_invisible(text: str) -> str:
         if char.isspace():
             kept.append(" ")
         elif char in _JOINERS:
-            # A joiner says how the letters of one word meet (or ends a Malayalam one); in an emoji or alone it is
-            # noise.
+            # A joiner tells how the letters of a word join, or ends a Malayalam word; elsewhere it is noise.
             if kept and unicodedata.category(kept[-1])[0] in "LM":
                 kept.append(char)
         elif unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Cn") and char not in _VARIATION_SELECTORS:
@@ -157,7 +152,8 @@ def _remove_invisible(text: str) -> str:
 def _remove_punctuation(text: str) -> str:
     kept = [" "]
     for index, char in enumerate(text):
-        orphan = kept[-1] == " " and (unicodedata.category(char)[0] == "M" or char in _JOINERS)  # its base was a symbol
+        # A mark or joiner whose letter is gone.
+        orphan = kept[-1] == " " and (unicodedata.category(char)[0] == "M" or char in _JOINERS)
         kept.append(char if _is_word_part(text, index) and not orphan else " ")
     return "".join(kept)
 

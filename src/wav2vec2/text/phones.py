@@ -1,8 +1,8 @@
-"""The phones of TIMIT: 61 labels as transcribed, 48 to train on, 39 to score (Lee and Hon, IEEE Trans. ASSP 37, 1989).
+"""The phones of TIMIT: 61 as transcribed, 48 for training, 39 for scoring (Lee and Hon, IEEE Trans. ASSP 37, 1989).
 
-48 merges allophones and closures and drops the glottal stop `q`; 39 merges what Lee and Hon do not count as errors
-against each other. Every silence, closure and epenthetic silence is `sil` among the 39 and counts as a phone. Folding
-never merges neighbours: `bcl b` becomes `sil b`, and `h# pau` becomes `sil sil`.
+The set of 48 merges allophones and closures and drops the glottal stop `q`. The set of 39 also merges phones that Lee
+and Hon do not count as errors against each other. In it every silence, closure and epenthetic silence is `sil`, and
+counts as a phone. Folding never merges neighbours: `bcl b` becomes `sil b`, and `h# pau` becomes `sil sil`.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,12 +17,12 @@ _LABELS = (
     "m n ng nx ow oy p pau pcl q r s sh t tcl th uh uw ux v w y z zh"
 )
 DELETED = "q"
-# What a phone of the 61 is called among the 48, where the names differ.
+# Names among the 48 of those of the 61 phones that have another name there.
 _TO_48 = {
     "ax-h": "ax", "axr": "er", "em": "m", "nx": "n", "eng": "ng", "hv": "hh", "ux": "uw", "h#": "sil", "pau": "sil",
     **dict.fromkeys(("bcl", "dcl", "gcl"), "vcl"), **dict.fromkeys(("pcl", "tcl", "kcl"), "cl"),
 }  # fmt: skip
-# What a phone of the 48 is called among the 39, where the names differ.
+# Names among the 39 of those of the 48 phones that have another name there.
 _TO_39 = {
     "ao": "aa", "ax": "ah", "ix": "ih", "el": "l", "en": "n", "zh": "sh", "cl": "sil", "vcl": "sil", "epi": "sil",
 }  # fmt: skip
@@ -32,41 +32,40 @@ PHONES_48 = tuple(sorted({_TO_48.get(phone, phone) for phone in PHONES_61 if pho
 PHONES_39 = tuple(sorted({_TO_39.get(phone, phone) for phone in PHONES_48}))
 
 _KNOWN = frozenset({*PHONES_61, *PHONES_48, *PHONES_39})
-# Labels that no other phone set has: a table with one of them is TIMIT's and not, say, a pronouncing dictionary's.
+# Labels that no other phone set has: a vocabulary with one of them is TIMIT's, not, say, a pronouncing dictionary's.
 _TIMIT_ALONE = {"h#", "pau", "epi", "bcl", "dcl", "gcl", "pcl", "tcl", "kcl", "cl", "vcl", "ax-h", "axr", "q"}
 
 
 def fold_phones(phones: Iterable[str], to: PhoneSet = "39") -> list[str]:
-    """Rename phones of any of the three sets to those of a set that is not larger; `q` is deleted from 48 and 39.
+    """Rename phones of any of the three sets to those of a set that is not larger; 48 and 39 delete `q`.
 
     Raises:
-        UserError: for a symbol that is no TIMIT phone.
+        UserError: for a symbol that is not a TIMIT phone.
     """
     folded = []
     for phone in phones:
         if phone not in _KNOWN:
-            raise UserError(f"'{phone}' is no TIMIT phone: the labels are {_LABELS}")
+            raise UserError(f"'{phone}' is not a TIMIT phone; the labels are {_LABELS}")
         if (name := _renamed(phone, to)) is not None:
             folded.append(name)
     return folded
 
 
 def scoring_fold(symbols: Iterable[str]) -> Callable[[str], str] | None:
-    """What a phone model's references and hypotheses go through before they are compared: 39 phones.
+    """Return how to fold references and hypotheses of a phone model to 39 phones before they are compared.
 
     Args:
         symbols: the model's symbols without its control symbols.
 
     Returns:
-        A function of a text of phones separated by spaces (other symbols in it stay); None where the symbols are not
-        those of TIMIT, or are the 39 already.
+        ``fold_text``; None if the symbols are not TIMIT's, or are the 39 already.
     """
     names = set(symbols)
     return fold_text if names <= _KNOWN and names & _TIMIT_ALONE else None
 
 
 def fold_text(text: str) -> str:
-    """`fold_phones` to 39 for a text of phones separated by white space; what is no TIMIT phone stays as it is."""
+    """Fold a text of phones, separated by white space, to 39; words that are not TIMIT phones stay as they are."""
     return " ".join(name for phone in text.split() if (name := _renamed(phone, "39")) is not None)
 
 

@@ -1,9 +1,9 @@
-"""The three files of a Hugging Face CTC tokenizer, as plain values: `vocab.json`, `tokenizer_config.json`,
-`special_tokens_map.json` (and `added_tokens.json`, which is only read).
+"""The files of a Hugging Face CTC tokenizer as plain values.
 
-transformers' Wav2Vec2CTCTokenizer splits text into characters and its Wav2Vec2PhonemeCTCTokenizer at spaces, so the
-class name says which of the two a vocabulary is. transformers 5 treats the word delimiter as special and reads a
-literal `|` in text as one.
+They are `vocab.json`, `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`, which is only read.
+transformers' Wav2Vec2CTCTokenizer splits text into characters, its Wav2Vec2PhonemeCTCTokenizer at spaces: the class
+name tells the unit of a vocabulary. transformers 5 treats the word delimiter as special, and a literal `|` in text as
+one.
 """
 
 import json
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wav2vec2.config import read_json
 from wav2vec2.errors import UserError
 from wav2vec2.output_file import writing_together
 
@@ -22,7 +23,7 @@ _DEFAULTS = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk
 
 @dataclass(frozen=True)
 class TokenizerFiles:
-    """Symbols in the order of their ids, the names of the special ones, and keys of ours that transformers ignores."""
+    """What the files hold: symbols in the order of their ids, names of special ones, and our keys (`own`)."""
 
     symbols: tuple[str, ...]
     pad: str
@@ -35,13 +36,13 @@ class TokenizerFiles:
 
 
 def write_tokenizer(files: TokenizerFiles, directory: Path) -> None:
-    """Write the three files, each replaced whole. Raises UserError if the directory cannot be written."""
+    """Write three files, all or none. Raises UserError if the directory cannot be written."""
     names = {"bos_token": files.begin, "eos_token": files.end, "unk_token": files.unknown, "pad_token": files.pad}
     config: dict[str, Any] = {
         "tokenizer_class": PHONE_CLASS if files.phones else CHARACTER_CLASS,
         **names,
         "do_lower_case": False,
-        # An empty string, not null, is what the character tokenizer takes for "no delimiter".
+        # For the character tokenizer, an empty string, not null, means "no delimiter".
         "word_delimiter_token": None if files.phones else files.word_delimiter or "",
         **files.own,
     }
@@ -61,22 +62,24 @@ def write_tokenizer(files: TokenizerFiles, directory: Path) -> None:
 
 
 def read_tokenizer(directory: Path, language: str | None = None) -> TokenizerFiles:
-    """Read the files of a model directory of ours or of transformers.
+    """Read the files of a model directory, ours or transformers'.
 
-    language: which table of a multilingual (nested) `vocab.json`, as in facebook/mms-1b-all. Raises UserError for a
-    missing or broken file, an unknown language, or ids that are not 0..N-1.
+    `language` chooses one of the tables of a multilingual `vocab.json`, as in facebook/mms-1b-all. Raises UserError for
+    a missing or broken file, an unknown language, or ids that are not 0 to N-1.
     """
-    config = {**_DEFAULTS, **_names(_read(directory / "special_tokens_map.json", required=False))}
-    read = _read(directory / "tokenizer_config.json", required=False)
+    config = {**_DEFAULTS, **_names(_optional(directory / "special_tokens_map.json"))}
+    read = _optional(directory / "tokenizer_config.json")
     config |= {**read, **_names({name: read[name] for name in _DEFAULTS if name in read})}
-    table = _read(directory / "vocab.json", required=True)
+    table = read_json(
+        directory / "vocab.json", missing="a model with a CTC head needs it, so fine-tune the model first"
+    )
     if any(isinstance(value, dict) for value in table.values()):
         chosen = language or config.get("target_lang")
-        if chosen not in table:
+        if not isinstance(chosen, str) or not isinstance(table.get(chosen), dict):
             known = ", ".join(sorted(table)[:8])
             raise UserError(f"{directory / 'vocab.json'}: no language {chosen!r}; it has {len(table)}, such as {known}")
         table = table[chosen]
-    table = {**_read(directory / "added_tokens.json", required=False), **table}
+    table = {**_optional(directory / "added_tokens.json"), **table}
     phones = config.get("tokenizer_class") == PHONE_CLASS
     delimiter = None if phones else config.get("word_delimiter_token", "|")
     return TokenizerFiles(
@@ -91,28 +94,18 @@ def read_tokenizer(directory: Path, language: str | None = None) -> TokenizerFil
     )
 
 
-def _read(path: Path, *, required: bool) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        if required:
-            raise UserError(f"{path}: missing; a model with a CTC head needs it, so fine-tune first") from error
-        return {}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not readable JSON ({error}); copy the file again from its model") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: a JSON object was expected; copy the file again from its model")
-    return content
+def _optional(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.exists() else {}
 
 
 def _names(values: Mapping[str, Any]) -> dict[str, str | None]:
-    """Special tokens are written as a string or as an object with its `content`."""
-    return {name: value["content"] if isinstance(value, dict) else value for name, value in values.items()}
+    """Return special tokens by role; they are stored as a string or as an object with a `content`."""
+    return {name: value.get("content") if isinstance(value, dict) else value for name, value in values.items()}
 
 
 def _ordered(table: Mapping[str, Any], path: Path) -> tuple[str, ...]:
-    by_id = {index: symbol for symbol, index in table.items()}
-    if sorted(by_id, key=str) != sorted(range(len(table)), key=str):
+    by_id = {index: symbol for symbol, index in table.items() if type(index) is int}
+    if by_id.keys() != set(range(len(table))):
         raise UserError(f"{path}: its ids are not 0 to {len(table) - 1}, each once; copy the file again from its model")
     return tuple(by_id[index] for index in range(len(table)))
 

@@ -71,7 +71,7 @@ def test_one_bad_sentence_does_not_stop_the_rest(tmp_path: Path) -> None:
         "fcjf0_si1": "audio without transcript", "fcjf0_si2": "transcript without audio",
         **dict.fromkeys(("fcjf0_si3", "fcjf0_si4", "fcjf0_si5", "fcjf0_si6"), "broken labels"),
     }  # fmt: skip
-    assert "SI3.PHN: 'schwa' is no TIMIT phone" in found["fcjf0_si3"]["message"]
+    assert "SI3.PHN: 'schwa' is not a TIMIT phone" in found["fcjf0_si3"]["message"]
     assert "line 2 is not 'begin end label'" in found["fcjf0_si4"]["message"]
     assert "line 2 is out of order" in found["fcjf0_si5"]["message"]
 

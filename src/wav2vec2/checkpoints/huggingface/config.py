@@ -6,7 +6,6 @@ fields; it keeps such keys as they are.
 """
 
 import itertools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, TypeVar
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.checkpoints.checkpoint import Kind, mask_start
 from wav2vec2.checkpoints.names import named
-from wav2vec2.config import from_plain
+from wav2vec2.config import from_plain, read_json
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.variants.variant import PROPOSED, Variant
@@ -85,20 +84,6 @@ class ModelConfig:
     origin: str
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object; UserError if the file is missing, unreadable or holds something else."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: missing; give a model directory with config.json and model.safetensors") from error
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not readable JSON ({reason}); copy it again from its model") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not a JSON object; copy it again from its model")
-    return content
-
-
 def read_config(directory: Path) -> ModelConfig:
     """Read the configuration of a model directory, ours or transformers'.
 
@@ -106,7 +91,7 @@ def read_config(directory: Path) -> ModelConfig:
         UserError: A file is missing, damaged, contradicts another, or describes a model that is not supported.
     """
     path = directory / "config.json"
-    raw = read_json(path)
+    raw = read_json(path, missing="give a model directory with config.json and model.safetensors")
     if raw.get("model_type") not in (THEIR_TYPE, OWN_TYPE):
         raise UserError(f"{path}: model_type is {raw.get('model_type')!r}; only 'wav2vec2' models can be loaded")
     for field, value in _FIXED.items():

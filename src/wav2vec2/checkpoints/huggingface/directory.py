@@ -15,18 +15,12 @@ from safetensors.torch import save_file
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.checkpoints.checkpoint import Checkpoint, Kind, Model, mask_share
-from wav2vec2.checkpoints.huggingface.config import (
-    CLASSES,
-    OWN_TYPE,
-    THEIR_TYPE,
-    ModelConfig,
-    read_config,
-    read_json,
-)
+from wav2vec2.checkpoints.huggingface.config import CLASSES, OWN_TYPE, THEIR_TYPE, ModelConfig, read_config
 from wav2vec2.checkpoints.names import huggingface_name, new_weight_norm
 from wav2vec2.checkpoints.other_tools import own_vocabulary
 from wav2vec2.checkpoints.tensors.table import ChangedTable, JoinedTable, SafetensorsTable, TensorTable, TorchTable
 from wav2vec2.checkpoints.tensors.torch_file import TorchFile
+from wav2vec2.config import read_json
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC

@@ -1,1 +1,1 @@
-"""Named tensors in files: safetensors and torch.save files, read without running code."""
+"""Tables of tensors in safetensors and torch.save files, read without running code from them."""

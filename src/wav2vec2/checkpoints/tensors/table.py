@@ -1,8 +1,7 @@
-"""Named tensors in one or several files: shapes from the headers, values one at a time.
+"""Tables of named tensors in one or several files: shapes from the headers, values one at a time.
 
-Every format is read through the same two steps, so that ``info`` opens no weights and a model of many shards is in
-memory once: shapes first (``shapes``), then each value (``read``), in the order in which they lie in the files
-(``order``), with one shard open at a time.
+Every format is read in the same two steps: first all shapes, then the values one by one, in the order in which they lie
+in the files, with one shard open at a time. So ``info`` reads no weights, and a model of many shards is in memory once.
 """
 
 import json
@@ -35,7 +34,7 @@ _LONGEST_HEADER = 100_000_000
 
 
 class TensorTable(Protocol):
-    """What a format gives: meta tensors by name, in file order, and the values of one."""
+    """The tensors of a checkpoint by the names of its own format."""
 
     @property
     def shapes(self) -> Mapping[str, Tensor]:
@@ -43,16 +42,16 @@ class TensorTable(Protocol):
         ...
 
     def read(self, name: str) -> Tensor:
-        """Return the values of a tensor, in memory of their own; UserError when the file is damaged."""
+        """Return the values of a tensor, in memory of their own; UserError if the file is damaged."""
         ...
 
     def close(self) -> None:
-        """Give back what is open; reading may go on afterwards."""
+        """Close open files; ``read`` opens them again."""
         ...
 
 
 class SafetensorsTable:
-    """One or several safetensors files. Raises UserError, naming the file, when one is missing or damaged."""
+    """Tensors of one or several safetensors files. Raises UserError, naming the file, if one is missing or damaged."""
 
     def __init__(self, files: Iterable[Path]) -> None:
         self.shapes: dict[str, Tensor] = {}
@@ -65,13 +64,13 @@ class SafetensorsTable:
         self._open: tuple[Path, Any] | None = None
 
     def read(self, name: str) -> Tensor:
-        """See ``TensorTable``; the file stays mapped until one of another file is read."""
+        """See ``TensorTable``; the file stays mapped until a tensor of another file is read."""
         path = self._home[name]
         try:
             if self._open is None or self._open[0] != path:
                 self.close()
                 self._open = (path, self._stack.enter_context(safe_open(path, framework="pt")))
-            # a copy: the file may be replaced or cut while the model lives
+            # A copy, because the file may be replaced or truncated while the model is in use.
             return self._open[1].get_tensor(name).clone()  # type: ignore[no-any-return]
         except (OSError, SafetensorError) as error:
             raise _damaged(path, error) from error
@@ -83,12 +82,12 @@ class SafetensorsTable:
 
 
 def _header(path: Path) -> dict[str, Tensor]:
-    """Names and shapes of a safetensors file from its first bytes, checked against its length."""
+    """Read names and shapes from the first bytes of a safetensors file, and check them against its length."""
     try:
         with path.open("rb") as file:
             length = struct.unpack("<Q", file.read(8))[0]
             if length > _LONGEST_HEADER:
-                raise ValueError("its header is longer than any")
+                raise ValueError("its header is longer than any model's")
             header = json.loads(file.read(length))
             size = file.seek(0, 2) - 8 - length
         shapes = {}
@@ -102,7 +101,7 @@ def _header(path: Path) -> dict[str, Tensor]:
         return shapes
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}; give the complete model directory") from error
-    except Exception as error:  # whatever a damaged header is
+    except Exception as error:  # a damaged header can raise anything
         raise _damaged(path, error) from error
 
 
@@ -112,9 +111,9 @@ def _damaged(path: Path, error: Exception) -> UserError:
 
 
 class TorchTable:
-    """Tensors of one or several files of ``torch.save``; ``pick`` finds the table of tensors inside a file's content.
+    """Tensors of one or several ``torch.save`` files; ``pick`` finds the table of tensors in a file's content.
 
-    Raises UserError when a file is damaged or holds something else.
+    Raises UserError if a file holds something else.
     """
 
     def __init__(self, files: Iterable[TorchFile], pick: Callable[[Any], Any] = lambda content: content) -> None:
@@ -123,11 +122,11 @@ class TorchTable:
         for file in files:
             table = pick(file.content)
             if not isinstance(table, Mapping) or not all(isinstance(name, str) for name in table):
-                raise UserError(f"{file.path}: not a table of tensors; give a checkpoint's own file")
+                raise UserError(f"{file.path}: not a table of tensors; give a model's checkpoint")
             for name, tensor in table.items():
                 if not isinstance(tensor, Tensor):
                     kind = type(tensor).__name__
-                    raise UserError(f"{file.path}: {name} is not a tensor but a {kind}; give a checkpoint's own file")
+                    raise UserError(f"{file.path}: {name} is a {kind}, not a tensor; give a model's checkpoint")
                 self.shapes[name] = tensor
                 self._home[name] = file
 
@@ -136,11 +135,11 @@ class TorchTable:
         return self._home[name].values(self.shapes[name])
 
     def close(self) -> None:
-        """Nothing stays open."""
+        """See ``TensorTable``; no file stays open."""
 
 
 class JoinedTable:
-    """Two tables as one; where both have a tensor, the second's counts."""
+    """Two tables as one; of a tensor that both have, the second's is taken."""
 
     def __init__(self, first: TensorTable, second: TensorTable) -> None:
         self._tables = (first, second)
@@ -158,26 +157,26 @@ class JoinedTable:
 
 
 class ChangedTable:
-    """Another table with names translated, tensors left out and tensors added; nothing is read for it."""
+    """Another table with tensors renamed, left out or changed."""
 
     def __init__(
         self,
         inner: TensorTable,
         *,
         rename: Callable[[str], str | None] = lambda name: name,
-        added: Mapping[str, Tensor] | None = None,
         changed: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
     ) -> None:
-        """``rename`` gives a new name, or None to leave a tensor out. ``added`` are tensors that no file holds.
+        """Describe the changes; nothing is read.
 
-        ``changed`` (by new name) maps values as they are read, and shapes alike: its functions work on meta tensors.
+        Args:
+            inner: the other table.
+            rename: gives the new name of a tensor, or None to leave it out.
+            changed: functions, by new name, that are applied to values, and to shapes as meta tensors.
         """
-        self._inner, self._added, self._changed = inner, dict(added or {}), dict(changed or {})
-        renamed = {new: old for old in inner.shapes if (new := rename(old)) is not None}
-        self._old = {new: old for new, old in renamed.items() if new not in self._added}
+        self._inner, self._changed = inner, dict(changed or {})
+        self._old = {new: old for old in inner.shapes if (new := rename(old)) is not None}
         self.shapes: Mapping[str, Tensor] = {
-            **{new: self._change(new, inner.shapes[old]) for new, old in self._old.items()},
-            **{name: tensor.to("meta") for name, tensor in self._added.items()},
+            new: self._change(new, inner.shapes[old]) for new, old in self._old.items()
         }
 
     def _change(self, name: str, tensor: Tensor) -> Tensor:
@@ -185,8 +184,6 @@ class ChangedTable:
 
     def read(self, name: str) -> Tensor:
         """See ``TensorTable``."""
-        if name in self._added:
-            return self._added[name]
         return self._change(name, self._inner.read(self._old[name]))
 
     def close(self) -> None:

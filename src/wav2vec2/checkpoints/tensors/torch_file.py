@@ -1,8 +1,8 @@
-"""Files of ``torch.save``, in the zip or the older format, read piece by piece.
+"""Files of ``torch.save``, in the zip format or the older one, read piece by piece and written.
 
-Opening one unpickles its structure with the closed list of ``unpickle`` and reads no weight: every tensor in it is on
-the meta device and remembers where its values lie. ``values`` then reads exactly that part of the file, so that an
-optimiser's state beside the weights costs nothing and no weight is in memory twice.
+Opening a file unpickles its structure, with the closed list of names in ``unpickle``, and reads no weights: every
+tensor is on the meta device and remembers where its values lie. ``values`` then reads exactly that part of the file. So
+an optimiser's state beside the weights costs nothing, and no weight is in memory twice.
 """
 
 import io
@@ -37,16 +37,16 @@ def write_torch_file(content: Mapping[str, Any], path: Path) -> None:
 
 
 class TorchFile:
-    """An opened checkpoint: ``content`` is its structure, tensors on the meta device; ``values`` reads one of them.
+    """An opened file: ``content`` is its structure, with tensors on the meta device; ``values`` reads one of them.
 
     Raises:
-        UserError: The file is missing, damaged, or names something else than tensors and plain containers.
+        UserError: The file is missing, damaged, or asks for anything but tensors and plain containers.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._places: dict[str, tuple[int, int]] = {}
-        """Storage key -> where its values begin in the file, and how many bytes there are."""
+        """Storage key -> offset of its values in the file, and their bytes."""
         with self._explained(), path.open("rb") as file:
             self._size = file.seek(0, io.SEEK_END)
             zipped = zipfile.is_zipfile(file)
@@ -92,7 +92,7 @@ class TorchFile:
         with zipfile.ZipFile(file) as archive:
             members = {member.filename: member for member in archive.infolist()}
             for member in members.values():
-                # torch never compresses: what is compressed could unfold to any size
+                # torch never compresses; a compressed member could expand to any size.
                 if member.compress_type != zipfile.ZIP_STORED or member.file_size > self._size:
                     raise pickle.UnpicklingError(f"{member.filename} is compressed, which torch.save never does")
             pickles = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
@@ -116,7 +116,10 @@ class TorchFile:
             return ClosedUnpickler(io.BytesIO(archive.read(pickles[0])), self.path, storage).load()
 
     def _open_legacy(self, file: BinaryIO) -> Any:
-        """Five pickles (magic, protocol, system, object, keys), then each storage as its count and raw values."""
+        """Read the older format: five pickles (magic, protocol, system, object, keys), then the storages.
+
+        A storage is the number of its values, followed by the values.
+        """
         known: dict[str, StoredStorage] = {}
 
         def storage(pid: tuple[Any, ...]) -> StoredStorage:
@@ -139,7 +142,7 @@ class TorchFile:
             count = struct.unpack("<q", file.read(8))[0]
             length = count * known[key].dtype.itemsize
             if count != known[key].count:
-                raise pickle.UnpicklingError("a storage has another size than announced")
+                raise pickle.UnpicklingError("a storage does not have the size that the file states")
             self._places[key] = (file.tell(), length)
             if file.tell() + length > self._size:
                 raise pickle.UnpicklingError("the file is cut short")
@@ -148,7 +151,7 @@ class TorchFile:
 
 
 def _data_offset(file: BinaryIO, member: zipfile.ZipInfo) -> int:
-    """Where a stored member's bytes begin: behind its local header, whose name and extra field have any length."""
+    """Return the offset of a member's bytes, after its local header, in which name and extra field vary in length."""
     position = file.tell()
     file.seek(member.header_offset)
     header = file.read(30)

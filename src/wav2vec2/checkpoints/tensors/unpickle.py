@@ -1,10 +1,10 @@
-"""Unpickle without running anything that the file asks for.
+"""Unpickle a file without running any code that it asks for.
 
-A pickle names functions to import and call. Here every name is looked up in a closed list: tensors, plain containers
-and ``argparse.Namespace`` come through as inert values; classes of fairseq, omegaconf and numpy become an ``Opaque``
-that keeps what it was given and does nothing with it (old files keep meters and optimiser history beside their
-weights); anything else is refused by name. Nothing but this file's own code runs, and neither fairseq nor omegaconf is
-imported. ``plain_settings`` turns a configuration in any of these disguises into dicts, lists and scalars.
+A pickle names functions to import and call. Here every name is looked up in a closed list. Tensors, plain containers
+and ``argparse.Namespace`` become inert values. Classes of fairseq, omegaconf and numpy, which old files keep beside
+their weights (meters, optimiser history), become an ``Opaque`` that keeps its arguments and does nothing with them.
+Anything else is refused by name. Nothing but this file's own code runs, and neither fairseq nor omegaconf is imported.
+``plain_settings`` turns a configuration in any of these forms into dicts, lists and scalars.
 """
 
 import math
@@ -34,16 +34,16 @@ _STORAGE_DTYPES = {
     "BoolStorage": torch.bool,
 }
 _OPAQUE_PACKAGES = ("fairseq", "fairseq2", "omegaconf", "numpy", "pathlib")
-# Types that omegaconf keeps in its metadata; as stand-ins, because a type can be called.
+# Types that omegaconf keeps in its metadata; replaced by stand-ins, because a type can be called.
 _TYPE_NAMES = ("dict", "list", "tuple", "int", "long", "float", "str", "unicode", "bool", "object")
 
 
 class Namespace:
-    """What stands for ``argparse.Namespace``: attributes and nothing else."""
+    """Stands for ``argparse.Namespace``: attributes and nothing else."""
 
 
 class Opaque:
-    """An object of a foreign class, kept closed: it remembers arguments and state, and neither is acted upon."""
+    """Stands for an object of a foreign class: it keeps arguments and state, and acts on neither."""
 
     arguments: tuple[object, ...] = ()
     state: object = None
@@ -68,7 +68,7 @@ class Opaque:
 
 @dataclass(frozen=True)
 class StoredStorage:
-    """A storage that the pickle refers to by key; nothing of it has been read."""
+    """A storage that the pickle refers to by key, not read yet."""
 
     key: str
     dtype: torch.dtype
@@ -77,7 +77,7 @@ class StoredStorage:
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where the values of a tensor lie: a strided window of a storage."""
+    """The place of a tensor's values: a strided window of a storage."""
 
     storage: StoredStorage
     offset: int
@@ -86,12 +86,12 @@ class StoredTensor:
 
     @property
     def span(self) -> int:
-        """Elements of the storage from the first to the last of the window."""
+        """Number of elements of the storage from the window's first to its last."""
         return 0 if 0 in self.size else 1 + sum((n - 1) * s for n, s in zip(self.size, self.stride, strict=True))
 
 
 SOURCE_ATTRIBUTE = "stored_tensor"
-"""Attribute of a meta tensor that says where its values lie."""
+"""Attribute of a meta tensor that holds its ``StoredTensor``."""
 
 
 def _rebuild_tensor(
@@ -136,7 +136,7 @@ _ALLOWED: dict[tuple[str, str], object] = {
 
 
 class ClosedUnpickler(pickle.Unpickler):
-    """A pickle reader whose every import goes through the closed list; storages stay where they are."""
+    """A pickle reader that imports nothing and takes every name from the closed list; it reads no storage."""
 
     def __init__(self, file: BinaryIO, path: Path, storage: Callable[[tuple[Any, ...]], StoredStorage]) -> None:
         super().__init__(file, encoding="utf-8")
@@ -150,8 +150,8 @@ class ClosedUnpickler(pickle.Unpickler):
         if module.split(".")[0] in _OPAQUE_PACKAGES:
             return Opaque
         raise UserError(
-            f"{self._path}: not loaded, because it asks for {module}.{name}; a checkpoint may hold tensors and plain "
-            "containers only"
+            f"{self._path}: not loaded, because it asks for {module}.{name}; a checkpoint may hold only tensors and "
+            "plain containers"
         )
 
     def persistent_load(self, pid: Any) -> StoredStorage:
@@ -164,13 +164,13 @@ class ClosedUnpickler(pickle.Unpickler):
 
 
 def plain_settings(value: object) -> Any:
-    """Return a stored configuration as dicts, lists and scalars, whichever way it was pickled.
+    """Return a stored configuration as dicts, lists and scalars, however it was pickled.
 
-    Understood: dicts, ``argparse.Namespace``, omegaconf's containers (their ``${a.b}`` references are followed), and
-    enumeration members by their value. Any other object becomes None.
+    It may consist of dicts, ``argparse.Namespace``, omegaconf's containers (their ``${a.b}`` references are followed),
+    and members of enumerations, which become their values. Any other object becomes None.
 
     Raises:
-        ValueError: It is nested or repeated beyond what any configuration is.
+        ValueError: It is nested deeper, or is larger, than any real configuration.
     """
     reader = _SettingsReader()
     root = reader.plain(value, 0)
@@ -178,7 +178,7 @@ def plain_settings(value: object) -> Any:
 
 
 class _SettingsReader:
-    """Counts what it visits: a small pickle can refer to itself so often that it unfolds without end."""
+    """Counts the values it visits, because a small pickle can refer to itself and expand without end."""
 
     deepest, most = 50, 100_000
     reference = re.compile(r"\$\{([\w.]+)\}")
@@ -206,10 +206,10 @@ class _SettingsReader:
     def _opened(self, value: Opaque, depth: int) -> Any:
         state = value.state[0] if isinstance(value.state, tuple) and value.state else value.state
         if isinstance(state, Mapping):
-            # omegaconf: a container has _content, a leaf _val; anything else is a plain object with attributes
+            # An omegaconf container has _content, a leaf _val; anything else is a plain object with attributes.
             inner = next((state[name] for name in ("_content", "_val") if name in state), dict(state))
             return self.plain(inner, depth + 1)
-        # a member of an enumeration was pickled as its class called with its value
+        # A member of an enumeration is pickled as its class called with its value.
         return value.arguments[0] if len(value.arguments) == 1 and isinstance(value.arguments[0], str) else None
 
     def resolved(self, value: Any, root: Mapping[str, Any], depth: int) -> Any:
