@@ -5,10 +5,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, overload
+from typing import Annotated, Any, Literal, overload
 
-from numpy.typing import NDArray
-from torch import Tensor
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from wav2vec2.audio.read import SAMPLE_RATE
@@ -22,8 +20,6 @@ from wav2vec2.inference.frame_outputs import AudioSource, ComputeOptions, as_rec
 from wav2vec2.output.transcript import Alternative, Transcript, Word
 from wav2vec2.progress import progress_bar
 from wav2vec2.text.vocabulary import Vocabulary
-
-Source = TypeVar("Source", bound=AudioSource)
 
 
 class Transcriber:
@@ -96,13 +92,13 @@ class Transcriber:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @overload
-    def __call__(self, audio: str | Path | bytes | NDArray[Any] | Tensor) -> Transcript: ...
+    @overload  # a string is a sequence of strings, but one recording
+    def __call__(self, audio: AudioSource) -> Transcript: ...  # type: ignore[overload-overlap]
 
     @overload
-    def __call__(self, audio: list[Source] | tuple[Source, ...]) -> list[Transcript]: ...
+    def __call__(self, audio: Sequence[AudioSource]) -> list[Transcript]: ...
 
-    def __call__(self, audio: AudioSource | list[Source] | tuple[Source, ...]) -> Transcript | list[Transcript]:
+    def __call__(self, audio: AudioSource | Sequence[AudioSource]) -> Transcript | list[Transcript]:
         """Transcribe one recording, or a list of them.
 
         A recording is a file, the bytes of one, or a float array (16 kHz mono). A list may also name folders, which are
@@ -110,7 +106,7 @@ class Transcriber:
 
         Raises UserError for the first recording that cannot be read; `stream` continues instead.
         """
-        if isinstance(audio, list | tuple):
+        if isinstance(audio, Sequence) and not isinstance(audio, str | bytes):
             return self._transcribe(_without_folders(audio))
         if isinstance(audio, str | Path) and Path(audio).is_dir():
             raise UserError(f"{audio}: is a folder; to transcribe the recordings in it, give a list: [{str(audio)!r}]")
