@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Literal
 
 import pytest
 
@@ -26,6 +27,10 @@ class Options:
     model: Path
     """What to read."""
     train: Train = field(default_factory=Train)
+    split: str | None = None
+    """Only this split."""
+    case: Literal["upper", "lower"] | None = None
+    """Another case."""
 
 
 @pytest.fixture
@@ -79,13 +84,18 @@ def test_help_of_the_program_and_of_a_group(capsys, arguments):
     out = capsys.readouterr().out
     assert "wav2vec2" in out
     assert ("prepare librispeech" in out) == (arguments != ["--version"])
+    assert ("transcribe audio files" in out) == (arguments in ([], ["--help"], ["-h"]))
 
 
 def test_help_of_a_command(probe, capsys):
     assert cli.main(["probe", "--help"]) == 0
     out = capsys.readouterr().out
     assert "Peak learning rate." in out
+    assert "--split STR " in out
+    assert "--case {upper,lower}" in out
     assert probe.calls == []
+    assert cli.main(["probe", "here", "--split", "None", "--case", "None"]) == 0
+    assert probe.calls == [Options(Path("here"))]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +103,7 @@ def test_help_of_a_command(probe, capsys):
     [
         (UserError("a.wav: not audio;\nremove it"), 2, "error: a.wav: not audio; remove it"),
         (OSError(errno.ENOSPC, "No space left on device", "out"), 2, "error: out: No space left on device;"),
-        (FileExistsError(errno.EEXIST, "File exists", "out"), 2, "error: out: File exists; free space or"),
+        (FileExistsError(errno.EEXIST, "File exists", "out"), 2, "error: out: File exists; free some space or"),
         (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a.wav/x"), 2, "error: a.wav/x: Not a directory;"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],

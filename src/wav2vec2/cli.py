@@ -1,8 +1,10 @@
-"""The command line: parsing only. Every command is a dataclass of options and a function of it in a module of its own.
+"""The command line: it finds the command, parses its options and reports errors.
 
-Modules are imported when their command is chosen, so that ``wav2vec2 --help`` does not wait for torch. Exit status: 0;
-2 with one line on stderr when the user can mend the matter (``UserError`` or wrong options); 130 after Ctrl-C; 141 when
-the reader of our output went away, as a shell reports it. A traceback is a bug.
+A command is a dataclass of options and a function in a module of its own. That module is imported when the command is
+chosen, so that ``wav2vec2 --help`` does not wait for torch.
+
+Exit status: 0; 2 with one line on stderr for wrong options and other errors that the user can fix (``UserError``); 130
+after Ctrl-C; 141, as in a shell, if the reader of stdout went away. A traceback is a bug.
 """
 
 import contextlib
@@ -12,9 +14,9 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from wav2vec2 import __version__
 from wav2vec2.errors import UserError
@@ -22,89 +24,104 @@ from wav2vec2.errors import UserError
 
 @dataclass(frozen=True)
 class Command:
-    """Where a command lives: ``module.options`` is its dataclass, ``module.function`` takes an instance of it."""
+    """Where to find a command: ``module.options`` is its dataclass, ``module.function`` takes an instance of it."""
 
     module: str
     options: str
     summary: str
     function: str = "run"
     recipe: bool = False
-    """The first argument may be a TOML file whose values become the defaults of the options."""
+    """The first argument may be a TOML file, whose values become the defaults of the options."""
 
 
-COMMANDS: dict[str, Command] = {
-    "prepare librispeech": Command(
-        "data.prepare.command", "PrepareLibriSpeech", "manifest of LibriSpeech-like folders"
-    ),
-    "prepare folder": Command("data.prepare.command", "PrepareFolder", "manifest of a folder of unlabelled recordings"),
-    "prepare table": Command(
-        "data.prepare.command", "PrepareTable", "manifest of a CSV, TSV or JSONL of path and text"
-    ),
-    "prepare fairseq": Command("data.prepare.command", "PrepareFairseq", "manifest of fairseq .tsv/.ltr/.wrd files"),
-    "prepare librilight": Command(
-        "data.prepare.published", "PrepareLibriLight", "manifest of Libri-light, cut at its own pauses"
-    ),
-    "prepare limited": Command(
-        "data.prepare.published", "PrepareLimited", "manifest of Libri-light's 10 min, 1 h and 10 h sets"
-    ),
-    "prepare timit": Command(
-        "data.prepare.published", "PrepareTimit", "manifest of your copy of TIMIT, phones as transcripts"
-    ),
-    "prepare commonvoice": Command("data.prepare.published", "PrepareCommonVoice", "manifest of Common Voice folders"),
-    "prepare mls": Command(
-        "data.prepare.published", "PrepareMls", "manifest of Multilingual LibriSpeech, or its limited sets"
-    ),
-    "prepare fleurs": Command("data.prepare.published", "PrepareFleurs", "manifest of FLEURS or tables like its own"),
-    "prepare shards": Command("data.shards", "PrepareShards", "tar shards with a byte index, from a manifest"),
-    "pretrain": Command(
-        "train.pretrain.command", "PretrainConfig", "learn representations from raw speech", recipe=True
-    ),
-    "finetune": Command("train.finetune.command", "FinetuneConfig", "teach a model to write transcripts", recipe=True),
-    "lm transformer": Command(
-        "train.language_model.command", "LanguageModelConfig", "train a Transformer LM on text", recipe=True
-    ),
-    "transcribe": Command("inference.transcribe", "TranscribeOptions", "text of audio files"),
-    "align": Command("inference.align", "AlignOptions", "times of the words and characters of a known text"),
-    "evaluate": Command("evaluation.evaluate", "EvaluateConfig", "word and character error rate on a manifest"),
-    "lm ngram": Command("lm.ngram.command", "NgramOptions", "n-gram language model and lexicon from text"),
-    "lm perplexity": Command("lm.perplexity", "PerplexityOptions", "perplexity of a text under a language model"),
-    "tune": Command("evaluation.tune", "TuneOptions", "language model weight and word score on a development set"),
-    "features": Command("inference.features", "FeaturesOptions", "vectors of the model's layers for every frame"),
-    "units": Command("inference.units", "UnitsOptions", "the quantizer's choice for every frame"),
-    "export": Command("export.command", "ExportOptions", "one file for ONNX Runtime or torch.export, behind a gate"),
-    "info": Command("checkpoints.info", "InfoOptions", "what a model is: family, sizes, vocabulary, normalisation"),
-    "convert": Command(
-        "checkpoints.convert", "ConvertOptions", "a model in the format of another tool, with all that belongs to it"
-    ),
-    "experiment low-label": Command(
-        "experiment.low_label", "LowLabelOptions", "few labels, with and without pre-training"
-    ),
-    "experiment ablation": Command("experiment.ablation", "AblationOptions", "variants of the pre-training (table 4)"),
-    "experiment table1": Command("experiment.librispeech", "Table1Options", "10 min to 100 h of labels (tables 1, 9)"),
-    "experiment table2": Command(
-        "experiment.librispeech", "Table2Options", "960 h of labels (tables 2, 10)", function="run_table2"
-    ),
-    "experiment timit": Command("experiment.timit", "TimitOptions", "phone recognition on TIMIT (table 3)"),
-    "report": Command("report.runs", "ReportOptions", "curves of training runs on one page"),
-    "report hours": Command("report.label_hours", "HoursOptions", "error rate against hours of labels, from a table"),
-    "report codes": Command("report.codes.command", "CodesOptions", "phones by codewords of a pre-trained model"),
-    "report utterance": Command("report.utterance", "UtteranceOptions", "spectrogram, emissions and alignment"),
-    "demo": Command("demo.command", "DemoOptions", "the whole way on a small corpus in minutes"),
+_PREPARE, _PUBLISHED = "data.prepare.command", "data.prepare.published"
+
+GROUPS: dict[str, dict[str, Command]] = {
+    "First steps": {
+        "demo": Command("demo.command", "DemoOptions", "run the whole pipeline on a small corpus, in minutes"),
+    },
+    "Data (a manifest is a table of utterances, which all other commands read)": {
+        "prepare folder": Command(_PREPARE, "PrepareFolder", "manifest of recordings without transcripts"),
+        "prepare table": Command(_PREPARE, "PrepareTable", "manifest of a CSV, TSV or JSONL table of paths and texts"),
+        "prepare fairseq": Command(_PREPARE, "PrepareFairseq", "manifest of fairseq's .tsv, .ltr and .wrd files"),
+        "prepare librispeech": Command(_PREPARE, "PrepareLibriSpeech", "manifest of LibriSpeech"),
+        "prepare librilight": Command(_PUBLISHED, "PrepareLibriLight", "manifest of Libri-light, split at pauses"),
+        "prepare limited": Command(
+            _PUBLISHED, "PrepareLimited", "manifest of Libri-light's 10 min, 1 h and 10 h of transcribed speech"
+        ),
+        "prepare timit": Command(_PUBLISHED, "PrepareTimit", "manifest of TIMIT, with phones as transcripts"),
+        "prepare commonvoice": Command(_PUBLISHED, "PrepareCommonVoice", "manifest of Common Voice"),
+        "prepare mls": Command(_PUBLISHED, "PrepareMls", "manifest of Multilingual LibriSpeech, or its limited sets"),
+        "prepare fleurs": Command(_PUBLISHED, "PrepareFleurs", "manifest of FLEURS, or of tables in its format"),
+        "prepare shards": Command("data.shards", "PrepareShards", "pack the recordings of a manifest into tar files"),
+    },
+    "Training": {
+        "pretrain": Command(
+            "train.pretrain.command", "PretrainConfig", "pre-train a model on audio without transcripts", recipe=True
+        ),
+        "finetune": Command(
+            "train.finetune.command", "FinetuneConfig", "fine-tune a model on transcribed speech (CTC)", recipe=True
+        ),
+    },
+    "Language models": {
+        "lm ngram": Command("lm.ngram.command", "NgramOptions", "estimate an n-gram model and a lexicon from text"),
+        "lm transformer": Command(
+            "train.language_model.command", "LanguageModelConfig", "train a Transformer on text", recipe=True
+        ),
+        "lm perplexity": Command("lm.perplexity", "PerplexityOptions", "measure the perplexity of a text"),
+    },
+    "Recognition": {
+        "transcribe": Command("inference.transcribe", "TranscribeOptions", "transcribe audio files"),
+        "align": Command("inference.align", "AlignOptions", "find the times of the words and characters of a text"),
+        "evaluate": Command("evaluation.evaluate", "EvaluateConfig", "measure word and character error rates"),
+        "tune": Command("evaluation.tune", "TuneOptions", "tune the language model weight on a development set"),
+    },
+    "Representations": {
+        "features": Command("inference.features", "FeaturesOptions", "write the outputs of a model's layers"),
+        "units": Command("inference.units", "UnitsOptions", "write the quantizer's codewords"),
+    },
+    "Model files": {
+        "info": Command("checkpoints.info", "InfoOptions", "describe a model: sizes, vocabulary, normalisation"),
+        "convert": Command("checkpoints.convert", "ConvertOptions", "convert a model to the format of another tool"),
+        "export": Command("export.command", "ExportOptions", "export a model to ONNX or torch.export"),
+    },
+    "Experiments of the paper": {
+        "experiment low-label": Command(
+            "experiment.low_label", "LowLabelOptions", "few labels, with and without pre-training"
+        ),
+        "experiment table1": Command(
+            "experiment.librispeech", "Table1Options", "10 min to 100 h of labels (tables 1 and 9)"
+        ),
+        "experiment table2": Command(
+            "experiment.librispeech", "Table2Options", "960 h of labels (tables 2 and 10)", function="run_table2"
+        ),
+        "experiment timit": Command("experiment.timit", "TimitOptions", "phone recognition on TIMIT (table 3)"),
+        "experiment ablation": Command("experiment.ablation", "AblationOptions", "variants of pre-training (table 4)"),
+    },
+    "Reports": {
+        "report": Command("report.runs", "ReportOptions", "learning curves of training runs"),
+        "report hours": Command("report.label_hours", "HoursOptions", "error rates against hours of labels"),
+        "report codes": Command("report.codes.command", "CodesOptions", "which phones each codeword stands for"),
+        "report utterance": Command("report.utterance", "UtteranceOptions", "spectrogram and alignment of a recording"),
+    },
 }
+"""The commands in the order of the help page, under its headings."""
+
+COMMANDS: dict[str, Command] = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 _UNWRITABLE = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
-    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),  # a file where a folder should be, or the reverse
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),  # a file in place of a folder, or the reverse
 }
 
 
 def entry() -> None:
-    """The ``wav2vec2`` script: run ``main`` on this process's arguments and leave with its status."""
+    """Run the arguments of this process and exit with the status: the ``wav2vec2`` script."""
     sys.exit(main(sys.argv[1:]))
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit status; never raises for what a user can cause."""
+    """Run one command and return its exit status; errors of the user are printed, not raised."""
     try:
         status = _dispatch(list(arguments))
         sys.stdout.flush()
@@ -114,13 +131,13 @@ def main(arguments: Sequence[str]) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Python would complain once more when it flushes stdout at exit.
+        # Otherwise Python would report it again when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
-        return _complain(f"{error.filename or 'output'}: {error.strerror}; free space or choose another place")
+        return _complain(f"{error.filename or 'output'}: {error.strerror}; free some space or choose another place")
     return status
 
 
@@ -145,7 +162,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _choose(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """The command that the first one or two words name, and the words after it; None after a help page."""
+    """Return the command that the first one or two words name, and the remaining words; None after a help page."""
     for words in (2, 1):  # "report codes" is a command beside "report"
         name = " ".join(arguments[:words])
         if len(arguments) >= words and name in COMMANDS:
@@ -159,15 +176,18 @@ def _choose(arguments: list[str]) -> tuple[str | None, list[str]]:
 
 
 def _print_commands(group: str) -> None:
-    shown = {name: command for name, command in COMMANDS.items() if name.startswith(group)}
-    print(f"usage: wav2vec2 {group or 'COMMAND'} ...\n")
-    for name, command in shown.items():
-        print(f"  {name:<22}{command.summary}")
-    print("\n'wav2vec2 COMMAND --help' tells every option of a command; --version prints the version.")
+    print(f"usage: wav2vec2 {group or 'COMMAND'} ...")
+    for heading, commands in GROUPS.items():
+        shown = {name: command for name, command in commands.items() if name.startswith(group)}
+        if shown:
+            print(f"\n{heading}:")
+        for name, command in shown.items():
+            print(f"  {name:<22}{command.summary}")
+    print("\n'wav2vec2 COMMAND --help' describes the options of a command; --version prints the version.")
 
 
 def _parse(name: str, options: type[Any], arguments: list[str], *, recipe: bool) -> Any:
-    """An instance of ``options``, or None after its help page; raises UserError with one line for wrong arguments."""
+    """Return an instance of ``options``, or None after a help page. Raises UserError for wrong arguments."""
     import tyro
 
     settings: dict[str, Any] = {} if recipe else {"config": (tyro.conf.PositionalRequiredArgs,)}
@@ -179,20 +199,44 @@ def _parse(name: str, options: type[Any], arguments: list[str], *, recipe: bool)
 
             settings["default"] = load_recipe(Path(arguments[0]), options)
             arguments = arguments[1:]
-    said = io.StringIO()
+    messages = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(messages), _metavars():
             return tyro.cli(options, args=arguments, prog=program, **settings)
     except SystemExit as leaving:
         if leaving.code in (0, None):
             return None
-        raise UserError(f"{_one_line(said.getvalue())}: see wav2vec2 {name} --help") from None
+        raise UserError(f"{_one_line(messages.getvalue())}: see wav2vec2 {name} --help") from None
+
+
+def _metavars() -> contextlib.AbstractContextManager[None]:
+    """While this is entered, help pages show an optional value as PATH, not as {None}|PATH."""
+    from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+    registry = ConstructorRegistry()
+    inside = False
+
+    @registry.primitive_rule
+    def optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+        nonlocal inside
+        if inside or type(None) not in get_args(info.type):
+            return None
+        inside = True
+        try:
+            spec = ConstructorRegistry.get_primitive_spec(info)
+        finally:
+            inside = False
+        if not isinstance(spec, PrimitiveConstructorSpec):
+            return None
+        return replace(spec, metavar=spec.metavar.replace("{None}|", "").replace("{None,", "{"))
+
+    return registry
 
 
 def _one_line(box: str) -> str:
-    """The message inside the frame that tyro draws: without title, rules, the option's help and pointers to help.
+    """Return the message in a frame of tyro's, without the title, the rules, and the help on the option.
 
-    Where the output's encoding is unknown, the frame is drawn with "-", "+" and "|", or is only a rule below the title.
+    Where the encoding of stderr is unknown, the frame consists of "-", "+" and "|", or of a rule below the title.
     """
     lines = [line.strip("│| \t") for line in box.splitlines() if line.strip()]
     if len(lines) > 1 and not lines[1].strip("-─"):
