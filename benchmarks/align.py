@@ -1,9 +1,9 @@
-"""How far `wav2vec2 align` is from the true word boundaries of synthesised speech.
+"""Errors of `wav2vec2 align` against the true word boundaries of synthetic speech.
 
-espeak-ng says at which sample it begins each word and the pause after the last one. The phrases are of the demo's
-grammar, by voices that its training does not hear, so MODEL is what `make demo` trains (runs/demo/finetune/model). A
-word ends where the next one begins. Beside the model stands a guess without ears: the words spread over the speech by
-their number of letters, between its true ends.
+espeak-ng reports the sample at which each word starts, and the pause after the last one; a word ends where the next one
+starts. The phrases come from the grammar of the demo, spoken by its test voices, so MODEL is the model that `make demo`
+trains (runs/demo/finetune/model). The baseline does not use the audio: it spreads the words over the speech, between
+its true ends, in proportion to their letters.
 
     python benchmarks/align.py runs/demo/finetune/model --phrases 10
 """
@@ -43,7 +43,7 @@ class Event(ctypes.Structure):
 
 
 class TimedSynthesizer(Synthesizer):
-    """Says also where words begin and the final pause does, in seconds."""
+    """Also reports the seconds at which the words and the final pause start."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,11 +65,11 @@ class TimedSynthesizer(Synthesizer):
         return super()._collect(samples, count, _events)
 
     def timed(self, text: str, speaker: Speaker, rng: random.Random) -> tuple[np.ndarray, list[float]]:
-        """Samples at 16 kHz, and len(words) + 1 edges."""
+        """Return samples at 16 kHz, and len(words) + 1 edges in seconds."""
         self.edges.clear()
         rate = speaker.words_per_minute + rng.randint(-15, 15)
         self.say(text, words_per_minute=rate, pitch=speaker.pitch, pitch_range=speaker.pitch_range)
-        # `say` trims the silence at both ends, which would move the edges
+        # not the samples of `say`, which trims the silence at both ends and so moves the edges
         whole = np.frombuffer(b"".join(self._blocks), dtype=np.int16).astype(np.float32) / 32768
         speech = np.asarray(soxr.resample(whole, self._rate, SAMPLE_RATE), dtype=np.float32)
         noise = np.random.default_rng(rng.randrange(1 << 30)).standard_normal(len(speech), dtype=np.float32)
@@ -79,7 +79,7 @@ class TimedSynthesizer(Synthesizer):
 
 @dataclass
 class Errors:
-    """Seconds by which edges are late."""
+    """Seconds by which the edges found are late."""
 
     begins: list[float]
     ends: list[float]
@@ -94,7 +94,7 @@ class Errors:
 
 
 def by_letters(words: list[str], edges: list[float]) -> np.ndarray:
-    """Edges of words spread evenly over the same speech."""
+    """Return edges of words spread over the same speech in proportion to their letters."""
     shares = np.cumsum([0, *(len(word) for word in words)]) / sum(map(len, words))
     return np.asarray(edges[0] + shares * (edges[-1] - edges[0]))
 
@@ -102,7 +102,7 @@ def by_letters(words: list[str], edges: list[float]) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--phrases", type=int, default=10, help="of each voice")
+    parser.add_argument("--phrases", type=int, default=10, help="phrases of each voice")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     aligner, synthesizer, rng = Aligner(str(options.model)), TimedSynthesizer(), random.Random(options.seed)

@@ -1,9 +1,9 @@
-"""Speech to greedy-ready logits by this package and by transformers, side by side, in batches in manifest order.
+"""Speed from audio to logits of this package and of transformers, in batches in the order of the manifest.
 
     python benchmarks/inference.py --speech ../shared/speech --json inference.json
 
-Same weights, same utterances, float32 on the CPU. Utterances are not sorted by length: batches hold what the manifest
-has, and whoever computes on padding pays for it. Before timing, both sides must give the same logits for one utterance.
+Same weights, same utterances, float32 on the CPU. Utterances are not sorted by length, so that computing on padding
+costs time. Before timing, both sides must give the same logits for one utterance.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def options() -> argparse.Namespace:
 
 
 def check_equal(peers: Peers, waveform: np.ndarray) -> float:
-    """Return the largest difference of the logits of one utterance alone; UserError when it is too large."""
+    """Return the largest difference of the logits of one utterance; raises UserError if it is too large."""
     ours, theirs = (peers.ask(side, "output", [waveform]) for side in SIDES)
     difference = float(np.abs(ours - theirs).max() / max(1.0, np.abs(theirs).max()))
     if difference > 1e-4:

@@ -1,7 +1,7 @@
-"""Alignments as files: JSON, Praat TextGrid, SubRip captions, NIST CTM. Times are seconds from the start of the audio.
+"""Alignments as values, and as JSON, Praat TextGrid, SubRip captions and NIST CTM.
 
-All are text in UTF-8. What has no time (symbols that the vocabulary lacks) is null in JSON, part of the text in
-captions, and absent from TextGrid and CTM, which know nothing without a time.
+Times are seconds from the start of the audio. All formats are UTF-8 text. Symbols that the vocabulary lacks have no
+time: they are null in JSON, part of the text in captions, and absent from TextGrid and CTM.
 """
 
 import json
@@ -15,7 +15,7 @@ AlignmentFormat = Literal["json", "textgrid", "srt", "ctm"]
 
 SUFFIXES: dict[AlignmentFormat, str] = {"json": ".json", "textgrid": ".TextGrid", "srt": ".srt", "ctm": ".ctm"}
 
-# What subtitlers agree on: two lines of 42 columns, a second at least and six at most, a new one after a pause.
+# Common rules for subtitles: two lines of 42 columns, one to six seconds, a new caption after a pause.
 _COLUMNS = 42
 _SHORTEST, _LONGEST, _PAUSE = 1.0, 6.0, 1.0
 _SENTENCE_END = re.compile(r"[.!?…。！？।؟]['\"”’»)\]]*$")
@@ -23,7 +23,7 @@ _SENTENCE_END = re.compile(r"[.!?…。！？।؟]['\"”’»)\]]*$")
 
 @dataclass(frozen=True)
 class TimedSymbol:
-    """A character or phone; start, end and score are None together where the vocabulary lacks it."""
+    """A character or a phone. start, end and score are None, all three, if the vocabulary lacks it."""
 
     text: str
     start: float | None
@@ -33,7 +33,7 @@ class TimedSymbol:
 
 @dataclass(frozen=True)
 class TimedWord:
-    """A word as it was written, with the times of its symbols."""
+    """A word as spelled in the given text, with the times of its symbols."""
 
     text: str
     start: float | None
@@ -44,11 +44,11 @@ class TimedWord:
 
 @dataclass(frozen=True)
 class Alignment:
-    """Where each word of a recording lies.
+    """The times of the words of a recording.
 
-    source: its name. seconds: its length. score: geometric mean of the posterior over the frames of all words, in
-    [0, 1]. log_probability: of the best path, in nats. spaced: whether words are written with spaces between them.
-    unknown: symbols without a time, and how many.
+    source: name of the recording. seconds: its length. score: geometric mean of the posterior over the frames of all
+    words, in [0, 1]. log_probability: of the best path, in nats. spaced: whether words are separated by spaces.
+    unknown: symbols without a time, with their counts.
     """
 
     source: str
@@ -61,12 +61,12 @@ class Alignment:
 
 
 def as_json(alignment: Alignment, *, indent: int | None = 2) -> str:
-    """One object with the fields of `Alignment`; `indent` None puts it on one line."""
+    """Return a JSON object with the fields of `Alignment`, on one line if `indent` is None."""
     return json.dumps(asdict(alignment), ensure_ascii=False, indent=indent) + "\n"
 
 
 def as_ctm(alignment: Alignment) -> str:
-    """One line a word: name, channel 1, start, duration, word, score. White space in the name becomes `_`."""
+    """Return a line for each word: name (white space as `_`), channel 1, start, duration, word, score."""
     name = "_".join(alignment.source.split()) or "_"
     return "".join(
         f"{name} 1 {start:.4f} {end - start:.4f} {text} {score:.4f}\n"
@@ -75,7 +75,7 @@ def as_ctm(alignment: Alignment) -> str:
 
 
 def as_textgrid(alignment: Alignment) -> str:
-    """Praat's long text format: the interval tiers `words` and `characters`, silence as empty intervals."""
+    """Return Praat's long text format, with interval tiers `words` and `characters`; silence is an empty interval."""
     symbols = [symbol for word in alignment.words for symbol in word.characters]
     tiers = {"words": _timed(alignment.words), "characters": _timed(symbols)}
     xmax = _decimal(alignment.seconds)
@@ -93,9 +93,9 @@ def as_textgrid(alignment: Alignment) -> str:
 
 
 def as_srt(alignment: Alignment) -> str:
-    """SubRip captions of one or two lines of 42 columns, six seconds at most, broken at pauses and sentence ends.
+    """Return SubRip captions of up to two lines of 42 columns and six seconds, split at pauses and sentence ends.
 
-    A caption stands for a second at least where the next one leaves room. Captions do not overlap.
+    Captions do not overlap. Each is shown for at least a second if the next one leaves room for it.
     """
     captions = list(_captions(alignment))
     starts = [round(1000 * start) for start, _, _ in captions]
@@ -117,7 +117,7 @@ WRITERS: dict[AlignmentFormat, Callable[[Alignment], str]] = {
 
 
 def _timed(entries: Sequence[TimedWord | TimedSymbol]) -> list[tuple[float, float, str, float]]:
-    """Start, end, text and score of the entries that have a time."""
+    """Return start, end, text and score of the entries that have a time."""
     return [
         (entry.start, entry.end, entry.text, entry.score)
         for entry in entries
@@ -126,7 +126,7 @@ def _timed(entries: Sequence[TimedWord | TimedSymbol]) -> list[tuple[float, floa
 
 
 def _filled(entries: Sequence[tuple[float, float, str]], seconds: float) -> Iterator[tuple[float, float, str]]:
-    """The entries, and empty intervals wherever there is none from 0 to `seconds`: Praat wants tiers without gaps."""
+    """Yield the entries, and empty intervals between them from 0 to `seconds`: Praat requires tiers without gaps."""
     reached = 0.0
     for start, end, text in entries:
         if start > reached:
@@ -138,13 +138,14 @@ def _filled(entries: Sequence[tuple[float, float, str]], seconds: float) -> Iter
 
 
 def _decimal(seconds: float) -> str:
-    # Seven digits hold a sample at 16 kHz exactly, so that neighbours share their boundary to the digit.
+    # Seven decimals represent every sample at 16 kHz exactly, so that neighbours have identical boundaries.
     return f"{seconds:.7f}".rstrip("0").rstrip(".")
 
 
 def _captions(alignment: Alignment) -> Iterator[tuple[float, float, list[str]]]:
-    """Start, end and words of each caption. Words without a time stand in the caption of the word before them, at the
-    beginning in that of the word after them.
+    """Yield start, end and words of each caption.
+
+    A word without a time joins the caption of the word before it, or of the word after it at the beginning.
     """
     words: list[str] = []
     start = end = -1.0
@@ -162,14 +163,14 @@ def _captions(alignment: Alignment) -> Iterator[tuple[float, float, list[str]]]:
 
 
 def _breaks(words: list[str], coming: str, pause: float, lasts: float, *, spaced: bool) -> bool:
-    """Whether a caption of `words` ends before the word `coming`, with which it would last `lasts` seconds."""
+    """Whether a caption of `words` ends before the word `coming`; with it, the caption would last `lasts` seconds."""
     sentence = _SENTENCE_END.search(words[-1]) and sum(map(_width, words)) >= _COLUMNS // 2
     full = any(_width(line) > _COLUMNS for line in _lines([*words, coming], spaced=spaced))
     return bool(sentence) or full or pause >= _PAUSE or lasts > _LONGEST
 
 
 def _lines(words: list[str], *, spaced: bool) -> list[str]:
-    """One line if that is short enough, else two of about the same width."""
+    """Return one line if it is short enough, else two of about the same width."""
     glue = " " if spaced else ""
     whole = glue.join(words)
     if len(words) == 1 or _width(whole) <= _COLUMNS:
@@ -179,7 +180,7 @@ def _lines(words: list[str], *, spaced: bool) -> list[str]:
 
 
 def _width(text: str) -> int:
-    """Columns: two for the wide characters of East Asia, none for marks and joiners."""
+    """Number of columns: two for wide East Asian characters, none for combining marks and joiners."""
     return sum(
         2 if unicodedata.east_asian_width(char) in "WF" else unicodedata.category(char) not in ("Mn", "Me", "Cf")
         for char in text
