@@ -24,7 +24,7 @@ class Names:
     projection: str
     pos_conv: str
     norm: dict[bool, str]
-    """Of the norm around the stack, by whether layers normalise first."""
+    """Names of the layer norm beside the Transformer, for post-LN and pre-LN models."""
     attention: str
     attention_out: str
     attention_norm: str

@@ -1,4 +1,4 @@
-"""Every format out and in again: equal tensors, equal text, and all that belongs to a model travels along."""
+"""A model written in every format and read again: equal tensors, equal text, equal settings."""
 
 import json
 import resource
@@ -93,7 +93,7 @@ def test_names_of_blank_and_begin_swap_and_rows_stay(tmp_path: Path) -> None:
     assert head.shape[0] == 8
 
 
-def test_classes_that_fairseq_demands_never_win(tmp_path: Path) -> None:
+def test_classes_that_fairseq_requires_never_win(tmp_path: Path) -> None:
     write(make("ctc", GROUP, BLANK_LAST), tmp_path, "fairseq")
     again = wav2vec2.load(tmp_path)
     logits = again(noise(6000, 6000)[0])[0]
@@ -104,7 +104,7 @@ def test_classes_that_fairseq_demands_never_win(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("to", ["fairseq", "fairseq2"])
-def test_stacked_positions_travel(to: str, tmp_path: Path) -> None:
+def test_stacked_positions_are_kept(to: str, tmp_path: Path) -> None:
     a = replace(LAYER, pos_conv_depth=3, pos_conv_kernel=15)
     model = make("pretraining", a)
     write(model, tmp_path, to)
@@ -151,7 +151,7 @@ def test_fairseq2_loads_what_was_written(a: Architecture, tmp_path: Path) -> Non
         torch.testing.assert_close(model.double()(noise(6000, 6000)[0].double())[0], expected, atol=1e-9, rtol=1e-9)
 
 
-def test_their_state_dicts_in_ours(tmp_path: Path) -> None:
+def test_state_dicts_of_other_tools_load_here(tmp_path: Path) -> None:
     """The reverse: a random double, saved as its library saves it, gives equal outputs here."""
     torch.manual_seed(0)
     for a in (GROUP, LAYER):

@@ -1,4 +1,4 @@
-"""What ``wav2vec2 info`` says of every format, without one weight."""
+"""What ``wav2vec2 info`` prints for every format, without reading a weight."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_no_weight_is_read(
         assert said["masking"] == "time p 0.05 x 10 frames, channels p 0.004 x 64"
 
 
-def test_variants_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_variants_are_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a = replace(TINY, layer_norm_first=True, adapter_size=3, pos_conv_depth=2)
     wav2vec2.save(Wav2Vec2Encoder(a), tmp_path)
     assert main(["info", str(tmp_path)]) == 0

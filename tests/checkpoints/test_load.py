@@ -1,4 +1,4 @@
-"""Ids on the hub, against a server on this machine that speaks the hub's paths."""
+"""Models on the hub, served by a small local server with the hub's paths."""
 
 import dataclasses
 import hashlib
@@ -185,7 +185,7 @@ def test_models_of_the_hub(hub: str, tmp_path: Path) -> None:
     assert unreachable[1].startswith("owner/other: not a local path, and fetching it from the hub failed")
 
 
-def test_a_transcriber_knows_how_the_hub_s_transcripts_were_written(hub: str, tmp_path: Path) -> None:
+def test_a_transcriber_knows_the_text_normalisation_of_a_hub_model(hub: str, tmp_path: Path) -> None:
     """The rules lie in a file beside the weights, wherever the hub's cache keeps them."""
     done = subprocess.run(
         [sys.executable, "-c", TRANSCRIBER, "owner/shouting"],
@@ -198,13 +198,13 @@ def test_a_transcriber_knows_how_the_hub_s_transcripts_were_written(hub: str, tm
     assert done.stdout.strip() == str(TextNormalization(case="upper", digits="names"))
 
 
-def test_what_is_an_id() -> None:
+def test_ids_are_recognised() -> None:
     assert is_hub_id("facebook/wav2vec2-base-960h")
     for other in ("model", "a/b/c", "/a/b", "../a", "./a", "runs/model.pt", "a/", "https://a/b"):
         assert not is_hub_id(other), other
 
 
-def test_a_path_below_a_folder_that_is_here_is_no_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_below_an_existing_folder_is_not_an_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert is_hub_id("runs/model")
     (tmp_path / "runs").mkdir()

@@ -80,7 +80,7 @@ def test_recorded_normalisation_may_make_several_words_or_none_of_one() -> None:
 
 
 def test_without_separator_symbols_are_the_words() -> None:
-    phones = Vocabulary.from_transcripts(["dh ax k ae t"], symbols="whitespace")
+    phones = Vocabulary.from_transcripts(["dh ax k ae t"], unit="whitespace")
     aligned = align_text(spoken("k ae t", phones), "k ae  zz t", phones)
     assert spans(aligned) == [("k", 0, 1), ("ae", 3, 4), ("zz", None, None), ("t", 6, 7)]
     chinese = Vocabulary.from_transcripts(["我们学习"])

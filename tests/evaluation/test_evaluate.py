@@ -248,7 +248,7 @@ def test_a_transcriber_brings_its_search(tmp_path: Path) -> None:
 
 
 def test_phones_have_a_phone_error_rate(tmp_path: Path) -> None:
-    vocabulary = Vocabulary.from_transcripts(["dh ax k ih"], symbols="whitespace")
+    vocabulary = Vocabulary.from_transcripts(["dh ax k ih"], unit="whitespace")
     path = manifest(tmp_path, {"one": ("dh ax k", "dh ih k")}, vocabulary)
     transcriber = Transcriber(LoudnessCTC(vocabulary), vocabulary=vocabulary, device="cpu")
     report = evaluate(transcriber, Manifest.open(path), config(path))

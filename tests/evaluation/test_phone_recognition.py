@@ -101,7 +101,7 @@ def test_the_phone_error_rate_of_a_worked_example(tmp_path: Path) -> None:
     inserted: 7 / 12.
     """
     reference, said = "h# q ae bcl b ix tcl t zh en pau h#", "h# ae bcl b ih t sh en h# epi d"
-    vocabulary = Vocabulary.from_transcripts([reference, said], symbols="whitespace")
+    vocabulary = Vocabulary.from_transcripts([reference, said], unit="whitespace")
     folder = tmp_path / "timit" / "TEST" / "DR1" / "FELC0"
     folder.mkdir(parents=True)
     write_utterance(folder, "SI100", reference, audio=spoken(said, vocabulary))
@@ -123,7 +123,7 @@ def test_a_model_of_39_phones_has_nothing_to_fold(tmp_path: Path) -> None:
     path = prepare(PrepareTimit(root=timit_tree(tmp_path / "timit"), out=tmp_path / "data", workers=1))
     manifest = Manifest.open(path, "test+dev")
     texts = manifest.column("text").to_pylist()
-    vocabulary = Vocabulary.from_transcripts(texts, symbols="whitespace")
+    vocabulary = Vocabulary.from_transcripts(texts, unit="whitespace")
     report = evaluate(LoudnessCTC(vocabulary), manifest, EvaluateConfig("model", str(path)))
     assert (report.main, report.folded, report.wer.counts.reference) == (
         "per",

@@ -60,7 +60,7 @@ def test_word_times_are_centres_of_first_and_last_frame() -> None:
 
 
 def test_symbols_are_words_where_there_is_no_separator() -> None:
-    vocabulary = Vocabulary.from_transcripts(["dh ax k"], symbols="whitespace")
+    vocabulary = Vocabulary.from_transcripts(["dh ax k"], unit="whitespace")
     result = Transcriber(LoudnessCTC(vocabulary), vocabulary=vocabulary, device="cpu")(spoken("k ax", vocabulary))
     assert result.text == "k ax"
     assert [word.text for word in result.words] == ["k", "ax"]

@@ -1,4 +1,4 @@
-"""transformers as oracle: its directories in all their forms, processors and adapters, and ours in its hands."""
+"""transformers as oracle: its directories, processors and adapters are read here, and ours by transformers."""
 
 import json
 from dataclasses import replace
@@ -95,7 +95,7 @@ def test_adapters_and_their_languages(tmp_path: Path) -> None:
         wav2vec2.load(tmp_path, language="fra")
 
 
-def test_our_adapters_in_theirs(tmp_path: Path) -> None:
+def test_transformers_loads_our_adapters(tmp_path: Path) -> None:
     multilingual(tmp_path / "theirs")
     ours = wav2vec2.load(tmp_path / "theirs", language="spa")
     wav2vec2.save(ours, tmp_path / "ours")
@@ -140,7 +140,7 @@ def test_the_same_normalised_audio(tmp_path: Path) -> None:
     assert np.abs(normalize_waveform(values) - theirs).max() < 1e-5
 
 
-def test_an_encoder_that_theirs_lacks_is_not_taken_for_theirs(tmp_path: Path) -> None:
+def test_an_encoder_that_transformers_lacks_is_refused_by_it(tmp_path: Path) -> None:
     ours = Wav2Vec2ForCTC(replace(tiny("layer"), pos_conv_depth=3, pos_conv_kernel=15), 5).eval()
     wav2vec2.save(ours, tmp_path)
     with pytest.raises(ValueError, match="wav2vec2-variant"):

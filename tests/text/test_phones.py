@@ -44,12 +44,12 @@ def test_folding_in_two_steps_is_folding_in_one_and_twice_is_once(phones: list[s
 
 
 @pytest.mark.parametrize("to", ["39", "48", "61"])
-def test_what_is_no_phone_is_named(to: PhoneSet) -> None:
+def test_a_symbol_that_is_not_a_phone_is_named(to: PhoneSet) -> None:
     with pytest.raises(UserError, match="'xx' is not a TIMIT phone"):
         fold_phones(["aa", "xx"], to)
 
 
-def test_scores_are_folded_for_the_symbols_of_timit_alone() -> None:
+def test_only_the_symbols_of_timit_are_folded_for_scoring() -> None:
     for phones in (PHONES_61, PHONES_48):
         fold = scoring_fold(phones)
         assert fold is not None
@@ -57,6 +57,6 @@ def test_scores_are_folded_for_the_symbols_of_timit_alone() -> None:
     assert scoring_fold(PHONES_39) is None
     assert scoring_fold(["aa", "ae", "zh", "sh", "ao"]) is None  # could be any pronouncing dictionary's
     assert scoring_fold(["h#", "ʃ"]) is None
-    letters = Vocabulary.from_transcripts(["q cl"], symbols="characters")
+    letters = Vocabulary.from_transcripts(["q cl"], unit="characters")
     assert letters.scoring_fold is None
-    assert Vocabulary.from_transcripts(["h# cl"], symbols="whitespace").scoring_fold is fold_text
+    assert Vocabulary.from_transcripts(["h# cl"], unit="whitespace").scoring_fold is fold_text

@@ -1,4 +1,4 @@
-"""What we write, transformers reads with equal ids, and the reverse."""
+"""transformers reads the tokenizer files that we write, with equal ids, and the reverse."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def test_character_tokenizer_gives_our_ids_and_text(tmp_path: Path) -> None:
 
 
 def test_auto_tokenizer_reads_phones(tmp_path: Path) -> None:
-    vocabulary = Vocabulary.from_transcripts(["dh ax k ae t", "a t"], symbols="whitespace")
+    vocabulary = Vocabulary.from_transcripts(["dh ax k ae t", "a t"], unit="whitespace")
     vocabulary.save(tmp_path)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
     assert tokenizer("dh ax a zz t").input_ids == vocabulary.encode("dh ax a zz t")

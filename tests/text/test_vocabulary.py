@@ -55,7 +55,7 @@ def test_control_symbols_vanish_and_spaces_collapse() -> None:
 
 
 def test_phones() -> None:
-    vocabulary = Vocabulary.from_transcripts(["dh ax k ae t", "k ae"], symbols="whitespace")
+    vocabulary = Vocabulary.from_transcripts(["dh ax k ae t", "k ae"], unit="whitespace")
     assert vocabulary.symbols[4:6] == ("ae", "k")
     assert vocabulary.word_separator is None
     assert vocabulary.decode(vocabulary.encode("dh  ax k")) == "dh ax k"
@@ -88,7 +88,7 @@ def test_saved_and_loaded_is_equal(tmp_path: Path) -> None:
             english(),
             Vocabulary.from_transcripts(["Hello, 5 WORLD"], normalization=rules),
             Vocabulary.from_transcripts(["今天天气"]),
-            Vocabulary.from_transcripts(["dh ax k"], symbols="whitespace"),
+            Vocabulary.from_transcripts(["dh ax k"], unit="whitespace"),
         ]
     ):
         vocabulary.save(tmp_path / str(number))

@@ -6,7 +6,9 @@ a format cannot express is refused with the reason, and nothing is left half-wri
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional, arg
 
 from wav2vec2.errors import UserError
 
@@ -24,15 +26,14 @@ _FILE_NAMES = {"fairseq": "checkpoint.pt", "fairseq2": "model.pt", "torchaudio":
 class ConvertOptions:
     """Write a model in the format of another tool."""
 
-    model: str
+    model: Annotated[str, Positional, arg(metavar="MODEL")]
     """A model directory, a checkpoint of fairseq, fairseq2, omnilingual or torchaudio, or an id on the hub."""
-    out: Path
-    """Folder to write into; except for huggingface it may also be a file name ending in .pt or .pth."""
+    out: Annotated[Path, Positional, arg(metavar="OUT")]
+    """Folder to write into; except for huggingface, it may also be a file name ending in .pt or .pth."""
     to: Format = "huggingface"
     """Tool that is to load the model. A huggingface directory is also this package's own format."""
     vocabulary: str | None = None
-    """Symbols of the CTC head, where the model's files lack them or have the wrong ones: a fairseq dict.ltr.txt, a
-    SentencePiece .model, or a folder with vocab.json."""
+    """Symbols of a CTC head that lacks its own: a dict.ltr.txt, a SentencePiece .model, or a folder with vocab.json."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """Number format of the written weights."""
     input: Literal["stored", "raw", "normalised"] = "stored"

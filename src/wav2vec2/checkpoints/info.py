@@ -1,7 +1,9 @@
 """``wav2vec2 info MODEL``: what a model is, in a few lines, from its configuration and the headers of its files."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
 
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.variants.variant import PROPOSED
@@ -19,7 +21,7 @@ class InfoOptions:
     No weights are read, so this takes a moment even for the largest models.
     """
 
-    model: str
+    model: Annotated[str, Positional, arg(metavar="MODEL")]
     """A model directory, a checkpoint of fairseq, fairseq2, omnilingual or torchaudio, or an id on the hub."""
     language: str | None = None
     """Language of a multilingual model (MMS) whose head and symbols to describe, such as eng."""

@@ -5,7 +5,8 @@ its symbols are brought into the tool's order. What a plain list of symbols does
 normalisation) is kept under a key of ours that the tool ignores.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def check_expressible(model: Model, target: object, tool: str, *, headless: bool
         )
 
 
-def leaves_out_projection(model: Model, target: object, tool: str) -> bool:
+def _leaves_out_projection(model: Model, target: object, tool: str) -> bool:
     """Whether ``tool`` leaves out the feature projection: it does where both its sizes agree.
 
     Raises:
@@ -159,23 +160,30 @@ def arranged_head(model: Wav2Vec2ForCTC, ids: Sequence[int | None]) -> tuple[Ten
     return weight[rows].masked_fill(missing[:, None], 0.0), bias[rows].masked_fill(missing, NEVER)
 
 
-def fairseq_ordered_state(model: Model, path: Path, vocabulary: Vocabulary | None) -> dict[str, Tensor]:
-    """Return a model's tensors under our names, the head's rows in the order of fairseq and fairseq2.
+def fairseq_tensors(
+    model: Model, path: Path, tool: str, names: Callable[[str], str], dtype: torch.dtype
+) -> "OrderedDict[str, Tensor]":
+    """Return a model's tensors under the names of fairseq or fairseq2, the rows of its head in their order.
 
     Raises:
-        UserError: The head has no vocabulary, and its blank is not row 0.
+        UserError: The projection cannot be left out, or the head has no vocabulary and its blank is not row 0.
     """
     state = {name: value.detach() for name, value in model.state_dict().items()}
     if isinstance(model, Wav2Vec2ForCTC):
-        check_blank(model, vocabulary, path, "fairseq")
-        if vocabulary is not None:
-            state["head.weight"], state["head.bias"] = arranged_head(model, fairseq_order(vocabulary))
-    return state
+        check_blank(model, path, tool)
+        if model.vocabulary is not None:
+            state["head.weight"], state["head.bias"] = arranged_head(model, fairseq_order(model.vocabulary))
+    without_projection = _leaves_out_projection(model, path, tool)
+    return OrderedDict(
+        (names(name), value.to("cpu", dtype).contiguous())
+        for name, value in state.items()
+        if not (without_projection and name.startswith(_PROJECTION))
+    )
 
 
-def check_blank(model: Wav2Vec2ForCTC, vocabulary: Vocabulary | None, path: Path, tool: str) -> None:
-    """Raise UserError for a head that cannot be reordered, for want of a vocabulary, though its blank is not row 0."""
-    if vocabulary is None and model.blank != 0:
+def check_blank(model: Wav2Vec2ForCTC, path: Path, tool: str) -> None:
+    """Raise UserError if the blank is not row 0 and there is no vocabulary to reorder the head by."""
+    if model.vocabulary is None and model.blank != 0:
         raise UserError(f"{path}: {tool}'s blank is row 0, the model's is row {model.blank}; give its --vocabulary")
 
 

@@ -229,7 +229,7 @@ def save_torchaudio(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
     state = {name: value.detach() for name, value in model.state_dict().items()}
     labels = None
     if isinstance(model, Wav2Vec2ForCTC):
-        check_blank(model, vocabulary, path, "torchaudio")
+        check_blank(model, path, "torchaudio")
         if vocabulary is not None:
             symbols = plain_symbols(vocabulary, path)
             labels = [_BLANK if _BLANK not in symbols else _PAD, *symbols]

@@ -19,7 +19,7 @@ from wav2vec2.text.normalize import WORD_SEPARATOR, TextNormalization, is_spacel
 from wav2vec2.text.phones import scoring_fold
 from wav2vec2.text.tokenizer_files import TokenizerFiles, read_tokenizer, write_tokenizer
 
-Symbols = Literal["characters", "whitespace"]
+Unit = Literal["characters", "whitespace"]
 
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
 BEGIN_NAMES, END_NAMES = ("<s>", "[BOS]"), ("</s>", "[EOS]")
@@ -48,7 +48,7 @@ class Vocabulary:
     blank: int = 0
     unknown: int | None = 3
     word_separator: str | None = WORD_SEPARATOR
-    unit: Symbols = "characters"
+    unit: Unit = "characters"
     normalization: TextNormalization | None = None
 
     def __post_init__(self) -> None:
@@ -68,14 +68,14 @@ class Vocabulary:
         cls,
         texts: Iterable[str],
         *,
-        symbols: Symbols = "characters",
+        unit: Unit = "characters",
         word_separator: str | None = "auto",
         normalization: TextNormalization | None = None,
     ) -> "Vocabulary":
         """Collect the symbols of transcripts: special ones, the word separator, then the others by falling frequency.
 
         Symbols of equal frequency are in the order of their code points. Texts are brought to NFC or, if
-        `normalization` is given, to that form. `word_separator` "auto" is `|`, but None for `whitespace` symbols, and
+        `normalization` is given, to that form. `word_separator` "auto" is `|`, but None for the unit `whitespace`, and
         for scripts without spaces if no transcript contains one. Raises UserError if there are no symbols.
         """
         counts: Counter[str] = Counter()
@@ -86,16 +86,16 @@ class Vocabulary:
             words = tidy.split()
             spaces = spaces or len(words) > 1
             sample = sample if len(sample) > 10_000 else sample + tidy
-            counts.update(words if symbols == "whitespace" else "".join(words))
+            counts.update(words if unit == "whitespace" else "".join(words))
         if word_separator == "auto":
-            no_separator = symbols == "whitespace" or (not spaces and is_spaceless_script(sample))
+            no_separator = unit == "whitespace" or (not spaces and is_spaceless_script(sample))
             word_separator = None if no_separator else WORD_SEPARATOR
         first = SPECIALS if word_separator is None else (*SPECIALS, word_separator)
-        taken = {*first, WORD_SEPARATOR} if symbols == "characters" else set(first)
+        taken = {*first, WORD_SEPARATOR} if unit == "characters" else set(first)
         ordered = sorted(counts.keys() - taken, key=lambda symbol: (-counts[symbol], symbol))
         if not ordered:
             raise UserError("vocabulary: the transcripts contain no symbols; check the manifest's text column")
-        return cls((*first, *ordered), 0, 3, word_separator, symbols, normalization)
+        return cls((*first, *ordered), 0, 3, word_separator, unit, normalization)
 
     @classmethod
     def from_symbols(cls, symbols: Sequence[str], *, blank: int = 0) -> "Vocabulary":
@@ -135,8 +135,8 @@ class Vocabulary:
             unit, separator, stored = (rules[name] for name in ("unit", "word_separator", "normalization"))
         except (TypeError, KeyError) as error:
             raise UserError(f"not the rules of a vocabulary ({error})") from error
-        if unit not in get_args(Symbols):
-            raise UserError(f"unit is {unit!r}; choose one of {', '.join(get_args(Symbols))}")
+        if unit not in get_args(Unit):
+            raise UserError(f"unit is {unit!r}; choose one of {', '.join(get_args(Unit))}")
         symbols = self.symbols
         if isinstance(separator, str) and separator not in symbols:
             symbols = tuple(separator if symbol == WORD_SEPARATOR else symbol for symbol in symbols)

@@ -1,4 +1,4 @@
-"""Model directories: what goes in comes out, whatever is wrong is one line that names it."""
+"""Model directories: what is saved is loaded again, and anything wrong is one line that names it."""
 
 import json
 import re
@@ -187,7 +187,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_what_is_wrong_is_named_in_one_line(damage: str, directory: Path) -> None:
+def test_a_damaged_directory_is_one_line(damage: str, directory: Path) -> None:
     spoil, message = DAMAGE[damage]
     spoil(directory)
     with pytest.raises(UserError, match=message) as caught:
@@ -200,7 +200,7 @@ def test_what_is_wrong_is_named_in_one_line(damage: str, directory: Path) -> Non
     ("family", "stored", "normalized"),
     [("group", None, False), ("layer", None, True), ("group", True, True), ("layer", False, False)],
 )
-def test_normalisation_is_what_the_files_say_or_what_the_family_was_trained_with(
+def test_normalisation_is_stored_or_follows_the_family(
     family: str, stored: bool | None, normalized: bool, tmp_path: Path
 ) -> None:
     wav2vec2.save(make("ctc", TINY if family == "group" else LAYER), tmp_path)

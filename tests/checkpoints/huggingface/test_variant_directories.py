@@ -1,4 +1,4 @@
-"""Variants of the pre-training model in model directories, and what other tools make of them."""
+"""Variants of the pre-training model in model directories, in transformers and in other formats."""
 
 import json
 from dataclasses import replace
@@ -83,7 +83,7 @@ def test_a_recogniser_or_bare_encoder_keeps_the_variant_of_its_encoder(name: str
 
 
 @pytest.mark.parametrize("tool", ["fairseq", "fairseq2", "torchaudio"])
-def test_other_tools_are_not_given_what_they_cannot_express(tool: str, tmp_path: Path) -> None:
+def test_variants_that_other_tools_lack_are_refused(tool: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"this variant of the model \(targets = continuous\)"):
         write(make("continuous targets"), tmp_path, tool)
     quantized = Wav2Vec2ForCTC(replace(GROUP, variant=VARIANTS[QUANTIZED[0]]), STANDARD)

@@ -1,4 +1,4 @@
-"""Files that attack or are damaged: refused in one line, nothing run, no memory taken for what they only claim."""
+"""Hostile and damaged files: refused in one line, without running code or allocating the memory that they claim."""
 
 import json
 import pickle
@@ -114,7 +114,7 @@ def test_a_storage_is_no_larger_than_its_bytes(claimed: int, tmp_path: Path) -> 
         TorchFile(tmp_path / "m.pt")
 
 
-def test_settings_that_unfold_without_end(tmp_path: Path) -> None:
+def test_settings_that_expand_without_end(tmp_path: Path) -> None:
     bomb: list = ["x"]
     for _ in range(40):
         bomb = [bomb] * 10
@@ -132,7 +132,7 @@ def test_settings_that_unfold_without_end(tmp_path: Path) -> None:
     ("field", "value"),
     [("encoder_layers", 10**9), ("encoder_embed_dim", 2**40), ("conv_pos", 10**9), ("final_dim", -3)],
 )
-def test_sizes_without_end(field: str, value: int, tmp_path: Path) -> None:
+def test_sizes_beyond_any_model(field: str, value: int, tmp_path: Path) -> None:
     write(make("pretraining", GROUP), tmp_path, "fairseq")
     content = torch.load(tmp_path / "checkpoint.pt")
     content["cfg"]["model"][field] = value

@@ -118,7 +118,7 @@ def test_a_recogniser_in_place_of_the_pretrained_model_is_named(
 def test_a_recogniser_of_phones_needs_no_lexicon(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    phones = Vocabulary.from_transcripts(["f aa k s", "ah"], symbols="whitespace", word_separator=None)
+    phones = Vocabulary.from_transcripts(["f aa k s", "ah"], unit="whitespace", word_separator=None)
     write_recogniser(tmp_path / "phones", phones)
     corpus = write_corpus(tmp_path / "corpus", ("f aa k s", "ah")).parent
     arguments = ["report", "codes", str(folder / "pretrained"), str(corpus), "--align", str(tmp_path / "phones")]

@@ -10,7 +10,6 @@ written so that it never wins.
 """
 
 import functools
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,8 @@ from wav2vec2.checkpoints.fairseq import config as fairseq_config
 from wav2vec2.checkpoints.names import fairseq_name, old_weight_norm
 from wav2vec2.checkpoints.other_tools import (
     check_expressible,
-    fairseq_ordered_state,
+    fairseq_tensors,
     identity_projection,
-    leaves_out_projection,
     own_vocabulary,
     plain_symbols,
     text_rules_entry,
@@ -207,21 +205,16 @@ def save_fairseq(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
     check_expressible(model, path, "fairseq", headless=False, stacked_positions=True)
     vocabulary = own_vocabulary(model, path)
     labels = "phn" if vocabulary is not None and vocabulary.unit == "whitespace" else "ltr"
-    without_projection = leaves_out_projection(model, path, "fairseq")
     names = functools.partial(
         fairseq_name,
         ctc=isinstance(model, Wav2Vec2ForCTC),
         layer_norm_extractor=model.architecture.conv_norm == "layer",
     )
-    tensors = OrderedDict(
-        (names(name), value.to("cpu", dtype).contiguous())
-        for name, value in fairseq_ordered_state(model, path, vocabulary).items()
-        if not (without_projection and name.startswith("encoder.feature_projection."))
-    )
+    symbols = [] if vocabulary is None else plain_symbols(vocabulary, path)
     content = {
         "args": None,
         "cfg": _config(model, labels),
-        "model": tensors,
+        "model": fairseq_tensors(model, path, "fairseq", names, dtype),
         "criterion": {},
         "optimizer_history": [
             {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {"best": None}, "num_updates": 0}
@@ -231,7 +224,6 @@ def save_fairseq(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
         "last_optimizer_state": None,
         **text_rules_entry(vocabulary),
     }
-    symbols = [] if vocabulary is None else plain_symbols(vocabulary, path)
     with writing_together(path.parent, last=path.name) as folder:
         write_torch_file(content, folder / path.name)
         if vocabulary is None:

@@ -8,7 +8,6 @@ rows of a CTC head are in fairseq's order: row 0 is the blank. Its symbols lie i
 import functools
 import json
 import re
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,8 @@ from wav2vec2.checkpoints.fairseq2.sentencepiece import read_pieces, write_chara
 from wav2vec2.checkpoints.names import fairseq2_name, old_weight_norm, sizes_from_shapes
 from wav2vec2.checkpoints.other_tools import (
     check_expressible,
-    fairseq_ordered_state,
+    fairseq_tensors,
     identity_projection,
-    leaves_out_projection,
     own_vocabulary,
     plain_symbols,
     text_rules_entry,
@@ -178,15 +176,10 @@ def save_fairseq2(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
         )
     vocabulary = own_vocabulary(model, path)
     symbols = [] if vocabulary is None else plain_symbols(vocabulary, path)
-    without_projection = leaves_out_projection(model, path, "fairseq2")
     names = functools.partial(
         fairseq2_name, layer_norm_extractor=a.conv_norm == "layer", layer_norm_first=a.layer_norm_first
     )
-    tensors = OrderedDict(
-        (names(name), value.to("cpu", dtype).contiguous())
-        for name, value in fairseq_ordered_state(model, path, vocabulary).items()
-        if not (without_projection and name.startswith("encoder.feature_projection."))
-    )
+    tensors = fairseq_tensors(model, path, "fairseq2", names, dtype)
     ctc = isinstance(model, Wav2Vec2ForCTC)
     rows = len(tensors["final_proj.bias"]) if ctc else None
     if not ctc:

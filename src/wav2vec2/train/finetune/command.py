@@ -189,7 +189,7 @@ def build_vocabulary(text: TextConfig, manifest: Manifest, normalization: TextNo
         vocabulary: Vocabulary = Vocabulary.load(text.vocabulary)
         return vocabulary
     texts = transcribed(manifest).column("text").to_pylist()
-    return Vocabulary.from_transcripts(texts, symbols=text.symbols, normalization=normalization)
+    return Vocabulary.from_transcripts(texts, unit=text.symbols, normalization=normalization)
 
 
 def build_model(config: FinetuneConfig, vocabulary: Vocabulary) -> tuple[Wav2Vec2ForCTC, list[str]]:
