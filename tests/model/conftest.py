@@ -6,6 +6,7 @@ from tests.small_models import DETERMINISTIC, FAMILIES, perturbed
 
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
+from wav2vec2.model.variants.pretraining import pretraining_model
 
 
 @pytest.fixture(params=FAMILIES.values(), ids=FAMILIES.keys())
@@ -18,4 +19,4 @@ def make_model(
 ) -> Wav2Vec2ForPretraining:
     """A pre-training model in evaluation mode, no parameter at its initial value."""
     torch.manual_seed(0)
-    return perturbed(Wav2Vec2ForPretraining(architecture, regularization, Masking()).to(dtype), 0.02)
+    return perturbed(pretraining_model(architecture, regularization, Masking()).to(dtype), 0.02)

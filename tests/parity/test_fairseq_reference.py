@@ -125,7 +125,7 @@ def test_losses(reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
     ((context, targets, codes, _, _, temperature),) = seen
     logits = gathered_logits(context, targets, codes, expected["negative_indices"], temperature)
     theirs = expected["logits"]
-    assert torch.equal(output.codes.flatten(), _masked_codes(expected).flatten())
+    assert torch.equal(codes.flatten(), _masked_codes(expected).flatten())
     assert torch.equal(logits.isinf(), theirs.isinf())
     finite = ~theirs.isinf()
     assert_close(logits[finite], theirs[finite], COSINE_LOGITS, "logits")

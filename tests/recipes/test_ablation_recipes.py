@@ -10,7 +10,7 @@ import torch
 
 from wav2vec2.config import as_plain, differing_keys, load_recipe
 from wav2vec2.experiment.paper import ABLATION, TABLE_5
-from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
+from wav2vec2.model.variants.pretraining import pretraining_model
 from wav2vec2.train.finetune.command import FinetuneConfig
 from wav2vec2.train.options import refuse_impossible
 from wav2vec2.train.pretrain.command import PretrainConfig
@@ -135,7 +135,7 @@ def test_every_model_can_be_built_at_full_size_and_small(name: str) -> None:
     for size in ("base", "tiny"):
         architecture = replace(config.model, architecture=size).build(config.variant)
         with torch.device("meta"):
-            Wav2Vec2ForPretraining(architecture, config.regularization, config.masking)
+            pretraining_model(architecture, config.regularization, config.masking)
     field = architecture.receptive_field / 16
     assert field == (30 if name == "receptive_field_30ms" else 25)
     assert architecture.all_negatives == (200 if name == "negatives_200" else 100)

@@ -16,6 +16,7 @@ from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.encoder import Wav2Vec2Encoder
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
+from wav2vec2.model.variants.pretraining import pretraining_model
 from wav2vec2.text.vocabulary import Vocabulary
 
 Model = Wav2Vec2ForPretraining | Wav2Vec2ForCTC | Wav2Vec2Encoder
@@ -77,7 +78,7 @@ class Checkpoint:
         a, r, m = self.architecture, self.regularization, self.masking
         with torch.device("meta"), _NothingDrawn():
             if self.kind == "pretraining":
-                return Wav2Vec2ForPretraining(a, r, m)
+                return pretraining_model(a, r, m)
             if self.kind == "encoder":
                 return Wav2Vec2Encoder(a, r, m)
             assert self.vocabulary_size is not None

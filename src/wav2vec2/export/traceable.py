@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
-from wav2vec2.model.feature_encoder import ConvLayer, FeatureEncoder
+from wav2vec2.model.feature_encoder import ConvLayer, FeatureEncoder, convolved_lengths
 from wav2vec2.model.layout import Layout, Padded
 from wav2vec2.model.positional_convolution import PositionalConvolution
 
@@ -87,19 +87,17 @@ class TraceableFeatureEncoder(nn.Module):
     def frame_lengths(self, lengths: Tensor) -> Tensor:
         """Samples (B,) to frames (B,); 0 below the receptive field."""
         for kernel, stride in zip(self.architecture.conv_kernels, self.architecture.conv_strides, strict=True):
-            lengths = _frames(lengths, kernel, stride)
+            lengths = convolved_lengths(lengths, kernel, stride)
         return lengths
 
-    def forward(self, waveforms: Tensor, lengths: Tensor, packed: bool) -> tuple[Tensor, Layout]:
+    def forward(
+        self, waveforms: Tensor, lengths: Tensor, packed: bool, gradient_scale: float = 1.0
+    ) -> tuple[Tensor, Layout]:
         """As `FeatureEncoder.forward` with ``packed`` False; S must be at least the receptive field."""
         x = self.first(waveforms, lengths)
         for layer in self.others:
             x = layer(x)
         return x.transpose(1, 2), Padded(self.frame_lengths(lengths), x.shape[2])
-
-
-def _frames(samples: Tensor, kernel: int, stride: int) -> Tensor:
-    return (samples - (kernel - stride)).clamp_min(0) // stride
 
 
 class FoldedGroupNorm(nn.Module):
@@ -123,7 +121,7 @@ class FoldedGroupNorm(nn.Module):
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Convolution, norm and GELU; a bias of the convolution would cancel in the norm."""
         windows = F.conv1d(waveforms[:, None], self.windows, stride=self.stride)  # (B, k, T)
-        frames = _frames(lengths, self.kernel, self.stride)[:, None, None]
+        frames = convolved_lengths(lengths, self.kernel, self.stride)[:, None, None]
         valid = torch.arange(windows.shape[2]) < frames
         count = frames.clamp_min(1).double()
         wide = torch.where(valid, windows, 0.0).double()

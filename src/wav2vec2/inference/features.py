@@ -15,7 +15,7 @@ Legend: B utterances, S samples, T frames, d channels.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
 from wav2vec2.inference.frame_outputs import ComputeOptions, FrameOutputs, output_names, write_outputs
 from wav2vec2.model.architecture import Architecture
-from wav2vec2.model.encoder import SharedEncoder, check_lengths
+from wav2vec2.model.encoder import SharedEncoder
 from wav2vec2.output_file import writing
 
 Convention = Literal["fairseq", "transformers"]
@@ -72,39 +72,7 @@ def hidden_states(
 
     The model runs once. Raises ValueError for a layer out of range.
     """
-    depth = model.architecture.layers
-    if not layers or not all(0 <= layer <= depth for layer in layers):
-        raise ValueError(f"layers must be in 0..{depth}, not {list(layers)}")
-    lengths = check_lengths(waveforms, lengths)
-    encoder = model.encoder
-    features = encoder.features(waveforms, lengths, None)
-    kept: dict[int, Tensor] = {}
-
-    def keep(layer: int) -> Any:
-        def hook(module: Any, inputs: Any, output: Tensor) -> None:
-            kept[layer] = output
-
-        return hook
-
-    def keep_input(module: Any, inputs: Any) -> None:
-        kept[0] = inputs[0]
-
-    blocks = encoder.context.layers
-    handles = [blocks[layer - 1].register_forward_hook(keep(layer)) for layer in set(layers) - {0}]
-    handles += [blocks[0].register_forward_pre_hook(keep_input)]
-    try:
-        whole = convention == "transformers" and depth in layers
-        stop = None if whole else max(1, *layers)
-        last = encoder.context_vectors(features, None, None, stop)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if whole:
-        kept[depth] = last
-    frame_lengths = model.frame_lengths(lengths)
-    states = [features.layout.pad(kept[layer]) for layer in layers]
-    valid = torch.arange(states[0].shape[1], device=frame_lengths.device) < frame_lengths[:, None]
-    return [torch.where(valid[:, :, None], state, 0) for state in states], frame_lengths
+    return model.encode_layers(waveforms, lengths, layers, closing_norm=convention == "transformers")
 
 
 def run(options: FeaturesOptions) -> None:

@@ -1,6 +1,10 @@
-"""Context network (section 2, "Contextualized representations with Transformers"): masked features to context
+"""Context network (section 2, "Contextualized representations with Transformers"): latent frames, masked, to context
 vectors.
+
+Legend: frames are (N, d) packed or (B, T, d) padded.
 """
+
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
@@ -8,13 +12,14 @@ from torch import Tensor, nn
 from wav2vec2.model.architecture import Architecture, Regularization
 from wav2vec2.model.cpu.dropout import DropoutKeys, dropout
 from wav2vec2.model.layout import Layout
-from wav2vec2.model.positional_convolution import PositionalConvolution, StackedPositionalConvolution
+from wav2vec2.model.positional_convolution import PositionalConvolution
 from wav2vec2.model.randomness import WORD, Draw, Purpose, hash_int, hash_tensor
 from wav2vec2.model.transformer import TransformerLayer
+from wav2vec2.model.variants.layers import StackedPositionalConvolution
 
 
 class ContextNetwork(nn.Module):
-    """Frames (d channels) -> context vectors (d channels), in the layout they come in."""
+    """Projected frames -> context vectors, of the same size and in the same layout."""
 
     def __init__(self, architecture: Architecture, regularization: Regularization) -> None:
         super().__init__()
@@ -34,25 +39,33 @@ class ContextNetwork(nn.Module):
         )
 
     def forward(
-        self,
-        x: Tensor,
-        layout: Layout,
-        keys: DropoutKeys | None = None,
-        layerdrop: Draw | None = None,
-        layer: int | None = None,
+        self, x: Tensor, layout: Layout, keys: DropoutKeys | None = None, layerdrop: Draw | None = None
     ) -> Tensor:
-        """Run the stack.
+        """Run the network; ``keys`` are the dropout keys of packed training, and ``layerdrop`` turns LayerDrop on."""
+        x = self._with_positions(x, layout, keys)
+        for index in range(len(self.layers)):
+            x = self._run_layer(index, x, layout, keys, layerdrop)
+        return self.closing_norm(x)
 
-        ``layerdrop`` turns LayerDrop on. ``layer`` stops after that many blocks (0: the blocks'
-        input) and then leaves out the closing norm of the pre-LN family.
-        """
+    def layer_outputs(self, x: Tensor, layout: Layout, layers: Collection[int]) -> dict[int, Tensor]:
+        """The outputs of some blocks, without the closing norm; 0 is the input of the first block."""
+        x = self._with_positions(x, layout, None)
+        outputs = {0: x} if 0 in layers else {}
+        for index in range(max(layers)):
+            x = self._run_layer(index, x, layout, None, None)
+            if index + 1 in layers:
+                outputs[index + 1] = x
+        return outputs
+
+    def closing_norm(self, x: Tensor) -> Tensor:
+        """The layer norm after the last block of a pre-LN network; a post-LN network has none."""
+        return self.norm(x) if self.norm_first else x
+
+    def _with_positions(self, x: Tensor, layout: Layout, keys: DropoutKeys | None) -> Tensor:
         x = x + self.pos_conv(x, layout)
         if not self.norm_first:
             x = self.norm(x)
-        x = dropout(x, self.dropout if self.training else 0.0, keys)
-        for index in range(len(self.layers) if layer is None else layer):
-            x = self._run_layer(index, x, layout, keys, layerdrop)
-        return self.norm(x) if self.norm_first and layer is None else x
+        return dropout(x, self.dropout if self.training else 0.0, keys)
 
     def _run_layer(
         self, index: int, x: Tensor, layout: Layout, keys: DropoutKeys | None, layerdrop: Draw | None
@@ -63,9 +76,9 @@ class ContextNetwork(nn.Module):
         seed, step = layerdrop.seed, layerdrop.step
         threshold = round(self.layerdrop * (WORD + 1))
         if isinstance(step, int):
-            # the same layers on every rank: nothing is computed for a dropped one
+            # the same layers on every rank; a dropped layer costs nothing
             kept = hash_int(seed, int(Purpose.LAYERDROP), step, index) >= threshold
             return block(x, layout, keys) if kept else x
-        # a tensor step: under torch.compile a choice in Python would compile every pattern anew
+        # under torch.compile a choice in Python would compile each pattern of dropped layers anew
         kept_tensor = hash_tensor(seed, Purpose.LAYERDROP, step, index) >= threshold
         return torch.where(kept_tensor, block(x, layout, keys), x)

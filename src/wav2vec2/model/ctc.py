@@ -72,8 +72,7 @@ class Wav2Vec2ForCTC(SharedEncoder):
             frame_lengths = self.frame_lengths(lengths)
             masks = None
             if draw is not None and self.masking.time_start > 0.0:
-                frames = features.layout.frames
-                masks = self.encoder.draw_time_masks(frame_lengths, max(1, frames), draw)[:, :frames]
+                masks = self.encoder.draw_time_masks(frame_lengths, features.layout.frames, draw)
             context = self.encoder.context_vectors(features, masks, draw)
         context = dropout(context, self.regularization.final_dropout if self.training else 0.0, features.keys)
         return features.layout.pad(self.head(context)), frame_lengths

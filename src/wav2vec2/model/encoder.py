@@ -1,9 +1,9 @@
-"""What pre-training and recognition share: feature encoder, projection, masking, context network (figure 1).
+"""What pre-training and recognition share (figure 1): feature encoder, projection, masking and context network.
 
 Legend: B utterances, S samples, T frames, C feature channels, d context channels, N frames of all utterances.
 """
 
-from contextlib import nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.context_network import ContextNetwork
 from wav2vec2.model.cpu.dropout import DropoutKeys, dropout
-from wav2vec2.model.feature_encoder import FeatureEncoder, ScaleGradient
+from wav2vec2.model.feature_encoder import FeatureEncoder
 from wav2vec2.model.layout import Layout, Packed
 from wav2vec2.model.masking import span_masks
+from wav2vec2.model.quantizer import Quantized
 from wav2vec2.model.randomness import Draw, Purpose
 from wav2vec2.model.variants.inputs import InputQuantizer
 from wav2vec2.model.variants.spans import varied_span_masks
@@ -22,13 +23,19 @@ from wav2vec2.model.variants.spans import varied_span_masks
 
 @dataclass
 class Features:
-    """``raw`` are the feature encoder's outputs, ``normed`` after the layer norm; both in ``layout``."""
+    """Latent speech representations of a batch; all tensors are frames in ``layout``."""
 
     raw: Tensor
+    """The outputs of the convolutions."""
     normed: Tensor
+    """The same after the layer norm: z in the paper, what is quantized."""
     layout: Layout
     keys: DropoutKeys | None
-    """Of this pass's dropouts in packed training; elsewhere torch's generator is drawn from."""
+    """Dropout keys of packed training; None elsewhere, where torch's generator draws."""
+    inputs: Tensor
+    """What the context network sees: ``normed``, or codebook entries in a variant of Table 4."""
+    input_choice: Quantized | None = None
+    """Those entries, as (B, T, ...)."""
 
 
 class Encoder(nn.Module):
@@ -46,61 +53,56 @@ class Encoder(nn.Module):
         self.context = ContextNetwork(architecture, regularization)
         self.input_quantizer = InputQuantizer(architecture) if quantized else None
         self.packed: bool | None = None
-        """None: packed on eager CPU in full precision, padded elsewhere."""
+        """Whether to use the packed layout; None: on eager CPU in full precision, and padded elsewhere."""
 
     def use_packed(self, waveforms: Tensor) -> bool:
-        """Whether this input takes the packed path."""
+        """Whether these waveforms are computed in the packed layout."""
         if self.packed is not None:
             return self.packed
         eager = not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
         return eager and waveforms.device.type == "cpu"
 
-    def features(self, waveforms: Tensor, lengths: Tensor, draw: Draw | None) -> Features:
-        """(B, S) audio and (B,) samples -> features; the gradient into the convolutions is scaled here.
+    def features(
+        self, waveforms: Tensor, lengths: Tensor, draw: Draw | None, temperature: float | Tensor | None = None
+    ) -> Features:
+        """(B, S) audio and (B,) samples -> latent representations.
 
-        ``draw`` None is evaluation: no dropout, no LayerDrop, no channel masks.
+        In training the gradient into the convolutions is scaled. ``draw`` None is evaluation: no dropout, no LayerDrop,
+        no channel masks. ``temperature`` is that of the Gumbel softmax, for quantized inputs; None chooses the best
+        entries.
         """
-        scale = self.regularization.feature_grad_mult
-        frozen = self.training and scale == 0.0
-        with torch.no_grad() if frozen else nullcontext():
-            raw, layout = self.feature_encoder(waveforms, lengths, self.use_packed(waveforms))
-        if self.training and scale not in (0.0, 1.0):
-            raw = ScaleGradient.apply(raw, scale)  # type: ignore[no-untyped-call]
-        return Features(raw, self.feature_norm(raw), layout, self._dropout_keys(layout, draw))
+        scale = self.regularization.feature_grad_mult if self.training else 1.0
+        raw, layout = self.feature_encoder(waveforms, lengths, self.use_packed(waveforms), scale)
+        normed = self.feature_norm(raw)
+        features = Features(raw, normed, layout, self._dropout_keys(layout, draw), normed)
+        if self.input_quantizer is not None:
+            features.inputs, features.input_choice = self.input_quantizer(normed, layout, draw, temperature)
+        return features
 
     def draw_time_masks(self, frame_lengths: Tensor, frames: int, draw: Draw) -> Tensor:
-        """(B, T) masks of section 3.1, a pure function of ``draw`` and the lengths."""
-        m = self.masking
+        """(B, T) masks of section 3.1, a function of ``draw`` and the lengths alone."""
+        m, positions = self.masking, max(1, frames)
         if m.varied:
-            return varied_span_masks(frame_lengths, frames, m, draw)
-        return span_masks(frame_lengths, frames, m.time_start, m.time_span, m.min_spans, draw)
+            return varied_span_masks(frame_lengths, positions, m, draw)[:, :frames]
+        masks = span_masks(frame_lengths, positions, m.time_start, m.time_span, m.min_spans, draw)
+        return masks[:, :frames]
 
-    def context_vectors(
-        self,
-        features: Features,
-        masks: Tensor | None,
-        draw: Draw | None,
-        layer: int | None = None,
-        *,
-        inputs: Tensor | None = None,
-    ) -> Tensor:
-        """Project, mask and contextualise; frames (d channels) in the features' layout.
+    def context_vectors(self, features: Features, masks: Tensor | None, draw: Draw | None) -> Tensor:
+        """Project, mask and contextualise: frames (d channels) in the features' layout.
 
-        ``masks`` (B, T) None leaves everything visible; ``draw`` as in ``features``. ``inputs`` are what the input
-        quantizer, where there is one, chose for these features; None lets it choose its best entries.
+        ``masks`` (B, T) None leaves all frames visible; ``draw`` as in ``features``.
         """
-        r = self.regularization
-        if inputs is None:
-            inputs = features.normed
-            if self.input_quantizer is not None:
-                inputs = self.input_quantizer(inputs, features.layout)[0]
-        x = dropout(self.feature_projection(inputs), r.input_dropout if self.training else 0.0, features.keys)
+        x = self._projected(features)
         if masks is not None:
             x = torch.where(features.layout.pack(masks)[..., None], self.mask_embedding.to(x.dtype), x)
         if self.training and draw is not None and self.masking.channel_start > 0.0:
             x = self._mask_channels(x, features.layout, draw)
         layerdrop = draw if self.training else None
-        return self.context(x, features.layout, features.keys, layerdrop, layer)  # type: ignore[no-any-return]
+        return self.context(x, features.layout, features.keys, layerdrop)  # type: ignore[no-any-return]
+
+    def _projected(self, features: Features) -> Tensor:
+        p = self.regularization.input_dropout if self.training else 0.0
+        return dropout(self.feature_projection(features.inputs), p, features.keys)
 
     def _mask_channels(self, x: Tensor, layout: Layout, draw: Draw) -> Tensor:
         """Zero spans of channels in all frames of an utterance (appendix B, as SpecAugment)."""
@@ -129,19 +131,36 @@ class Encoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """(B, S) audio -> context vectors (B, T, d) and frame lengths (B,), nothing masked.
 
-        ``layer`` k gives the output of block k (0: what enters the first block). Frames beyond an utterance's end are
-        zero. Raises ValueError for shapes that do not fit.
+        ``layer`` k gives the output of block k without the closing norm (0: the input of the first block). Frames
+        beyond an utterance's end are zero. Raises ValueError for shapes that do not fit, or a layer out of range.
         """
-        lengths = check_lengths(waveforms, lengths)
+        layers = [self.architecture.layers if layer is None else layer]
+        outputs, frame_lengths = self.encode_layers(waveforms, lengths, layers, closing_norm=layer is None)
+        return outputs[0], frame_lengths
+
+    def encode_layers(
+        self, waveforms: Tensor, lengths: Tensor | None, layers: Sequence[int], *, closing_norm: bool = False
+    ) -> tuple[list[Tensor], Tensor]:
+        """(B, S) audio -> the outputs of chosen blocks, each (B, T, d) as in ``encode``, and frame lengths (B,).
+
+        All in one pass, which ends at the last chosen block. ``closing_norm``: the output of the network's last block
+        passes the closing norm of the pre-LN family. Raises ValueError as ``encode`` does.
+        """
+        depth, lengths = self.architecture.layers, check_lengths(waveforms, lengths)
+        if not layers or not all(0 <= layer <= depth for layer in layers):
+            raise ValueError(f"layers must be in 0..{depth}, not {list(layers)}")
         features = self.features(waveforms, lengths, None)
-        x = features.layout.pad(self.context_vectors(features, None, None, layer))
+        outputs = self.context.layer_outputs(self._projected(features), features.layout, layers)
+        if closing_norm and depth in outputs:
+            outputs[depth] = self.context.closing_norm(outputs[depth])
         frame_lengths = self.feature_encoder.frame_lengths(lengths)
-        valid = torch.arange(x.shape[1], device=x.device) < frame_lengths[:, None]
-        return torch.where(valid[:, :, None], x, 0), frame_lengths
+        padded = [features.layout.pad(outputs[layer]) for layer in layers]
+        valid = (torch.arange(padded[0].shape[1], device=waveforms.device) < frame_lengths[:, None])[:, :, None]
+        return [torch.where(valid, x, 0) for x in padded], frame_lengths
 
 
 class SharedEncoder(nn.Module):
-    """What both models have: an encoder, and how it was configured."""
+    """Base of all models: an encoder, and its configuration."""
 
     def __init__(
         self, architecture: Architecture, regularization: Regularization | None, masking: Masking | None
@@ -158,13 +177,19 @@ class SharedEncoder(nn.Module):
         """(B, S) -> context vectors (B, T, d) and frame lengths (B,); see ``Encoder.encode``."""
         return self.encoder.encode(waveforms, lengths, layer)
 
+    def encode_layers(
+        self, waveforms: Tensor, lengths: Tensor | None, layers: Sequence[int], *, closing_norm: bool = False
+    ) -> tuple[list[Tensor], Tensor]:
+        """(B, S) -> the outputs of chosen blocks in one pass; see ``Encoder.encode_layers``."""
+        return self.encoder.encode_layers(waveforms, lengths, layers, closing_norm=closing_norm)
+
     def frame_lengths(self, lengths: Tensor) -> Tensor:
         """(B,) samples -> (B,) frames."""
         return self.encoder.feature_encoder.frame_lengths(lengths)
 
 
 class Wav2Vec2Encoder(SharedEncoder):
-    """An encoder without any head, as some files hold it: hidden states, or the start of fine-tuning."""
+    """An encoder without a head, as some files hold it: for hidden states, or as the start of fine-tuning."""
 
     def __init__(
         self,
@@ -180,7 +205,7 @@ class Wav2Vec2Encoder(SharedEncoder):
 
 
 def check_lengths(waveforms: Tensor, lengths: Tensor | None) -> Tensor:
-    """(B,) lengths of (B, S) waveforms, all full when None; ValueError when they do not fit together."""
+    """(B,) lengths of (B, S) waveforms, all of them S when None; ValueError when they do not fit the waveforms."""
     if waveforms.dim() != 2:
         raise ValueError(f"waveforms must be (batch, samples), not {tuple(waveforms.shape)}")
     if lengths is None:

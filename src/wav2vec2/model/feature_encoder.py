@@ -1,12 +1,13 @@
-"""Feature encoder (section 2, "Feature encoder"): raw audio to one vector every 20 ms.
+"""Feature encoder (section 2, "Feature encoder"): raw audio to one latent vector every 20 ms.
 
-Seven temporal convolutions with GELU. The group family normalises after the first convolution over time, per channel;
-the layer family after every convolution over channels. Time norms only ever see an utterance's own frames: padding
-changes nothing.
+Seven temporal convolutions, each followed by a GELU. The group-norm family (BASE) normalises once, after the first
+convolution: each channel over time. The layer-norm family (LV-60k) normalises after every convolution, over channels. A
+norm over time sees an utterance's own frames only, so padding changes nothing.
 
 Legend: B utterances, S samples, T frames, C channels, N frames of all utterances.
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -14,23 +15,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wav2vec2.model.architecture import Architecture
-from wav2vec2.model.cpu.conv_stack import ConvStack, StackShape
+from wav2vec2.model.cpu.conv_stack import ConvStack
 from wav2vec2.model.layout import Layout, Packed, Padded
 
 
 class ConvLayer(nn.Module):
-    """Parameters of one block: convolution and, where the family has one, its norm."""
+    """Parameters of one layer: a convolution and, where the family has one, its norm."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, bias: bool, norm: bool) -> None:
         super().__init__()
         self.conv = nn.Conv1d(in_channels, out_channels, kernel, stride=stride, bias=bias)
         nn.init.kaiming_normal_(self.conv.weight)
-        # gain and shift of the group norm and of the layer norm have the same shape; the class only holds them
+        # holds gain and shift of either norm: they have the same shape
         self.norm = nn.LayerNorm(out_channels) if norm else None
 
 
 class FeatureEncoder(nn.Module):
-    """Waveforms (B, S) -> features (N, C) or (B, T, C), before the layer norm that follows."""
+    """Waveforms (B, S) -> latent frames (N, C) or (B, T, C)."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -42,52 +43,63 @@ class FeatureEncoder(nn.Module):
             for i, (kernel, stride) in enumerate(zip(architecture.conv_kernels, architecture.conv_strides, strict=True))
         )
 
-    def forward(self, waveforms: Tensor, lengths: Tensor, packed: bool) -> tuple[Tensor, Layout]:
-        """Return the features and their layout; ``lengths`` (B,) are in samples."""
-        if packed:
-            return self._packed(waveforms, lengths.tolist())
-        return self._padded(waveforms, lengths)
+    def forward(
+        self, waveforms: Tensor, lengths: Tensor, packed: bool, gradient_scale: float = 1.0
+    ) -> tuple[Tensor, Layout]:
+        """Return the frames and their layout; ``lengths`` (B,) are in samples.
+
+        The gradient into the convolutions is multiplied by ``gradient_scale``; 0 freezes them.
+        """
+        with torch.no_grad() if gradient_scale == 0.0 else nullcontext():
+            frames, layout = self._packed(waveforms, lengths) if packed else self._padded(waveforms, lengths)
+        if gradient_scale not in (0.0, 1.0):
+            frames = ScaleGradient.apply(frames, gradient_scale)  # type: ignore[no-untyped-call]
+        return frames, layout
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
-        """(B,) samples -> (B,) frames; 0 below the receptive field of 400 samples."""
+        """(B,) samples -> (B,) frames; 0 below the receptive field."""
         for kernel, stride in zip(self.architecture.conv_kernels, self.architecture.conv_strides, strict=True):
-            lengths = torch.where(lengths >= kernel, (lengths - kernel) // stride + 1, 0)
+            lengths = convolved_lengths(lengths, kernel, stride)
         return lengths
 
-    def _packed(self, waveforms: Tensor, lengths: list[int]) -> tuple[Tensor, Packed]:
-        a = self.architecture
-        shape = StackShape(a.conv_kernels, a.conv_strides, a.conv_norm == "group", a.layer_norm_eps)
-        parameters: list[Any] = []
-        for layer in self.layers:
-            assert isinstance(layer, ConvLayer)
-            norm = layer.norm
-            pair = (None, None) if norm is None else (norm.weight, norm.bias)
-            parameters += [layer.conv.weight, layer.conv.bias, *pair]
-        features = ConvStack.apply(waveforms, lengths, shape, *parameters)  # type: ignore[no-untyped-call]
-        return features, Packed(tuple(a.frame_length(length) for length in lengths))
-
-    def _padded(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Padded]:
+    def _padded(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Layout]:
         group = self.architecture.conv_norm == "group"
         eps = self.architecture.layer_norm_eps
-        # one frame at least, so that batches of too short recordings keep a defined shape
+        # padded to one frame at least, so that a batch of very short recordings has a defined shape
         x = F.pad(waveforms, (0, max(0, self.architecture.receptive_field - waveforms.shape[1])))[:, None]
         for index, layer in enumerate(self.layers):
             assert isinstance(layer, ConvLayer)
             x = layer.conv(x)
             if layer.norm is not None and group:
                 kernel, stride = self.architecture.conv_kernels[index], self.architecture.conv_strides[index]
-                frames = torch.where(lengths >= kernel, (lengths - kernel) // stride + 1, 0)
+                frames = convolved_lengths(lengths, kernel, stride)
                 x = masked_group_norm(x, frames, layer.norm.weight, layer.norm.bias, eps)
             elif layer.norm is not None:
                 x = F.layer_norm(x.transpose(1, 2), x.shape[1:2], layer.norm.weight, layer.norm.bias, eps)
                 x = x.transpose(1, 2)
             x = F.gelu(x)
-        layout = Padded(self.frame_lengths(lengths), x.shape[2])
-        return x.transpose(1, 2), layout
+        return x.transpose(1, 2), Padded(self.frame_lengths(lengths), x.shape[2])
+
+    def _packed(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Layout]:
+        """The same as ``_padded``, by the kernels for a CPU."""
+        parameters: list[Any] = []
+        for layer in self.layers:
+            assert isinstance(layer, ConvLayer)
+            norm = layer.norm
+            gain_and_shift = (None, None) if norm is None else (norm.weight, norm.bias)
+            parameters += [layer.conv.weight, layer.conv.bias, *gain_and_shift]
+        samples, a = lengths.tolist(), self.architecture
+        frames = ConvStack.apply(waveforms, samples, a, *parameters)  # type: ignore[no-untyped-call]
+        return frames, Packed(tuple(map(a.frame_length, samples)))
+
+
+def convolved_lengths(lengths: Tensor, kernel: int, stride: int) -> Tensor:
+    """(B,) lengths -> lengths after a convolution without padding, whose kernel is no shorter than its stride."""
+    return (lengths - (kernel - stride)).clamp_min(0) // stride
 
 
 def masked_group_norm(x: Tensor, lengths: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """Group norm with one group a channel over the first ``lengths`` frames of x (B, C, T), in float32 at least."""
+    """Group norm with one group per channel over the first ``lengths`` frames of x (B, C, T), in float32 at least."""
     wide = x if x.dtype == torch.float64 else x.float()
     valid = (torch.arange(x.shape[2], device=x.device) < lengths[:, None])[:, None]
     count = lengths.clamp_min(1)[:, None, None]
@@ -98,7 +110,7 @@ def masked_group_norm(x: Tensor, lengths: Tensor, weight: Tensor, bias: Tensor, 
 
 
 class ScaleGradient(torch.autograd.Function):
-    """Identity whose gradient is multiplied by ``scale`` (section 4.2: the feature encoder learns at a tenth)."""
+    """Identity whose gradient is multiplied by ``scale`` (released code: the feature encoder learns at a tenth)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:

@@ -1,18 +1,22 @@
-"""Span masking in latent space (section 3.1, appendix A) and over channels (fine-tuning, appendix B).
+"""Span masking of latent frames (section 3.1, appendix A), and of channels while fine-tuning (appendix B).
 
-A proportion p of a row's positions are drawn without replacement as starts; each start masks the following positions of
-its span; spans may overlap. Every row gets whole spans for its own length, whatever else is in the batch, as a function
-of (seed, step, row): vectorised, on the device, in integers only, so that all devices agree.
+A proportion p of a row's positions is drawn without replacement as starts; each start masks the positions of its span,
+and spans may overlap. Each row gets whole spans for its own length, whatever else is in the batch, as a function of
+(seed, step, row). The draws use integers only, so that all devices agree.
 
-Rows too short for full spans are masked with shorter ones, so that no row is ever masked whole and every length has a
-result: spans of min(span, max(1, length // 3)), at most (length - 1) // span of them.
+No row is ever masked whole. A row too short for full spans gets shorter ones: spans of min(span, max(1, length // 3)),
+at most (length - 1) // span of them.
 
-Legend: B rows, T positions.
+Legend: B utterances (rows), T frames (positions), M masked frames (padded), C channels.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from wav2vec2.model.architecture import Masking
+from wav2vec2.model.layout import Layout
 from wav2vec2.model.randomness import Draw, Purpose
 
 
@@ -33,7 +37,7 @@ def span_masks(
     spans = (lengths // 3).clamp(1, span)
     counts = start_counts(lengths, spans, start_proportion, min_spans, draw.words(purposes[0]))
     places = torch.arange(positions, device=device)
-    # unique by construction: equal hashes are ordered by place
+    # equal hashes are ordered by place, so that all scores differ
     scores = draw.words(purposes[1], positions) * (1 << 20) + places
     startable = places <= (lengths - spans)[:, None]
     scores = torch.where(startable, scores, torch.iinfo(torch.int64).max)
@@ -54,6 +58,49 @@ def start_counts(lengths: Tensor, spans: Tensor, proportion: float, min_spans: i
 
 
 def most_masked(frames: int, start_proportion: float, span: int, min_spans: int) -> int:
-    """Upper bound of masked positions among ``frames``: a fixed shape for compiled code."""
+    """Upper bound of the number of masked positions among ``frames``: a fixed shape for compiled code."""
     counts = max(int(start_proportion * frames) + 1, min_spans)
     return max(1, min(frames - 1, counts * span))
+
+
+@dataclass(frozen=True)
+class MaskedFrames:
+    """The masked frames that enter the loss: ``places`` (B, M) in their utterance, ``flat`` (B, M) among all frames of
+    the layout, ``valid`` (B, M) False for padding; ``counts`` (B,) of masked frames and ``lengths`` (B,) of all frames.
+    """
+
+    places: Tensor
+    flat: Tensor
+    valid: Tensor
+    counts: Tensor
+    lengths: Tensor
+    layout: Layout
+
+
+def masked_frames(masks: Tensor, lengths: Tensor, layout: Layout, masking: Masking) -> MaskedFrames:
+    """The frames, in order, that masks (B, T) of utterances of ``lengths`` (B,) frames select."""
+    counts = counts_in_loss(masks)
+    frames = masks.shape[1]
+    if not torch.compiler.is_compiling():
+        most = max(1, int(counts.max()))
+    elif masking.varied:
+        most = frames
+    else:
+        most = most_masked(frames, masking.time_start, masking.time_span, masking.min_spans)
+    most = min(most, frames)
+    places = (~masks).long().sort(dim=1, stable=True).indices[:, :most]
+    valid = torch.arange(most, device=masks.device) < counts[:, None]
+    flat = places + layout.row_starts(places.device)[:, None]
+    return MaskedFrames(places, torch.where(valid, flat, 0), valid, counts, lengths, layout)
+
+
+def counts_in_loss(masks: Tensor) -> Tensor:
+    """(B,) masked frames of each row that enter the loss; a single one has no distractors and does not."""
+    counts = masks.sum(1)
+    return torch.where(counts > 1, counts, 0)
+
+
+def take(frames: Tensor, flat: Tensor) -> Tensor:
+    """Frames of either layout at flattened places (B, M) -> (B, M, C)."""
+    taken = frames.flatten(0, -2).index_select(0, flat.flatten())
+    return taken.view(*flat.shape, frames.shape[-1])

@@ -1,23 +1,88 @@
-"""One Transformer block, post-LN (BASE) or pre-LN (LV-60k family, language models); a causal one can be run token by
-token.
+"""Transformer block (section 2, "Contextualized representations with Transformers"): multi-head self-attention and a
+feed-forward network, each with dropout, a residual connection and a layer norm.
 
-Legend: frames are (N, d) packed or (B, T, d) padded.
+Post-LN (BASE) or pre-LN (the LV-60k family, language models). A causal block, as the language model of section 4.4
+needs, can also be run one token at a time.
+
+Legend: frames are (N, d) packed or (B, T, d) padded; B utterances, T frames, N packed frames, H heads, D channels of a
+head, d = H * D.
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wav2vec2.model.attention import SelfAttention
+from wav2vec2.model.cpu.attention import DropoutAttention
 from wav2vec2.model.cpu.dropout import DropoutKeys, dropout, dropout_add
-from wav2vec2.model.cpu.gelu import gelu, gelu_backward
-from wav2vec2.model.layout import Layout
+from wav2vec2.model.cpu.gelu import FeedForward
+from wav2vec2.model.layout import Layout, Packed, Padded
+from wav2vec2.model.variants.layers import LanguageAdapter
+
+
+class SelfAttention(nn.Module):
+    """Frames (.., d) -> (.., d): softmax(Q K^T / sqrt(D)) V for each head, within each utterance."""
+
+    def __init__(self, size: int, heads: int, dropout: float, *, causal: bool = False) -> None:
+        super().__init__()
+        self.heads, self.dropout, self.causal = heads, dropout, causal
+        self.query = nn.Linear(size, size)
+        self.key = nn.Linear(size, size)
+        self.value = nn.Linear(size, size)
+        self.out = nn.Linear(size, size)
+
+    def forward(self, x: Tensor, layout: Layout, keys: DropoutKeys | None) -> Tensor:
+        """Attend; ``keys`` are the dropout keys of packed training, else None."""
+        q, k, v = (linear(x) for linear in (self.query, self.key, self.value))
+        p = self.dropout if self.training else 0.0
+        if isinstance(layout, Padded):
+            mixed = self._padded(q, k, v, layout, p)
+        elif p and keys is not None:
+            place = keys.next_place()
+            mixed = DropoutAttention.apply(q, k, v, self.heads, layout, place, p, self.causal)  # type: ignore[no-untyped-call]
+        else:
+            mixed = self._packed(q, k, v, layout)
+        return self.out(mixed)  # type: ignore[no-any-return]
+
+    def _padded(self, q: Tensor, k: Tensor, v: Tensor, layout: Padded, p: float) -> Tensor:
+        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
+        if self.causal:  # padding follows all tokens, so no token attends to it
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=p)
+            return mixed.transpose(1, 2).flatten(2)
+        # an utterance without frames attends to frame 0 of its padding: defined, and never read
+        visible = layout.valid | (torch.arange(layout.frames, device=q.device) == 0)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=visible[:, None, None], dropout_p=p)
+        return mixed.transpose(1, 2).flatten(2)
+
+    def _packed(self, q: Tensor, k: Tensor, v: Tensor, layout: Packed) -> Tensor:
+        shape = (len(layout.lengths), layout.frames, self.heads, q.shape[1] // self.heads)
+        if len(set(layout.lengths)) == 1:
+            q, k, v = (t.view(shape).transpose(1, 2) for t in (q, k, v))
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+            return mixed.transpose(1, 2).reshape(-1, shape[2] * shape[3])
+        parts = []
+        for rows in layout.slices:
+            queries, keys, values = (t[rows].unflatten(1, shape[2:]).transpose(0, 1)[None] for t in (q, k, v))
+            mixed = F.scaled_dot_product_attention(queries, keys, values, is_causal=self.causal)
+            parts.append(mixed[0].transpose(0, 1).flatten(1))
+        return torch.cat(parts)
+
+    def extend(self, x: Tensor, past: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """One new token of each of N sequences: x (N, d) -> (N, d), and its own key and value (N, 2, d).
+
+        past: (N, T, 2, d) keys and values of the tokens before it; visible: (N, T) bool, False where there is none.
+        """
+        own = torch.stack([self.key(x), self.value(x)], dim=1)
+        k, v = torch.cat([past, own[:, None]], dim=1).unflatten(-1, (self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q = self.query(x).unflatten(-1, (self.heads, -1))[:, :, None]
+        seen = F.pad(visible, (0, 1), value=True)[:, None, None]
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        return self.out(mixed.flatten(1)), own
 
 
 class BlockSizes(Protocol):
-    """What a block reads of an architecture, of speech or of text."""
+    """The sizes that a block needs, of a speech model or a language model."""
 
     @property
     def hidden_size(self) -> int: ...  # noqa: D102
@@ -32,7 +97,9 @@ class BlockSizes(Protocol):
 
 
 class BlockDropout(Protocol):
-    """Probabilities of the three places where a block drops."""
+    """The dropout probabilities of a block: on what attention and the feed-forward network put out, on attention
+    probabilities, and after the GELU.
+    """
 
     @property
     def dropout(self) -> float: ...  # noqa: D102
@@ -43,25 +110,25 @@ class BlockDropout(Protocol):
 
 
 class TransformerLayer(nn.Module):
-    """Attention and feed-forward, each with dropout, residual and layer norm."""
+    """Frames -> frames, in either layout."""
 
     def __init__(
-        self, architecture: BlockSizes, regularization: BlockDropout, *, causal: bool = False, adapter_size: int = 0
+        self, sizes: BlockSizes, regularization: BlockDropout, *, causal: bool = False, adapter_size: int = 0
     ) -> None:
         super().__init__()
-        size, eps = architecture.hidden_size, architecture.layer_norm_eps
-        self.norm_first = architecture.layer_norm_first
+        size, eps = sizes.hidden_size, sizes.layer_norm_eps
+        self.norm_first = sizes.layer_norm_first
         self.dropout, self.activation_dropout = regularization.dropout, regularization.activation_dropout
-        self.attention = SelfAttention(size, architecture.heads, regularization.attention_dropout, causal=causal)
+        self.attention = SelfAttention(size, sizes.heads, regularization.attention_dropout, causal=causal)
         self.attention_norm = nn.LayerNorm(size, eps)
-        self.ffn_in = nn.Linear(size, architecture.ffn_size)
-        self.ffn_out = nn.Linear(architecture.ffn_size, size)
+        self.ffn_in = nn.Linear(size, sizes.ffn_size)
+        self.ffn_out = nn.Linear(sizes.ffn_size, size)
         self.ffn_norm = nn.LayerNorm(size, eps)
         self.adapter = LanguageAdapter(size, adapter_size) if adapter_size else None
         self.apply(_bert_init)
 
     def forward(self, x: Tensor, layout: Layout, keys: DropoutKeys | None) -> Tensor:
-        """Frames in, frames out."""
+        """Run the block; ``keys`` are the dropout keys of packed training, else None."""
         x = self._blocks(x, layout, keys)
         return x if self.adapter is None else x + self.adapter(x)
 
@@ -90,41 +157,8 @@ class TransformerLayer(nn.Module):
         return self.ffn_out(dropout(F.gelu(self.ffn_in(x)), p, keys))  # type: ignore[no-any-return]
 
 
-class LanguageAdapter(nn.Module):
-    """Residual bottleneck of MMS models: layer norm, down to a few channels, ReLU, up again."""
-
-    def __init__(self, size: int, bottleneck: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(size)
-        self.down = nn.Linear(size, bottleneck)
-        self.up = nn.Linear(bottleneck, size)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Frames in, what is to be added to them out."""
-        return self.up(F.relu(self.down(self.norm(x))))  # type: ignore[no-any-return]
-
-
-class FeedForward(torch.autograd.Function):
-    """Linear, GELU, Linear on (N, d), keeping only the pre-activation: the widest tensor of the block is kept once."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor) -> Tensor:
-        hidden = torch.addmm(b_in, x, w_in.t())
-        ctx.save_for_backward(x, w_in, w_out, hidden)
-        return torch.addmm(b_out, gelu(hidden), w_out.t())
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, w_in, w_out, hidden = ctx.saved_tensors
-        grad = grads[0].contiguous()
-        grad_w_out = grad.t() @ gelu(hidden)
-        grad_hidden = gelu_backward(grad @ w_out, hidden)
-        grad_x = grad_hidden @ w_in if ctx.needs_input_grad[0] else None
-        return grad_x, grad_hidden.t() @ x, grad_hidden.sum(0), grad_w_out, grad.sum(0)
-
-
 def _bert_init(module: nn.Module) -> None:
-    """N(0, 0.02) weights, zero biases in the blocks' linear layers; norms keep 1 and 0."""
+    """As BERT: linear weights N(0, 0.02), biases zero; norms keep 1 and 0."""
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
         nn.init.zeros_(module.bias)

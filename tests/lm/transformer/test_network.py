@@ -6,7 +6,7 @@ from tests.lm.transformer.tiny_lm import SIZES, network
 from torch.nn import functional as F
 
 from wav2vec2.lm.transformer.network import AdaptiveVocabulary, LanguageModelSizes, TransformerNetwork
-from wav2vec2.model.attention import DropoutAttention
+from wav2vec2.model.cpu.attention import DropoutAttention
 from wav2vec2.model.cpu.dropout import keep_mask, keep_scale
 from wav2vec2.model.layout import Packed, Padded
 from wav2vec2.model.randomness import Draw

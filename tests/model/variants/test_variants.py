@@ -12,6 +12,7 @@ from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.pretraining import PretrainingOutput, Wav2Vec2ForPretraining
 from wav2vec2.model.quantizer import diversity_loss
 from wav2vec2.model.randomness import Draw
+from wav2vec2.model.variants.pretraining import pretraining_model
 from wav2vec2.model.variants.variant import Variant
 
 LENGTHS = torch.tensor([16000, 12345, 700])
@@ -133,9 +134,9 @@ def test_separate_encoders_learn_apart() -> None:
 def test_without_noise_the_best_entry_is_chosen_in_training_and_its_probability_learns() -> None:
     model = make_model(variant_of("no noise"))
     trained, evaluated = forward(model.train()), forward(model.eval())
-    assert torch.equal(trained.codes, evaluated.codes)
+    assert torch.equal(trained.code_counts, evaluated.code_counts)
     noisy = make_model(GROUP)
-    assert not torch.equal(forward(noisy.train()).codes, forward(noisy.eval()).codes)
+    assert not torch.equal(forward(noisy.train()).code_counts, forward(noisy.eval()).code_counts)
     trained.contrastive_sum.backward()
     assert model.quantizer.logits.weight.grad.abs().sum() > 0
 
@@ -144,12 +145,12 @@ def test_the_transformer_sees_codewords_only() -> None:
     """Two recordings with equal codes would be one to it: features reach it through the choice of entries alone."""
     model = make_model(variant_of("quantized inputs, quantized targets")).eval()
     features = model.encoder.features(waveforms(), LENGTHS, None)
-    vectors, choice = model.encoder.input_quantizer(features.normed, features.layout)
     entries = model.encoder.input_quantizer.codevectors.view(2, GROUP.codebook_entries, -1)
-    expected = torch.cat([entries[g, choice.codes[..., g]] for g in range(2)], dim=-1)
-    torch.testing.assert_close(vectors, features.layout.pack(expected))
+    expected = torch.cat([entries[g, features.input_choice.codes[..., g]] for g in range(2)], dim=-1)
+    torch.testing.assert_close(features.inputs, features.layout.pack(expected))
     hidden = model.encode(waveforms(), LENGTHS)[0]
-    again = features.layout.pad(model.encoder.context_vectors(features, None, None, inputs=vectors))
+    features.raw = features.normed = None
+    again = features.layout.pad(model.encoder.context_vectors(features, None, None))
     torch.testing.assert_close(hidden[0], again[0])
 
 
@@ -164,15 +165,21 @@ def test_equal_continuous_targets_of_two_utterances_stay_distractors() -> None:
     """Frames at the same place of two utterances are no equals: continuous targets have no codes."""
     architecture = replace(GROUP, variant=Variant(targets="continuous", batch_negatives=50), negatives=1)
     model = make_model(architecture).train()
-    output = forward(model)
-    assert torch.isfinite(output.contrastive_sum)
-    assert len(output.codes.flatten(0, 1).unique(dim=0)) == output.codes.shape[0] * output.codes.shape[1]
+    assert torch.isfinite(forward(model).contrastive_sum)
+    places = torch.tensor([[3, 5], [3, 5]])
+    targets = model.quantizer(torch.ones(2, 2, 16, dtype=torch.float64), places, Draw(0, 0, torch.arange(2)), 1.0)
+    assert len(targets.codes.flatten(0, 1).unique(dim=0)) == 4
+
+
+def test_the_class_of_the_proposed_model_does_not_take_a_variant_for_it() -> None:
+    with pytest.raises(ValueError, match="this architecture is a variant"):
+        Wav2Vec2ForPretraining(variant_of("edges"))
 
 
 def test_units_are_asked_for_and_refused() -> None:
     with pytest.raises(ValueError, match="units must be given"):
         make_model(variant_of("fixed units"))(waveforms(), LENGTHS)
-    with pytest.raises(ValueError, match="units must be given"):
+    with pytest.raises(ValueError, match="units are for a model whose targets are fixed"):
         make_model(GROUP)(waveforms(), LENGTHS, units=torch.zeros(3, 49, 2, dtype=torch.long))
 
 
@@ -206,5 +213,5 @@ def test_negatives_of_one_kind_are_enough() -> None:
 def test_the_proposed_model_has_the_paper_s_parameters_whatever_the_masks() -> None:
     masking = Masking(span_lengths="poisson", time_span=15, overlap=False)
     with torch.device("meta"):
-        model = Wav2Vec2ForPretraining(Architecture(), Regularization(), masking)
+        model = pretraining_model(Architecture(), Regularization(), masking)
     assert sum(p.numel() for p in model.parameters()) == 95_044_608

@@ -15,6 +15,7 @@ from wav2vec2.config import as_plain
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Masking, Regularization
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
+from wav2vec2.model.variants.pretraining import pretraining_model
 from wav2vec2.model.variants.variant import Variant
 from wav2vec2.train.checkpoint import refuse_changes
 from wav2vec2.train.metrics import LOG_FILE
@@ -43,7 +44,7 @@ def earlier(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_loss_of_every_variant_falls(name: str) -> None:
     """Ten updates of two micro-batches, compared on the same masks and distractors before and after."""
     torch.manual_seed(0)
-    model = Wav2Vec2ForPretraining(TINY.build(VARIANTS[name]), Regularization(dropout=0.0, layerdrop=0.0), Masking())
+    model = pretraining_model(TINY.build(VARIANTS[name]), Regularization(dropout=0.0, layerdrop=0.0), Masking())
     objective = ContrastiveObjective(model, LossConfig(), seed=3)
     steps, batches = torch.optim.AdamW(model.parameters(), lr=5e-3), [micro_batch((0, 1, 2)), micro_batch((3, 4))]
 

@@ -18,26 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.cpu.gelu import gelu, gelu_backward, gelu_into
 
 BLOCK_FRAMES = 2048
 """Output frames of the second convolution that are computed at a time, so that its input stays in the cache."""
-
-
-@dataclass(frozen=True)
-class StackShape:
-    """Kernels, strides and norm of the stack."""
-
-    kernels: tuple[int, ...]
-    strides: tuple[int, ...]
-    group_norm: bool
-    eps: float
-
-    def frame_length(self, samples: int) -> int:
-        """Frames that ``samples`` samples give."""
-        for k, s in zip(self.kernels, self.strides, strict=True):
-            samples = (samples - k) // s + 1 if samples >= k else 0
-        return samples
 
 
 @dataclass
@@ -92,12 +77,14 @@ def _convolve_backward(x: Tensor, layer: LayerWeights, k: int, s: int, grad: Ten
 class _Utterance:
     """Forward and backward of the stack for one waveform (S,)."""
 
-    def __init__(self, waveform: Tensor, layers: list[LayerWeights], shape: StackShape) -> None:
-        self.layers, self.shape = layers, shape
-        k, s = shape.kernels[0], shape.strides[0]
+    def __init__(self, waveform: Tensor, layers: list[LayerWeights], architecture: Architecture) -> None:
+        self.layers, self.eps = layers, architecture.layer_norm_eps
+        self.kernels, self.strides = architecture.conv_kernels, architecture.conv_strides
+        self.group_norm = architecture.conv_norm == "group"
+        k, s = self.kernels[0], self.strides[0]
         windows = waveform.unfold(0, k, s)
         self.windows = torch.cat([windows, windows.new_ones(len(windows), 1)], dim=1)
-        self.first = self._fold_group_norm() if shape.group_norm else self._plain_first()
+        self.first = self._fold_group_norm() if self.group_norm else self._plain_first()
 
     def _plain_first(self) -> Tensor:
         matrix, bias = self.layers[0].matrix, self.layers[0].bias
@@ -115,21 +102,21 @@ class _Utterance:
         self.covariance = moments[:-1, :-1] - torch.outer(self.mean, self.mean)
         matrix = layer.matrix.double()
         variance = (matrix * (self.covariance @ matrix)).sum(0).clamp_min(0)
-        self.rstd = (variance + self.shape.eps).rsqrt()
+        self.rstd = (variance + self.eps).rsqrt()
         scale = layer.gain.double() * self.rstd
         offset = layer.shift.double() - (self.mean @ matrix) * scale
         return torch.cat([matrix * scale, offset[None]]).to(layer.matrix.dtype)
 
     def normed(self, index: int, conv: Tensor) -> Tensor:
         """What enters the GELU of layer ``index``, from its convolution's output."""
-        if self.shape.group_norm:
+        if self.group_norm:
             return conv
         layer = self.layers[index]
-        return torch.nn.functional.layer_norm(conv, conv.shape[1:], layer.gain, layer.shift, self.shape.eps)
+        return torch.nn.functional.layer_norm(conv, conv.shape[1:], layer.gain, layer.shift, self.eps)
 
     def first_blocks(self, frames: int) -> list[tuple[slice, slice]]:
         """Pairs (frames of layer 1, the frames of layer 0 that they see)."""
-        k, s = self.shape.kernels[1], self.shape.strides[1]
+        k, s = self.kernels[1], self.strides[1]
         starts = range(0, frames, BLOCK_FRAMES)
         ends = [min(a + BLOCK_FRAMES, frames) for a in starts]
         return [(slice(a, b), slice(a * s, (b - 1) * s + k)) for a, b in zip(starts, ends, strict=True)]
@@ -144,7 +131,7 @@ class _Utterance:
         x = torch.empty(0)
         frames = len(self.windows)
         for index in range(1, len(self.layers)):
-            k, s = self.shape.kernels[index], self.shape.strides[index]
+            k, s = self.kernels[index], self.strides[index]
             frames = (frames - k) // s + 1
             conv = out.new_empty(frames, self.layers[index].matrix.shape[1])
             if index == 1:
@@ -165,7 +152,7 @@ class _Utterance:
         for index in range(len(self.layers) - 1, 0, -1):
             conv = kept[index - 1]
             grad = self._activation_backward(index, conv, grad, sums[index])
-            k, s = self.shape.kernels[index], self.shape.strides[index]
+            k, s = self.kernels[index], self.strides[index]
             bias = sums[index].bias
             if bias is not None:
                 bias.add_(grad.sum(0))
@@ -183,10 +170,10 @@ class _Utterance:
 
     def _activation_backward(self, index: int, conv: Tensor, grad: Tensor, sums: LayerWeights) -> Tensor:
         """Through GELU and, in the layer-norm family, the norm."""
-        if self.shape.group_norm:
+        if self.group_norm:
             return gelu_backward(grad, conv)
         layer = self.layers[index]
-        normed, mean, rstd = torch.native_layer_norm(conv, conv.shape[1:], layer.gain, layer.shift, self.shape.eps)
+        normed, mean, rstd = torch.native_layer_norm(conv, conv.shape[1:], layer.gain, layer.shift, self.eps)
         grad = gelu_backward(grad, normed)
         grad_conv, grad_gain, grad_shift = torch.ops.aten.native_layer_norm_backward(
             grad, conv, conv.shape[1:], mean, rstd, layer.gain, layer.shift, [True, True, True]
@@ -199,7 +186,7 @@ class _Utterance:
 
     def _first_backward(self, grad_first: Tensor, sums: LayerWeights) -> None:
         """Layer 0's parameters from the gradient of its folded kernel (k + 1, C)."""
-        if not self.shape.group_norm:
+        if not self.group_norm:
             sums.matrix.add_(grad_first[:-1])
             if sums.bias is not None:
                 sums.bias.add_(grad_first[-1])
@@ -230,21 +217,21 @@ def _weights(parameters: tuple[Tensor | None, ...]) -> list[LayerWeights]:
 
 
 class ConvStack(torch.autograd.Function):
-    """(waveforms (B, S), lengths, shape, *parameters) -> packed features (N, C); no gradient to the waveform."""
+    """(waveforms (B, S), lengths, architecture, *parameters) -> packed features (N, C); no gradient to the waveform."""
 
     @staticmethod
     def forward(
-        ctx: Any, waveforms: Tensor, lengths: list[int], shape: StackShape, *parameters: Tensor | None
+        ctx: Any, waveforms: Tensor, lengths: list[int], architecture: Architecture, *parameters: Tensor | None
     ) -> Tensor:
         layers = _weights(parameters)
-        frames = [shape.frame_length(length) for length in lengths]
+        frames = [architecture.frame_length(length) for length in lengths]
         out = waveforms.new_empty(sum(frames), layers[-1].matrix.shape[1])
-        ctx.lengths, ctx.frames, ctx.shape, ctx.kept = lengths, frames, shape, []
+        ctx.lengths, ctx.frames, ctx.architecture, ctx.kept = lengths, frames, architecture, []
         differentiable = any(ctx.needs_input_grad[3:])
         for row, length, part in zip(waveforms, lengths, out.split(frames), strict=True):
             if not len(part):
                 continue
-            kept = _Utterance(row[:length], layers, shape).forward(part)
+            kept = _Utterance(row[:length], layers, architecture).forward(part)
             if differentiable:
                 ctx.kept.extend(kept)
         ctx.save_for_backward(waveforms, *parameters)
@@ -262,7 +249,7 @@ class ConvStack(torch.autograd.Function):
         kept = iter(ctx.kept[i : i + depth] for i in range(0, len(ctx.kept), depth))
         for row, length, grad in zip(waveforms, ctx.lengths, grads[0].split(ctx.frames), strict=True):
             if len(grad):
-                _Utterance(row[:length], layers, ctx.shape).backward(grad, next(kept), sums)
+                _Utterance(row[:length], layers, ctx.architecture).backward(grad, next(kept), sums)
         ctx.kept.clear()
         return (None, None, None, *_parameter_gradients(parameters, sums))
 

@@ -1,21 +1,23 @@
-"""What masked frames have to find, where it is not the proposed quantizer's codeword (Table 4 of the paper).
+"""Targets of the contrastive task other than those of the paper's quantizer: features, and given units (Table 4).
 
-Every kind has ``groups`` and ``entries`` of its codes (0 without a codebook) and ``project``; a target that other
-frames may share has codes, so that a distractor equal to the true target is found out by them.
+Like ``Quantizer``, every kind has ``groups`` and ``entries`` of its codes (0 without codebooks). A distractor with the
+codes of the true target does not count.
 
-Legend: B utterances, M masked frames, C feature channels, G codebooks, V entries each.
+Legend: B utterances, T frames, M masked frames, C feature channels, G codebooks or kinds of unit, V entries each.
 """
 
 import torch
 from torch import Tensor, nn
 
 from wav2vec2.model.architecture import Architecture
-from wav2vec2.model.quantizer import Codebooks, Quantized, Quantizer, entries_of, gated_unit, redraw_linear
+from wav2vec2.model.feature_encoder import FeatureEncoder
+from wav2vec2.model.quantizer import Codebooks, Quantized, Quantizer, entries_of
 from wav2vec2.model.randomness import Draw
+from wav2vec2.model.variants.layers import gated_unit, reset_linear
 
 
 class ContinuousTargets(nn.Module):
-    """Features (B, M, C), projected by one layer or by two (``target_mlp``; the paper does not tell its width)."""
+    """Features (B, M, C), projected by one layer, or by two (``target_mlp``; the paper does not give its width)."""
 
     groups = entries = 0
 
@@ -25,37 +27,17 @@ class ContinuousTargets(nn.Module):
         self.project: nn.Linear | nn.Sequential = nn.Linear(size, final)
         if architecture.variant.target_mlp:
             self.project = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, final))
-        self.glu = gated_unit(architecture)
+        self.glu = gated_unit(final, architecture.variant.target_glu)
 
-    def forward(self, features: Tensor, frames: Tensor, draw: Draw, temperature: float | Tensor) -> Quantized:
-        """Project; utterance and place stand for a frame's code: no two frames are equal."""
-        none = features.new_zeros(*frames.shape, 0, 0)
-        own = torch.stack([draw.rows[:, None].expand_as(frames), frames], dim=-1)
+    def forward(self, features: Tensor, places: Tensor, draw: Draw, temperature: float | Tensor) -> Quantized:
+        """Project; a frame's utterance and place are its codes, so that no two frames are equal."""
+        none = features.new_zeros(*places.shape, 0, 0)
+        own = torch.stack([draw.rows[:, None].expand_as(places), places], dim=-1)
         return Quantized(self.glu(self.project(features)), own, none)
 
 
-class SharedQuantizer(nn.Module):
-    """The projection of codewords that the input quantizer's codebooks give."""
-
-    def __init__(self, architecture: Architecture, codebooks: Codebooks) -> None:
-        super().__init__()
-        self.groups, self.entries = codebooks.groups, codebooks.entries
-        self._codebooks = (codebooks,)  # not a submodule: its parameters belong to the encoder
-        self.project = nn.Linear(architecture.codevector_size, architecture.final_size)
-        self.glu = gated_unit(architecture)
-
-    def forward(self, features: Tensor, frames: Tensor, draw: Draw, temperature: float | Tensor) -> Quantized:
-        """Choose entries by noise of their own, and project them."""
-        choice = self._codebooks[0].choose(features, frames, draw, temperature)
-        return Quantized(self.glu(self.project(choice.vectors)), choice.codes, choice.probabilities)
-
-    def embed(self, codes: Tensor) -> Tensor:
-        """Entries of codes (..., G), projected: (..., final)."""
-        return self.glu(self.project(entries_of(self._codebooks[0].codevectors, codes)))  # type: ignore[no-any-return]
-
-
 class FixedUnits(nn.Module):
-    """Embeddings of units that an earlier step fixed: one table for each of G kinds of unit, side by side."""
+    """Embeddings of units that were fixed in an earlier step: a table for each of G kinds of unit, side by side."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -63,18 +45,13 @@ class FixedUnits(nn.Module):
         size = architecture.codevector_size // self.groups
         self.codevectors = nn.Parameter(torch.empty(1, self.groups * self.entries, size))
         self.project = nn.Linear(architecture.codevector_size, architecture.final_size)
-        self.glu = gated_unit(architecture)
-        self.redraw()
+        self.glu = gated_unit(architecture.final_size, architecture.variant.target_glu)
+        nn.init.uniform_(self.codevectors)  # as codebook entries are
+        reset_linear(self.project, self.glu)
 
-    @torch.no_grad()
-    def redraw(self) -> None:
-        """Fresh embeddings, U(0, 1) as codebook entries are, and projection."""
-        nn.init.uniform_(self.codevectors)
-        redraw_linear(self.project, self.glu)
-
-    def forward(self, units: Tensor, frames: Tensor) -> Quantized:
-        """Embed the units (B, T, G) of the frames at these places (B, M)."""
-        codes = units.gather(1, frames[..., None].expand(*frames.shape, self.groups))
+    def forward(self, units: Tensor, places: Tensor) -> Quantized:
+        """Embed the units (B, T, G) of the frames at ``places`` (B, M)."""
+        codes = units.gather(1, places[..., None].expand(*places.shape, self.groups))
         none = self.codevectors.new_zeros(()).expand(*codes.shape, self.entries)
         return Quantized(self.embed(codes), codes, none)
 
@@ -83,16 +60,32 @@ class FixedUnits(nn.Module):
         return self.glu(self.project(entries_of(self.codevectors, codes)))  # type: ignore[no-any-return]
 
 
-TargetModule = Quantizer | SharedQuantizer | ContinuousTargets | FixedUnits
+class TargetEncoder(nn.Module):
+    """A second feature encoder, whose outputs are the targets ("separate encoders"): the same convolutions and layer
+    norm as the inputs', with weights of their own.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.feature_encoder = FeatureEncoder(architecture)
+        self.feature_norm = nn.LayerNorm(architecture.feature_size, architecture.layer_norm_eps)
+
+    def forward(
+        self, waveforms: Tensor, lengths: Tensor, packed: bool, gradient_scale: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """Features before and after the norm, in the layout of the inputs'."""
+        raw, _ = self.feature_encoder(waveforms, lengths, packed, gradient_scale)
+        return raw, self.feature_norm(raw)
 
 
-def build_targets(architecture: Architecture, input_codebooks: Codebooks | None) -> TargetModule:
-    """The kind of target that the architecture's variant names."""
+Targets = Quantizer | ContinuousTargets | FixedUnits
+
+
+def build_targets(architecture: Architecture, input_codebooks: Codebooks | None) -> Targets:
+    """The targets that the architecture's variant names."""
     variant = architecture.variant
     if variant.targets == "continuous":
         return ContinuousTargets(architecture)
     if variant.targets == "fixed":
         return FixedUnits(architecture)
-    if variant.input_quantizer == "shared" and input_codebooks is not None:
-        return SharedQuantizer(architecture, input_codebooks)
-    return Quantizer(architecture)
+    return Quantizer(architecture, input_codebooks if variant.input_quantizer == "shared" else None)

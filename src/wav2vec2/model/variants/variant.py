@@ -75,7 +75,7 @@ class Variant:
                 raise ValueError(reason)
 
     @property
-    def own_loss(self) -> bool:
+    def other_negatives(self) -> bool:
         """Whether distractors come from elsewhere than the utterance's masked frames."""
         return self.negatives_from != "masked" or self.batch_negatives > 0 or self.codebook_negatives > 0
 

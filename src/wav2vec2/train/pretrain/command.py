@@ -14,6 +14,7 @@ from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.encoder import SharedEncoder
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
+from wav2vec2.model.variants.pretraining import pretraining_model
 from wav2vec2.model.variants.targets import FixedUnits
 from wav2vec2.model.variants.variant import PROPOSED, Variant
 from wav2vec2.train import distributed
@@ -139,7 +140,7 @@ def build_model(config: PretrainConfig) -> tuple[Wav2Vec2ForPretraining, list[st
         name = model.architecture.name
         return model, [f"model: {name}, {_millions(model)} M parameters, continues {config.init} ({kept})"]
     architecture = with_units(config.units, config.model.build(config.variant))
-    model = Wav2Vec2ForPretraining(architecture, regularization, masking)
+    model = pretraining_model(architecture, regularization, masking)
     lines = [f"model: {architecture.name}, {_millions(model)} M parameters, from scratch"]
     if architecture.variant != PROPOSED:
         changed = ", ".join(f"{name} = {value}" for name, value in architecture.variant.differences().items())
@@ -163,7 +164,7 @@ def _continued(
             f"init: {source} is another variant than the variant section asks for; leave that out, or draw new targets "
             "with init_quantizer = redraw"
         )
-    model = Wav2Vec2ForPretraining(loaded.architecture, regularization, masking)
+    model = pretraining_model(loaded.architecture, regularization, masking)
     if isinstance(loaded, Wav2Vec2ForPretraining):
         model.load_state_dict(loaded.state_dict())
         return model, "quantizer kept"
@@ -187,7 +188,7 @@ def _with_new_targets(
         architecture = replace(loaded.architecture, variant=head.variant, **sizes)
     except ValueError as error:
         raise UserError(f"model: {error}; change these keys of the recipe") from None
-    model = Wav2Vec2ForPretraining(with_units(units, architecture), regularization, masking)
+    model = pretraining_model(with_units(units, architecture), regularization, masking)
     old, new = loaded.encoder.state_dict(), model.encoder.state_dict()
     same_inputs = head.variant.inputs == loaded.architecture.variant.inputs
     if not same_inputs or any(old[name].shape != new[name].shape for name in old):
