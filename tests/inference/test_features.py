@@ -99,13 +99,13 @@ def test_files_hold_layers_and_frame_times(directory: Path, tmp_path: Path, file
 
 def test_long_recordings_come_in_windows(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     longest: list[int] = []
-    features = SharedEncoder.frame_lengths
+    encode_layers = SharedEncoder.encode_layers
 
-    def spy(self: SharedEncoder, lengths: torch.Tensor) -> torch.Tensor:
-        longest.append(int(lengths.max()))
-        return features(self, lengths)
+    def spy(self: SharedEncoder, waveforms: torch.Tensor, *arguments: object, **options: object) -> object:
+        longest.append(waveforms.shape[1])
+        return encode_layers(self, waveforms, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(SharedEncoder, "frame_lengths", spy)
+    monkeypatch.setattr(SharedEncoder, "encode_layers", spy)
     path = write(tmp_path / "long.wav", 48_000)
     windows = ["--window-seconds", "1", "--context-seconds", "0.3", "--batch-seconds", "2"]
     out = tmp_path / "out"

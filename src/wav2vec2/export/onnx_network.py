@@ -22,11 +22,10 @@ from wav2vec2.errors import UserError
 from wav2vec2.export.onnx_graph import Graph, Quantized, array, integers, number, seven_bits
 from wav2vec2.inference.exported import Precision
 from wav2vec2.model.architecture import Architecture
-from wav2vec2.model.context_network import ContextNetwork
+from wav2vec2.model.context_network import ContextNetwork, PositionalConvolution
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.encoder import Encoder
 from wav2vec2.model.feature_encoder import ConvLayer, FeatureEncoder
-from wav2vec2.model.positional_convolution import PositionalConvolution
 from wav2vec2.model.transformer import SelfAttention, TransformerLayer
 from wav2vec2.model.variants.layers import LanguageAdapter, StackedPositionalConvolution
 

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wav2vec2.model.architecture import Architecture
+from wav2vec2.model.context_network import PositionalConvolution
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.feature_encoder import ConvLayer, FeatureEncoder, convolved_lengths
 from wav2vec2.model.layout import Layout, Padded
-from wav2vec2.model.positional_convolution import PositionalConvolution
 
 
 class TraceableCTC(nn.Module):

@@ -1,18 +1,22 @@
-"""Context network (section 2, "Contextualized representations with Transformers"): latent frames, masked, to context
+"""Context network (section 2, "Contextualized representations with Transformers"): masked latent frames to context
 vectors.
 
-Legend: frames are (N, d) packed or (B, T, d) padded.
+A grouped convolution (kernel 128, 16 groups, GELU) serves as relative positional embedding; Transformer blocks follow.
+
+Legend: frames are (N, d) packed or (B, T, d) padded; T frames, C = d channels, c channels of a group, K kernel.
 """
 
 from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from wav2vec2.model.architecture import Architecture, Regularization
 from wav2vec2.model.cpu.dropout import DropoutKeys, dropout
-from wav2vec2.model.layout import Layout
-from wav2vec2.model.positional_convolution import PositionalConvolution
+from wav2vec2.model.cpu.gelu import Gelu
+from wav2vec2.model.cpu.overlap_save import OverlapSave
+from wav2vec2.model.layout import Layout, Packed
 from wav2vec2.model.randomness import WORD, Draw, Purpose, hash_int, hash_tensor
 from wav2vec2.model.transformer import TransformerLayer
 from wav2vec2.model.variants.layers import StackedPositionalConvolution
@@ -82,3 +86,36 @@ class ContextNetwork(nn.Module):
         # under torch.compile a choice in Python would compile each pattern of dropped layers anew
         kept_tensor = hash_tensor(seed, Purpose.LAYERDROP, step, index) >= threshold
         return torch.where(kept_tensor, block(x, layout, keys), x)
+
+
+class PositionalConvolution(nn.Module):
+    """x (frames, C) -> GELU(conv(x)), of the same shape; frames beyond an utterance's end count as zeros.
+
+    The weight is normalised, with one learned length for each kernel tap.
+    """
+
+    def __init__(self, channels: int, kernel: int, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+        weight = torch.empty(channels, channels // groups, kernel).normal_(0.0, (4.0 / (kernel * channels)) ** 0.5)
+        self.weight_g = nn.Parameter(weight.norm(dim=(0, 1), keepdim=True))
+        self.weight_v = nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    @property
+    def weight(self) -> Tensor:
+        """(C, c, K), normalised."""
+        return self.weight_v * (self.weight_g / self.weight_v.norm(dim=(0, 1), keepdim=True))  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Frames in either layout."""
+        if isinstance(layout, Packed):
+            if not layout.frames:  # every utterance is below the receptive field: there is nothing to transform
+                return x
+            y = OverlapSave.apply(x, self.weight, self.groups, layout)  # type: ignore[no-untyped-call]
+            return Gelu.apply(y + self.bias)  # type: ignore[no-any-return,no-untyped-call]
+        kernel = self.weight_v.shape[2]
+        x = torch.where(layout.valid[:, :, None], x, 0).transpose(1, 2)
+        y = F.conv1d(x, self.weight.to(x.dtype), self.bias, padding=kernel // 2, groups=self.groups)
+        # an even kernel gives one frame too many: the last is dropped
+        return F.gelu(y[:, :, : x.shape[2]].transpose(1, 2))

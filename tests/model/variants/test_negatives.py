@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from wav2vec2.model.contrastive_loss import Pool, contrast
 from wav2vec2.model.randomness import Draw
-from wav2vec2.model.variants.negatives import draw_anywhere, draw_codes, draw_from_batch
+from wav2vec2.model.variants.pretraining import draw_anywhere, draw_codes, draw_from_batch
 
 
 def drawing(rows: int, step: int = 2) -> Draw:
