@@ -1,25 +1,29 @@
 #!/usr/bin/env bash
-# A small English model (MEDIUM, 13.5 M parameters) from six hours of speech, for one accelerator and less than 25 minutes of it.
-# Cut into stages of less than ten minutes, so that a machine that is lent for short whiles, without a network, will do.
-# Each stage goes on where the same stage was stopped.
+# Train a small English model (MEDIUM, 13.5 M parameters) on six hours of speech, in less than 25 minutes on one GPU.
+# The stages take less than ten minutes each and resume when repeated, so a GPU machine that is available for short
+# periods and has no network will do.
 #
-#   here    run_english_model.sh pack DATA PARCEL       recordings of DATA (a folder of 'wav2vec2 prepare') as tar files under 60 MB
-#   there   run_english_model.sh smoke PARCEL RUN       a minute of pre-training: does it learn, how fast is it
-#   there   run_english_model.sh pretrain PARCEL RUN    nine minutes at most; call it again until it prints "pretrained"
-#   there   run_english_model.sh finetune PARCEL RUN    nine minutes at most: with and without pre-training, side by side
-#   there   run_english_model.sh results RUN PIECES     logs and bf16 weights in pieces under 16 MiB
-#   here    run_english_model.sh collect PIECES OUT     model directories again; then tune and evaluate them as any other
+#   locally   run_english_model.sh pack DATA PARCEL      pack the recordings of DATA (a folder of 'wav2vec2 prepare')
+#                                                        into tar files of less than 60 MB
+#   on GPU    run_english_model.sh smoke PARCEL RUN      pre-train for a minute, to see the speed and whether it learns
+#   on GPU    run_english_model.sh pretrain PARCEL RUN   nine minutes at most; repeat it until it prints "pretrained"
+#   on GPU    run_english_model.sh finetune PARCEL RUN   nine minutes at most; with and without pre-training, in parallel
+#   on GPU    run_english_model.sh results RUN PIECES    write logs and bf16 weights in pieces of less than 16 MiB
+#   locally   run_english_model.sh collect PIECES OUT    join the pieces to model directories, ready to tune and evaluate
 #
-# Settings, by environment: LABELS (a list of utterance ids that may be read with their transcripts; empty: all of train),
-# RECIPE (pretrain_medium; pretrain_medium_mfcc where that is at chance after the smoke run), SIZE (6h, 1h or 10min: the
-# fine-tuning recipe), SCRATCH_LR (from scratch: chosen on dev from 3e-4 and 1e-3), MINUTES,
-# PRETRAIN and FINETUNE (more overrides, e.g. "--train.updates 20 --model.architecture tiny" to rehearse on a CPU).
+# Environment variables:
+#   LABELS      list of the utterance ids whose transcripts may be used (default: all of train)
+#   RECIPE      pretrain_medium (default), or pretrain_medium_mfcc if the loss stays at chance in the smoke run
+#   SIZE        fine-tuning recipe: 6h (default), 1h or 10min
+#   SCRATCH_LR  learning rate from scratch (default 1e-3, chosen on dev from 3e-4 and 1e-3)
+#   MINUTES     limit of each training (default 9)
+#   PRETRAIN, FINETUNE  further overrides, such as "--train.updates 20 --model.architecture tiny" to rehearse on a CPU
 set -euo pipefail
 
-stage=${1:?a stage: pack, smoke, pretrain, finetune, results or collect} from=${2:?where from} to=${3:?where to}
+stage=${1:?stage: pack, smoke, pretrain, finetune, results or collect} from=${2:?source folder} to=${3:?target folder}
 recipes=$(cd "$(dirname "$0")" && pwd)
 minutes=${MINUTES:-9} recipe=${RECIPE:-pretrain_medium} size=${SIZE:-6h} labels=${LABELS:-} scratch_lr=${SCRATCH_LR:-1e-3}
-shape=()                        # of the model from scratch: that of the pre-trained one
+shape=()                        # the model from scratch has the shape of the pre-trained one
 [[ $recipe == *_mfcc ]] && shape=(--model.layer-norm-first True)
 read -ra pretrain <<<"${PRETRAIN:-}"
 read -ra finetune <<<"${FINETUNE:-}"
@@ -81,5 +85,5 @@ case $stage in
     finetune) arms ;;
     results) pieces ;;
     collect) join ;;
-    *) echo "no stage '$stage'" >&2 && exit 2 ;;
+    *) echo "$stage: no such stage; choose pack, smoke, pretrain, finetune, results or collect" >&2 && exit 2 ;;
 esac

@@ -6,7 +6,6 @@ default speech is synthesised (``demo_speech``); a LibriSpeech-like folder of on
 
 import contextlib
 import csv
-import json
 import multiprocessing
 import time
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ from wav2vec2.evaluation.scores import EvaluationReport
 from wav2vec2.model.architecture import Masking, Regularization
 from wav2vec2.model.variants.variant import Variant
 from wav2vec2.train.finetune import command as finetune
-from wav2vec2.train.metrics import LOG_FILE
+from wav2vec2.train.metrics import is_done
 from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig
 from wav2vec2.train.pretrain import command as pretrain
 from wav2vec2.train.pretrain.fixed_units import UnitsConfig
@@ -165,8 +164,7 @@ def _finetune_quietly(config: finetune.FinetuneConfig, console: Path) -> Path:
 
 def _finished(model: Path) -> Path:
     """The model directory of a run that was not stopped by a signal."""
-    last = (model.parent / LOG_FILE).read_text(encoding="utf-8").splitlines()[-1]
-    if json.loads(last)["reason"] != "done":
+    if not is_done(model.parent):
         raise KeyboardInterrupt
     return model
 

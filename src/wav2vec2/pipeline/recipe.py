@@ -17,6 +17,7 @@ from wav2vec2.errors import UserError
 from wav2vec2.pipeline.stage import Argument, File, Here, Ref, Resolver, Start, Value, written
 from wav2vec2.train.finetune.command import FinetuneConfig
 from wav2vec2.train.language_model.command import LanguageModelConfig
+from wav2vec2.train.metrics import is_done
 from wav2vec2.train.pretrain.command import PretrainConfig
 
 Settings = Mapping[str, Argument | tuple[Argument, ...]]
@@ -107,7 +108,7 @@ class Training:
     def run(self, resolve: Resolver, folder: Path, start: Start) -> None:
         """See ``Work``. Raises KeyboardInterrupt if the run was asked to stop before its end."""
         start(self.line(resolve), training=True)
-        if not ended(folder):
+        if not is_done(folder):
             raise KeyboardInterrupt
 
     def shown(self, resolve: Resolver) -> str:
@@ -116,19 +117,6 @@ class Training:
 
     def _all(self) -> dict[str, Argument | tuple[Argument, ...]]:
         return {**self.settings, **self.machine, "output": Here()}
-
-
-def ended(run: Path) -> bool:
-    """Whether a run's log ends with the record that all its updates are done."""
-    import json
-
-    from wav2vec2.train.metrics import LOG_FILE
-
-    try:
-        last = (run / LOG_FILE).read_text(encoding="utf-8").splitlines()[-1]
-        return bool(json.loads(last).get("reason") == "done")
-    except (OSError, IndexError, ValueError):
-        return False
 
 
 def _is_flag(cls: Any, key: str) -> bool:

@@ -94,6 +94,15 @@ class Reporter:
         self._log.close()
 
 
+def is_done(run: Path) -> bool:
+    """Whether the log of a run ends with the record that all its updates are done."""
+    try:
+        last = (run / LOG_FILE).read_text(encoding="utf-8").splitlines()[-1]
+        return bool(json.loads(last).get("reason") == "done")
+    except (OSError, IndexError, ValueError):
+        return False
+
+
 def forget_after(log: Path, update: int) -> None:
     """Remove the records after ``update`` from a JSON log: a killed process wrote them and they will come again."""
     if not log.exists():
