@@ -6,7 +6,7 @@ import time
 import pytest
 
 from wav2vec2.errors import UserError
-from wav2vec2.pipeline.process import only_one, run_command
+from wav2vec2.pipeline.process import locked, run_command
 
 # A training command that saves when it is interrupted, as ours do.
 SAVES = """
@@ -42,12 +42,12 @@ def test_at_the_deadline_the_command_is_asked_once_and_saves(tmp_path):
 
 
 def test_one_process_a_folder(tmp_path):
-    code = "import sys, pathlib; from wav2vec2.pipeline.process import only_one; "
-    code += "only_one(pathlib.Path(sys.argv[1])).__enter__()"
-    with only_one(tmp_path):
+    code = "import sys, pathlib; from wav2vec2.pipeline.process import locked; "
+    code += "locked(pathlib.Path(sys.argv[1])).__enter__()"
+    with locked(tmp_path):
         found = subprocess.run(
             [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=os.environ
         )
     assert "another process is working here" in found.stderr
-    with only_one(tmp_path):
+    with locked(tmp_path):
         pass

@@ -6,7 +6,14 @@ import pytest
 
 from wav2vec2.cli import main
 from wav2vec2.errors import UserError
-from wav2vec2.report.label_hours import LabelPoint, amount, arm_lines, draw_label_hours, label_table, read_label_points
+from wav2vec2.report.label_hours import (
+    LabelPoint,
+    arm_lines,
+    draw_label_hours,
+    hours_text,
+    label_table,
+    read_label_points,
+)
 
 POINTS = [
     LabelPoint(1, "from scratch", 0.9, 0.88, 0.92),
@@ -40,7 +47,7 @@ def test_table_has_a_row_for_each_amount() -> None:
 
 
 def test_amounts() -> None:
-    assert [amount(hours) for hours in (1 / 6, 0.5, 1, 100, 960)] == ["10 min", "30 min", "1 h", "100 h", "960 h"]
+    assert [hours_text(hours) for hours in (1 / 6, 0.5, 1, 100, 960)] == ["10 min", "30 min", "1 h", "100 h", "960 h"]
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from tests.report.tiny_models import sound, write_recogniser
 
 from wav2vec2.cli import main
 from wav2vec2.inference.align import Aligner
-from wav2vec2.report.utterance import draw_utterance, emitted, parts, spectrogram
+from wav2vec2.report.utterance import draw_utterance, parts, spectrogram, symbol_posteriors
 
 
 @pytest.mark.parametrize("frequency", [500, 1000, 3000])
@@ -36,7 +36,7 @@ def test_only_symbols_that_the_model_considers_are_shown() -> None:
     probabilities[:, VOCABULARY.blank] = 0.9
     probabilities[1, VOCABULARY.symbols.index("X")] = 0.3
     probabilities[2, VOCABULARY.symbols.index("|")] = 0.06
-    shown = emitted(np.log(probabilities), VOCABULARY, 0.0025, 0.02)
+    shown = symbol_posteriors(np.log(probabilities), VOCABULARY, 0.0025, 0.02)
     assert shown.labels == ("(blank)", "(space)", "X")
     assert shown.probabilities == pytest.approx(
         probabilities[:, [0, VOCABULARY.symbols.index("|"), VOCABULARY.symbols.index("X")]].T
@@ -47,7 +47,7 @@ def test_picture_has_words_where_they_are_spoken() -> None:
     audio = spoken("A FOX")
     alignment = Aligner(LoudnessCTC(), device="cpu")(audio, "A FOX")
     log_probs = np.log(np.full((19, len(VOCABULARY)), 1 / len(VOCABULARY)))
-    shown = emitted(log_probs, VOCABULARY, 0.0025, 0.02)
+    shown = symbol_posteriors(log_probs, VOCABULARY, 0.0025, 0.02)
     figure = draw_utterance(audio, shown, alignment, 0.0, 0.4)
     spectrum, posteriors, text = (axes for axes in figure.axes if axes.get_xlim() == (0.0, 0.4))
     assert spectrum.get_ylabel() == "frequency (kHz)"

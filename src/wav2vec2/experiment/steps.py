@@ -11,7 +11,7 @@ from wav2vec2.experiment.choose import choose_speech
 from wav2vec2.experiment.options import ExperimentOptions, LabelledOptions, LimitedOptions
 from wav2vec2.experiment.scale import Scale, Tuning, scale_named
 from wav2vec2.pipeline.recipe import Training, recipe_path
-from wav2vec2.pipeline.stage import Argument, Command, File, Function, Here, Ref, Stage, Value, made_in
+from wav2vec2.pipeline.stage import Argument, Command, File, Function, Here, Ref, Stage, Value, result_in
 
 LMS = ("greedy", "ngram", "transformer")
 """Ways of decoding, in the order of the paper's columns."""
@@ -110,7 +110,7 @@ class Steps:
         from wav2vec2.checkpoints.load import describe
         from wav2vec2.train.options import ModelConfig
 
-        architecture = describe(made_in(path, "model")).architecture
+        architecture = describe(result_in(path, "model")).architecture
         names = [field.name for field in fields(ModelConfig) if field.name != "architecture"]
         return {f"model.{name}": getattr(architecture, name) for name in names}
 

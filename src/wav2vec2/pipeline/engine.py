@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from wav2vec2.errors import UserError
 from wav2vec2.pipeline.plan import Plan
-from wav2vec2.pipeline.process import only_one, run_command
+from wav2vec2.pipeline.process import locked, run_command
 from wav2vec2.pipeline.stage import Argument, Stage, Start
 
 
@@ -35,7 +35,7 @@ class Engine:
             KeyboardInterrupt: after Ctrl-C; the same call resumes.
         """
         deadline = time.monotonic() + 60 * self.minutes if self.minutes else None
-        with only_one(self.plan.root) as lock:
+        with locked(self.plan.root) as lock:
 
             def start(words: Sequence[str], *, training: bool = False) -> None:
                 run_command(words, launch=self.launch if training else "", deadline=deadline, inherit=lock)

@@ -19,7 +19,7 @@ from typing import Any
 from wav2vec2.decode.presets import fingerprint
 from wav2vec2.errors import UserError
 from wav2vec2.output_file import writing
-from wav2vec2.pipeline.stage import VALUES_FILE, Argument, File, Here, Ref, Stage, Value, made_in
+from wav2vec2.pipeline.stage import VALUES_FILE, Argument, File, Here, Ref, Stage, Value, result_in
 
 MARKER = "done.json"
 GOAL = "score-"
@@ -52,7 +52,7 @@ class Plan:
                 raise UserError(f"--adopt {name}: no such stage; --dry-run lists them")
             if not path.exists():
                 raise UserError(f"{path}: does not exist; give an existing result for --adopt {name}")
-            results[name] = made_in(path, self.by_name[name].result)
+            results[name] = result_in(path, self.by_name[name].result)
         self.adopted = results
         self._fingerprints: dict[Path, str] = {}
 

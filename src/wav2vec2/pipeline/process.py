@@ -23,7 +23,7 @@ _POLL_SECONDS = 0.2
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[IO[str]]:
+def locked(folder: Path) -> Iterator[IO[str]]:
     """Hold the folder's lock, so that no two processes work in it.
 
     A child process that inherits the lock keeps holding it if this process is killed.

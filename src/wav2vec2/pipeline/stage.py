@@ -82,7 +82,7 @@ class Work(Protocol):
         """One line that tells a person what will be done."""
 
 
-def made_in(path: Path, result: str) -> Path:
+def result_in(path: Path, result: str) -> Path:
     """A result that was made elsewhere: ``path`` itself, or the result inside it if it is the folder of a run."""
     inside = path / result
     return inside if inside.exists() else path

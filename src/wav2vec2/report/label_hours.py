@@ -99,7 +99,7 @@ def label_table(points: Iterable[LabelPoint]) -> tuple[list[str], list[list[str]
     rows = []
     for hours in sorted({point.hours for point in points}):
         cells = [", ".join(_cell(p) for p in points if (p.hours, p.arm) == (hours, arm)) or "–" for arm in arms]
-        rows.append([amount(hours), *cells])
+        rows.append([hours_text(hours), *cells])
     return ["labels", *arms], rows
 
 
@@ -141,7 +141,7 @@ def draw_label_hours(points: Sequence[LabelPoint], *, rate: str = "WER") -> "Fig
                 axes.errorbar([point.hours], [100 * point.wer], elinewidth=1.4, **bar)
     axes.set_xscale("log")
     hours = sorted({point.hours for point in points})
-    axes.set_xticks(hours, [amount(value) for value in hours])
+    axes.set_xticks(hours, [hours_text(value) for value in hours])
     axes.set_xticks([], minor=True)
     axes.set_xlim(hours[0] / 1.25, hours[-1] * 1.25)
     axes.set_ylim(bottom=0)
@@ -153,7 +153,7 @@ def draw_label_hours(points: Sequence[LabelPoint], *, rate: str = "WER") -> "Fig
     return figure
 
 
-def amount(hours: float) -> str:
+def hours_text(hours: float) -> str:
     """Hours for people to read: 10 min, 1 h, 960 h."""
     return f"{60 * hours:.3g} min" if hours < 1 else f"{hours:.3g} h"
 

@@ -79,7 +79,7 @@ def run(options: UtteranceOptions) -> None:
     assert frames.log_probs is not None
     a = model.architecture
     half = a.stride / 2 / SAMPLE_RATE
-    emissions = emitted(frames.log_probs, model.vocabulary, a.frame_center(0) - half, 2 * half)
+    emissions = symbol_posteriors(frames.log_probs, model.vocabulary, a.frame_center(0) - half, 2 * half)
     length = recording.samples / SAMPLE_RATE
     beginnings, shown = parts(length, options.picture_seconds)
     for number, first in enumerate(beginnings, 1):
@@ -133,7 +133,7 @@ def _facts(options: UtteranceOptions, recording: Recording, text: str, written: 
 
 
 @dataclass(frozen=True)
-class Emitted:
+class SymbolPosteriors:
     """Posteriors of the symbols that the model considers, probabilities (N, T), and their labels (N).
 
     Frame f covers `step` seconds from `start` + f `step`.
@@ -157,7 +157,7 @@ def spectrogram(waveform: Waveform) -> NDArray[np.float32]:
     return np.asarray(10 * np.log10(np.maximum(power.T / loudest, 10 ** (_LOWEST_DB / 10))), dtype=np.float32)
 
 
-def emitted(log_probs: NDArray[Any], vocabulary: Vocabulary, start: float, step: float) -> Emitted:
+def symbol_posteriors(log_probs: NDArray[Any], vocabulary: Vocabulary, start: float, step: float) -> SymbolPosteriors:
     """Keep the blank and the symbols whose posterior reaches 0.05 anywhere, at most 45, in the vocabulary's order."""
     probabilities = np.exp(np.asarray(log_probs, dtype=np.float32).T)
     peaks = probabilities.max(1)
@@ -170,12 +170,12 @@ def emitted(log_probs: NDArray[Any], vocabulary: Vocabulary, start: float, step:
     names = {vocabulary.blank: "(blank)"}
     if vocabulary.word_separator is not None:
         names[vocabulary.symbols.index(vocabulary.word_separator)] = "(space)"
-    return Emitted(tuple(names.get(i, vocabulary.symbols[i]) for i in kept), probabilities[kept], start, step)
+    return SymbolPosteriors(tuple(names.get(i, vocabulary.symbols[i]) for i in kept), probabilities[kept], start, step)
 
 
 def draw_utterance(
     waveform: Waveform,
-    emissions: Emitted,
+    emissions: SymbolPosteriors,
     alignment: Alignment | None,
     first: float,
     seconds: float,
@@ -224,7 +224,7 @@ def _draw_spectrogram(figure: Any, axes: Any, beside: Any, waveform: Waveform) -
     _draw_colorbar(figure, image, beside, "dB below loudest")
 
 
-def _draw_emissions(figure: Any, axes: Any, beside: Any, emissions: Emitted) -> None:
+def _draw_emissions(figure: Any, axes: Any, beside: Any, emissions: SymbolPosteriors) -> None:
     count, frames = emissions.probabilities.shape
     extent = (emissions.start, emissions.start + frames * emissions.step, count - 0.5, -0.5)
     image = axes.imshow(

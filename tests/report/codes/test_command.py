@@ -7,7 +7,7 @@ from tests.report.tiny_models import ARCHITECTURE, write_corpus, write_pretraine
 
 from wav2vec2.cli import main
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.report.codes.command import CodesOptions, chosen
+from wav2vec2.report.codes.command import CodesOptions, chosen_utterances
 from wav2vec2.text.vocabulary import Vocabulary
 
 NO_PICTURES = ("--min-frames", "100000")  # drawing takes longest
@@ -82,8 +82,11 @@ def test_labels_by_hand(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 def test_some_utterances_evenly_spread(folder: Path) -> None:
     manifest = Manifest.open(folder / "corpus")
     options = CodesOptions(model="m", manifest="c", align="phn", utterances=2)
-    assert [row.id for row in chosen(manifest, options)] == ["u0", "u2"]
-    assert [row.id for row in chosen(manifest, CodesOptions(model="m", manifest="c", align="x"))] == ["u0", "u1"]
+    assert [row.id for row in chosen_utterances(manifest, options)] == ["u0", "u2"]
+    assert [row.id for row in chosen_utterances(manifest, CodesOptions(model="m", manifest="c", align="x"))] == [
+        "u0",
+        "u1",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from wav2vec2.report.codes.cooccurrence import (
     CoOccurrence,
     agreement,
     draw_codes,
-    measures,
-    phones_of,
+    measure_rows,
+    phone_rows,
     shuffled,
 )
 
@@ -39,7 +39,7 @@ def test_probabilities_and_order_by_hand() -> None:
     assert ordered.codes.tolist() == [3, 9, 7]
     expected = [[2 / 3, 0.5, 0], [1 / 3, 0.5, 0], [0, 0, 1]]
     assert ordered.probabilities() == pytest.approx(np.array(expected))
-    often = table().seen_often(3)
+    often = table().frequent(3)
     assert (often.codes.tolist(), often.phones) == ([3], ("a", "b"))
 
 
@@ -80,13 +80,13 @@ def test_picture_holds_the_probabilities_in_order() -> None:
 
 
 def test_tables_of_the_page() -> None:
-    header, (row,), _ = measures({"joint": table()}, "phone", {"joint": 100})
+    header, (row,), _ = measure_rows({"joint": table()}, "phone", {"joint": 100})
     cells = dict(zip(header, row, strict=True))
     assert (cells["in use"], cells["of"], cells["frames"], cells["phone purity, %"]) == ("3", "100", "7", "71.4")
     assert cells["most frequent phone, %"] == "42.9"
-    _, rows, _ = phones_of(table(), "phone", 1)
+    _, rows, _ = phone_rows(table(), "phone", 1)
     assert rows[0] == ["a", "3", "42.9", "2", "60.0"]  # codewords 3 and 9: 3 of their 5 frames
     assert rows[1] == ["b", "2", "28.6", "0", "–"]
     assert rows[2] == ["sil", "2", "28.6", "1", "100.0"]
-    _, rows, _ = phones_of(table(), "phone", 3)
+    _, rows, _ = phone_rows(table(), "phone", 3)
     assert [row[3:] for row in rows] == [["1", "66.7"], ["0", "–"], ["0", "–"]]  # only codeword 3 has three frames

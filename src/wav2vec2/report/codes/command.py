@@ -78,7 +78,7 @@ def run(options: CodesOptions) -> None:
         raise UserError("report codes: give --align MODEL (a recogniser that aligns the transcripts) or --align phn")
     if options.utterances < 0 or options.min_frames < 1:
         raise UserError("report codes: --utterances must be at least 0 and --min-frames at least 1")
-    rows = chosen(Manifest.open(options.manifest, split=options.split), options)
+    rows = chosen_utterances(Manifest.open(options.manifest, split=options.split), options)
     model = load_quantizing_model(options.model)
     tables, failed = _count(model, rows, options)
     if failed == len(rows):
@@ -118,7 +118,7 @@ def _count(
     return {name: count.table() for name, count in counts.items()}, failed
 
 
-def chosen(manifest: Manifest, options: CodesOptions) -> list[Utterance]:
+def chosen_utterances(manifest: Manifest, options: CodesOptions) -> list[Utterance]:
     """The utterances to use: those with a transcript (with --align phn, all), or some of them, evenly spread.
 
     Raises UserError if there is none.

@@ -63,7 +63,7 @@ class CodeTable:
         """The total number of frames."""
         return int(self.counts.sum())
 
-    def seen_often(self, frames: int) -> "CodeTable":
+    def frequent(self, frames: int) -> "CodeTable":
         """Only the codewords of at least this many frames, and the phones that remain."""
         columns = self.counts.sum(0) >= frames
         rows = self.counts[:, columns].sum(1) > 0
@@ -171,7 +171,7 @@ def codes_page(tables: Mapping[str, CodeTable], symbol: str, sizes: Mapping[str,
     """
     page = Page(f"{symbol.capitalize()}s by codewords")
     page.heading(f"How much codewords say about {symbol}s")
-    page.table(*measures(tables, symbol, sizes))
+    page.table(*measure_rows(tables, symbol, sizes))
     page.text(
         f"Purity: share of frames whose {symbol} is the most likely one given the codeword; for comparison, the share "
         f"of the most frequent {symbol}. Explained: mutual information as a share of the {symbol}s' entropy. By "
@@ -179,7 +179,7 @@ def codes_page(tables: Mapping[str, CodeTable], symbol: str, sizes: Mapping[str,
         f"and falls with the number of frames."
     )
     for name, table in tables.items():
-        often = table.seen_often(min_frames)
+        often = table.frequent(min_frames)
         title = _title(name)
         page.heading(title[0].upper() + title[1:])
         if not often.frames:
@@ -188,11 +188,11 @@ def codes_page(tables: Mapping[str, CodeTable], symbol: str, sizes: Mapping[str,
         caption = f"P({symbol} | codeword) of {title}; codewords in at least {min_frames} frames"
         page.figure(draw_codes(often, title, symbol), caption, f"codes_{name}")
     page.heading(f"{symbol.capitalize()}s")
-    page.table(*phones_of(tables[JOINT], symbol, min_frames))
+    page.table(*phone_rows(tables[JOINT], symbol, min_frames))
     return page
 
 
-def measures(
+def measure_rows(
     tables: Mapping[str, CodeTable], symbol: str, sizes: Mapping[str, int]
 ) -> tuple[list[str], list[list[str]], str]:
     """Header, rows and caption of the measures, a row for each table."""
@@ -216,7 +216,7 @@ def measures(
     return header, rows, f"Codewords and {symbol}s on the same frames"
 
 
-def phones_of(table: CodeTable, symbol: str, min_frames: int) -> tuple[list[str], list[list[str]], str]:
+def phone_rows(table: CodeTable, symbol: str, min_frames: int) -> tuple[list[str], list[list[str]], str]:
     """Header, rows and caption: each phone's frames, and the codewords of enough frames that most likely stand for
     it.
     """
