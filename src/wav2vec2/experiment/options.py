@@ -26,11 +26,6 @@ Repeated = Annotated[tuple[str, ...], UseAppendAction]
 class ExperimentOptions:
     """Options of every experiment. Run the same command again to resume: finished stages are skipped."""
 
-    out: Path | None = None
-    """Folder for the stages, results and report. Default: runs/NAME-SCALE."""
-    scale: ScaleName = "small"
-    """Size of the models, hours of speech and number of updates. tiny: minutes, to see that everything runs. small:
-    hours on CPU cores. medium: half an hour on one GPU. paper: as published."""
     speech: Path | None = None
     """Folder of speech in LibriSpeech's layout. A file labels-NAME.txt in it lists ids of labelled utterances."""
     manifest: Path | None = None
@@ -39,12 +34,23 @@ class ExperimentOptions:
     """Text files to train the language models on, one sentence a line."""
     lm_text_ids: bool = False
     """The first word of each line of --lm-text is an utterance id."""
+    scale: ScaleName = "small"
+    """Size of the models, hours of speech and number of updates. tiny: minutes, to see that everything runs. small:
+    hours on CPU cores. medium: half an hour on one GPU. paper: as published."""
+    out: Path | None = None
+    """Folder for the stages, results and report. Default: runs/NAME-SCALE."""
+    dry_run: bool = False
+    """Print every stage with its command and state, and run nothing."""
+    table: bool = False
+    """Print the table of the results so far, and run nothing."""
+    only: tuple[str, ...] = ()
+    """Run only these stages (names or patterns)."""
+    pretrained: Path | None = None
+    """A pre-trained model; nothing is pre-trained, and models trained from scratch get its sizes."""
     ngram: Path | None = None
     """A trained n-gram model; none is estimated."""
     transformer_lm: Path | None = None
     """A trained Transformer language model; none is trained."""
-    pretrained: Path | None = None
-    """A pre-trained model; nothing is pre-trained, and models trained from scratch get its sizes."""
     adopt: Repeated = ()
     """STAGE=PATH: use a result that was made elsewhere in place of the stage. A finetune-* stage takes a model
     directory or the folder of a run, evaluate-* the hypotheses file of 'wav2vec2 evaluate', tune-* a preset. May be
@@ -58,24 +64,18 @@ class ExperimentOptions:
     """Trials of every search for language model weights; 0: as the scale says."""
     recipes: Path | None = None
     """Folder of recipes to use instead of the packaged ones."""
+    device: str = "auto"
+    """auto uses a GPU if there is one; or cpu, cuda."""
     workers: int = 0
     """Processes for preparing and decoding; 0: one for each core."""
     threads: int = 0
     """Threads of each training on a CPU; 0: PyTorch's default."""
-    device: str = "auto"
-    """auto uses a GPU if there is one; or cpu, cuda."""
     launch: str = ""
     """Launcher for training commands, such as "torchrun --nproc-per-node 8 -m wav2vec2". Default: this Python."""
     minutes: float = 0.0
     """Save and stop after this many minutes; 0: no limit."""
     keep_going: bool = False
     """After a stage has failed, run the stages that do not depend on it."""
-    only: tuple[str, ...] = ()
-    """Run only these stages (names or patterns)."""
-    dry_run: bool = False
-    """Print every stage with its command and state, and run nothing."""
-    table: bool = False
-    """Print the table of the results so far, and run nothing."""
 
     def folder(self, name: str) -> Path:
         """The output folder of the experiment of that name."""
