@@ -49,7 +49,7 @@ class DecodingOptions:
     lm_case: LmCase | None = None
     """fold: match a language model whose words are in another case than the vocabulary's symbols."""
     preset: str | None = None
-    """A file of `wav2vec2 tune`, or one of the paper's: paper-ls-10m-4gram, ..., paper-lv-960h-transformer."""
+    """A file of `wav2vec2 tune`, or one of the paper's: paper-ls-10min-4gram, ..., paper-lv-960h-transformer."""
     rescore: Path | None = None
     """Folder of a Transformer language model that ranks the n-best list anew."""
     rescore_weight: float | None = None

@@ -31,16 +31,14 @@ def choose_speech(
     test_seconds: float,
     hold_out: int,
 ) -> None:
-    """Choose an experiment's splits, hours and labels: write ``manifest.parquet``, ``labels/TIER.txt``,
-    ``values.json``.
+    """Choose the splits, hours and labels of an experiment.
 
-    The values are the names of the splits, "hours_TIER", and "hold_out".
+    Writes ``manifest.parquet``, ``labels/TIER.txt`` and ``values.json`` (names of splits, "hours_TIER", "hold_out").
 
     Args:
         folder: the stage's folder.
         manifest: all the speech.
-        train: training splits, joined by "+"; empty: those whose names begin with "train". So are ``dev`` and
-            ``tests``.
+        train: training splits, joined by "+"; empty: those whose names begin with "train" (dev and tests likewise).
         dev: splits for tuning.
         tests: splits to score.
         tiers: amounts of labels; "all" is the whole training split.
@@ -72,17 +70,22 @@ def choose_speech(
         _write_list(folder / "labels" / f"{tier}.txt", (name for name in training if name in ids))
     any_tier = set(training) & set().union(*labelled.values())
     _write_list(folder / "labels" / "any.txt", sorted(any_tier))
-    values: dict[str, object] = {f"{kind}_splits": names for kind, names in splits.items()}
-    # The paper tunes on dev-other.
-    values["tuning_splits"] = "dev-other" if "dev-other" in splits["dev"].split("+") else splits["dev"]
-    values["scored_splits"] = f"{splits['dev']}+{splits['test']}"
-    values["hold_out"] = max(0, min(hold_out, (len(training) - len(any_tier)) // 4))
+    write_manifest((one for rows in chosen.values() for one in rows), folder / "manifest.parquet")
+    spare = (len(training) - len(any_tier)) // 4
+    values = _names_of(splits) | {"hold_out": max(0, min(hold_out, spare))}
     for tier in tiers:
         ids = labelled.get(tier, set(training))
-        lengths = [one.samples / SAMPLE_RATE for one in training.values() if one.id in ids]
-        values[f"hours_{tier}"] = round(sum(lengths) / 3600, 4)
-    write_manifest((one for rows in chosen.values() for one in rows), folder / "manifest.parquet")
+        samples = sum(one.samples for one in training.values() if one.id in ids)
+        values[f"hours_{tier}"] = round(samples / SAMPLE_RATE / 3600, 4)
     write_values(folder, values)
+
+
+def _names_of(splits: dict[str, str]) -> dict[str, object]:
+    """The values that name splits, by their purpose. The paper tunes on dev-other."""
+    values: dict[str, object] = {f"{kind}_splits": names for kind, names in splits.items()}
+    values["tuning_splits"] = "dev-other" if "dev-other" in splits["dev"].split("+") else splits["dev"]
+    values["scored_splits"] = f"{splits['dev']}+{splits['test']}"
+    return values
 
 
 def _splits(manifest: Manifest, wanted: dict[str, str]) -> dict[str, str]:
