@@ -73,7 +73,7 @@ def _check_results(options: LowLabelOptions) -> None:
     html = (options.out / "report.html").read_text()
     assert "data:image/svg+xml" in html
     assert "significantly lower" in html
-    assert "Contrastive accuracy beside a published run" in html
+    assert "Contrastive accuracy, and that of a published run" in html
     assert "Error rate by amount of labels" in (options.out / "report.md").read_text()
     assert (options.out / "label_hours.png").stat().st_size > 1000
     values = json.loads((whole.folder("finetune-1h-scratch-s1") / "values.json").read_text())
