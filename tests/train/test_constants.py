@@ -315,7 +315,7 @@ def test_only_skips_in_a_row_stop_a_run(
     pretrain.run(config)
     assert [record["skipped"] for record in log(config.output)] == [0, 1, 1, 0, 1, 1, 0, 1, 1]
     poison(monkeypatch, {3})
-    with pytest.raises(UserError, match=r"not finite at update 3 .*3 skipped in a row"):
+    with pytest.raises(UserError, match=r"not finite at update 3, 3 skipped in a row"):
         pretrain.run(replace(config, output=str(tmp_path / "other")))
 
 
@@ -326,7 +326,7 @@ def test_skips_in_a_row_are_counted_across_a_restart(
     config = with_train(tiny_pretraining, updates=9, max_skips=3)
     for _ in range(2):
         pretrain.run(with_train(config, max_minutes=1e-9))
-    with pytest.raises(UserError, match=r"not finite at update 2 .*3 skipped in a row"):
+    with pytest.raises(UserError, match=r"not finite at update 2, 3 skipped in a row"):
         pretrain.run(config)
 
 

@@ -145,7 +145,7 @@ def test_resuming_with_another_recipe_is_refused_by_key(uninterrupted: PretrainC
         run(with_train(uninterrupted, lr=0.1))
     with pytest.raises(UserError, match=r"masking\.time_start"):
         run(replace(uninterrupted, masking=replace(uninterrupted.masking, time_start=0.1)))
-    with pytest.raises(UserError, match="other utterances"):
+    with pytest.raises(UserError, match="other data"):
         run(replace(uninterrupted, data=replace(uninterrupted.data, manifest=str(_longer(corpus)))))
     harmless = replace(uninterrupted, batch=replace(uninterrupted.batch, workers=1, prefetch=2))
     assert run(harmless) == Path(uninterrupted.output) / "model"

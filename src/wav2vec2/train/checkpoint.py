@@ -1,7 +1,7 @@
 """Training checkpoints: ``torch.distributed.checkpoint`` folders that appear whole or not at all.
 
-A checkpoint is written under a temporary name and renamed, so a process killed at any moment leaves the one before
-usable. It loads at any number of processes.
+A checkpoint is written under a temporary name and then renamed. A process that is killed at any moment therefore leaves
+the previous checkpoint intact. A checkpoint can be loaded by any number of processes.
 """
 
 import json
@@ -40,10 +40,10 @@ class Checkpoints:
         return complete[-1] if complete else None
 
     def save(self, update: int, tensors: dict[str, Any], state: Mapping[str, Any]) -> Path:
-        """Write tensors (replicated on all processes) and a small JSON state; called by all processes together.
+        """Write tensors (the same on all processes) and a small JSON state. All processes call this together.
 
         Raises:
-            UserError: it cannot be written (disk full, no permission); older checkpoints stay.
+            UserError: the checkpoint cannot be written (disk full, no permission). Older checkpoints stay.
         """
         target = self._root / f"{update:09d}"
         temporary = self._root / f".writing-{target.name}"
@@ -74,7 +74,7 @@ class Checkpoints:
             target.rename(self._root / f".old-{target.name}")
         temporary.rename(target)
         for old in self._complete()[: -self._keep]:
-            # Renamed first: a half-deleted folder must not look like a checkpoint.
+            # Rename first: a folder that is deleted in part must not look like a checkpoint.
             doomed = self._root / f".old-{old.name}"
             old.rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
@@ -84,7 +84,11 @@ class Checkpoints:
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """The JSON state of a checkpoint. Raises UserError when it is damaged."""
+    """The JSON state of a checkpoint.
+
+    Raises:
+        UserError: it is damaged.
+    """
     try:
         state: dict[str, Any] = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -95,34 +99,34 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
 
 
 def restore(checkpoint: Path, tensors: dict[str, Any]) -> None:
-    """Fill ``tensors`` in place from a checkpoint.
+    """Load a checkpoint into ``tensors``, in place.
 
     Raises:
-        UserError: a tensor is missing or has another shape.
+        UserError: a tensor is missing or has another shape, or the checkpoint is damaged.
     """
     try:
         with _quiet():
             load_distributed(tensors, checkpoint_id=str(checkpoint), no_dist=not distributed.active())
     except (OSError, RuntimeError, ValueError, KeyError, CheckpointException) as error:
         raise UserError(
-            f"{checkpoint}: cannot be loaded ({_reason(error)}): remove this folder, an older one is then used"
+            f"{checkpoint}: cannot be loaded ({_reason(error)}): remove this folder to continue from an older one"
         ) from None
 
 
 def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Weights and optimiser moments by parameter name: the tensors themselves, so that ``restore`` fills them."""
+    """Weights and optimiser moments by parameter name. They are the live tensors, which ``restore`` fills."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     moments = {names[id(parameter)]: state for parameter, state in optimizer.state.items()}
     return {"model": model.state_dict(), "optimizer": moments}
 
 
 def refuse_changes(directory: Path, old: Mapping[str, Any], config: Any) -> None:
-    """Compare a resumed run's configuration with the one that it was started with (``old``, as plain values).
+    """Compare the configuration of a resumed run with the one that it was started with (``old``, as plain values).
 
-    An option that the old run's version did not know yet counts as having had its default (or ``Rules.formerly``).
+    An option that did not exist when the run was started counts as ``Rules.formerly``, or else as its default.
 
     Raises:
-        UserError: an option differs that may not change; the message names it.
+        UserError: an option has changed that must not change. The message names it.
     """
     free = {key for key, _, rules in options(config) if rules.may_change}
     usual = as_plain(type(config)())
@@ -147,7 +151,7 @@ def _filled(old: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, An
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong, in a few words: torch's CheckpointException is a page of tracebacks around it."""
+    """What went wrong, in a few words. torch wraps the cause in a page of tracebacks."""
     if isinstance(error, CheckpointException) and error.failures:
         error = next(iter(error.failures.values()))[0]
     if isinstance(error, OSError) and error.strerror:
@@ -157,7 +161,7 @@ def _reason(error: BaseException) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep torch's remarks about running without a process group off the console."""
+    """Silence torch's remarks about saving without a process group."""
     logger = logging.getLogger("torch.distributed.checkpoint")
     level = logger.level
     logger.setLevel(logging.ERROR)

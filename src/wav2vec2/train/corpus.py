@@ -1,4 +1,4 @@
-"""The utterances of a run: opening manifests, holding some out, planning batches, saying what was left out."""
+"""Training data of a run: open manifests, hold utterances out, plan batches, report what is left out."""
 
 import hashlib
 from dataclasses import dataclass
@@ -18,17 +18,26 @@ from wav2vec2.train.options import BatchConfig
 
 
 def open_manifest(path: str, split: str, option: str) -> Manifest:
-    """Open a manifest that a recipe names; UserError when the option is empty or nothing is there."""
+    """Open the manifest that an option of a recipe names.
+
+    Raises:
+        UserError: the option is empty, or the manifest has no utterance of that split.
+    """
     if not path:
-        raise UserError(f"{option} is not set: give the manifest that 'wav2vec2 prepare' wrote")
+        raise UserError(f"{option} is not set: give a manifest written by 'wav2vec2 prepare'")
     manifest = Manifest.open(path, split or None)
     if not len(manifest):
-        raise UserError(f"{path}: holds no utterance of split '{split}'; mend {option} or the split")
+        of = f" of split '{split}'" if split else ""
+        raise UserError(f"{path}: has no utterance{of}; correct {option} or the split")
     return manifest
 
 
 def read_ids(path: str) -> set[str]:
-    """Ids of a list, one a line; UserError when it cannot be read."""
+    """Read a list of utterance ids, one per line.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
         ids = {line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()}
     except (OSError, UnicodeDecodeError) as error:
@@ -37,9 +46,9 @@ def read_ids(path: str) -> set[str]:
 
 
 def hold_out(manifest: Manifest, count: int, avoid: set[str]) -> tuple[Manifest, Manifest]:
-    """Split off ``count`` utterances, none of them in ``avoid``: (the others, those).
+    """Hold out ``count`` utterances whose ids are not in ``avoid``; return (the rest, the held-out ones).
 
-    The choice depends on the ids alone, so it is the same in any order of the manifest and for any seed.
+    The choice is made by a hash of the ids alone: it depends neither on the manifest's order nor on a seed.
 
     Raises:
         UserError: there are not enough utterances.
@@ -55,7 +64,7 @@ def hold_out(manifest: Manifest, count: int, avoid: set[str]) -> tuple[Manifest,
 
 @dataclass(frozen=True)
 class Corpus:
-    """A loader over planned batches, lines that say what it reads, and a fingerprint of the utterances."""
+    """A loader of planned batches, lines that describe the data, and a hash of the utterances' lengths."""
 
     loader: UpdateLoader
     lines: list[str]
@@ -73,10 +82,20 @@ def plan_corpus(
     curriculum: CurriculumConfig | None = None,
     updates: int = 0,
 ) -> Corpus:
-    """Plan the batches of a manifest for this process; with a curriculum its share of ``updates`` is of short ones.
+    """Plan the batches of a manifest for this process.
+
+    Args:
+        manifest: the utterances.
+        batch: size of an update and limits of utterance lengths.
+        ranks: this process.
+        seed: of order and crops.
+        crop: crop long utterances at random; otherwise leave them out.
+        normalize: give each utterance mean 0 and variance 1.
+        curriculum: begin with short utterances.
+        updates: length of the run, of which the curriculum takes its share.
 
     Raises:
-        UserError: no utterance fits the limits, or the batch is smaller than an utterance.
+        UserError: no utterance is within the limits, or an utterance is longer than a batch.
     """
 
     def planned(limit: int) -> BatchPlan:
@@ -108,7 +127,9 @@ def plan_corpus(
         if len(short) < len(plan):
             ordered = ShortFirst(short, plan, count)
             seconds = f"{limit / SAMPLE_RATE:.4g} s"
-            lines.append(f"the first {count} updates see the {len(short)} utterances of at most {seconds} (curriculum)")
+            lines.append(
+                f"the first {count} updates use only the {len(short)} utterances of at most {seconds} (curriculum)"
+            )
     loader = UpdateLoader(
         manifest,
         ordered,

@@ -1,7 +1,7 @@
-"""Processes started by torchrun: who this one is, sums over all of them, and exact gradients.
+"""Processes started by torchrun: rank and device of this one, sums over all of them, and signals to stop.
 
-Every loss is already divided by its count over the whole global batch, so gradients are summed, not averaged, once
-per update after the last micro-batch. Without torchrun everything here is the identity.
+Every loss is already divided by its count over the whole global batch. Gradients are therefore summed, not averaged,
+once per update, after the last micro-batch. Without torchrun there is one process, and every sum is the identity.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ BUCKET_ELEMENTS = 16 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process (``rank`` of ``world``) and the device that it computes on."""
+    """This process, number ``rank`` of ``world``, and the device that it computes on."""
 
     rank: int
     world: int
@@ -40,12 +40,15 @@ class Ranks:
 
 @contextmanager
 def session(device: str = "auto", timeout_minutes: float = 30.0, threads: int = 0) -> Iterator[Ranks]:
-    """Join the process group that torchrun prepared (gloo on CPU, nccl on CUDA), or run alone; leave it at the end.
+    """Join the process group of torchrun (gloo on CPU, nccl on CUDA) and leave it at the end; alone, do nothing.
 
-    ``threads`` is for this process on a CPU; 0 leaves PyTorch's choice.
+    Args:
+        device: auto (CUDA if available), cpu, cuda or cuda:N.
+        timeout_minutes: how long a process waits for the others.
+        threads: of this process on a CPU; 0 leaves PyTorch's choice.
 
     Raises:
-        UserError: CUDA is asked for and absent, or the device is unknown.
+        UserError: CUDA is asked for and not available, or the device is unknown.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -74,7 +77,7 @@ def _training_device(name: str, local_rank: int) -> torch.device:
 
 
 def active() -> bool:
-    """Whether there are several processes."""
+    """Whether there is more than one process."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
@@ -84,7 +87,7 @@ def place() -> tuple[int, int]:
 
 
 def sum_over_ranks(tensor: Tensor) -> Tensor:
-    """Return the sum over all processes, without gradient; the argument stays as it is."""
+    """Sum over all processes, without gradient. The argument is not changed."""
     total = tensor.detach().clone()
     if active():
         dist.all_reduce(total)
@@ -92,10 +95,10 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
 
 
 class _SumForward(torch.autograd.Function):
-    """Sum over processes whose gradient is passed on as it is.
+    """Sum over processes; the gradient with respect to the sum is passed on unchanged.
 
-    Every process computes the same function of the sum, so the gradient with respect to its own term needs no
-    communication: it is the gradient with respect to the sum.
+    Every process computes the same function of the sum. The gradient with respect to its own term is therefore the
+    gradient with respect to the sum, without communication.
     """
 
     @staticmethod
@@ -108,19 +111,19 @@ class _SumForward(torch.autograd.Function):
 
 
 def differentiable_sum(tensor: Tensor) -> Tensor:
-    """Sum over processes of terms of which each process differentiates its own.
+    """Sum over processes in which each process differentiates its own term.
 
-    The loss that uses the sum must be the same on all processes and must not be divided by their number: the summed
-    parameter gradients then are those of one process with all the data.
+    The loss must use the sum in the same way on all processes, and must not be divided by their number. The summed
+    gradients of the parameters are then those of one process with all the data.
     """
     result: Tensor = _SumForward.apply(tensor) if active() else tensor  # type: ignore[no-untyped-call]
     return result
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace every gradient by its sum over processes, in flattened buckets; a missing one counts as zero.
+    """Replace every gradient by its sum over processes, in flattened buckets; a missing gradient counts as zero.
 
-    A layer that LayerDrop skipped has no gradient: with zeros the optimiser treats it alike on every process.
+    A layer that LayerDrop skipped has no gradient. With zeros the optimiser treats it alike on every process.
     """
     bucket: list[Tensor] = []
     size = 0
@@ -148,7 +151,7 @@ def _reduce_bucket(gradients: list[Tensor]) -> None:
 
 
 def gather_objects(value: Any) -> list[Any]:
-    """Return every process's ``value``, on every process."""
+    """The ``value`` of every process, by rank."""
     if not active():
         return [value]
     values: list[Any] = [None] * dist.get_world_size()
@@ -163,21 +166,24 @@ def barrier() -> None:
 
 
 def dropout_seed(seed: int, update: int, rank: int, micro_batch: int) -> int:
-    """Seed of torch's generator for one micro-batch."""
+    """Seed of torch's generator for a micro-batch."""
     digest = hashlib.blake2b(f"{seed}/{update}/{rank}/{micro_batch}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") & (2**63 - 1)
 
 
 @dataclass
 class StopRequest:
-    """Set by a signal; ``reason`` is empty while nobody has asked."""
+    """Why a run was asked to stop; empty if it was not."""
 
     reason: str = ""
 
 
 @contextmanager
 def stop_signals() -> Iterator[StopRequest]:
-    """Turn Ctrl-C and SIGTERM into a request to stop after the current update; a second Ctrl-C leaves at once."""
+    """Turn Ctrl-C and SIGTERM (which schedulers send before they kill) into a request to stop after the current update.
+
+    A second Ctrl-C raises KeyboardInterrupt at once.
+    """
     request = StopRequest()
 
     def handle(number: int, _: Any) -> None:

@@ -1,6 +1,6 @@
-"""Signs of a sick run: collapse, numbers that are not finite, a loss that never leaves chance; each stops the run.
+"""Health checks that stop a run: collapse, numbers that are not finite, a loss that stays at chance.
 
-Collapse of pre-training looks like success: the loss goes to 0 and the accuracy to 1 because all frames share one code.
+A collapse of pre-training looks like success: all frames share one code, the loss falls to 0, the accuracy rises to 1.
 """
 
 import math
@@ -15,13 +15,14 @@ from wav2vec2.train.options import HealthConfig
 
 
 class HealthMonitor:
-    """Judges the numbers of each log line; a verdict needs ``patience`` suspicious lines in a row.
+    """Checks the numbers of each log line; stops the run after ``patience`` suspicious lines in a row.
 
     Args:
         config: thresholds.
         updates: length of the run.
-        chance: loss of guessing, in nats (ln of 1 + negatives); None switches the judgements of pre-training off.
-        codebooks: how many there are, and entries of each; (0, 0): there are none, their collapse is not judged.
+        chance: loss of guessing, in nats (of a contrastive loss: ln of 1 + distractors). None: only check that numbers
+            are finite.
+        codebooks: their number, and the entries of each; (0, 0) for a model without codebooks.
         judged: name of the number that is compared with chance.
     """
 
@@ -38,19 +39,19 @@ class HealthMonitor:
         self._codebooks, self._judged = codebooks, judged
 
     def check(self, streak: int, update: int, numbers: Mapping[str, float], where: str) -> int:
-        """Judge the numbers of one log line, after ``streak`` suspicious ones in a row; return the new streak.
+        """Check a log line that follows ``streak`` suspicious lines in a row; return the new streak.
 
-        ``where`` names the run's folder in the message.
+        ``where`` is the folder of the run, for the message.
 
         Raises:
-            UserError: the run is sick; the message says how, and what to change.
+            UserError: the run has to stop. The message says what is wrong and what to change.
         """
         if not self._config.enabled:
             return streak
         for name, value in numbers.items():
             if not math.isfinite(value):
                 raise UserError(
-                    f"{where}: '{name}' is {value} at update {update}: lower train.lr or use train.precision fp32"
+                    f"{where}: '{name}' is {value} at update {update}: lower train.lr, or use train.precision fp32"
                 )
         finding = self._suspicion(update, numbers) if self._chance is not None else ""
         streak = streak + 1 if finding else 0
@@ -62,16 +63,16 @@ class HealthMonitor:
         assert self._chance is not None
         if "accuracy" in numbers and update >= self._config.grace_share * self._updates:
             if collapsed := self._collapsed_codebook(numbers):
-                return f"{collapsed}: lower train.lr, raise loss.diversity_weight or batch.seconds"
+                return f"{collapsed}: lower train.lr, or raise loss.diversity_weight or batch.seconds"
             if numbers["contrastive"] < 0.01 or numbers["accuracy"] > 0.99:
                 return (
                     "the contrastive task has collapsed (loss near 0, accuracy near 1): "
-                    "lower train.lr or raise batch.seconds"
+                    "lower train.lr, or raise batch.seconds"
                 )
         late = update >= self._config.chance_share * self._updates
         if late and abs(numbers[self._judged] - self._chance) <= self._config.chance_margin:
             larger = "batch.seconds or loss.diversity_weight" if self._codebooks[0] else "the batch"
-            return f"the loss has never left chance ({self._chance:.3f} nats): halve train.lr, or raise {larger}"
+            return f"the loss is still at chance ({self._chance:.3f} nats): halve train.lr, or raise {larger}"
         return ""
 
     def _collapsed_codebook(self, numbers: Mapping[str, float]) -> str:
@@ -85,7 +86,7 @@ class HealthMonitor:
 
 
 def first_bad_parameter(model: nn.Module) -> str:
-    """Name of the first parameter whose value, else whose gradient, is not finite; "" if there is none."""
+    """Name of the first parameter that is not finite, or else of the first gradient; "" if all are finite."""
     for name, parameter in model.named_parameters():
         if not bool(parameter.isfinite().all()):
             return f"parameter {name}"
@@ -96,7 +97,7 @@ def first_bad_parameter(model: nn.Module) -> str:
 
 
 def first_bad_module(model: nn.Module, forward: Callable[[], Any]) -> str:
-    """Run ``forward`` once more and name the first module whose output is not finite; "" if there is none."""
+    """Call ``forward`` and name the first module of ``model`` whose output is not finite; "" if all are finite."""
     found: list[str] = []
 
     def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:

@@ -1,8 +1,8 @@
 """The training loop, the same for pre-training, fine-tuning and language models.
 
-One update: the counts that the losses are divided by are summed over all micro-batches and processes before any
-forward pass; each micro-batch's loss, already divided by them, is differentiated; gradients are summed over
-processes; AdamW steps. Everything random is a function of (seed, update, row), so a resumed run repeats the
+One update has four parts. The counts that the losses are divided by are summed over all micro-batches and processes.
+The loss of each micro-batch, divided by these counts, is differentiated. The gradients are summed over processes. AdamW
+takes a step. Everything random is a function of (seed, update, row of the global batch), so a resumed run repeats the
 interrupted one bit for bit.
 """
 
@@ -31,15 +31,15 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
 
 
 class Trainer(Generic[BatchT]):
-    """Runs an objective over a loader, from the newest checkpoint to the end or until asked to stop.
+    """Trains the model of an objective, from the newest checkpoint to the end of the run or until asked to stop.
 
     Args:
-        run: what is trained how, and where it is written.
-        objective: holds the model in training, and knows its loss.
-        loader: gives the batches.
+        run: settings of the run, and its folder.
+        objective: the model, its loss and its validation.
+        loader: yields the batches of each update.
         ranks: this process and its device.
-        wrap: makes the module that is called (compiled, distributed) of the model in training; None: the model itself.
-            Parameters, checkpoints and exports are always the model's own.
+        wrap: turns the model into the module that is called, for example a compiled or a distributed one. None calls
+            the model itself. Parameters, checkpoints and exports are always those of the model.
     """
 
     def __init__(
@@ -70,10 +70,14 @@ class Trainer(Generic[BatchT]):
         self._part_norms: dict[str, float] = {}
 
     def train(self, announcements: list[str]) -> Path:
-        """Train, and return the model directory: the best validated weights, else the last.
+        """Train, and return the model directory: the weights of the best validation, or the last ones without any.
+
+        Args:
+            announcements: lines to print first.
 
         Raises:
-            UserError: the configuration differs from that of the run to be resumed; the run is sick; the disk is full.
+            UserError: the run to be resumed had another configuration or other data; a health check failed; memory or
+                the disk is full.
         """
         resumed = self._resume()
         run, updates, main = self.run, self.run.train.updates, self.ranks.is_main
@@ -91,21 +95,15 @@ class Trainer(Generic[BatchT]):
             return self._finish(reason)
         except torch.OutOfMemoryError:
             raise UserError(
-                f"{run.output}: the device's memory is full: lower batch.micro_{self.window.unit}"
+                f"{run.output}: the device ran out of memory: lower batch.micro_{self.window.unit}"
             ) from None
         finally:
             self.reporter.close()
 
     def _loop(self, stop: StopRequest) -> str:
-        """Update until done or asked to stop; returns why it stopped, "" when done."""
-        began, log, state, window, total = (
-            time.monotonic(),
-            self.run.log,
-            self.state,
-            self.window,
-            self.run.train.updates,
-        )
-        limit = self.run.train.max_minutes * 60 or math.inf
+        """Run updates until the last one, or until asked to stop; return the reason for stopping, "" at the end."""
+        log, state, window, total = self.run.log, self.state, self.window, self.run.train.updates
+        began, limit = time.monotonic(), self.run.train.max_minutes * 60 or math.inf
         updates = self.loader.updates(state.position) if state.update < total else iter(())
         asked = False
         while state.update < total and not asked:
@@ -115,7 +113,7 @@ class Trainer(Generic[BatchT]):
             if not stop.reason and time.monotonic() - began > limit:
                 stop.reason = f"train.max_minutes = {self.run.train.max_minutes:g}"
             asked = self._step(batches, bool(stop.reason))
-            # Alone, this process need not wait an update for the others to agree.
+            # Several processes learn of a request one update later; a single one need not wait.
             asked = asked or (self.ranks.world == 1 and bool(stop.reason))
             window.busy += time.perf_counter() - started
             self.reporter.tick(state.update)
@@ -133,7 +131,7 @@ class Trainer(Generic[BatchT]):
         return update % self.run.log.every == 0 or update == self.run.train.updates
 
     def _step(self, update: Update[BatchT], stop: bool) -> bool:
-        """One optimiser update; returns whether any process was asked to stop before it began."""
+        """Do one update; return whether any process had been asked to stop before it."""
         device, dtype = self.ranks.device, DTYPES[self.run.train.precision]
         batches = [batch.to(device, dtype) for batch in update.micro_batches]
         self.module.train()
@@ -141,17 +139,19 @@ class Trainer(Generic[BatchT]):
         bad = [line for batch in batches for line in batch.bad]
         held = torch.stack([batch.amount.double() for batch in batches]).sum().to(device)
         flags = torch.tensor([len(bad), float(stop)], dtype=torch.float64, device=device)
-        counts = distributed.sum_over_ranks(torch.cat([counts, held[None], flags]))
-        if counts[-2] > 0:
+        totals = distributed.sum_over_ranks(torch.cat([counts, held[None], flags]))
+        counts, (all_held, all_bad, all_stop) = totals[:-3], totals[-3:]
+        if all_bad > 0:
             self._report_bad_files(bad)
-        if counts[-3] == 0:
-            self._save()  # e.g. a drive that went away: nothing learned so far is lost
+        if all_held == 0:
+            self._save()  # a drive may have gone away: keep what has been learned
             raise UserError(
-                f"{self.run.output}: nothing of update {self.state.update} could be read: see the lines above"
+                f"{self.run.output}: no recording of update {self.state.update} could be read (see the lines above): "
+                "check the files and run the same command again"
             )
         sums, unit = self.window.zeros(), self.window.unit
         for number, batch in enumerate(batches):
-            loss, terms = self._forward(batch, number, counts[:-3])
+            loss, terms = self._forward(batch, number, counts)
             if loss is not None:
                 loss.backward()
             for name, value in terms.items():
@@ -163,20 +163,20 @@ class Trainer(Generic[BatchT]):
         norm = optimizer.gradient_norm(parameters)
         if self._due(self.state.update + 1):
             self._part_norms = optimizer.gradient_norms_by_part(self.model)
-        self._apply(parameters, norm, batches, counts[:-3])
+        self._apply(parameters, norm, batches, counts)
         self.window.add(sums, norm)
         self.state.update, self.state.position = self.state.update + 1, update.following
-        return bool(counts[-1] > 0)
+        return bool(all_stop > 0)
 
     def _forward(self, batch: BatchT, number: int, counts: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
-        # Dropout on accelerators draws from torch's generator: seeded here, a resumed run needs no stored state.
+        # Dropout on accelerators draws from torch's generator: seeded here, it needs no place in checkpoints.
         torch.manual_seed(distributed.dropout_seed(self.run.seed, self.state.update, self.ranks.rank, number))
         half = self.run.train.precision == "bf16"
         with torch.autocast(self.ranks.device.type, torch.bfloat16) if half else nullcontext():
             return self.objective.loss(self.module, batch, number, counts, self.state.update)
 
     def _apply(self, parameters: list[nn.Parameter], norm: Tensor, batches: Sequence[BatchT], counts: Tensor) -> None:
-        """Step the optimiser, or skip the update when the gradient is not finite (all processes see the same one)."""
+        """Step the optimiser, or skip the update if the gradient is not finite (it is the same on all processes)."""
         state = self.state
         optimizer.set_lr(self.optimizer, self.peak * self.schedule(state.update))
         if math.isfinite(float(norm)):
@@ -187,13 +187,13 @@ class Trainer(Generic[BatchT]):
         else:
             state.skips += 1
             where = first_bad_parameter(self.model) or "loss"
-            self.reporter.say(f"update {state.update}: {where} is not finite, update skipped ({state.skips} in a row)")
+            self.reporter.say(f"update {state.update} skipped: {where} is not finite ({state.skips} in a row)")
             if state.skips >= self.run.train.max_skips or where.startswith("parameter"):
                 self._give_up(where, batches, counts)
         self.optimizer.zero_grad(set_to_none=True)
 
     def _give_up(self, where: str, batches: Sequence[BatchT], counts: Tensor) -> None:
-        """Run the update once more to name the first module that fails, and stop the run."""
+        """Run the forward passes once more to find the first module whose output is not finite, and stop the run."""
 
         def again() -> None:
             for number, batch in enumerate(batches):
@@ -201,8 +201,8 @@ class Trainer(Generic[BatchT]):
 
         where, state = first_bad_module(self.model, again) or where, self.state
         raise UserError(
-            f"{self.run.output}: not finite at update {state.update} ({where}), {state.skips} skipped in a row: "
-            "lower train.lr, set train.clip_norm, or use train.precision fp32; the last checkpoint is kept"
+            f"{self.run.output}: {where} is not finite at update {state.update}, {state.skips} skipped in a row: lower "
+            "train.lr, set train.clip_norm, or use train.precision fp32; the last checkpoint is kept"
         )
 
     def _log_line(self) -> None:
@@ -260,14 +260,16 @@ class Trainer(Generic[BatchT]):
         saved = checkpoint.read_state(latest)
         checkpoint.refuse_changes(self.run.output, saved["config"], self.run.config)
         if saved["fingerprint"] != self.run.fingerprint:
-            raise UserError(f"{self.run.output}: was started on other utterances: give the old data or another output")
+            raise UserError(
+                f"{self.run.output}: was started on other data: give the old data, or choose another output folder"
+            )
         checkpoint.restore(latest, self._tensors())
         self.state = RunState.from_plain(saved)
         self.window.busy, self.window.waited = saved.get("clock", (0.0, 0.0))
         return True
 
     def _finish(self, reason: str) -> Path:
-        """Write the model directory and say where it is."""
+        """Write the model directory and report where it is."""
         target, best = self.run.output / "model", self.run.output / "best"
         state, use_best = self.state, self.state.best is not None and best.exists()
         if self.ranks.is_main:
@@ -278,7 +280,7 @@ class Trainer(Generic[BatchT]):
         which = f"best validation, update {state.best_update}" if use_best else f"update {state.update}"
         self.reporter.write("stop", state.update, {"reason": reason or "done", "bad_files": state.bad_files})
         if reason:
-            self.reporter.say(f"stopped at update {state.update} ({reason}); the same command goes on from here")
+            self.reporter.say(f"stopped at update {state.update} ({reason}); run the same command to continue")
         self.reporter.say(f"model: {target} ({which})")
         distributed.barrier()
         return target

@@ -1,4 +1,4 @@
-"""What a run reports: JSON lines always, TensorBoard if asked for, and a progress line on the console."""
+"""Reports of a run: JSON lines, TensorBoard files if asked for, and progress on the console."""
 
 import json
 import os
@@ -15,14 +15,14 @@ LOG_FILE = "log.jsonl"
 
 
 class Reporter:
-    """Writes the numbers of a run; silent on all processes but the main one (``enabled`` False).
+    """Writes the numbers of a run. Only the main process reports; on the others ``enabled`` is False.
 
     Args:
-        directory: of the run.
+        directory: folder of the run.
         updates: length of the run, for the progress bar.
-        first: update that this process starts from.
-        tensorboard: whether to write event files too.
-        enabled: whether this process reports at all.
+        first: number of updates done before.
+        tensorboard: write TensorBoard files as well.
+        enabled: report at all.
     """
 
     def __init__(self, directory: Path, updates: int, first: int, *, tensorboard: bool, enabled: bool = True) -> None:
@@ -37,7 +37,7 @@ class Reporter:
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
-            # Steps after the resumed one were written by a process that was killed: they are to be replaced.
+            # Steps after the resumed one were written by a process that was killed, and will come again.
             self._board = SummaryWriter(str(directory / "tensorboard"), purge_step=first + 1)
         self._updates = updates
         if sys.stdout.isatty():
@@ -53,7 +53,7 @@ class Reporter:
             self._progress.start()
 
     def say(self, line: str) -> None:
-        """Print one line above the progress bar."""
+        """Print a line above the progress bar."""
         if not self._enabled:
             return
         if self._progress is not None:
@@ -67,12 +67,12 @@ class Reporter:
             self._progress.update(self._task, completed=update)
 
     def note(self, text: str) -> None:
-        """Set the text beside the progress bar (rate and time left)."""
+        """Set the text beside the progress bar: rate and time left."""
         if self._progress is not None:
             self._progress.update(self._task, note=text)
 
     def write(self, kind: str, update: int, numbers: Mapping[str, Any]) -> None:
-        """Append one record of ``kind`` ("train", "validation", ...) to the JSON log and TensorBoard."""
+        """Append a record of a ``kind`` ("train", "validation", "bad_file", "stop") to the log and to TensorBoard."""
         if not self._enabled:
             return
         record = {"kind": kind, "update": update, "time": round(time.time(), 3), **numbers}
@@ -104,7 +104,7 @@ def is_done(run: Path) -> bool:
 
 
 def forget_after(log: Path, update: int) -> None:
-    """Remove the records after ``update`` from a JSON log: a killed process wrote them and they will come again."""
+    """Remove the records after ``update`` from a JSON log: a killed process wrote them, and they will come again."""
     if not log.exists():
         return
     kept: list[str] = []
@@ -125,7 +125,7 @@ def forget_after(log: Path, update: int) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Hours and minutes, or minutes and seconds, in words short enough for a progress line."""
+    """Hours and minutes ("2 h 05 min"), or minutes and seconds ("1 min 05 s")."""
     whole = round(max(0.0, seconds))
     if whole >= 3600:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

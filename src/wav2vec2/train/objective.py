@@ -1,4 +1,4 @@
-"""What the training loop asks of pre-training, fine-tuning and language models, and what it has to know of a run."""
+"""Interfaces of the training loop: batches, loaders, objectives, and the settings of a run."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ from wav2vec2.train.options import HealthConfig, LogConfig, TrainConfig
 
 
 class Batch(Protocol):
-    """One process's share of one forward pass, of speech or of text."""
+    """One process's share of a forward pass, of speech or of text."""
 
     @property
     def amount(self) -> Tensor:
-        """What it holds, in the loader's unit."""
+        """Data in it, in the loader's unit."""
 
     @property
     def padded_amount(self) -> float:
-        """What is computed for it, padding included."""
+        """The same with padding."""
 
     @property
     def bad(self) -> tuple[str, ...]:
-        """One line for each row that could not be read."""
+        """A line for each utterance that could not be read."""
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
-        """Return it on a device."""
+        """Return the batch on a device."""
 
 
 BatchT = TypeVar("BatchT", bound=Batch)
@@ -38,59 +38,64 @@ GivenBatchT = TypeVar("GivenBatchT", bound=Batch, contravariant=True)
 
 
 class Loader(Protocol[ReadBatchT]):
-    """Gives updates in the order of a plan."""
+    """Yields the batches of each update, in the order of a plan."""
 
     unit: str
-    """What batches are measured in: "seconds" of audio or "tokens" of text."""
+    """Unit of the batch size: "seconds" of audio or "tokens" of text."""
 
     @property
     def plan(self) -> Plan:
-        """What comes in which order."""
+        """Which data come in which order."""
 
     def updates(self, position: Position) -> Iterator[Update[ReadBatchT]]:
-        """Yield updates for ever, from a position on."""
+        """Yield updates from a position on, without end."""
 
 
 class Objective(Protocol[GivenBatchT]):
-    """What pre-training, fine-tuning and language models do differently."""
+    """Loss, validation and logging: what differs between pre-training, fine-tuning and language models."""
 
     model: nn.Module
-    """The model in training: its parameters are trained, it is saved and exported."""
+    """The model whose parameters are trained, saved and exported."""
     chance: float | None
-    """Loss of guessing in nats, None if there is no such level."""
+    """Loss of guessing, in nats; None if there is no such level."""
     judged: str
-    """Which of ``numbers`` is compared with chance."""
+    """Name of the number that is compared with chance."""
     codebooks: tuple[int, int]
-    """How many there are, and entries of each; (0, 0) if there are none."""
+    """Number of codebooks and entries of each; (0, 0) without any."""
 
     def trained(self, update: int) -> list[nn.Parameter]:
-        """Parameters that this update changes."""
+        """Parameters that an update changes."""
 
     def counts(self, batches: Sequence[GivenBatchT], update: int) -> Tensor:
-        """(n,) float64: this process's share of the numbers that losses are divided by."""
+        """(n,) float64: this process's part of the counts that the losses are divided by."""
 
     def loss(
         self, module: nn.Module, batch: GivenBatchT, number: int, counts: Tensor, update: int
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
-        """Loss of micro-batch ``number`` given the global counts (None for an empty one), and sums to report.
+        """Loss of micro-batch ``number`` (None for an empty one), and sums to log.
 
-        ``module`` is what is called: the model, or what wraps it.
+        Args:
+            module: what is called: the model, or a wrapper of it.
+            batch: this process's rows.
+            number: of the micro-batch within the update.
+            counts: (n,) counts over all processes.
+            update: number of the update, from 0.
         """
 
     def sums(self) -> dict[str, Tensor]:
-        """Zeros, one for each sum that ``loss`` reports."""
+        """A zero for each sum that ``loss`` returns."""
 
     def numbers(self, sums: dict[str, Tensor], update: int) -> dict[str, float]:
-        """What to log, from sums over all processes and some updates."""
+        """Numbers to log, from sums over all processes and the updates of a window that ends with ``update``."""
 
     def describe(self, numbers: dict[str, float]) -> str:
         """The middle of a console line."""
 
     def validate(self, module: nn.Module) -> dict[str, float] | None:
-        """Numbers of ``module`` on held-out data; "score" decides, lower is better. None without such data."""
+        """Numbers on held-out data, None without such data. The weights with the lowest "score" are kept."""
 
     def remarks(self) -> list[str]:
-        """Lines to show after a validation."""
+        """Lines to print after a validation."""
 
     def export(self, directory: Path) -> None:
         """Write a model directory."""
@@ -98,9 +103,10 @@ class Objective(Protocol[GivenBatchT]):
 
 @dataclass(frozen=True)
 class Run:
-    """What the loop needs to know beyond the objective. ``config`` is the whole resolved recipe."""
+    """Settings of a run."""
 
     config: Any
+    """The whole resolved recipe."""
     output: Path
     seed: int
     batch_seconds: float | None
@@ -109,7 +115,7 @@ class Run:
     log: LogConfig
     health: HealthConfig
     fingerprint: str
-    """Of the utterances that the plan draws from."""
+    """Hash of the training data: a resumed run must have the same."""
 
     @classmethod
     def of(cls, config: Any, fingerprint: str) -> "Run":

@@ -1,4 +1,4 @@
-"""AdamW, its parameter groups, and learning rate schedules as pure functions of the update (SPEC E, F)."""
+"""AdamW and its parameter groups, learning rate schedules (sections 4.2 and 4.3), norms and clipping of gradients."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -13,12 +13,13 @@ PAPER_BATCH_SECONDS = 5760.0
 """Audio of one update of the paper's BASE model: 1.6 hours."""
 
 Schedule = Callable[[int], float]
+"""Factor on the peak learning rate as a function of the update, counted from 0."""
 
 
 def linear_schedule(updates: int, warmup: int) -> Schedule:
-    """Factor on the learning rate: 0 to 1 over ``warmup`` updates, then linearly to 0 at ``updates``.
+    """From 0 to 1 over ``warmup`` updates, then linearly to 0 at ``updates``.
 
-    The value for update t (counted from 0) is the one after t complete updates, as the paper's code has it.
+    The first update has factor 0, as in the released code.
     """
 
     def factor(update: int) -> float:
@@ -38,9 +39,9 @@ def tri_stage_schedule(
     final_scale: float = 0.05,
     decay: str = "exponential",
 ) -> Schedule:
-    """Factor on the learning rate: from ``initial_scale`` to 1, constant, then decay to ``final_scale`` at ``updates``.
+    """From ``initial_scale`` to 1 over ``warmup`` updates, 1 for ``hold`` updates, then to ``final_scale`` at the end.
 
-    The decay is exponential (the published recipes) or linear (the paper's text).
+    The last stage is exponential (the released recipes) or linear (the paper).
     """
     decaying = max(1, updates - warmup - hold)
 
@@ -58,7 +59,7 @@ def tri_stage_schedule(
 
 
 def schedule(config: TrainConfig) -> Schedule:
-    """The schedule that a recipe's ``train`` section describes."""
+    """The schedule of a recipe's ``train`` section."""
     warmup = round(config.warmup_share * config.updates)
     if config.schedule == "linear":
         return linear_schedule(config.updates, warmup)
@@ -73,32 +74,36 @@ def schedule(config: TrainConfig) -> Schedule:
 
 
 def peak_lr(config: TrainConfig, batch_seconds: float | None) -> tuple[float, str | None]:
-    """Peak learning rate, and a line to announce when ``scale_lr`` changed it."""
+    """Peak learning rate, and a line to print if ``scale_lr`` changed it.
+
+    Raises:
+        UserError: ``scale_lr`` is set for a run on text (``batch_seconds`` is None).
+    """
     if not config.scale_lr:
         return config.lr, None
     if batch_seconds is None:
-        raise UserError("train.scale_lr: the rule is for batches of speech; set train.lr itself")
+        raise UserError("train.scale_lr: this rule is for batches of speech; set train.lr instead")
     lr = config.lr * math.sqrt(batch_seconds / PAPER_BATCH_SECONDS)
     return lr, (
-        f"learning rate {config.lr:g} scaled to {lr:g}: sqrt of {batch_seconds:g} s of audio an update "
-        f"over the paper's {PAPER_BATCH_SECONDS:g} s (train.scale_lr)"
+        f"learning rate {config.lr:g} scaled to {lr:g}, by the root of {batch_seconds:g} s of audio an update over the "
+        f"paper's {PAPER_BATCH_SECONDS:g} s (train.scale_lr)"
     )
 
 
 def is_decayed(name: str, parameter: Tensor) -> bool:
-    """Whether weight decay acts on a parameter when ``decay_all`` is off.
+    """Whether a parameter is decayed unless ``decay_all`` is set.
 
-    Not on biases, norms, the mask embedding and weight-norm gains (at most one dimension longer than 1), nor on the
-    quantizer's entries, which are values and not weights.
+    Biases, norms, the mask embedding and weight-norm gains are not (at most one of their dimensions is longer than 1),
+    nor are codebook entries, which are values rather than weights.
     """
     return sum(size > 1 for size in parameter.shape) > 1 and not name.endswith("codevectors")
 
 
 def build_optimizer(named: Iterable[tuple[str, nn.Parameter]], config: TrainConfig) -> tuple[torch.optim.AdamW, str]:
-    """AdamW over the given parameters, and a line that states which of them are decayed.
+    """AdamW over the named parameters, and a line that says which of them are decayed.
 
-    The moments are made at once, so that a checkpoint always holds all of them: a parameter that is trained later
-    (after the frozen phase) starts its own count of steps when its first gradient comes.
+    All moments are created at once, so that every checkpoint holds all of them. A parameter that is frozen at first
+    starts its own count of steps with its first gradient.
     """
     named = list(named)
     decayed = [parameter for name, parameter in named if config.decay_all or is_decayed(name, parameter)]
@@ -131,27 +136,27 @@ def build_optimizer(named: Iterable[tuple[str, nn.Parameter]], config: TrainConf
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Give every parameter group this learning rate."""
+    """Set the learning rate of every parameter group."""
     for group in optimizer.param_groups:
         group["lr"] = lr
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """Euclidean norm of all gradients together (a scalar; not finite when one of them is not)."""
+    """Euclidean norm of all gradients together; not finite if one of them is not."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     return nn.utils.get_total_norm(gradients)
 
 
 _PARTS = {"encoder.feature_encoder.": "feature_encoder", "encoder.": "context_network", "quantizer.": "quantizer"}
-"""By the beginning of a parameter's name, the first that fits; the rest (output projections, CTC layer) are heads."""
+"""Part of the model by prefix of the parameter's name (the first match counts); all others are heads."""
 
 
 def gradient_norms_by_part(model: nn.Module) -> dict[str, float]:
-    """Euclidean norm of the gradients of each part of a speech model, as ``gradient_norm_<part>``.
+    """Euclidean norm of the gradients in each part of a speech model, as ``gradient_norm_<part>``.
 
-    Parts are feature_encoder, context_network (with the projection into it and the mask embedding), quantizer and
-    heads; the squares add up to that of the whole. Parts without a gradient, such as a frozen one, are left out, and
-    so are norms that are not finite. {} for models without a speech encoder.
+    The parts are feature_encoder, context_network (with its input projection and the mask embedding), quantizer, and
+    heads (output projections, CTC layer). Their squares add up to the square of the whole norm. Parts without gradient
+    and norms that are not finite are left out. {} for models without a speech encoder.
     """
     gradients: dict[str, list[Tensor]] = {}
     named = [(name, parameter.grad) for name, parameter in model.named_parameters()]
@@ -166,7 +171,7 @@ def gradient_norms_by_part(model: nn.Module) -> dict[str, float]:
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], norm: Tensor, limit: float) -> None:
-    """Scale gradients of total ``norm`` down to ``limit``."""
+    """Scale gradients, whose total norm is ``norm``, down to a norm of ``limit`` if they exceed it."""
     if float(norm) > limit:
         for parameter in parameters:
             if parameter.grad is not None:

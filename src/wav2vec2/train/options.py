@@ -1,4 +1,4 @@
-"""The sections of a recipe that pre-training, fine-tuning and language models share, and what no recipe may ask for.
+"""Sections of a recipe that pre-training, fine-tuning and language models share, and the check of a whole recipe.
 
 Lengths of audio are in seconds.
 """
@@ -15,7 +15,7 @@ from wav2vec2.model.variants.variant import Variant
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """An architecture by name, and what of it is changed (unset: as named)."""
+    """A named architecture, and changes to it. What is unset stays as in the named one."""
 
     architecture: str = "base"
     """base, large, large_lv60k, 300m, 1b, 2b, tiny, small or medium."""
@@ -40,7 +40,11 @@ class ModelConfig:
     logit_temperature: float | None = None
 
     def build(self, variant: Variant | None = None) -> Architecture:
-        """Return the architecture; UserError for an unknown name, or sizes or variants that contradict each other."""
+        """Return the architecture, with ``variant`` where one is given.
+
+        Raises:
+            UserError: the name is unknown, or sizes and variant contradict each other.
+        """
         if self.architecture not in ARCHITECTURES:
             known = ", ".join(ARCHITECTURES)
             raise UserError(f"model.architecture: no architecture '{self.architecture}'; choose one of {known}")
@@ -56,44 +60,45 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class BatchConfig:
-    """How much audio an update sees, over all processes together, and how it is split."""
+    """How much audio an update uses, and how it is divided into forward passes."""
 
     seconds: float = option(5760.0, above=0.0)
-    """Audio of one update, over all processes: the batch size that the recipe means."""
+    """Batch size: audio of one update, over all processes together."""
     micro_seconds: float = option(87.5, above=0.0, may_change=True)
-    """Most padded audio of one forward pass of one process; smaller needs less memory and gives the same gradient."""
+    """Most audio, with padding, of one forward pass of one process. Less needs less memory and gives the same gradient.
+    """
     min_seconds: float = option(0.1, low=0.0)
-    """Shorter utterances are left out, and counted."""
+    """Shorter utterances are left out and counted."""
     max_seconds: float = option(30.0, above=0.0)
-    """Longer ones are cropped at random (pre-training) or left out and counted (fine-tuning)."""
+    """Longer utterances are cropped at random (pre-training), or left out and counted (fine-tuning)."""
     length_jitter: float = option(0.1, low=0.0)
-    """Width of the random factor on lengths before they are sorted into batches: these mix anew each epoch."""
+    """Width of the random factor on each length before sorting by length, so that batches differ between epochs."""
     workers: int = option(1, low=0, machine=True)
     """Processes that read audio; 0 reads in the main process."""
     prefetch: int = option(4, low=1, machine=True)
-    """Micro-batches that each of them reads ahead."""
+    """Micro-batches that each of these processes reads ahead."""
     in_memory: bool = option(False, machine=True)
-    """Keep what was decoded as 16-bit samples in memory that they share (115 MB an hour), for devices that outrun the
-    decoder."""
+    """Keep decoded audio in shared memory, as 16-bit samples (115 MB an hour). Helps if decoding limits the speed."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Updates, learning rate, optimiser (AdamW), precision."""
+    """Number of updates, learning rate, optimiser (AdamW), precision."""
 
     updates: int = option(400_000, low=1)
     lr: float = option(5e-4, above=0.0)
     scale_lr: bool = False
-    """Multiply lr by sqrt(batch.seconds / 5760), for a batch other than the paper's; announced when it acts."""
+    """Multiply lr by sqrt(batch.seconds / 5760), to adapt it to a batch of another size than the paper's."""
     schedule: Literal["linear", "tri-stage"] = "linear"
-    """linear: warm-up, then linearly to 0. tri-stage: warm-up, hold, decay."""
+    """linear: warm up, then fall linearly to 0. tri-stage: warm up, hold, decay."""
     warmup_share: float = option(0.08, low=0.0, high=1.0)
+    """Share of the updates in which the learning rate warms up."""
     hold_share: float = option(0.4, low=0.0, high=1.0)
-    """tri-stage only."""
+    """tri-stage: share of the updates in which the learning rate is held."""
     decay: Literal["exponential", "linear"] = "exponential"
-    """Last stage of tri-stage: exponential as in the released recipes, or linear as the paper has it."""
+    """tri-stage: shape of the decay, exponential as in the released recipes or linear as in the paper."""
     initial_scale: float = option(0.01, low=0.0, high=1.0)
-    """tri-stage: the warm-up starts from this share of lr."""
+    """tri-stage: the warm-up starts at this share of lr."""
     final_scale: float = option(0.05, low=0.0, high=1.0)
     """tri-stage: the decay ends at this share of lr."""
     beta1: float = option(0.9, low=0.0, below=1.0)
@@ -101,59 +106,61 @@ class TrainConfig:
     eps: float = option(1e-6, above=0.0)
     weight_decay: float = option(0.01, low=0.0)
     decay_all: bool = False
-    """Weight decay on all parameters, as the paper's code does; else not on biases, norms, mask embedding, codebooks.
-    """
+    """Decay all parameters, as the released code does; otherwise not biases, norms, mask embedding and codebooks."""
     clip_norm: float = option(0.0, low=0.0)
-    """Clip the gradient's norm to this; 0 does not clip."""
+    """Clip the norm of the gradient to this; 0: no clipping."""
     max_skips: int = option(20, low=1, may_change=True)
-    """Updates in a row with a gradient that is not finite (they are skipped) before the run stops."""
+    """Stop after skipping this many updates in a row (an update is skipped if its gradient is not finite)."""
     precision: Literal["fp32", "bf16", "fp64"] = "fp32"
-    """bf16 is autocast; fp64 is for exactness checks."""
+    """bf16: autocast. fp64: for exact comparisons."""
     device: str = option("auto", machine=True)
-    """auto (CUDA where there is one), cpu or cuda."""
+    """auto (CUDA if available), cpu or cuda."""
     threads: int = option(0, low=0, machine=True)
-    """Threads of the main process on a CPU; 0 leaves PyTorch's choice."""
+    """Threads of the main process on a CPU; 0: PyTorch's choice."""
     max_minutes: float = option(0.0, low=0.0, machine=True)
-    """Save and leave after this time; the same command goes on. 0: no limit."""
+    """Save and stop after this time; the same command continues. 0: no limit."""
 
 
 @dataclass(frozen=True)
 class LogConfig:
-    """How often things are written, counted in updates."""
+    """How often the run logs, validates and saves, in updates."""
 
     every: int = option(25, low=1, machine=True)
-    """One line of numbers (log.jsonl, TensorBoard, console), averaged over the updates since the last."""
+    """Write a line of numbers (log.jsonl, TensorBoard, console), averaged over the updates since the last one."""
     validate_every: int = option(500, low=0, may_change=True)
+    """0: never."""
     save_every: int = option(500, low=0, machine=True)
+    """0: only at the end, or when the run is stopped."""
     keep_last: int = option(2, low=1, machine=True)
-    """Checkpoints kept for resuming."""
+    """Number of checkpoints to keep for resuming."""
     tensorboard: bool = option(True, machine=True)
+    """Write TensorBoard files as well."""
 
 
 @dataclass(frozen=True)
 class HealthConfig:
-    """The monitor that names a sick run and stops it; its state stays on disk."""
+    """Checks that stop a run which has collapsed or learns nothing. Its checkpoints are kept."""
 
     enabled: bool = option(True, may_change=True)
     patience: int = option(4, low=1, may_change=True)
-    """Log lines in a row that must look collapsed."""
+    """Stop after this many suspicious log lines in a row."""
     grace_share: float = option(0.02, low=0.0, high=1.0, may_change=True)
-    """Share of the updates at the start during which collapse is not judged (codes are few before the first steps)."""
+    """Do not check for collapse in this share of the updates, at the start (few codes are in use at first)."""
     chance_share: float = option(0.15, low=0.0, high=1.0, may_change=True)
-    """After this share of the updates the loss must have left chance."""
+    """After this share of the updates the loss must be below chance."""
     chance_margin: float = option(0.02, low=0.0, may_change=True)
-    """Nats around chance that count as chance."""
+    """A loss within this many nats of chance counts as chance."""
     collapse_perplexity: float = option(2.5, low=0.0, may_change=True)
-    """A codebook has collapsed when the perplexity of its codes is at most this (2: two entries are left), or at most a
-    quarter of its entries where that is less."""
+    """A codebook has collapsed if the perplexity of its codes is at most this (2: two entries are in use). With fewer
+    than ten entries the limit is a quarter of them, but at least 1.5."""
 
 
 def refuse_impossible(config: Any) -> None:
-    """Check a whole training configuration before anything is read.
+    """Check a recipe before any data is read.
 
     Raises:
-        UserError: a number is not finite or outside the range of its option, or two options contradict each other; the
-            message names them.
+        UserError: a number is not finite or outside the range of its option, or options contradict each other. The
+            message names the option.
     """
     for key, value, rules in options(config):
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -167,4 +174,4 @@ def refuse_impossible(config: Any) -> None:
             except ValueError as error:
                 raise UserError(f"{section}: {error}; change these keys of the recipe") from None
     if config.train.schedule == "tri-stage" and config.train.decay == "exponential" and not config.train.final_scale:
-        raise UserError("train.final_scale is 0: an exponential decay never gets there, choose train.decay = linear")
+        raise UserError("train.final_scale is 0: an exponential decay never reaches 0; choose train.decay = linear")

@@ -1,4 +1,4 @@
-"""What a run carries from update to update: the state that its checkpoints save, and the sums of the next log line."""
+"""The progress of a run, which its checkpoints save, and the sums that its next log line averages."""
 
 import math
 from collections.abc import Mapping
@@ -14,19 +14,19 @@ from wav2vec2.train import distributed
 
 @dataclass
 class RunState:
-    """How far a run has come. A checkpoint holds exactly these fields, beside weights, moments and the log window."""
+    """How far a run has got. A checkpoint holds exactly these fields, besides weights, moments and the log window."""
 
     update: int = 0
-    """Updates done, skipped ones included."""
+    """Updates done, including skipped ones."""
     position: Position = field(default_factory=Position)
-    """Of the next batch in the plan."""
+    """Place of the next batch in the plan."""
     best: float | None = None
     """Lowest validation score so far; None before the first validation."""
     best_update: int = 0
     skips: int = 0
-    """Updates skipped in a row because their gradient was not finite."""
+    """Updates skipped in a row because the gradient was not finite."""
     bad_files: int = 0
-    """Rows that could not be read so far."""
+    """Utterances that could not be read so far."""
     health_streak: int = 0
     """Suspicious log lines in a row."""
 
@@ -36,24 +36,24 @@ class RunState:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "RunState":
-        """The inverse of :meth:`as_plain`; other keys are ignored."""
+        """Inverse of :meth:`as_plain`; other keys are ignored."""
         values = {one.name: plain[one.name] for one in fields(cls)}
         return cls(**values | {"position": Position(*plain["position"])})
 
 
 class LogWindow:
-    """Sums over the updates since the last log line, over all processes, and the time that they took.
+    """Sums over the updates since the last log line, and over all processes; and the time that these updates took.
 
     Args:
-        unit: what batches are measured in, "seconds" or "tokens".
-        terms: zeros, one for each sum that the objective reports.
+        unit: unit of the batch size, "seconds" or "tokens".
+        terms: a zero for each sum that the objective reports.
         device: where the sums are kept.
 
     Attributes:
-        sums: by name, float64: the objective's, and ``updates``, ``skipped``, ``gradient_norm``, the unit and its
-            padded amount.
+        sums: float64, by name: those of the objective, ``updates``, ``skipped``, ``gradient_norm``, and the amount of
+            data with and without padding.
         busy: seconds spent on the updates.
-        waited: seconds of these spent on waiting for data.
+        waited: how many of these seconds were spent waiting for data.
     """
 
     def __init__(self, unit: str, terms: Mapping[str, Tensor], device: torch.device) -> None:
@@ -64,14 +64,13 @@ class LogWindow:
         self.busy = self.waited = 0.0
 
     def zeros(self) -> dict[str, Tensor]:
-        """A zero for each sum, for one process to add up one update in."""
+        """A zero for each sum, in which one process adds up one update."""
         return {name: torch.zeros_like(value) for name, value in self.sums.items()}
 
     def add(self, sums: Mapping[str, Tensor], norm: Tensor) -> None:
-        """Add one update: this process's ``sums`` and the norm of the whole gradient; one reduction for all of them.
+        """Add an update: this process's ``sums``, reduced over processes in one go, and the norm of the gradient.
 
-        Of an update that is skipped (its norm is not finite) only the number is counted: its sums may not be finite
-        either and would spoil the whole window.
+        A skipped update (its norm is not finite) is only counted: its sums might not be finite either.
         """
         if not math.isfinite(float(norm)):
             self.sums["skipped"] += 1
@@ -85,7 +84,7 @@ class LogWindow:
         self.sums["updates"] += 1
 
     def clear(self) -> None:
-        """Begin the next window."""
+        """Start the next window."""
         self.sums = self.zeros()
         self.busy = self.waited = 0.0
 
@@ -96,16 +95,16 @@ class LogWindow:
 
     @property
     def rate(self) -> float:
-        """Units a second."""
+        """Seconds of audio, or tokens, per second."""
         return float(self.sums[self.unit]) / max(1e-9, self.busy)
 
     @property
     def seconds_per_update(self) -> float:
-        """Mean time of an update, skipped ones included."""
+        """Mean time of an update, including skipped ones."""
         return self.busy / max(1.0, self.taken + float(self.sums["skipped"]))
 
     def numbers(self) -> dict[str, float]:
-        """What every run logs, besides the objective's numbers and the speed."""
+        """Numbers that every run logs, besides those of its objective and its speed."""
         return {
             "gradient_norm": float(self.sums["gradient_norm"]) / max(1.0, self.taken),
             "skipped": float(self.sums["skipped"]),
@@ -113,5 +112,5 @@ class LogWindow:
         }
 
     def speed(self) -> dict[str, float]:
-        """Units a second, and the share of the time spent on waiting for data."""
+        """Throughput, and the share of time spent waiting for data."""
         return {f"{self.unit}_per_second": self.rate, "wait_share": self.waited / max(1e-9, self.busy)}

@@ -56,7 +56,7 @@ def losses(output: Path) -> list[float]:
 
 def test_short_utterances_come_first(labelled_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     run(recipe(labelled_corpus, tmp_path / "run"))
-    assert "the first 4 updates see the 4 utterances of at most 0.8 s (curriculum)" in capsys.readouterr().out
+    assert "the first 4 updates use only the 4 utterances of at most 0.8 s (curriculum)" in capsys.readouterr().out
     run(recipe(labelled_corpus, tmp_path / "all", curriculum=CurriculumConfig()))
     assert "curriculum" not in capsys.readouterr().out
     assert losses(tmp_path / "run")[0] != losses(tmp_path / "all")[0]

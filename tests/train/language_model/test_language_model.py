@@ -72,7 +72,7 @@ def test_another_text_or_recipe_is_refused_on_resuming(text: Path, tmp_path: Pat
         run(replace(of, batch=replace(of.batch, tokens=130)))
     other = tmp_path / "other.txt"
     other.write_text(text.read_text().replace("DAN DAN", "DAN EVE"))
-    with pytest.raises(UserError, match="was started on other utterances"):
+    with pytest.raises(UserError, match="was started on other data"):
         run(replace(of, data=replace(of.data, text=(str(other),))))
 
 
