@@ -18,26 +18,45 @@ class ModelConfig:
     """A named architecture, and changes to it. What is unset stays as in the named one."""
 
     architecture: str = "base"
-    """base, large, large_lv60k, 300m, 1b, 2b, tiny, small or medium."""
+    """base, large, large_lv60k, 300m, 1b, 2b, 3b, 7b, tiny, small or medium."""
     conv_channels: tuple[int, ...] | None = None
+    """Channels of each convolution of the feature encoder."""
     conv_kernels: tuple[int, ...] | None = None
+    """Kernel sizes of these convolutions."""
     conv_strides: tuple[int, ...] | None = None
+    """Strides of these convolutions."""
     conv_bias: bool | None = None
+    """Whether these convolutions have a bias."""
     conv_norm: Literal["group", "layer"] | None = None
+    """Group norm after the first convolution, or layer norm after each."""
     normalize_input: bool | None = None
+    """Give each utterance mean 0 and variance 1 before the model."""
     hidden_size: int | None = None
+    """Width of the Transformer."""
     layers: int | None = None
+    """Transformer blocks."""
     ffn_size: int | None = None
+    """Width of the feed-forward layers."""
     heads: int | None = None
+    """Attention heads."""
     layer_norm_first: bool | None = None
+    """Layer norm before attention and feed-forward layers instead of after them."""
     pos_conv_kernel: int | None = None
+    """Kernel size of the positional convolution."""
     pos_conv_groups: int | None = None
+    """Groups of the positional convolution."""
     codebook_groups: int | None = None
+    """Number of codebooks (G)."""
     codebook_entries: int | None = None
+    """Entries of each codebook (V)."""
     codevector_size: int | None = None
+    """Size of the concatenated codebook entries."""
     final_size: int | None = None
+    """Size of the projected context vectors and targets."""
     negatives: int | None = None
+    """Distractors of each masked frame (K)."""
     logit_temperature: float | None = None
+    """Temperature of the contrastive loss (kappa)."""
 
     def build(self, variant: Variant | None = None) -> Architecture:
         """Return the architecture, with ``variant`` where one is given.
@@ -65,7 +84,7 @@ class BatchConfig:
     seconds: float = option(5760.0, above=0.0)
     """Batch size: audio of one update, over all processes together."""
     micro_seconds: float = option(87.5, above=0.0, may_change=True)
-    """Most audio, with padding, of one forward pass of one process. Less needs less memory and gives the same gradient.
+    """Most audio, with padding, of a forward pass of one process. Less needs less memory and gives the same gradient.
     """
     min_seconds: float = option(0.1, low=0.0)
     """Shorter utterances are left out and counted."""
@@ -86,7 +105,9 @@ class TrainConfig:
     """Number of updates, learning rate, optimiser (AdamW), precision."""
 
     updates: int = option(400_000, low=1)
+    """Length of the run."""
     lr: float = option(5e-4, above=0.0)
+    """Peak learning rate."""
     scale_lr: bool = False
     """Multiply lr by sqrt(batch.seconds / 5760), to adapt it to a batch of another size than the paper's."""
     schedule: Literal["linear", "tri-stage"] = "linear"
@@ -102,9 +123,13 @@ class TrainConfig:
     final_scale: float = option(0.05, low=0.0, high=1.0)
     """tri-stage: the decay ends at this share of lr."""
     beta1: float = option(0.9, low=0.0, below=1.0)
+    """Decay of AdamW's first moment."""
     beta2: float = option(0.98, low=0.0, below=1.0)
+    """Decay of AdamW's second moment."""
     eps: float = option(1e-6, above=0.0)
+    """Added to the root of AdamW's second moment."""
     weight_decay: float = option(0.01, low=0.0)
+    """Decoupled weight decay of AdamW."""
     decay_all: bool = False
     """Decay all parameters, as the released code does; otherwise not biases, norms, mask embedding and codebooks."""
     clip_norm: float = option(0.0, low=0.0)
@@ -128,9 +153,9 @@ class LogConfig:
     every: int = option(25, low=1, machine=True)
     """Write a line of numbers (log.jsonl, TensorBoard, console), averaged over the updates since the last one."""
     validate_every: int = option(500, low=0, may_change=True)
-    """0: never."""
+    """Validate after so many updates, and at the end; 0: never."""
     save_every: int = option(500, low=0, machine=True)
-    """0: only at the end, or when the run is stopped."""
+    """Write a checkpoint after so many updates, and at the end; 0: only at the end, or when the run is stopped."""
     keep_last: int = option(2, low=1, machine=True)
     """Number of checkpoints to keep for resuming."""
     tensorboard: bool = option(True, machine=True)
@@ -142,6 +167,7 @@ class HealthConfig:
     """Checks that stop a run which has collapsed or learns nothing. Its checkpoints are kept."""
 
     enabled: bool = option(True, may_change=True)
+    """Check at all."""
     patience: int = option(4, low=1, may_change=True)
     """Stop after this many suspicious log lines in a row."""
     grace_share: float = option(0.02, low=0.0, high=1.0, may_change=True)
@@ -151,8 +177,7 @@ class HealthConfig:
     chance_margin: float = option(0.02, low=0.0, may_change=True)
     """A loss within this many nats of chance counts as chance."""
     collapse_perplexity: float = option(2.5, low=0.0, may_change=True)
-    """A codebook has collapsed if the perplexity of its codes is at most this (2: two entries are in use). With fewer
-    than ten entries the limit is a quarter of them, but at least 1.5."""
+    """A codebook whose code perplexity is at most this has collapsed (below ten entries: a quarter, at least 1.5)."""
 
 
 def refuse_impossible(config: Any) -> None:

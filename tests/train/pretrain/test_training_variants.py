@@ -120,12 +120,12 @@ def test_resuming_is_exact_with_variants(earlier: Path, corpus: Path, tmp_path: 
     [
         ({"variant": Variant(target_mlp=True)}, "variant: target_mlp is for continuous targets"),
         ({"masking": Masking(span_lengths="normal")}, "masking: span_lengths = normal needs span_spread"),
-        ({"variant": Variant(targets="fixed")}, "units.source names the model"),
-        ({"units": UnitsConfig(source="somewhere")}, "variant.targets = fixed, and only then"),
-        ({"units": UnitsConfig(kind="mfcc")}, "variant.targets = fixed, and only then"),
+        ({"variant": Variant(targets="fixed")}, "targets = fixed needs units"),
+        ({"units": UnitsConfig(source="somewhere")}, "other targets have none"),
+        ({"units": UnitsConfig(kind="mfcc")}, "other targets have none"),
         (
             {"variant": Variant(targets="fixed"), "units": UnitsConfig(source="somewhere", kind="mfcc")},
-            "somewhere is not asked for cepstra; leave it out",
+            "need no model; leave out somewhere",
         ),
         (
             {"variant": Variant(targets="fixed"), "units": UnitsConfig(source="EARLIER", kind="kmeans", layer=9)},
@@ -138,7 +138,7 @@ def test_resuming_is_exact_with_variants(earlier: Path, corpus: Path, tmp_path: 
             },
             "points for 90 clusters; lower it",
         ),
-        ({"init": "EARLIER", "variant": Variant(targets="continuous")}, "is another variant"),
+        ({"init": "EARLIER", "variant": Variant(targets="continuous")}, "is a different variant"),
     ],
 )
 def test_contradictions_are_one_line(
@@ -157,7 +157,7 @@ def test_contradictions_are_one_line(
 def test_units_need_the_same_frames(earlier: Path, corpus: Path, tmp_path: Path) -> None:
     config = recipe(corpus, tmp_path / "run", variant=Variant(targets="fixed"), units=UnitsConfig(source=str(earlier)))
     other = replace(config, model=replace(config.model, conv_kernels=(10, 3, 3, 3, 3, 3, 2)))
-    with pytest.raises(UserError, match="has other frames"):
+    with pytest.raises(UserError, match="has different frames"):
         run(other)
 
 

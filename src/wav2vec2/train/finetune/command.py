@@ -1,4 +1,4 @@
-"""Fine-tuning for recognition (sections 3.3 and 4.3 of the paper): the command and what it starts from."""
+"""Fine-tuning for recognition (sections 3.3 and 4.3): the command, and the model that it starts from."""
 
 import hashlib
 from dataclasses import dataclass, field, replace
@@ -33,41 +33,46 @@ class FinetuneData:
     """Transcribed speech."""
 
     manifest: str = option("", may_change=True)
-    """Manifest file or folder of 'wav2vec2 prepare'."""
+    """Manifest (a file, or the folder that 'wav2vec2 prepare' wrote)."""
     split: str = ""
-    """Only this split, or several: "train+dev"; empty: all."""
+    """Use only this split, or several ("train+dev"); empty: all."""
     labels: str = option("", may_change=True)
-    """A list of utterance ids (one a line): train on these alone."""
+    """File of utterance ids, one per line: train only on these."""
     validation_manifest: str = option("", may_change=True)
-    """Empty: the same manifest."""
+    """Manifest to validate on; empty: the same manifest."""
     validation_split: str = ""
-    """Empty (and no validation_manifest): no validation, the last weights are kept."""
+    """Split to validate on. If this and validation_manifest are empty, there is no validation."""
     validation_utterances: int = option(0, low=0)
-    """Validate on this many of them (chosen by a hash of their ids); 0: all."""
+    """Validate on this many utterances (chosen by a hash of their ids); 0: all."""
 
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Symbols that the model writes."""
+    """Symbols of the output layer, and normalisation of the transcripts."""
 
     vocabulary: str = ""
-    """A directory with a vocab.json to use; empty: built from the training transcripts."""
+    """Directory with a vocab.json to use; empty: build the vocabulary from the training transcripts."""
     symbols: Literal["characters", "whitespace"] = "characters"
-    """whitespace: transcripts are symbols separated by spaces (phones)."""
+    """characters; or whitespace: transcripts are symbols separated by spaces, such as phones."""
     case: Literal["upper", "lower", "keep"] = "keep"
+    """Case of the transcripts."""
     digits: Literal["keep", "ascii", "names", "error"] = "keep"
+    """Digits: keep them, write them in ASCII, spell their names, or stop with an error."""
     punctuation: Literal["keep", "remove"] = "keep"
+    """Keep punctuation, or remove it."""
 
 
 @dataclass(frozen=True)
 class FreezeConfig:
-    """The first updates, in which only the output layer learns. The feature encoder is frozen throughout while
-    ``regularization.feature_grad_mult`` is 0.
+    """First updates, in which only the output layer is trained.
+
+    The feature encoder stays frozen throughout if regularization.feature_grad_mult is 0.
     """
 
     updates: int = option(0, low=0)
+    """Number of these updates."""
     share: float = option(0.0, low=0.0, high=1.0)
-    """The same as a share of train.updates; the larger of the two counts."""
+    """The same as a share of train.updates. The larger of the two counts."""
 
 
 def _finetune_regularization() -> Regularization:
@@ -90,17 +95,18 @@ def _finetune_train() -> TrainConfig:
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """Teach a pre-trained model to write transcripts."""
+    """Fine-tune a pre-trained model for speech recognition."""
 
     output: str = option("runs/finetune", machine=True)
-    """Folder of the run: log, checkpoints, model. The same command goes on where it was stopped."""
+    """Folder of the run: log, checkpoints, model. The same command continues a run that was stopped."""
     init: str = ""
-    """A model directory to start from, or "scratch" (the architecture of the model section, nothing frozen)."""
+    """Model to start from, or "scratch": random weights of the architecture in the model section, none frozen."""
     seed: int = option(1, low=0)
+    """Seed of everything random: new weights, order of the data, masks, dropout."""
     data: FinetuneData = field(default_factory=FinetuneData)
     text: TextConfig = field(default_factory=TextConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    """With init = "scratch" only."""
+    """Used with init = "scratch" only."""
     freeze: FreezeConfig = field(default_factory=FreezeConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     regularization: Regularization = field(default_factory=_finetune_regularization)
@@ -112,13 +118,15 @@ class FinetuneConfig:
 
 
 def run(config: FinetuneConfig) -> Path:
-    """Fine-tune as a recipe says, going on from a checkpoint in ``config.output``; returns the model directory.
+    """Fine-tune as the recipe says, from the newest checkpoint in ``config.output`` if there is one.
+
+    Returns the model directory.
 
     Raises:
-        UserError: anything in the recipe, the data or the model that the user can mend, or a sick run.
+        UserError: something in the recipe, the data or the model has to be corrected, or a health check failed.
     """
     if not config.init:
-        raise UserError('init is not set: give the directory of a pre-trained model, or "scratch"')
+        raise UserError('init is not set: give a pre-trained model, or "scratch"')
     refuse_impossible(config)
     with distributed.session(config.train.device, threads=config.train.threads) as ranks:
         return _run(config, ranks)
@@ -160,7 +168,7 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
     )
     lines += [f"vocabulary: {len(vocabulary)} symbols: {' '.join(vocabulary.symbols[:60])}", *transcripts.lines]
     if freeze:
-        lines.append(f"the first {freeze} updates train the output layer alone")
+        lines.append(f"the first {freeze} updates train only the output layer")
     if validation is not None:
         lines.append(f"validation: {len(validation)} utterances, {float(validation.samples.sum()) / 57.6e6:.2f} h")
     if untranscribed:
@@ -171,7 +179,7 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
 
 
 def _validation(data: FinetuneData) -> tuple[Manifest | None, int]:
-    """The transcribed utterances to validate on, and how many have no transcript."""
+    """The transcribed utterances to validate on, and the number of those without a transcript."""
     if not data.validation_manifest and not data.validation_split:
         return None, 0
     path = data.validation_manifest or data.manifest
@@ -184,7 +192,7 @@ def _validation(data: FinetuneData) -> tuple[Manifest | None, int]:
 
 
 def build_vocabulary(text: TextConfig, manifest: Manifest, normalization: TextNormalization) -> Vocabulary:
-    """The symbol table that a recipe names, or one of the training transcripts' symbols."""
+    """The vocabulary that the recipe names, or one of the symbols in the training transcripts."""
     if text.vocabulary:
         vocabulary: Vocabulary = Vocabulary.load(text.vocabulary)
         return vocabulary
@@ -193,10 +201,10 @@ def build_vocabulary(text: TextConfig, manifest: Manifest, normalization: TextNo
 
 
 def build_model(config: FinetuneConfig, vocabulary: Vocabulary) -> tuple[Wav2Vec2ForCTC, list[str]]:
-    """A recogniser with the encoder of ``config.init`` and a new output layer, and lines that say what it is.
+    """A recogniser with the encoder of ``config.init``, and lines that describe it.
 
-    An output layer over the same symbols is kept. From scratch nothing is frozen: a feature encoder of random weights
-    would never become useful.
+    The output layer is new, unless that of ``config.init`` has the same symbols. From scratch nothing is frozen: a
+    feature encoder that stays random would be useless.
     """
     regularization = config.regularization
     if config.init == SCRATCH:
@@ -204,7 +212,7 @@ def build_model(config: FinetuneConfig, vocabulary: Vocabulary) -> tuple[Wav2Vec
         if regularization.feature_grad_mult != 1.0:
             regularization = replace(regularization, feature_grad_mult=1.0)
         model = Wav2Vec2ForCTC(architecture, vocabulary, regularization, config.masking)
-        lines = [f"model: {architecture.name} from scratch, everything trained from the first update"]
+        lines = [f"model: {architecture.name} from scratch, all of it trained from the first update"]
     else:
         from wav2vec2.checkpoints.load import load
 
@@ -223,7 +231,7 @@ def build_model(config: FinetuneConfig, vocabulary: Vocabulary) -> tuple[Wav2Vec
 
 
 def _write_left_out(output: Path, transcripts: Transcripts) -> None:
-    """Keep the names of utterances that are not trained on, with their reasons."""
+    """Write the ids of the utterances that are not trained on, with the reasons."""
     if transcripts.left_out:
         output.mkdir(parents=True, exist_ok=True)
         lines = [f"{name}\t{reason}\n" for name, reason in transcripts.left_out]

@@ -1,8 +1,8 @@
-"""Which utterances fine-tuning begins with.
+"""Curriculum of fine-tuning: short utterances first. Not in the paper.
 
-Not in the paper: its models have learned so much that the order does not matter. CTC from little or no pre-training
-stays at the symbols' frequencies for thousands of updates on long utterances, and leaves them soon on short ones
-(docs/log.md, 2026-11-25). Few short ones are soon known by heart, which helps nobody (2026-11-26).
+With little or no pre-training, CTC on long utterances predicts the symbol frequencies for thousands of updates; on
+short utterances it leaves this plateau early (docs/log.md, 2026-11-25). But a few short utterances are soon memorised,
+so none is repeated too often (2026-11-26).
 """
 
 import math
@@ -20,16 +20,20 @@ class CurriculumConfig:
     """Short utterances first."""
 
     share: float = option(0.0, low=0.0, high=1.0)
-    """Share of train.updates that sees short utterances alone; 0: all utterances from the start."""
+    """Use only short utterances in this share of the updates, at the start; 0: use all utterances from the start."""
     seconds: float = option(8.0, low=0.0)
-    """Up to this length an utterance is short ..."""
+    """Utterances up to this length are short."""
     epochs: float = option(20.0, above=0.0)
-    """... or up to a greater one, so that none is heard more often than this before the others come."""
+    """If the short utterances would be repeated more often than this, longer ones count as short, too."""
 
 
 def short_samples(config: CurriculumConfig, samples: Integers, heard: int) -> int:
-    """The longest length that is short among utterances of ``samples`` (at least one), of which ``heard`` samples in
-    all are to be trained on.
+    """Greatest length of a short utterance, in samples.
+
+    Args:
+        config: what counts as short.
+        samples: lengths of all utterances, at least one.
+        heard: samples that the updates with short utterances use in all.
     """
     lengths = np.sort(samples)
     enough = int(np.searchsorted(np.cumsum(lengths), heard / config.epochs))
@@ -37,10 +41,10 @@ def short_samples(config: CurriculumConfig, samples: Integers, heard: int) -> in
 
 
 class ShortFirst(Plan):
-    """``updates`` batches of the plan ``short``, then those of ``whole``.
+    """``updates`` batches of the plan ``short``, then the batches of ``whole``.
 
-    Epochs count on: the first ones are of the short utterances, the last of them ends where their updates end. So a
-    position is still two integers, and resuming costs nothing.
+    Epochs are numbered across both plans; the last epoch of ``short`` ends with its last update. So a position is still
+    two integers, and resuming costs nothing.
     """
 
     def __init__(self, short: BatchPlan, whole: BatchPlan, updates: int) -> None:
@@ -51,7 +55,7 @@ class ShortFirst(Plan):
             updates -= self._counts[-1]
 
     def batches(self, epoch: int) -> int:
-        """Global batches in an epoch."""
+        """Number of global batches in an epoch."""
         before = len(self._counts)
         return self._counts[epoch] if epoch < before else self._whole.batches(epoch - before)
 

@@ -1,4 +1,4 @@
-"""CTC as the training loop sees it: loss per sentence, the frozen phase, validation by greedy decoding."""
+"""The objective of fine-tuning (section 3.3): CTC loss, frozen phase, validation by greedy decoding."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,10 +18,18 @@ from wav2vec2.train import distributed
 
 
 class CTCObjective:
-    """Negative log likelihood summed over sentences, over their number (an ``Objective``).
+    """Negative log likelihood per sentence (implements ``train.objective.Objective``).
 
-    Every utterance of ``validation`` must have a transcript, and so must every one that is trained on
-    (``wav2vec2.train.finetune.transcripts`` chooses them).
+    Every utterance must have a transcript, for training and in ``validation``: see
+    ``wav2vec2.train.finetune.transcripts``.
+
+    Args:
+        model: in training.
+        vocabulary: symbols of its output layer.
+        seed: of masks and dropout.
+        freeze_updates: number of first updates that train only the output layer.
+        validation: held-out utterances.
+        micro_samples: most padded samples of a forward pass in validation.
     """
 
     def __init__(
@@ -43,7 +51,7 @@ class CTCObjective:
         self._examples: list[str] = []
 
     def trained(self, update: int) -> list[nn.Parameter]:
-        """The output layer during the frozen phase, then all parameters that require a gradient."""
+        """The output layer in the frozen phase, then all parameters that require a gradient."""
         source = self._model.head if update < self._freeze else self.model
         return [parameter for parameter in source.parameters() if parameter.requires_grad]
 
@@ -77,11 +85,11 @@ class CTCObjective:
         return pad_sequence(labels, batch_first=True).to(device), lengths.to(device)
 
     def sums(self) -> dict[str, Tensor]:
-        """Zeros, float64."""
+        """A zero for each sum that ``loss`` returns, float64."""
         return {name: torch.zeros((), dtype=torch.float64) for name in ("ctc", "labels", "sentences")}
 
     def numbers(self, sums: dict[str, Tensor], update: int) -> dict[str, float]:
-        """Nats per sentence (what is minimised) and per label."""
+        """Nats per sentence, which is minimised, and per label."""
         return {
             "loss": float(sums["ctc"] / sums["sentences"].clamp_min(1)),
             "per_label": float(sums["ctc"] / sums["labels"].clamp_min(1)),
@@ -95,9 +103,9 @@ class CTCObjective:
 
     @torch.no_grad()
     def validate(self, module: nn.Module) -> dict[str, float] | None:
-        """CER and WER of greedy decoding on the validation utterances; the score is the CER (see ``selection_score``).
+        """CER and WER of greedy decoding on the validation utterances, and the score (see ``selection_score``).
 
-        Phone models: PER (after folding to 39 phones where they are TIMIT's), under the names `per` and `wer`.
+        For phone models the phone error rate, as ``per`` and ``wer``; TIMIT's phones are folded to 39 first.
         """
         if self._validation is None:
             return None
@@ -148,22 +156,21 @@ class CTCObjective:
         return rates | {"loss": ctc / max(1.0, sentences), "per_label": per_label}
 
     def remarks(self) -> list[str]:
-        """An utterance of the last validation: reference and hypothesis."""
+        """Reference and hypothesis of one utterance of the last validation."""
         return self._examples
 
     def export(self, directory: Path) -> None:
-        """Write a model directory with its vocabulary."""
+        """Write a model directory, with the vocabulary."""
         from wav2vec2.checkpoints.huggingface.directory import save
 
         save(self._model, directory)
 
 
 def selection_score(rate: float, per_label: float) -> float:
-    """What the best weights have the least of: the error rate, and while it says nothing, the loss.
+    """Score that the best weights minimise: the error rate; above a rate of 0.7, the loss per label.
 
-    A model that writes nothing yet has a rate of 1, one that writes the most frequent letters at random has little more
-    than 0.7, and both keep it for hundreds of updates in which the loss falls: from 0.7 on the loss decides, as between
-    equal rates.
+    A model that writes nothing has a rate of 1, one that writes frequent letters at random little more than 0.7. Both
+    rates stay the same for hundreds of updates in which the loss falls. The loss also decides between equal rates.
     """
     return min(rate, 0.7) + 1e-6 * min(per_label, 1e3)
 
@@ -171,5 +178,5 @@ def selection_score(rate: float, per_label: float) -> float:
 def _texts(batch: MicroBatch) -> list[str]:
     texts = [text for text in batch.texts if text is not None]
     if len(texts) < len(batch.texts):  # the loss of an empty target would count as that of a sentence
-        raise ValueError("an utterance without transcript has no CTC loss")
+        raise ValueError("an utterance without a transcript has no CTC loss")
     return texts

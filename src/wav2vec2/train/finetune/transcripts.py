@@ -1,4 +1,4 @@
-"""Which transcribed utterances CTC can learn from; the others are counted and named."""
+"""Transcribed utterances that CTC can be trained on; the others are counted and named."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -16,18 +16,21 @@ NAMED = 5
 
 @dataclass(frozen=True)
 class Transcripts:
-    """``manifest`` holds what is trained on, ``left_out`` (id, reason) the rest; ``lines`` report it."""
+    """Utterances to train on, and those left out."""
 
     manifest: Manifest
+    """Utterances to train on."""
     left_out: list[tuple[str, str]]
+    """(id, reason) of the others."""
     lines: list[str]
+    """Report of what was left out."""
 
 
 def transcribed(manifest: Manifest) -> Manifest:
-    """The utterances that have a transcript, an empty one included (nothing is said).
+    """The utterances that have a transcript. It may be empty: nothing is said.
 
     Raises:
-        UserError: none has.
+        UserError: no utterance has one.
     """
     found = np.flatnonzero(manifest.column("text").is_valid().to_numpy(zero_copy_only=False))
     if not len(found):
@@ -38,10 +41,10 @@ def transcribed(manifest: Manifest) -> Manifest:
 
 
 def usable_transcripts(manifest: Manifest, vocabulary: Vocabulary, architecture: Architecture) -> Transcripts:
-    """Keep the utterances with a transcript that has room: frames >= labels + pairs of equal neighbours.
+    """Keep the utterances whose transcript fits: at least as many frames as labels and pairs of equal neighbours.
 
     Raises:
-        UserError: none is left.
+        UserError: no utterance is left.
     """
     keep: list[int] = []
     left_out: list[tuple[str, str]] = []
@@ -70,5 +73,5 @@ def usable_transcripts(manifest: Manifest, vocabulary: Vocabulary, architecture:
         )
     if unknown:
         shown = ", ".join(f"{symbol!r} ({count})" for symbol, count in unknown.most_common(10))
-        lines.append(f"not in the vocabulary, trained as unknown: {shown}")
+        lines.append(f"not in the vocabulary, trained as the unknown symbol: {shown}")
     return Transcripts(manifest.select(np.asarray(keep, dtype=np.int64)), left_out, lines)

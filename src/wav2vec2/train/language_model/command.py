@@ -1,4 +1,4 @@
-"""``wav2vec2 lm transformer``: train a Transformer language model (section 4.4) on text, over words or characters."""
+"""Training of a Transformer language model (section 4.4) over words or characters: the command, and its text."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -29,40 +29,44 @@ class TextData:
     """Text to learn from."""
 
     text: tuple[str, ...] = option((), may_change=True)
-    """Plain text files (or .gz), one sentence a line."""
+    """Plain text files (or .gz), one sentence per line."""
     ids: bool = False
-    """The first word of each line is an utterance id: drop it."""
+    """The first word of each line is an utterance id; drop it."""
     hold_out: int = option(0, low=0)
-    """Take this many lines, chosen by a hash of their text, out of training, for validation."""
+    """Hold this many lines out of training, for validation; chosen by a hash of their text."""
     validation: tuple[str, ...] = option((), may_change=True)
-    """Validate on these files instead."""
+    """Validate on these files instead of held-out lines."""
     validation_ids: bool = False
-    """Their lines begin with ids."""
+    """The first word of each line of these files is an utterance id; drop it."""
 
 
 @dataclass(frozen=True)
 class TokensConfig:
-    """What the model reads and predicts."""
+    """Tokens that the model reads and predicts, and normalisation of the text."""
 
     unit: Unit = "words"
-    """words, or characters (with | between words)."""
+    """words, or characters with | between words."""
     min_count: int = option(1, low=1)
-    """Words seen less often are one unknown word."""
+    """Words that occur less often than this become the unknown word."""
     vocabulary: str = ""
-    """A file of the tokens to know, one a line, instead."""
+    """File of the known tokens, one per line; empty: the tokens of the text."""
     case: Literal["upper", "lower", "keep"] = "keep"
-    """Choose the case of the recogniser's symbols."""
+    """Case of the text; it should be that of the recogniser's vocabulary."""
     digits: Literal["keep", "ascii", "names", "error"] = "keep"
+    """Digits: keep them, write them in ASCII, spell their names, or stop with an error."""
     punctuation: Literal["keep", "remove"] = "keep"
+    """Keep punctuation, or remove it."""
 
 
 @dataclass(frozen=True)
 class TokenBatchConfig:
-    """How many predicted tokens an update sees, over all processes together, and how it is split."""
+    """How many tokens an update uses, and how it is divided into forward passes."""
 
     tokens: int = option(4096, low=1)
+    """Batch size: predicted tokens of one update, over all processes together."""
     micro_tokens: int = option(4096, low=1, may_change=True)
-    """Most padded tokens of one forward pass of one process; smaller needs less memory and gives the same gradient."""
+    """Most tokens, with padding, of a forward pass of one process. Less needs less memory and gives the same gradient.
+    """
     max_tokens: int = option(512, low=2)
     """Longer sentences are cropped at random."""
 
@@ -72,8 +76,9 @@ class LanguageModelConfig:
     """Train a Transformer language model on text."""
 
     output: str = option("runs/lm", machine=True)
-    """Folder of the run: log, checkpoints, model. The same command goes on where it was stopped."""
+    """Folder of the run: log, checkpoints, model. The same command continues a run that was stopped."""
     seed: int = option(1, low=0)
+    """Seed of everything random: initial weights, order of the text, dropout."""
     data: TextData = field(default_factory=TextData)
     text: TokensConfig = field(default_factory=TokensConfig)
     model: LanguageModelSizes = field(default_factory=LanguageModelSizes)
@@ -86,21 +91,23 @@ class LanguageModelConfig:
 
 @dataclass(frozen=True)
 class EncodedText:
-    """Encoded text and what it was encoded with."""
+    """Text as token numbers, and the vocabulary."""
 
     vocabulary: TokenVocabulary
     training: Sentences
     validation: Sentences | None
     validation_words: int
     lines: list[str]
-    """To announce."""
+    """Description of the text, to print."""
 
 
 def run(config: LanguageModelConfig) -> Path:
-    """Train as a recipe says, going on from a checkpoint in ``config.output``; returns the model directory.
+    """Train as the recipe says, from the newest checkpoint in ``config.output`` if there is one.
+
+    Returns the model directory.
 
     Raises:
-        UserError: anything in the recipe or the text that the user can mend, or a sick run.
+        UserError: something in the recipe or the text has to be corrected, or a health check failed.
     """
     refuse_impossible(config)
     with distributed.session(config.train.device, threads=config.train.threads) as ranks:
@@ -140,13 +147,13 @@ def _run(config: LanguageModelConfig, ranks: Ranks) -> Path:
 
 
 def read_text(data: TextData, text: TokensConfig) -> EncodedText:
-    """Read the text twice (to count, to encode) and hold it as token numbers.
+    """Read the text twice, to count tokens and to encode it.
 
     Raises:
-        UserError: no text, a file that cannot be read, a vocabulary that fits nothing.
+        UserError: there is no text, a file cannot be read, or no token of the text is in the vocabulary.
     """
     if not data.text:
-        raise UserError("data.text is not set: give text files, one sentence a line")
+        raise UserError("data.text is not set: give text files, one sentence per line")
     normalization = TextNormalization(text.case, text.digits, text.punctuation)
     corpus = Corpus([Path(name) for name in data.text], normalization, data.ids)
     held: set[int] = set()

@@ -1,4 +1,4 @@
-"""A Transformer language model as the training loop sees it: loss per token, validation by perplexity."""
+"""The objective of a Transformer language model: loss per token, validation by perplexity."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,16 @@ from wav2vec2.train.language_model.token_batches import Sentences, TokenBatch, f
 
 
 class LanguageModelObjective:
-    """Negative log-likelihood over the tokens of the global batch, sentence ends included (an ``Objective``)."""
+    """Negative log likelihood per token, sentence ends included (implements ``train.objective.Objective``).
+
+    Args:
+        network: in training.
+        vocabulary: its tokens.
+        seed: of dropout.
+        validation: held-out sentences.
+        validation_words: number of words in them.
+        micro_tokens: most padded tokens of a forward pass in validation.
+    """
 
     def __init__(
         self,
@@ -52,11 +61,11 @@ class LanguageModelObjective:
         return total / counts[0].clamp_min(1).to(total.dtype), {"nats": total, "predicted": batch.amount}
 
     def sums(self) -> dict[str, Tensor]:
-        """Zeros, float64."""
+        """A zero for each sum that ``loss`` returns, float64."""
         return {name: torch.zeros((), dtype=torch.float64) for name in ("nats", "predicted")}
 
     def numbers(self, sums: dict[str, Tensor], update: int) -> dict[str, float]:
-        """Nats per token, and its exponential."""
+        """Nats per token, and their exponential."""
         loss = float(sums["nats"] / sums["predicted"].clamp_min(1))
         return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
 
@@ -89,7 +98,7 @@ class LanguageModelObjective:
         }
 
     def remarks(self) -> list[str]:
-        """Nothing to add."""
+        """None: the numbers say it all."""
         return []
 
     def export(self, directory: Path) -> None:

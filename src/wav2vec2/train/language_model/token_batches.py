@@ -1,8 +1,8 @@
-"""Sentences of token numbers, held as one array, and batches of them for training and validation.
+"""Sentences of token numbers in one array, and batches of them for training and validation.
 
-A corpus of N tokens and L lines takes 4 N + 8 L bytes, whatever the words are. Batches are planned as batches of speech
-are: a pure function of (lengths, seed, epoch), dealt to ranks. A sentence's length is the number of tokens that the
-model predicts in it. Sentences above the limit are cropped; where is a hash of (seed, epoch, sentence).
+A corpus of N tokens and L lines takes 4 N + 8 L bytes. Batches are planned like batches of speech: they are a pure
+function of (lengths, seed, epoch) and are dealt to ranks. The length of a sentence is the number of tokens that the
+model predicts in it. Longer sentences than the limit are cropped at a place that is a hash of (seed, epoch, sentence).
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from wav2vec2.errors import UserError
 
 @dataclass(frozen=True)
 class Sentences:
-    """Encoded sentences: number i is ``tokens[bounds[i] : bounds[i + 1]]``, sentence marks at both ends included."""
+    """Encoded sentences. Sentence i is ``tokens[bounds[i] : bounds[i + 1]]``, with a sentence mark at each end."""
 
     tokens: npt.NDArray[np.int32]
     bounds: npt.NDArray[np.int64]
@@ -37,22 +37,22 @@ class Sentences:
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
-        """Tokens that a model has to predict in each sentence: all but the first mark."""
+        """Number of tokens that the model predicts in each sentence: all but the first mark."""
         return np.diff(self.bounds) - 1
 
     @property
     def fingerprint(self) -> str:
-        """A short hash of everything in it."""
+        """Short hash of all sentences."""
         digest = hashlib.sha256(np.ascontiguousarray(self.tokens).tobytes())
         digest.update(np.ascontiguousarray(self.bounds).tobytes())
         return digest.hexdigest()[:16]
 
 
 def held_out_lines(lines: Iterable[Sequence[str]], count: int) -> set[int]:
-    """Numbers of ``count`` sentences chosen by a hash of their words alone, so that any model holds out the same.
+    """Numbers of ``count`` sentences to hold out, chosen by a hash of their words: the same for all models.
 
     Raises:
-        UserError: there are not more sentences than that.
+        UserError: there are no more sentences than that.
     """
     total = 0
 
@@ -69,7 +69,7 @@ def held_out_lines(lines: Iterable[Sequence[str]], count: int) -> set[int]:
 
 
 def encode_sentences(sentences: Iterable[Sequence[int]], mark: int) -> Sentences:
-    """Put sentences of token numbers into one array, ``mark`` at both ends of each."""
+    """Put sentences of token numbers into one array, with ``mark`` at both ends of each."""
     tokens, bounds = array("i"), array("q", [0])
     for numbers in sentences:
         tokens.append(mark)
@@ -81,10 +81,10 @@ def encode_sentences(sentences: Iterable[Sequence[int]], mark: int) -> Sentences
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """One rank's share of one forward pass; may be empty. Legend: B sentences, T predicted tokens of the longest."""
+    """One rank's share of a forward pass; may be empty. Legend: B sentences, T predicted tokens of the longest."""
 
     tokens: Tensor
-    """(B, T + 1) int64, zero beyond each row's end: all but the last are read, all but the first predicted."""
+    """(B, T + 1) int64, zero beyond the end of a row. All but the last are read, all but the first are predicted."""
     lengths: Tensor
     """(B,) int64, predicted tokens."""
     rows: Tensor
@@ -93,7 +93,7 @@ class TokenBatch:
 
     @property
     def amount(self) -> Tensor:
-        """Tokens predicted."""
+        """Number of predicted tokens."""
         return self.lengths.sum()
 
     @property
@@ -117,7 +117,7 @@ def pad_sentences(pieces: list[np.ndarray], rows: list[int]) -> TokenBatch:
 
 
 class TokenLoader:
-    """Yields updates in the order of a plan, made in this process: there is nothing to decode.
+    """Yields updates in the order of a plan. Batches are made in this process: there is nothing to decode.
 
     Args:
         sentences: the corpus.
@@ -146,7 +146,7 @@ class TokenLoader:
         world: int = 1,
     ) -> None:
         if not len(sentences):
-            raise UserError("data.text: holds no sentence; give plain text, one sentence a line")
+            raise UserError("data.text: has no sentence; give plain text, one sentence per line")
         if max_tokens < 1 or batch_tokens < min(max_tokens, int(sentences.predicted.max())):
             raise UserError(
                 f"batch.tokens ({batch_tokens}) is less than the longest sentence after cropping; "
@@ -158,7 +158,7 @@ class TokenLoader:
         )
 
     def updates(self, position: Position) -> Iterator[Update[TokenBatch]]:
-        """Yield updates for ever, from a position on."""
+        """Yield updates from a position on, without end."""
         for batch in self.plan.walk(position):
             shares = deal(batch.samples, self._micro, self._rank, self._world)
             micro = []
@@ -172,7 +172,7 @@ class TokenLoader:
 
 
 def fixed_token_batches(sentences: Sentences, micro_tokens: int, *, rank: int, world: int) -> Iterator[TokenBatch]:
-    """Yield every sentence once, whole, from long to short, for validation; ranks take every world-th sentence."""
+    """Yield every sentence once and whole, from long to short, for validation. Ranks take every world-th sentence."""
     lengths = sentences.predicted
     order = np.argsort(-lengths, kind="stable")[rank::world]
     first = 0

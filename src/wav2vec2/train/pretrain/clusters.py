@@ -1,7 +1,7 @@
-"""k-means clusters of frames, and mel-frequency cepstra: units that need no earlier model.
+"""k-means clusters, and the mel-frequency cepstra that they may be clusters of.
 
-Clusters are fitted by Lloyd's algorithm with k-means++ seeding, in torch, on any device. Cepstra are those of exactly
-the frames that the feature encoder sees.
+k-means is Lloyd's algorithm with k-means++ seeding, in torch, on any device. Cepstra are computed for exactly the
+frames of the feature encoder.
 
 Legend: B utterances, S samples, T frames, M mel bands, N points, D dimensions (cepstra with their slopes), K clusters.
 """
@@ -20,23 +20,23 @@ _CHUNK = 8192
 MEL_BANDS = 40
 COEFFICIENTS = 13
 SIZE = 3 * COEFFICIENTS
-"""Coefficients, their slopes, and the slopes of those."""
+"""Coefficients, their slopes, and the slopes of these slopes."""
 _SLOPE_REACH = 2
 _LOWEST, _FLOOR = 20.0, 1e-10
-_SILENT = 1e-3  # above the rounding of a constant coefficient, far below the spread of any sound
+_SILENT = 1e-3  # larger than the rounding error of a constant coefficient, far smaller than the deviation in any sound
 
 
 @torch.no_grad()
 def cepstra(waveforms: Tensor, lengths: Tensor, architecture: Architecture) -> tuple[Tensor, Tensor]:
-    """(B, S) audio -> (B, T, 39) cepstra of mean 0 and variance 1 in each utterance, and frame lengths (B,).
+    """(B, S) audio -> (B, T, 39) cepstra with mean 0 and variance 1 in each utterance, and frame lengths (B,).
 
-    Frame t is the feature encoder's: it starts at sample t times the stride and is as long as the receptive field. What
-    lies beyond an utterance's end counts for nothing; frames there are zero.
+    Frames are those of the feature encoder: frame t starts at sample t times the stride and is as long as the receptive
+    field. Padding has no influence; frames beyond the end of an utterance are zero.
     """
     field, stride = architecture.receptive_field, architecture.stride
     frame_lengths = ((lengths - field) // stride + 1).clamp_min(0)
     window, bands, cosines = _tables(field, waveforms.device)
-    # one frame at least, as in the feature encoder
+    # at least one frame, as in the feature encoder
     frames = F.pad(waveforms, (0, max(0, field - waveforms.shape[1]))).unfold(1, field, stride)
     power = torch.fft.rfft(frames * window, n=_transform_size(field)).abs().square()
     coefficients = (power @ bands).clamp_min(_FLOOR).log() @ cosines
@@ -52,7 +52,7 @@ def cepstra(waveforms: Tensor, lengths: Tensor, architecture: Architecture) -> t
 
 
 def _slopes(values: Tensor, places: Tensor, last: Tensor) -> Tensor:
-    """Regression slopes over two frames each side (B, T, D); an utterance's last frame stands for those beyond it."""
+    """(B, T, D) regression slopes over two frames on each side; the first and the last frame are repeated."""
     total = torch.zeros_like(values)
     for reach in range(1, _SLOPE_REACH + 1):
         after = torch.minimum(places + reach, last[:, None])
@@ -72,7 +72,7 @@ def _transform_size(samples: int) -> int:
 
 @cache
 def _tables(field: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Window (field,), triangular mel bands (bins, M), and cosines (M, D/3) for frames of so many samples."""
+    """Window (field,), triangular mel bands (bins, M) and cosines (M, D/3) for frames of ``field`` samples."""
     bins = _transform_size(field) // 2 + 1
     mel = 1127.0 * torch.log1p(torch.linspace(0, SAMPLE_RATE / 2, bins, dtype=torch.float64) / 700.0)
     lowest, highest = 1127.0 * math.log1p(_LOWEST / 700.0), float(mel[-1])
@@ -87,9 +87,12 @@ def _tables(field: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def fit_centroids(points: Tensor, clusters: int, *, iterations: int, seed: int) -> Tensor:
-    """Centroids (K, D) of points (N, D): at most ``iterations`` passes, fewer when no point changes its cluster.
+    """(K, D) centroids of points (N, D), a function of the points, their order and ``seed``.
 
-    A function of the points, their order and ``seed``. Raises ValueError for fewer points than clusters.
+    There are at most ``iterations`` passes, fewer if no point changes its cluster any more.
+
+    Raises:
+        ValueError: there are fewer points than clusters.
     """
     if len(points) < clusters:
         raise ValueError(f"{len(points)} points for {clusters} clusters")
@@ -105,13 +108,13 @@ def fit_centroids(points: Tensor, clusters: int, *, iterations: int, seed: int) 
         sums = torch.zeros_like(centroids).index_add_(0, nearest, points)
         centroids = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], centroids)
         empty = (counts == 0).nonzero().flatten()
-        # a cluster without points starts again from the worst served ones
+        # a cluster without points starts anew from one of the points that are farthest from their centroids
         centroids[empty] = points[distance.topk(len(empty)).indices]
     return centroids
 
 
 def nearest_centroids(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
-    """(N,) index of the nearest centroid, and the squared distance to it."""
+    """(N,) index of the nearest centroid, and (N,) squared distance to it."""
     norms, parts = centroids.square().sum(1), []
     for chunk in points.split(_CHUNK):
         parts.append((norms - 2 * chunk @ centroids.T).min(1))
@@ -121,7 +124,7 @@ def nearest_centroids(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor
 
 
 def _spread_seeds(points: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
-    """k-means++: each seed is drawn with a probability proportional to its squared distance to the seeds before."""
+    """k-means++: draw each seed with a probability proportional to its squared distance to the nearest earlier seed."""
     first = int(torch.randint(len(points), (), generator=generator))
     seeds = [points[first]]
     distance = (points - seeds[0]).square().sum(1)

@@ -1,4 +1,4 @@
-"""Pre-training on raw speech (sections 2, 3.1 and 3.2 of the paper): the command and what it starts from."""
+"""Pre-training on raw speech (sections 2, 3.1 and 3.2): the command, and new or continued models to start from."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,19 +32,20 @@ _INPUT = ("feature_projection.", "input_quantizer.")
 
 @dataclass(frozen=True)
 class PretrainData:
-    """Speech to learn from; transcripts are not looked at."""
+    """Speech to learn from. Transcripts are not used."""
 
     manifest: str = option("", may_change=True)
-    """Manifest file or folder of 'wav2vec2 prepare'."""
+    """Manifest (a file, or the folder that 'wav2vec2 prepare' wrote)."""
     split: str = ""
-    """Only this split, or several: "train+dev"; empty: all."""
+    """Use only this split, or several ("train+dev"); empty: all."""
     hold_out: int = option(0, low=0)
-    """Take this many utterances out of training, for validation."""
+    """Hold this many utterances out of training, for validation."""
     hold_out_avoid: str = option("", may_change=True)
-    """A list of utterance ids (one a line) that are never held out."""
+    """File of utterance ids, one per line, that are not to be held out."""
     validation_manifest: str = option("", may_change=True)
-    """Validate on this manifest instead."""
+    """Validate on this manifest instead of held-out utterances."""
     validation_split: str = ""
+    """Split of validation_manifest; empty: all."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,13 @@ class PretrainConfig:
     """Pre-train a model on raw speech."""
 
     output: str = option("runs/pretrain", machine=True)
-    """Folder of the run: log, checkpoints, model. The same command goes on where it was stopped."""
+    """Folder of the run: log, checkpoints, model. The same command continues a run that was stopped."""
     seed: int = option(1, low=0)
+    """Seed of everything random: initial weights, order of the data, masks, distractors, dropout."""
     init: str = ""
-    """Continue the pre-training of this model (a readable model of any kind) with a fresh optimiser."""
+    """Start from this model (of any format that can be read) instead of random weights."""
     init_quantizer: Literal["keep", "redraw"] = "keep"
-    """With init: keep the quantizer and projections, or draw new ones as the variant, units and model sections say."""
+    """With init: keep its quantizer and projections, or draw new ones as the sections variant, units and model say."""
     data: PretrainData = field(default_factory=PretrainData)
     model: ModelConfig = field(default_factory=ModelConfig)
     variant: Variant = field(default_factory=Variant)
@@ -72,10 +74,12 @@ class PretrainConfig:
 
 
 def run(config: PretrainConfig) -> Path:
-    """Pre-train as a recipe says, going on from a checkpoint in ``config.output``; returns the model directory.
+    """Pre-train as the recipe says, from the newest checkpoint in ``config.output`` if there is one.
+
+    Returns the model directory.
 
     Raises:
-        UserError: anything in the recipe or the data that the user can mend, or a sick run.
+        UserError: something in the recipe or the data has to be corrected, or a health check failed.
     """
     refuse_impossible(config)
     with distributed.session(config.train.device, threads=config.train.threads) as ranks:
@@ -111,7 +115,7 @@ def _run(config: PretrainConfig, ranks: Ranks) -> Path:
 
 
 def scaled_regularization(config: PretrainConfig) -> Regularization:
-    """The recipe's regularisation; ``loss.tau_floor_share`` makes the temperature's decay follow from the length."""
+    """The recipe's regularisation, with the temperature decay that ``loss.tau_floor_share`` asks for."""
     r, share = config.regularization, config.loss.tau_floor_share
     if share <= 0:
         return r
@@ -119,16 +123,22 @@ def scaled_regularization(config: PretrainConfig) -> Regularization:
 
 
 def build_model(config: PretrainConfig) -> tuple[Wav2Vec2ForPretraining, list[str]]:
-    """A new model, or one that continues ``config.init``; and lines that say which."""
+    """A new model, or one that continues ``config.init``, and lines that describe it.
+
+    Raises:
+        UserError: the recipe contradicts itself or ``config.init``.
+    """
     torch.manual_seed(config.seed)
     regularization, masking = scaled_regularization(config), config.masking
     if (config.variant.targets == "fixed") != config.units.given:
         raise UserError(
-            "units.source names the model that fixed the units, units.kind = mfcc needs none: give either with "
-            "variant.targets = fixed, and only then"
+            "variant.targets = fixed needs units, other targets have none: set units.source to the model that defines "
+            "them, or units.kind = mfcc"
         )
     if config.units.kind == "mfcc" and config.units.source:
-        raise UserError(f"units.source: {config.units.source} is not asked for cepstra; leave it out, or units.kind")
+        raise UserError(
+            f"units.source: units of cepstra (units.kind = mfcc) need no model; leave out {config.units.source}"
+        )
     if config.init:
         if config.init_quantizer == "redraw":
             head = config.model.build(config.variant)
@@ -153,16 +163,16 @@ def build_model(config: PretrainConfig) -> tuple[Wav2Vec2ForPretraining, list[st
 def _continued(
     source: str, variant: Variant, regularization: Regularization, masking: Masking
 ) -> tuple[Wav2Vec2ForPretraining, str]:
-    """A model with all weights of ``source``, and what became of the quantizer: a recogniser has none to keep.
+    """A model with all weights of ``source``, and a note on its quantizer, which a recogniser does not have.
 
     Raises:
-        UserError: ``source`` cannot be read, or is another variant than the recipe asks for.
+        UserError: ``source`` cannot be read, or is a different variant from the recipe's.
     """
     loaded = _load(source)
     if variant not in (PROPOSED, loaded.architecture.variant):
         raise UserError(
-            f"init: {source} is another variant than the variant section asks for; leave that out, or draw new targets "
-            "with init_quantizer = redraw"
+            f"init: {source} is a different variant from that of the variant section; leave that section out, or draw "
+            "new targets with init_quantizer = redraw"
         )
     model = pretraining_model(loaded.architecture, regularization, masking)
     if isinstance(loaded, Wav2Vec2ForPretraining):
@@ -175,12 +185,13 @@ def _continued(
 def _with_new_targets(
     source: str, head: Architecture, units: UnitsConfig, regularization: Regularization, masking: Masking
 ) -> tuple[Wav2Vec2ForPretraining, str]:
-    """A model with the encoder of ``source`` alone; variant, codebooks and projections are new and those of ``head``.
+    """A model with the encoder of ``source`` below the targets of ``head``, and a note on what is new.
 
-    The layer that projects the Transformer's input is new too where that input is another one (``variant.inputs``).
+    The projection of the Transformer's input is new too if that input changes (``variant.inputs``). So every target of
+    table 4 can be learned with the same trained encoder.
 
     Raises:
-        UserError: ``source`` cannot be read, or its frames do not fit to the units.
+        UserError: ``source`` cannot be read, or its frames do not match the units.
     """
     loaded = _load(source)
     sizes = {name: getattr(head, name) for name in _HEAD}

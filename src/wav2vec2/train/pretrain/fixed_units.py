@@ -1,10 +1,10 @@
-"""Units fixed in an earlier step, as targets of pre-training (the paper learns them jointly).
+"""Fixed units as targets of pre-training, where the paper learns its targets jointly (row "fixed" of the ablations).
 
-An earlier model, never changed, tells the unit of every frame: the codes of its quantizer, or the k-means cluster of
-one of its layers. Clusters of cepstra need no earlier model. The model in training has an embedding for each unit; with
-a quantizer these are its entries, frozen.
+The unit of every frame comes from an earlier model, which is not changed: the codes of its quantizer, or the k-means
+cluster of the output of one of its layers. Clusters of cepstra need no earlier model. The model in training has an
+embedding for each unit; for codes of a quantizer these are the frozen codebook entries.
 
-Legend: B utterances, S samples, T frames, G units a frame, V units of a kind, D channels.
+Legend: B utterances, S samples, T frames, G units of a frame, V units to choose from, D channels.
 """
 
 import json
@@ -40,30 +40,29 @@ _FIT_BATCH_SECONDS = 60
 
 @dataclass(frozen=True)
 class UnitsConfig:
-    """Where the units of ``variant.targets`` = "fixed" come from."""
+    """Source of the units when variant.targets = fixed."""
 
     source: str = ""
-    """An earlier model, which is never changed: a pre-trained one (kmeans: a model of any kind; mfcc: none)."""
+    """The earlier model: a pre-trained one for quantizer, any model for kmeans, none for mfcc."""
     kind: Literal["quantizer", "kmeans", "mfcc"] = "quantizer"
-    """quantizer: its codes, from its own features. kmeans: clusters of the output of one of its layers. mfcc: clusters
-    of mel-frequency cepstra and their slopes."""
+    """quantizer: codes of its quantizer. kmeans: clusters of the output of a layer. mfcc: clusters of cepstra."""
     layer: int = option(-1, low=-1)
-    """kmeans: 0 is what enters the first Transformer block, k the output of block k; -1: the middle block's."""
+    """kmeans: output of this Transformer block (0: input of the first block; -1: the middle block)."""
     clusters: int = option(500, low=2)
     """kmeans, mfcc: number of units."""
     fit_frames: int = option(200_000, low=2)
-    """kmeans, mfcc: frames that the centroids are fitted on, before training starts; kept in the run's folder."""
+    """kmeans, mfcc: number of frames to fit the centroids on, before training starts."""
     iterations: int = option(30, low=1)
-    """kmeans, mfcc: passes over them."""
+    """kmeans, mfcc: most passes over these frames."""
 
     @property
     def given(self) -> bool:
-        """Whether a recipe names units."""
+        """Whether the recipe has fixed units."""
         return bool(self.source) or self.kind == "mfcc"
 
 
 class FixedUnitSource(Protocol):
-    """Tells the units of every frame."""
+    """Gives the units of every frame."""
 
     def __call__(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """(B, S) audio -> (B, T, G) units, int64."""
@@ -83,12 +82,12 @@ class QuantizerUnits:
 
 
 FrameFeatures = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(B, S) audio and lengths (B,) -> what is clustered (B, T, D), and frame lengths (B,)."""
+"""(B, S) audio and lengths (B,) -> features to cluster (B, T, D), and frame lengths (B,)."""
 
 
 @dataclass(frozen=True)
 class KMeansUnits:
-    """The nearest of ``centroids`` (V, D) to what ``features`` gives; one unit a frame."""
+    """For each frame, the one of ``centroids`` (V, D) that is nearest to its ``features``."""
 
     features: FrameFeatures
     centroids: Tensor
@@ -103,15 +102,15 @@ class KMeansUnits:
 
 
 def layer_output(model: SharedEncoder, waveforms: Tensor, lengths: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-    """(B, S) audio -> a layer's output (B, T, D), -1 the middle one's, and frame lengths (B,)."""
+    """(B, S) audio -> output of a layer (B, T, D), of the middle one for -1, and frame lengths (B,)."""
     return model.encode(waveforms, lengths, model.architecture.layers // 2 if layer < 0 else layer)
 
 
 def with_units(config: UnitsConfig, architecture: Architecture) -> Architecture:
-    """The architecture with an embedding for each unit of ``config``; unchanged where it names none.
+    """The architecture with an embedding for each unit of ``config``; unchanged if there are no fixed units.
 
     Raises:
-        UserError: the source has no such units, other frames, or another normalisation of its input.
+        UserError: the source has no such units, different frames, or another input normalisation.
     """
     if config.kind == "mfcc":
         return replace(architecture, codebook_groups=1, codebook_entries=config.clusters)
@@ -122,12 +121,14 @@ def with_units(config: UnitsConfig, architecture: Architecture) -> Architecture:
     source = describe(config.source)
     theirs = source.architecture
     if (theirs.conv_kernels, theirs.conv_strides) != (architecture.conv_kernels, architecture.conv_strides):
-        raise UserError(f"units.source: {config.source} has other frames (model.conv_kernels, conv_strides)")
+        raise UserError(
+            f"units.source: {config.source} has different frames; set model.conv_kernels and conv_strides to its own"
+        )
     if theirs.normalize_input != architecture.normalize_input:
-        raise UserError(f"units.source: {config.source} was trained with the other value of model.normalize_input")
+        raise UserError(f"units.source: {config.source} was trained with another model.normalize_input; set the same")
     if config.kind == "kmeans":
         if config.layer > theirs.layers:
-            raise UserError(f"units.layer is {config.layer}: {config.source} has the layers 0 to {theirs.layers}")
+            raise UserError(f"units.layer is {config.layer}: {config.source} has layers 0 to {theirs.layers}")
         return replace(architecture, codebook_groups=1, codebook_entries=config.clusters)
     if source.kind != "pretraining" or theirs.variant.targets != "quantized":
         raise UserError(
@@ -142,7 +143,10 @@ def with_units(config: UnitsConfig, architecture: Architecture) -> Architecture:
 
 
 def fix_entries(config: UnitsConfig, model: Wav2Vec2ForPretraining) -> str:
-    """Give a new model the source's codebook entries, frozen; those of clusters are learned. Says which."""
+    """Copy the codebook entries of the source into a new model and freeze them; embeddings of clusters are learned.
+
+    Returns a note on which of the two it was.
+    """
     if config.kind != "quantizer":
         return f"{config.clusters} k-means clusters of {config.source or 'cepstra'}, embeddings learned"
     source = _load(config.source)
@@ -160,15 +164,17 @@ def fix_entries(config: UnitsConfig, model: Wav2Vec2ForPretraining) -> str:
 def unit_source(
     config: UnitsConfig, model: Wav2Vec2ForPretraining, manifest: Manifest, output: Path, seed: int, ranks: Ranks
 ) -> FixedUnitSource | None:
-    """What tells the units of a run; None where the targets are learned.
+    """The source of a run's units; None if its targets are learned.
+
+    Centroids are fitted on the speech of ``manifest`` by the main process, and kept in the run's folder ``output``.
 
     Raises:
-        UserError: the source cannot be read, or there is too little speech for the clusters.
+        UserError: the source cannot be read, or there is too little speech for so many clusters.
     """
     if model.architecture.variant.targets != "fixed":
         return None
     if not config.given:
-        raise UserError("units.source is not set: name the model that fixed the units")
+        raise UserError("units.source is not set: give the model that defines the units")
     source = None if config.kind == "mfcc" else _load(config.source).to(ranks.device)
     if config.kind == "quantizer":
         assert isinstance(source, Wav2Vec2ForPretraining)
@@ -184,7 +190,7 @@ def unit_source(
         try:
             centroids = fit_centroids(points, config.clusters, iterations=config.iterations, seed=seed)
         except ValueError as error:
-            raise UserError(f"units.clusters: {error}; lower it or give more speech") from None
+            raise UserError(f"units.clusters: {error}; lower it, or give more speech") from None
         output.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".part")
         save_file({"centroids": centroids.cpu()}, temporary, metadata={"units": json.dumps(asdict(config))})
@@ -192,7 +198,7 @@ def unit_source(
     distributed.barrier()
     stored = _stored(path, config)
     if stored is None:
-        raise UserError(f"{path}: not readable on every machine; put the output where all of them see it")
+        raise UserError(f"{path}: cannot be read on every machine; choose an output folder that all machines share")
     return KMeansUnits(features, stored.to(ranks.device))
 
 
@@ -205,7 +211,7 @@ def _load(source: str) -> SharedEncoder:
 
 
 def _stored(path: Path, config: UnitsConfig) -> Tensor | None:
-    """Centroids that were fitted with these settings; None without."""
+    """Centroids fitted earlier with these settings; None if there are none."""
     if not path.exists():
         return None
     with safe_open(path, framework="pt") as file:
@@ -224,7 +230,7 @@ def _fitting_points(
     seed: int,
     device: torch.device,
 ) -> Tensor:
-    """(N, D) features of utterances drawn at random, about ``fit_frames`` of them."""
+    """(N, D) features of about ``fit_frames`` frames, from utterances drawn at random."""
     order = np.random.default_rng(seed).permutation(len(manifest))
     chosen, frames = [], 0
     for place in order:

@@ -1,4 +1,4 @@
-"""Equation 2 as the training loop sees it: contrastive, diversity and penalty terms with global denominators."""
+"""The objective of pre-training (section 3.2, equation 2): contrastive, diversity and penalty terms, and validation."""
 
 import math
 from collections.abc import Sequence
@@ -19,30 +19,41 @@ from wav2vec2.train import distributed
 from wav2vec2.train.pretrain.fixed_units import FixedUnitSource
 
 VALIDATION_SEED = 20_200_620
-"""Of the masks and negatives of validation: the same at every validation of every run."""
+"""Seed of the masks and distractors of validation, the same in all runs."""
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Terms beside the contrastive one (section 3.2), and the quantizer's temperature."""
+    """Terms of the loss besides the contrastive one (section 3.2), choice of the best weights, Gumbel temperature."""
 
     diversity_weight: float = option(0.1, low=0.0)
+    """Weight of the diversity term (alpha in the paper)."""
     penalty_weight: float = option(10.0, low=0.0)
-    """Of the mean square of the feature encoder's outputs."""
+    """Weight of the mean square of the feature encoder's output."""
     diversity_over: Literal["all", "process"] = "all"
-    """Masked frames over which the diversity term averages the codebook probabilities: those of all processes, or of
-    each process by itself (as the released code does; terms are then weighted by masked frames)."""
+    """Average codebook probabilities over the frames of all processes, or of each alone as the released code does."""
     best_by: Literal["contrastive", "total"] = option("contrastive", formerly="total")
     """Validation loss that chooses the best weights: the contrastive term, as in the paper, or all terms together."""
     tau_floor_share: float = option(0.0, low=0.0, high=1.0)
-    """Share of the updates after which the Gumbel temperature is at its floor; 0: regularization.tau_decay as given."""
+    """Reach the lowest Gumbel temperature after this share of the updates; 0: use regularization.tau_decay."""
 
 
 class ContrastiveObjective:
-    """Contrastive, diversity and feature penalty terms with global denominators (see ``train.objective.Objective``).
+    """Contrastive loss, diversity term and feature penalty (implements ``train.objective.Objective``).
 
-    The diversity term judges the softmax averaged over a micro-batch, of all processes or of each
-    (``loss.diversity_over``); k micro-batches give the mean of k such terms.
+    The contrastive loss and the penalty are divided by counts over the global batch, so neither micro-batches nor
+    processes change them. The diversity term takes the codebook probabilities averaged over a micro-batch of all
+    processes; with k micro-batches it is the mean of k terms. With ``loss.diversity_over`` = "process" each process has
+    its own terms, and all terms are weighted by their masked frames.
+
+    Args:
+        model: in training.
+        loss: weights of the terms.
+        seed: of masks, distractors and Gumbel noise.
+        validation: held-out speech.
+        micro_samples: most padded samples of a forward pass in validation.
+        max_samples: validation uses at most this many samples of an utterance, from its start; None: all.
+        units: source of the targets where the variant has fixed ones.
     """
 
     def __init__(
@@ -68,7 +79,7 @@ class ContrastiveObjective:
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
     def counts(self, batches: Sequence[MicroBatch], update: int) -> Tensor:
-        """[valid frames x channels, masked frames of micro-batch 0, of micro-batch 1, ...]."""
+        """[valid frames x channels, masked frames of micro-batch 0, masked frames of micro-batch 1, ...]."""
         result = torch.zeros(1 + len(batches), dtype=torch.float64, device=batches[0].lengths.device)
         for number, batch in enumerate(batches):
             if len(batch.rows):
@@ -81,7 +92,7 @@ class ContrastiveObjective:
     def loss(
         self, module: nn.Module, batch: MicroBatch, number: int, counts: Tensor, update: int
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
-        """One micro-batch's share of equation 2; sums the codebook probabilities over all processes, if it is to."""
+        """One micro-batch's share of equation 2. Sums the codebook probabilities over processes if these share them."""
         if not len(batch.rows):
             if not self._learned or self._weights.diversity_over == "process":
                 return None, {}
@@ -109,9 +120,9 @@ class ContrastiveObjective:
         }
 
     def _diversity(self, probability_sum: Tensor, masked: Tensor, number: int, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """Equation 4 of one micro-batch: its weighted part of the loss, and this process's share of what is logged.
+        """Equation 4 for one micro-batch: the weighted term of the loss, and this process's part of the logged value.
 
-        probability_sum: (G, V), over this process's ``masked`` frames.
+        ``probability_sum`` (G, V) is summed over this process's ``masked`` frames.
         """
         weight, dtype = self._weights.diversity_weight, probability_sum.dtype
         if self._weights.diversity_over == "process":
@@ -133,13 +144,13 @@ class ContrastiveObjective:
         return next(self.model.parameters()).dtype
 
     def sums(self) -> dict[str, Tensor]:
-        """Zeros, float64."""
+        """A zero for each sum that ``loss`` returns, float64."""
         names = ("contrastive", "masked", "correct", "penalty", "penalty_count", "diversity")
         scalars = {name: torch.zeros((), dtype=torch.float64) for name in names}
         return scalars | {name: torch.zeros(self.codebooks, dtype=torch.float64) for name in ("probabilities", "codes")}
 
     def numbers(self, sums: dict[str, Tensor], update: int) -> dict[str, float]:
-        """Means over the window; losses in nats, accuracy and share of codes used in [0, 1]."""
+        """Means over the window: losses in nats; accuracy and share of codes in use between 0 and 1."""
         numbers = self._means(sums)
         numbers["diversity"] = float(sums["diversity"] / sums["updates"].clamp_min(1))
         numbers["loss"] = self._total(numbers)
@@ -182,7 +193,7 @@ class ContrastiveObjective:
 
     @torch.no_grad()
     def validate(self, module: nn.Module) -> dict[str, float] | None:
-        """Held-out speech with the same masks and negatives every time; ``loss.best_by`` names the score."""
+        """Losses on held-out speech, with the same masks and distractors every time. ``loss.best_by`` is the score."""
         if self._validation is None:
             return None
         device, sums = next(self.model.parameters()).device, self.sums()
@@ -218,7 +229,7 @@ class ContrastiveObjective:
         return numbers
 
     def remarks(self) -> list[str]:
-        """Nothing beyond the numbers."""
+        """None: the numbers say it all."""
         return []
 
     def export(self, directory: Path) -> None:
