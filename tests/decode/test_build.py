@@ -139,7 +139,7 @@ def test_hotwords_choose_our_search_and_are_refused_by_the_others(tmp_path: Path
     hotwords = {"CAB": 9.0}
     (search,) = build_searches(DecodingOptions(hotwords=hotwords), VOCABULARY)
     assert search.title == "beam, no LM, hotwords"
-    assert DecodingOptions(hotwords=hotwords, lm=write_arpa(tmp_path)).resolve().decoder == "beam"
+    assert DecodingOptions(hotwords=hotwords, lexicon=write_arpa(tmp_path)).resolve().decoder == "beam"
     write_preset(options(tmp_path, decoder="lexicon").resolve(), tmp_path / "p.toml")
     for decoder in ("greedy", "lexicon"):
         with pytest.raises(UserError, match=f"--hotwords: they cannot be used with {decoder} decoding; add --decoder"):
@@ -167,3 +167,14 @@ def test_our_search_refuses_a_lexicon_that_spells_words_otherwise(tmp_path: Path
     (search,) = build_searches(DecodingOptions(decoder="beam", lexicon=lexicon), VOCABULARY)
     (((reading,),),) = run_searches([search], VOCABULARY, [emissions(12, seed=3)])
     assert {*VOCABULARY.decode(reading.ids).split()} <= {"AB", "BA"}
+
+
+def test_our_search_is_the_default_but_for_lexicons_and_the_papers_presets(tmp_path: Path) -> None:
+    lm = write_arpa(tmp_path)
+    lexicon = tmp_path / "lexicon.txt"
+    assert DecodingOptions().resolve().decoder == "greedy"
+    assert DecodingOptions(lm=lm).resolve().decoder == "beam"
+    assert DecodingOptions(lm=lm, lexicon=lexicon).resolve().decoder == "lexicon"
+    assert DecodingOptions(lm=lm, lexicon=lexicon, decoder="beam").resolve().decoder == "beam"
+    assert DecodingOptions(lm=lm, preset="paper-ls-10h-4gram").resolve().decoder == "lexicon"
+    assert DecodingOptions(lm=lm, preset="paper-ls-10h-4gram", decoder="beam").resolve().decoder == "beam"

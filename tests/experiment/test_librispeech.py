@@ -38,6 +38,7 @@ def test_table_1_at_the_papers_scale(tree):
     assert words[words.index("--lm-weight") + 1] == pytest.approx(2 / 2.302585, abs=1e-5)
     assert words[words.index("--word-score") + 1] == -1.0
     tuned = whole.by_name["tune-ngram-1h-large"].work.words
+    assert words[words.index("--decoder") + 1] == tuned[tuned.index("--decoder") + 1] == "lexicon"  # the paper's search
     assert (tuned[tuned.index("--trials") + 1], tuned[tuned.index("--beam") + 1]) == (128, 500)
     decoded = whole.by_name["evaluate-transformer-1h-large"].work.words
     assert decoded[decoded.index("--beam") + 1] == 500

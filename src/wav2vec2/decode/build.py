@@ -38,9 +38,9 @@ class DecodingOptions:
     """How the model's output becomes text. What is not given is taken from the preset, or else is the default."""
 
     decoder: Literal["auto", "greedy", "beam", "lexicon"] = "auto"
-    """greedy: the best symbol of every frame. beam: our prefix beam search, any words. lexicon: flashlight's search
-    over the words of a lexicon, on all cores. auto: the preset's; without one, lexicon if there is a language model or
-    lexicon, else greedy."""
+    """greedy: the best symbol of every frame. beam: our prefix beam search, several times as fast as flashlight's.
+    lexicon: flashlight's search over the words of a lexicon, the paper's. auto: the preset's; without one, lexicon with
+    --lexicon, beam with --lm or --hotwords, else greedy."""
     lm: Path | None = None
     """Language model: ARPA file, KenLM binary, or folder of a Transformer language model."""
     lexicon: Path | None = None
@@ -91,10 +91,10 @@ class DecodingOptions:
         changes: dict[str, object] = {}
         if self.decoder != "auto":
             changes["decoder"] = self.decoder
-        elif self.preset is None and self.hotwords:
-            changes["decoder"] = "beam"
-        elif self.preset is None and (self.lm is not None or self.lexicon is not None):
+        elif self.preset is None and self.lexicon is not None and not self.hotwords:
             changes["decoder"] = "lexicon"
+        elif self.preset is None and (self.lm is not None or self.hotwords):
+            changes["decoder"] = "beam"
         for name in ("lm", "lexicon", "rescore"):
             if getattr(self, name) is not None:
                 changes[name] = str(getattr(self, name))

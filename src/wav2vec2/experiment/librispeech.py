@@ -180,6 +180,7 @@ def _protocol(steps: Steps, options: Table1Options, tier: str, model: str) -> li
             trial = f"{tier}-{model}-lr{rate:g}-s{seed}"
             stages.append(_fine_tuned(steps, options, tier, model, seed, rate, f"trial-{trial}"))
             words: list[Argument] = ["evaluate", Ref(f"trial-{trial}"), Ref(SPEECH), "--lm", Ref(NGRAM)]
+            words += ["--decoder", steps.scale.tuning.decoder]
             words += ["--split", Value(SPEECH, "tuning_splits"), "--beam", 50, "--lm-weight", PROTOCOL_WEIGHT]
             words += ["--word-score", -1.0, "--worst", 0, "--out", Here("evaluation.json")]
             command = Command(words, options.decoding_arguments())

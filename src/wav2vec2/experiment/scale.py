@@ -34,8 +34,8 @@ class Tuning:
     again by a mixture of both."""
     share: float = 0.5
     """The Transformer's share of the mixture in rescoring."""
-    decoder: Literal["auto", "beam"] = "auto"
-    """auto: flashlight's lexicon search where it is installed, as the paper; beam: our own, several times as fast."""
+    decoder: Literal["lexicon", "beam"] = "lexicon"
+    """lexicon: flashlight's search, the paper's. beam: our own, several times as fast."""
 
 
 @dataclass(frozen=True)

@@ -197,7 +197,7 @@ class Steps:
         tuning: Tuning = self.scale.tuning
         stages, machine = [], self.options.decoding_arguments()
         head: list[Argument] = ["tune", model, manifest, "--split", dev, "--trials", tuning.trials]
-        search: list[Argument] = [] if tuning.decoder == "auto" else ["--decoder", tuning.decoder]
+        search: list[Argument] = ["--decoder", tuning.decoder]
         tail: list[Argument] = ["--out", Here("preset.toml")]
         rescored = "transformer" in lms and tuning.transformer == "rescore"
         if "ngram" in lms or rescored:
