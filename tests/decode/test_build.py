@@ -169,11 +169,14 @@ def test_our_search_refuses_a_lexicon_that_spells_words_otherwise(tmp_path: Path
     assert {*VOCABULARY.decode(reading.ids).split()} <= {"AB", "BA"}
 
 
-def test_our_search_is_the_default_but_for_lexicons_and_the_papers_presets(tmp_path: Path) -> None:
+def test_our_search_is_the_default_where_it_is_as_good(tmp_path: Path) -> None:
     lm = write_arpa(tmp_path)
     lexicon = tmp_path / "lexicon.txt"
     assert DecodingOptions().resolve().decoder == "greedy"
-    assert DecodingOptions(lm=lm).resolve().decoder == "beam"
+    binary = tmp_path / "lm.bin"
+    binary.write_bytes(b"mmap lm http://kheafield.com/code format version 5\n")
+    assert DecodingOptions(lm=lm).resolve().decoder == DecodingOptions(lm=tmp_path).resolve().decoder == "beam"
+    assert DecodingOptions(lm=binary).resolve().decoder == "lexicon"
     assert DecodingOptions(lm=lm, lexicon=lexicon).resolve().decoder == "lexicon"
     assert DecodingOptions(lm=lm, lexicon=lexicon, decoder="beam").resolve().decoder == "beam"
     assert DecodingOptions(lm=lm, preset="paper-ls-10h-4gram").resolve().decoder == "lexicon"

@@ -8,17 +8,18 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
+from tyro.conf import arg
 from tyro.constructors import PrimitiveConstructorSpec
 
 from wav2vec2.decode.lexicon.decoder import LexiconDecoder
-from wav2vec2.decode.presets import Preset, load_preset
+from wav2vec2.decode.presets import DecoderName, Preset, load_preset
 from wav2vec2.decode.rescore import Rescorer
 from wav2vec2.decode.search import GREEDY, Decoder, Search, SearchOptions
 from wav2vec2.decode.words import Lexicon, LmCase, build_lexicon, parse_hotwords, read_lexicon, token_finder
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.load import InterpolatedLM, load_language_model
-from wav2vec2.lm.words import ngram_order, ngram_words
+from wav2vec2.lm.words import is_kenlm_binary, ngram_order, ngram_words
 from wav2vec2.text.vocabulary import Vocabulary
 
 RESCORED = 100
@@ -33,56 +34,61 @@ _HOTWORDS = PrimitiveConstructorSpec(
 )
 
 
+def _shown(metavar: str, default: str) -> object:
+    """How --help shows an option that the preset may set: with the default where there is no preset."""
+    return arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
 @dataclass(frozen=True)
 class DecodingOptions:
-    """How the model's output becomes text. What is not given is taken from the preset, or else is the default."""
+    """How the model's output becomes text. A preset sets what is not given here; the defaults are those without one."""
 
     decoder: Literal["auto", "greedy", "beam", "lexicon"] = "auto"
-    """greedy: the best symbol of every frame. beam: our prefix beam search, several times as fast as flashlight's.
-    lexicon: flashlight's search over the words of a lexicon, the paper's. auto: the preset's; without one, lexicon with
-    --lexicon, beam with --lm or --hotwords, else greedy."""
-    lm: Path | None = None
-    """Language model: ARPA file, KenLM binary, or folder of a Transformer language model."""
-    lexicon: Path | None = None
-    """Words and their spellings (word, tab, symbols); by default the language model's words, spelled by the
-    vocabulary."""
-    lm_case: LmCase | None = None
-    """fold: match a language model whose words are in another case than the vocabulary's symbols."""
-    preset: str | None = None
-    """A file of `wav2vec2 tune`, or one of the paper's: paper-ls-10min-4gram, ..., paper-lv-960h-transformer."""
-    rescore: Path | None = None
-    """Folder of a Transformer language model that ranks the n-best list anew."""
-    rescore_weight: float | None = None
-    """Weight of that model (natural logarithm), in place of the search's own."""
-    rescore_word_score: float | None = None
-    """Added for every word in that ranking."""
-    rescore_share: float | None = None
-    """Share of that model in a linear mixture with --lm, between 0 and 1; 1 (the default) is that model alone."""
-    beam: int | None = None
-    """Hypotheses kept after each frame; 50 without a preset."""
-    beam_tokens: int | None = None
-    """Symbols of a frame that extend a hypothesis, best first; 0 is all."""
-    threshold: float | None = None
-    """Hypotheses this far (nats) below the best are dropped."""
-    lm_weight: float | None = None
-    """Weight of the language model's natural logarithms. Weights of fairseq and of the paper's 4-grams are for decimal
-    ones: divide them by 2.303."""
-    word_score: float | None = None
+    """greedy: the best symbol of every frame, without a search. beam: our own search. lexicon: flashlight's search over
+    the words of a lexicon, as in the paper; several times slower. auto: the preset's; without a preset, lexicon for a
+    --lexicon or a KenLM binary, beam for any other --lm and for --hotwords, else greedy."""
+    lm: Annotated[Path | None, _shown("PATH", "none")] = None
+    """Language model: an ARPA file, a KenLM binary, or the folder of a Transformer language model."""
+    preset: Annotated[str | None, _shown("NAME|FILE", "none")] = None
+    """A file of `wav2vec2 tune`, or settings of the paper: paper-ls-10min-4gram to paper-lv-960h-transformer."""
+    hotwords: Annotated[Mapping[str, float], _HOTWORDS, _shown("WORD[:WEIGHT]|FILE ...", "none")] = field(
+        default_factory=dict
+    )
+    """Words and phrases to favour, each with the weight (nats) that every occurrence of a word adds, by default 5:
+    --hotwords anna:8 "saint malo:6" or a text file with one a line. Only our own search takes them."""
+    nbest: Annotated[int | None, _shown("N", "1")] = None
+    """Number of hypotheses; those after the best are in the JSON output only."""
+    beam: Annotated[int | None, _shown("N", "50")] = None
+    """Hypotheses kept after each frame. More take longer and find better ones."""
+    lm_weight: Annotated[float | None, _shown("X", "2")] = None
+    """Weight of the language model's natural logarithms. Weights that other tools give for decimal logarithms (fairseq
+    and the paper for their 4-grams) must be divided by 2.303."""
+    word_score: Annotated[float | None, _shown("X", "-1")] = None
     """Added for every word."""
-    unknown_score: float | None = None
-    """Added for words that the language model (of the lexicon search: the lexicon) lacks; -inf forbids them."""
-    silence_score: float | None = None
+    lexicon: Annotated[Path | None, _shown("FILE", "the words of --lm, spelled by the model's vocabulary")] = None
+    """The only words that may be written, one a line, each with its spelling (word, tab, symbols) or without."""
+    lm_case: Annotated[LmCase | None, _shown("{keep,fold}", "keep")] = None
+    """fold: use a language model or lexicon in another case than the model's vocabulary."""
+    unknown_score: Annotated[float | None, _shown("X", "-inf")] = None
+    """Added for every word that the language model (of the lexicon search: the lexicon) lacks; -inf forbids them."""
+    silence_score: Annotated[float | None, _shown("X", "0")] = None
     """Added for every word separator (of the lexicon search: every frame of one)."""
-    merge: Literal["max", "logadd"] | None = None
+    beam_tokens: Annotated[int | None, _shown("N", "0")] = None
+    """Symbols of a frame that extend a hypothesis, best first; 0 is all of them."""
+    threshold: Annotated[float | None, _shown("X", "50")] = None
+    """Hypotheses this far (nats) below the best one are dropped."""
+    merge: Annotated[Literal["max", "logadd"] | None, _shown("{max,logadd}", "max")] = None
     """How the paths of one hypothesis are joined: the best one counts, or their sum."""
-    nbest: int | None = None
-    """Hypotheses kept; they are in the JSON output."""
-    hotwords: Annotated[Mapping[str, float], _HOTWORDS] = field(default_factory=dict)
-    """Words and phrases to favour, with the weight (nats) that each occurrence of a word adds; 5 where none is given.
-    Write them out (--hotwords anna:8 "saint malo:5") or name a text file with one a line. They need our own search
-    (--decoder beam)."""
-    workers: int | None = None
-    """Processes (lexicon) or threads (beam) of the search; by default one a core. The results are the same."""
+    rescore: Annotated[Path | None, _shown("FOLDER", "none")] = None
+    """A Transformer language model that ranks the n-best list anew."""
+    rescore_weight: Annotated[float | None, _shown("X", "0.5")] = None
+    """Weight of the rescoring model's natural logarithms, in place of --lm-weight."""
+    rescore_word_score: Annotated[float | None, _shown("X", "0")] = None
+    """Added for every word in rescoring."""
+    rescore_share: Annotated[float | None, _shown("X", "1")] = None
+    """Share of the rescoring model in a linear mixture with --lm, between 0 and 1; 1 is the rescoring model alone."""
+    workers: Annotated[int | None, _shown("N", "one a core")] = None
+    """Processes (lexicon) or threads (beam) of the search. The results do not depend on them."""
 
     def resolve(self) -> Preset:
         """Return the preset with everything that was given put in. Raises UserError for an impossible choice."""
@@ -91,10 +97,8 @@ class DecodingOptions:
         changes: dict[str, object] = {}
         if self.decoder != "auto":
             changes["decoder"] = self.decoder
-        elif self.preset is None and self.lexicon is not None and not self.hotwords:
-            changes["decoder"] = "lexicon"
-        elif self.preset is None and (self.lm is not None or self.hotwords):
-            changes["decoder"] = "beam"
+        elif self.preset is None:
+            changes["decoder"] = self._fitting_decoder()
         for name in ("lm", "lexicon", "rescore"):
             if getattr(self, name) is not None:
                 changes[name] = str(getattr(self, name))
@@ -104,6 +108,16 @@ class DecodingOptions:
         chosen = replace(preset, search=replace(preset.search, **search), **changes)  # type: ignore[arg-type]
         self._check(chosen)
         return chosen
+
+    def _fitting_decoder(self) -> DecoderName:
+        """Return the decoder that suits what was given: our own where it is as good as flashlight's, and faster."""
+        if self.hotwords:
+            return "beam"
+        if self.lexicon is not None:
+            return "lexicon"
+        if self.lm is None:
+            return "greedy"
+        return "lexicon" if not self.lm.is_dir() and is_kenlm_binary(self.lm) else "beam"
 
     def _check(self, chosen: Preset) -> None:
         if self.workers is not None and self.workers < 0:

@@ -28,6 +28,7 @@ DEFAULT_WEIGHT = 5.0
 
 _NAMED = 5
 _SAMPLED = 2000
+_SCORED_TOGETHER = 4096
 _SPACES = (WORD_SEPARATOR, " ", "<space>")
 _FORM = "'word<TAB>s y m b o l s' lines"
 
@@ -191,6 +192,16 @@ def symbol_indices(lm: LanguageModel, vocabulary: Vocabulary, lm_case: LmCase, s
         separator = vocabulary.symbols.index(vocabulary.word_separator)
         indices[separator] = next((index for index in found if index != lm.unknown), lm.unknown)
     return indices
+
+
+def first_word_scores(lm: LanguageModel, words: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the log-probability (nats) of each word at the beginning of a sentence, (N,)."""
+    scores = [
+        lm.score(np.full(len(part), lm.start(), np.int64), part)[0]
+        for part in np.split(words, range(_SCORED_TOGETHER, len(words), _SCORED_TOGETHER))
+    ]
+    lm.retain(np.empty(0, np.int64))
+    return np.concatenate(scores).astype(np.float64)
 
 
 def _refuse_other_case(words: Collection[str], spelled: int, vocabulary: Vocabulary, source: str) -> None:

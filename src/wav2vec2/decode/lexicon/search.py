@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wav2vec2.decode.hypothesis import Emissions, Hypothesis, collapse, with_confidences
 from wav2vec2.decode.search import SearchOptions
-from wav2vec2.decode.words import Lexicon
+from wav2vec2.decode.words import Lexicon, first_word_scores
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.load import load_language_model
@@ -23,7 +22,6 @@ from wav2vec2.text.vocabulary import Vocabulary
 _IMPOSSIBLE = 1e4  # nats beyond every threshold; flashlight cannot compute with minus infinity
 _COMPARED = 100  # hypotheses that the confidences of words are taken from
 _HOMOPHONES = 6  # words of one spelling that flashlight's trie holds
-_SCORED_TOGETHER = 4096
 _UNKNOWN = "<unk>"
 
 
@@ -60,10 +58,11 @@ class LexiconSearch:
             self._lm: Any = ZeroLM()
         elif isinstance(lm, str):
             self._lm = open_kenlm(lm, known)
-            scores = unigram_scores(self._lm, None, self._labels)
+            start = self._lm.start(False)
+            scores = np.array([self._lm.score(start, label)[1] for label in range(len(self._labels))])
         else:
             self._lm = python_lm(lm, known)
-            scores = unigram_scores(self._lm, lm, self._labels)
+            scores = first_word_scores(lm, np.array([lm.index(word) for word in self._labels], np.int64))
         label_of = {word: index for index, word in enumerate(self._labels)}
         self._written = {label_of[lm]: word for word, lm in zip(lexicon.words, lexicon.lm_words, strict=True)}
         self._trie = Trie(len(vocabulary), self._separator)
@@ -188,17 +187,3 @@ def python_lm(model: LanguageModel, words: Sequence[str]) -> Any:
             return child, self._known[child][1]
 
     return PythonLM()
-
-
-def unigram_scores(lm: Any, model: LanguageModel | None, words: Sequence[str]) -> NDArray[np.float64]:
-    """Score every word after the sentence's beginning, (N,), in the language model's own unit."""
-    if model is None:
-        start = lm.start(False)
-        return np.array([lm.score(start, index)[1] for index in range(len(words))], dtype=np.float64)
-    indices = np.array([model.index(word) for word in words], dtype=np.int64)
-    parts = [
-        model.score(np.full(len(part), model.start(), dtype=np.int64), part)[0]
-        for part in np.split(indices, range(_SCORED_TOGETHER, len(indices), _SCORED_TOGETHER))
-    ]
-    model.retain(np.empty(0, dtype=np.int64))
-    return np.concatenate(parts).astype(np.float64)

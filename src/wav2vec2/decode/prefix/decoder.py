@@ -14,7 +14,7 @@ import numpy as np
 
 from wav2vec2.decode.hypothesis import Emissions, Hypothesis, check_emissions, with_confidences
 from wav2vec2.decode.prefix.beam import ACTIVE, BONUS, LM, ROW, TOTAL, Beam, Rules
-from wav2vec2.decode.prefix.rules import Guidance, known_symbols, known_words, make_rules, make_trie
+from wav2vec2.decode.prefix.rules import Guidance, expected_scores, known_symbols, known_words, make_rules, make_trie
 from wav2vec2.decode.prefix.scores import InStep, NgramScored, Unscored
 from wav2vec2.decode.prefix.spelling_trie import SpellingTrie
 from wav2vec2.decode.prefix.tree import SYMBOL, best_frames, spell
@@ -40,9 +40,9 @@ class PrefixDecoder:
     word. lm_case: `fold` matches a language model in another case than the vocabulary. lm_name: its name in messages.
     words: if given, no others are written; with `unknown_score` -inf the words of a language model are that list.
     hotwords: words with the nats that each occurrence adds; a part of these is granted while the word is being spelled
-    and taken back if it does not become the word. look_ahead: an n-gram over words ranks unfinished words by what it
-    expects of them without their history, which changes what is pruned but no score. threads: None takes all cores.
-    batch: utterances that are searched in step where the language model is asked from Python, all of them in one call.
+    and taken back if it does not become the word. look_ahead: unfinished words are ranked by what a language model over
+    words expects of them without their history, which changes what is pruned but no score. threads: None takes all
+    cores. batch: utterances searched in step where the language model is asked from Python, all of them in one call.
 
     Hypotheses that differ in separators only are listed once. Where every hypothesis holds a forbidden word, the
     likeliest is returned all the same, with a score of -inf.
@@ -69,16 +69,12 @@ class PrefixDecoder:
         over_symbols = vocabulary.word_separator is None or bool(lm_over_symbols)
         if lm is not None and lm_over_symbols is None:
             over_symbols = reads_symbols(lm, vocabulary)
-        over_words = lm is not None and not over_symbols
-        self._guidance = Guidance(
-            vocabulary,
-            lm,
-            known_symbols(lm, vocabulary, lm_case, lm_name) if lm is not None and over_symbols else None,
-            known_words(lm, vocabulary, lm_case, lm_name) if lm is not None and over_words else {},
-            None if words is None else build_lexicon(words, vocabulary, lm_case).words,
-            spell_hotwords(hotwords or {}, vocabulary),
-            look_ahead and over_words and isinstance(lm, NgramModel),
-        )
+        symbols = known_symbols(lm, vocabulary, lm_case, lm_name) if lm is not None and over_symbols else None
+        known = known_words(lm, vocabulary, lm_case, lm_name) if lm is not None and not over_symbols else {}
+        expected = expected_scores(lm, known) if lm is not None and look_ahead and not over_symbols else None
+        allowed = None if words is None else build_lexicon(words, vocabulary, lm_case).words
+        favoured = spell_hotwords(hotwords or {}, vocabulary)
+        self._guidance = Guidance(vocabulary, lm, symbols, known, allowed, favoured, expected)
         self._vocabulary, self._lm, self._batch = vocabulary, lm, batch
         self._prepared: tuple[SearchOptions, SpellingTrie, Rules] | None = None
         self._closed = False

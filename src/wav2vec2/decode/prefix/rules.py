@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from wav2vec2.decode.prefix.beam import Rules
 from wav2vec2.decode.prefix.spelling_trie import SpellingTrie, build_trie
 from wav2vec2.decode.search import SearchOptions
-from wav2vec2.decode.words import LmCase, build_lexicon, symbol_indices
+from wav2vec2.decode.words import LmCase, build_lexicon, first_word_scores, symbol_indices
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.ngram.model import NgramModel
 from wav2vec2.text.vocabulary import Vocabulary
+
+_LEAST = -1e3  # nats: a word that the language model finds impossible must not make differences of infinities
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,9 @@ class Guidance:
 
     lm_symbols: (V,) each symbol's index in a language model over symbols; None for one over words. known: the words of
     a language model over words, with their indices. allowed: the only words that may be written; None for any.
-    hotwords: words with the nats that each occurrence adds. look_ahead: whether unfinished words are ranked by what the
-    language model, an n-gram over words, expects of them.
+    hotwords: words with the nats that each occurrence adds. expected: log-probability (nats) of each word of the
+    language model, by its index, without a history or at the beginning of a sentence; unfinished words are ranked by
+    it. None: they are not.
     """
 
     vocabulary: Vocabulary
@@ -33,7 +36,7 @@ class Guidance:
     known: Mapping[str, int]
     allowed: Sequence[str] | None
     hotwords: Mapping[str, float]
-    look_ahead: bool
+    expected: NDArray[np.float64] | None
 
     @property
     def scores_words(self) -> bool:
@@ -51,14 +54,9 @@ class Guidance:
         prefer words that never end.
         """
         gain = self.unknown_gain(options)
-        if self.look_ahead and self.lm is not None:
-            gain += options.lm_weight * float(self.expected(np.array([self.lm.unknown]))[0])
+        if self.expected is not None and self.lm is not None:
+            gain += options.lm_weight * float(self.expected[self.lm.unknown])
         return gain
-
-    def expected(self, words: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Log-probability (nats) of words without their history, which only an n-gram has."""
-        assert isinstance(self.lm, NgramModel)
-        return self.lm.score(np.zeros_like(words), words)[0].astype(np.float64)
 
 
 def known_words(lm: LanguageModel, vocabulary: Vocabulary, lm_case: LmCase, source: str) -> dict[str, int]:
@@ -85,6 +83,17 @@ def known_symbols(lm: LanguageModel, vocabulary: Vocabulary, lm_case: LmCase, so
     return indices
 
 
+def expected_scores(lm: LanguageModel, known: Mapping[str, int]) -> NDArray[np.float64]:
+    """Return `Guidance.expected` for the known words and the unknown one; 0 for other tokens."""
+    words = np.unique([lm.unknown, *known.values()])
+    expected = np.zeros(len(lm.tokens))
+    if isinstance(lm, NgramModel):
+        expected[words] = lm.score(np.zeros_like(words), words)[0]  # history 0 is the empty one
+    else:
+        expected[words] = first_word_scores(lm, words)
+    return np.maximum(expected, _LEAST)
+
+
 def make_trie(guidance: Guidance, options: SearchOptions) -> SpellingTrie:
     """Spell the words that matter: the allowed ones or else the language model's, and the hotwords."""
     known, hotwords = guidance.known, guidance.hotwords
@@ -96,8 +105,8 @@ def make_trie(guidance: Guidance, options: SearchOptions) -> SpellingTrie:
     indices = np.array([known.get(word, unknown) for word in words], np.int64)
     scores = [0.0 if lm is None or word in known or word in hotwords else options.unknown_score for word in words]
     expected = None
-    if guidance.look_ahead and words:
-        expected = scores + options.lm_weight * guidance.expected(indices)
+    if guidance.expected is not None and words:
+        expected = scores + options.lm_weight * guidance.expected[indices]
     return build_trie(
         [guidance.vocabulary.encode(word) for word in words],
         indices.tolist(),
