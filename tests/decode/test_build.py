@@ -1,15 +1,17 @@
 import math
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.decode.lexicon.cases import VOCABULARY, emissions, write_arpa
 
+from wav2vec2.cli import main
 from wav2vec2.decode import build
 from wav2vec2.decode.build import DecodingOptions, build_searches, rescoring_model
 from wav2vec2.decode.presets import load_preset, write_preset
-from wav2vec2.decode.search import run_searches
+from wav2vec2.decode.search import SearchOptions, run_searches
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.load import load_language_model
@@ -181,3 +183,19 @@ def test_our_search_is_the_default_where_it_is_as_good(tmp_path: Path) -> None:
     assert DecodingOptions(lm=lm, lexicon=lexicon, decoder="beam").resolve().decoder == "beam"
     assert DecodingOptions(lm=lm, preset="paper-ls-10h-4gram").resolve().decoder == "lexicon"
     assert DecodingOptions(lm=lm, preset="paper-ls-10h-4gram", decoder="beam").resolve().decoder == "beam"
+
+
+def test_the_default_weight_is_fairseqs_in_natural_logarithms() -> None:
+    assert SearchOptions().lm_weight == pytest.approx(2 / math.log(10), abs=5e-3)
+
+
+def test_help_names_the_defaults_of_a_search(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
+    assert main(["transcribe", "--help"]) == 0
+    shown = capsys.readouterr().out
+    for option in fields(SearchOptions):
+        found = re.search(rf"--{option.name.replace('_', '-')} .*?\(default: ([^)]*)\)", shown, re.DOTALL)
+        assert found is not None
+        assert found[1] == (option.default if isinstance(option.default, str) else f"{option.default:g}")

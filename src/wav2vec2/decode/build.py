@@ -60,7 +60,7 @@ class DecodingOptions:
     """Number of hypotheses; those after the best are in the JSON output only."""
     beam: Annotated[int | None, _shown("N", "50")] = None
     """Hypotheses kept after each frame. More take longer and find better ones."""
-    lm_weight: Annotated[float | None, _shown("X", "2")] = None
+    lm_weight: Annotated[float | None, _shown("X", "0.87")] = None
     """Weight of the language model's natural logarithms. Weights that other tools give for decimal logarithms (fairseq
     and the paper for their 4-grams) must be divided by 2.303."""
     word_score: Annotated[float | None, _shown("X", "-1")] = None

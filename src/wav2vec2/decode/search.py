@@ -33,7 +33,8 @@ class SearchOptions:
     """Symbols of a frame that extend a hypothesis, best first; 0 is all of them."""
     threshold: float = 50.0
     """Hypotheses this far (nats) below the best one are dropped."""
-    lm_weight: float = 2.0
+    lm_weight: float = 0.87
+    """Of natural logarithms. fairseq's 2, which its KenLM counts in decimal ones, is 0.87 here."""
     word_score: float = -1.0
     """Added for every word."""
     unknown_score: float = -math.inf

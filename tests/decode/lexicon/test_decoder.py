@@ -197,7 +197,7 @@ def test_unknown_words_only_where_they_may(tmp_path: Path) -> None:
     decoder = LexiconDecoder(VOCABULARY, lexicon(), arpa, workers=0)
     closed = decoder.decode([array], SearchOptions())[0][0]
     assert set(VOCABULARY.decode(closed.ids).split()) <= set(WORDS)
-    best = decoder.decode([array], SearchOptions(unknown_score=-1.0))[0][0]
+    best = decoder.decode([array], SearchOptions(lm_weight=2.0, unknown_score=-1.0))[0][0]
     assert best.acoustic_score > closed.acoustic_score
     # flashlight lets an unknown word end after any beginning of a word: C, then CA.
     assert VOCABULARY.decode(best.ids) == "AB C CA"
