@@ -1,8 +1,18 @@
 import math
 
+import numpy as np
 import pytest
 
-from wav2vec2.decode.hypothesis import Hypothesis, hypothesis_words, with_confidences, word_confidences
+from wav2vec2.decode.hypothesis import (
+    Hypothesis,
+    check_emissions,
+    hypothesis_text,
+    hypothesis_words,
+    with_confidences,
+    word_confidences,
+    word_frames,
+)
+from wav2vec2.errors import UserError
 from wav2vec2.text.vocabulary import Vocabulary
 
 LETTERS = Vocabulary(("<pad>", "|", "A", "B"), unknown=None)
@@ -39,3 +49,22 @@ def test_words_are_a_lexicons_or_spelled_or_symbols() -> None:
     assert hypothesis_words(LETTERS, Hypothesis([2, 1, 3], [], 0.0, words=("one", "two"))) == ["one", "two"]
     phones = Vocabulary(("<pad>", "dh", "ax"), unknown=None, word_separator=None, unit="whitespace")
     assert hypothesis_words(phones, Hypothesis([1, 2, 2], [], 0.0)) == ["dh", "ax", "ax"]
+
+
+def test_words_have_the_frames_of_their_symbols() -> None:
+    spelled = Hypothesis([1, 2, 3, 1, 1, 3], [0, 1, 4, 6, 8, 9], 0.0, [0, 2, 5, 7, 8, 11])
+    assert word_frames(LETTERS, spelled) == [("AB", 1, 5), ("B", 9, 11)]
+    named = Hypothesis([2, 1, 3], [0, 1, 4], 0.0, [0, 2, 5], words=("one", "two"))
+    assert word_frames(LETTERS, named) == [("one", 0, 0), ("two", 4, 5)]
+    assert (hypothesis_text(LETTERS, named), hypothesis_text(LETTERS, spelled)) == ("one two", "AB B")
+    phones = Vocabulary(("<pad>", "dh", "ax"), unknown=None, word_separator=None, unit="whitespace")
+    assert word_frames(phones, Hypothesis([1, 2], [3, 5], 0.0, [4, 5])) == [("dh", 3, 4), ("ax", 5, 5)]
+
+
+def test_emissions_are_made_float32_and_bad_ones_are_one_line() -> None:
+    checked = check_emissions(np.full((3, 4), -np.inf)[:, ::-1], 4)  # type: ignore[arg-type]
+    assert (checked.dtype, checked.flags["C_CONTIGUOUS"]) == (np.float32, True)
+    assert check_emissions(np.zeros((0, 4), np.float32), 4).shape == (0, 4)
+    for wrong, reason in ((np.zeros((3, 5)), "shape"), (np.zeros(4), "shape"), (np.full((1, 4), np.inf), "inf")):
+        with pytest.raises(UserError, match=reason):
+            check_emissions(wrong, 4)  # type: ignore[arg-type]

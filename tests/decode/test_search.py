@@ -1,12 +1,15 @@
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from tests.decode.lexicon.cases import VOCABULARY, emissions, lexicon
 
 from wav2vec2.decode.hypothesis import Emissions, Hypothesis
 from wav2vec2.decode.lexicon.decoder import LexiconDecoder
-from wav2vec2.decode.search import SearchOptions, cut, decode_in_pieces, join
+from wav2vec2.decode.search import Search, SearchOptions, cut, decode_in_pieces, join, run_searches
+from wav2vec2.errors import UserError
 
 
 def said(path: Sequence[int]) -> Emissions:
@@ -51,3 +54,54 @@ def test_joined_lists_are_the_best_combinations() -> None:
     assert joined[0].ids == [2, 1, 4]
     assert joined[0].frames == [0, 10, 11]
     assert join([left, right], [0, 10, 20], None)[1].ids == [2, 2]
+
+
+class CountingDecoder:
+    """Returns two hypotheses an utterance and counts its calls."""
+
+    calls = 0
+
+    def decode(self, emissions: Sequence[Emissions], options: SearchOptions) -> list[list[Hypothesis]]:
+        self.calls += 1
+        return [[Hypothesis([2], [0], -options.beam, [0]), Hypothesis([3], [0], -99.0, [0])] for _ in emissions]
+
+    def close(self) -> None:
+        self.calls = -1
+
+
+def test_searches_share_what_they_decode_and_show_what_was_asked() -> None:
+    decoder, other = CountingDecoder(), SearchOptions(beam=7)
+    searches = [Search("one", decoder), Search("same", decoder, nbest=2), Search("other", decoder, other)]
+    one, same, third = run_searches(searches, VOCABULARY, [emissions(3, 0), emissions(4, 1)])
+    assert decoder.calls == 2
+    assert [len(nbest) for nbest in (*one, *same, *third)] == [1, 1, 2, 2, 1, 1]
+    assert (one[0][0].score, third[1][0].score) == (-50, -7)
+    with pytest.raises(UserError, match="greedy"):
+        run_searches([Search("no LM")], VOCABULARY, [])
+    searches[0].close()
+    assert decoder.calls == -1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"beam": 0},
+        {"nbest": 0},
+        {"beam_tokens": -1},
+        {"threshold": 0.0},
+        {"threshold": math.nan},
+        {"lm_weight": math.inf},
+        {"word_score": math.nan},
+        {"silence_score": -math.inf},
+        {"unknown_score": math.inf},
+        {"unknown_score": math.nan},
+    ],
+)
+def test_impossible_options_are_one_line(wrong: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=r"^search: ") as caught:
+        SearchOptions(**wrong)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_the_least_options_are_possible() -> None:
+    SearchOptions(beam=1, nbest=1, beam_tokens=0, threshold=1e-9, unknown_score=-math.inf)

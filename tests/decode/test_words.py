@@ -107,8 +107,8 @@ def test_words_of_language_model_files(tmp_path: Path) -> None:
         (ARPA[:98], "cut short or malformed at word 6 of 8"),
         (ARPA[:20], "no section"),
         ("", "no section"),
-        (ARPA.replace("ngram 1=8", "ngram 1=x"), "how many words"),
-        ("\\data\\\nngram 1=2\n\n\\1-grams:\n-1\t<s>\n-1\t</s>\n", "no words but"),
+        (ARPA.replace("ngram 1=8", "ngram 1=x"), "lacks its number of words"),
+        ("\\data\\\nngram 1=2\n\n\\1-grams:\n-1\t<s>\n-1\t</s>\n", "no words besides the sentence marks"),
     ],
 )
 def test_bad_language_model_files_are_one_line(tmp_path: Path, text: str, reason: str) -> None:

@@ -194,10 +194,10 @@ def symbol_indices(lm: LanguageModel, vocabulary: Vocabulary, lm_case: LmCase, s
     return indices
 
 
-def first_word_scores(lm: LanguageModel, words: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the log-probability (nats) of each word at the beginning of a sentence, (N,)."""
+def word_scores(lm: LanguageModel, history: int, words: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the log-probability (nats) of each word after one history, (N,). The model forgets all histories."""
     scores = [
-        lm.score(np.full(len(part), lm.start(), np.int64), part)[0]
+        lm.score(np.full(len(part), history, np.int64), part)[0]
         for part in np.split(words, range(_SCORED_TOGETHER, len(words), _SCORED_TOGETHER))
     ]
     lm.retain(np.empty(0, np.int64))

@@ -166,8 +166,10 @@ def test_ngram_in_compiled_code_equals_the_same_model_asked_from_python(ngram: N
         SearchOptions(beam=40, nbest=4, lm_weight=0.7, merge="logadd", threshold=12.0, beam_tokens=2),
     ):
         for unit in ("word", "symbol"):
-            compiled = search(batch, options, ngram, lm_over_symbols=unit == "symbol", look_ahead=False)
-            assert search(batch, options, Plain(ngram), lm_over_symbols=unit == "symbol", batch=4) == compiled
+            for look_ahead in (True, False):
+                others = {"lm_over_symbols": unit == "symbol", "look_ahead": look_ahead}
+                compiled = search(batch, options, ngram, **others)
+                assert search(batch, options, Plain(ngram), batch=4, **others) == compiled
 
 
 def test_look_ahead_finds_better_hypotheses_of_known_words(ngram: NgramModel) -> None:
@@ -188,7 +190,7 @@ def test_output_does_not_depend_on_threads_and_batches(ngram: NgramModel, merge:
     for look_ahead in (True, False):
         together = search(batch, options, ngram, look_ahead=look_ahead)
         assert [search([emissions], options, ngram, look_ahead=look_ahead)[0] for emissions in batch] == together
-    assert search(batch[::-1], options, Plain(ngram), batch=3, look_ahead=False)[::-1] == together
+        assert search(batch[::-1], options, Plain(ngram), batch=3, look_ahead=look_ahead)[::-1] == together
 
 
 @settings(max_examples=30, deadline=None)

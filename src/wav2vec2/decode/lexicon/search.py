@@ -12,7 +12,7 @@ import numpy as np
 
 from wav2vec2.decode.hypothesis import Emissions, Hypothesis, collapse, with_confidences
 from wav2vec2.decode.search import SearchOptions
-from wav2vec2.decode.words import Lexicon, first_word_scores
+from wav2vec2.decode.words import Lexicon, word_scores
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.load import load_language_model
@@ -62,7 +62,7 @@ class LexiconSearch:
             scores = np.array([self._lm.score(start, label)[1] for label in range(len(self._labels))])
         else:
             self._lm = python_lm(lm, known)
-            scores = first_word_scores(lm, np.array([lm.index(word) for word in self._labels], np.int64))
+            scores = word_scores(lm, lm.start(), np.array([lm.index(word) for word in self._labels], np.int64))
         label_of = {word: index for index, word in enumerate(self._labels)}
         self._written = {label_of[lm]: word for word, lm in zip(lexicon.words, lexicon.lm_words, strict=True)}
         self._trie = Trie(len(vocabulary), self._separator)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from wav2vec2.decode.prefix.beam import Rules
 from wav2vec2.decode.prefix.spelling_trie import SpellingTrie, build_trie
 from wav2vec2.decode.search import SearchOptions
-from wav2vec2.decode.words import LmCase, build_lexicon, first_word_scores, symbol_indices
+from wav2vec2.decode.words import LmCase, build_lexicon, symbol_indices, word_scores
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.ngram.model import NgramModel
@@ -26,8 +26,7 @@ class Guidance:
     lm_symbols: (V,) each symbol's index in a language model over symbols; None for one over words. known: the words of
     a language model over words, with their indices. allowed: the only words that may be written; None for any.
     hotwords: words with the nats that each occurrence adds. expected: log-probability (nats) of each word of the
-    language model, by its index, without a history or at the beginning of a sentence; unfinished words are ranked by
-    it. None: they are not.
+    language model, by its index, without a history; unfinished words are ranked by it. None: they are not.
     """
 
     vocabulary: Vocabulary
@@ -86,12 +85,12 @@ def known_symbols(lm: LanguageModel, vocabulary: Vocabulary, lm_case: LmCase, so
 def expected_scores(lm: LanguageModel, known: Mapping[str, int]) -> NDArray[np.float64]:
     """Return `Guidance.expected` for the known words and the unknown one; 0 for other tokens."""
     words = np.unique([lm.unknown, *known.values()])
+    history = 0  # of an n-gram: the empty one
+    if not isinstance(lm, NgramModel):  # an unknown word says next to nothing about the next one
+        history = int(lm.score(np.array([lm.start()]), np.array([lm.unknown]))[1][0])
     expected = np.zeros(len(lm.tokens))
-    if isinstance(lm, NgramModel):
-        expected[words] = lm.score(np.zeros_like(words), words)[0]  # history 0 is the empty one
-    else:
-        expected[words] = first_word_scores(lm, words)
-    return np.maximum(expected, _LEAST)
+    expected[words] = np.maximum(word_scores(lm, history, words), _LEAST)
+    return expected
 
 
 def make_trie(guidance: Guidance, options: SearchOptions) -> SpellingTrie:
