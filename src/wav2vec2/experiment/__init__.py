@@ -1,1 +1,1 @@
-"""The paper's experiments, each one command: stages with resume, tables beside the paper's, one report."""
+"""The paper's experiments, one command each: resumable stages, results compared with the paper's, and a report."""

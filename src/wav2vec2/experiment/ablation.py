@@ -31,9 +31,9 @@ _NOT_OF_VARIANT = ("output", "train.updates")  # keys of an ablation's recipe th
 
 @dataclass(frozen=True, kw_only=True)
 class AblationOptions(LimitedOptions):
-    """Variants of pre-training (table 4, appendices A and F), each fine-tuned on the same labels and decoded with the
-    same 4-gram, beside the paper's numbers. At --scale paper the defaults are the paper's: 10 hours of labels (give
-    --limited) and three seeds.
+    """Compare variants of pre-training (table 4, appendices A and F) with each other and with the paper's results. Each
+    is fine-tuned on the same labels and decoded with the same 4-gram. At --scale paper the defaults are the paper's: 10
+    hours of labels (give --limited) and three seeds.
     """
 
     variants: tuple[str, ...] = tuple(TABLE_4)

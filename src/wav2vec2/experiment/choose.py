@@ -47,7 +47,7 @@ def choose_speech(
             and utterances of the shorter lists are kept first.
         dev_seconds: the same for each dev split.
         test_seconds: the same for each test split.
-        hold_out: utterances to hold out of pre-training, as far as there are unlabelled ones.
+        hold_out: utterances to hold out of pre-training; at most a quarter of the unlabelled ones.
 
     Raises:
         UserError: a split or an id is missing.

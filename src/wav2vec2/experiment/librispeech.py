@@ -36,8 +36,8 @@ _LV60K: dict[str, Any] = {"model.conv_norm": "layer", "model.conv_bias": True, "
 @dataclass(frozen=True, kw_only=True)
 class Table1Options(LimitedOptions):
     """Few labels (tables 1 and 9): 10 minutes, 1, 10 and 100 hours for BASE and LARGE pre-trained on LS-960 and for
-    LARGE pre-trained on LV-60k; without a language model, with the 4-gram and with the Transformer; beside the paper's
-    numbers. --speech is the LibriSpeech folder with all its splits.
+    LARGE pre-trained on LV-60k; without a language model, with the 4-gram and with the Transformer; compared
+    with the paper's results. --speech is the LibriSpeech folder with all its splits.
     """
 
     amounts: tuple[str, ...] = ("10min", "1h", "10h", "100h")
@@ -59,7 +59,7 @@ class Table1Options(LimitedOptions):
 @dataclass(frozen=True, kw_only=True)
 class Table2Options(Table1Options):
     """All 960 hours of labels (tables 2 and 10): LARGE from scratch, BASE and LARGE pre-trained on LS-960, LARGE
-    pre-trained on LV-60k; beside the paper's numbers. --speech is the LibriSpeech folder with all its splits.
+    pre-trained on LV-60k; compared with the paper's results. --speech is the LibriSpeech folder with all its splits.
     """
 
     amounts: tuple[str, ...] = ("960h",)

@@ -1,4 +1,4 @@
-"""The paper's published error rates in percent (arXiv 2006.11477v3), for the columns beside ours."""
+"""The paper's published error rates in percent (arXiv 2006.11477v3), to compare ours with."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The tables of the experiments: our error rates beside the paper's."""
+"""The tables of the experiments: our error rates compared with the paper's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -223,7 +223,7 @@ def _paper_order(found: Mapping[str, list[Cell]]) -> Table:
 
 
 def librispeech_tables(cells: Cells, amounts: Sequence[str], models: Sequence[str], lms: Sequence[str]) -> list[Table]:
-    """Tables 1, 2, 9 and 10: a row for each amount of labels, model and language model, the paper's rates beside ours.
+    """Tables 1, 2, 9 and 10: a row for each amount of labels, model and language model, with our rates and the paper's.
 
     Splits that the paper does not have come last.
     """

@@ -1,1 +1,1 @@
-"""Named stages with resume, each a command that can be run by hand."""
+"""Pipelines of named, resumable stages, each a command that can also be run by hand."""

@@ -95,7 +95,7 @@ class Page:
         Args:
             figure: any matplotlib figure.
             caption: what it shows, in plain text.
-            name: of the picture file beside the Markdown, without suffix; default ``figure_1``, ``figure_2``, ...
+            name: of the Markdown's picture file, without suffix; default ``figure_1``, ``figure_2``, ...
 
         Raises:
             ValueError: the page already has a figure of that name.

@@ -214,17 +214,17 @@ def draw_utterance(
     return figure
 
 
-def _draw_spectrogram(figure: Any, axes: Any, beside: Any, waveform: Waveform) -> None:
+def _draw_spectrogram(figure: Any, axes: Any, colorbar_axes: Any, waveform: Waveform) -> None:
     levels = spectrogram(waveform)
     # each window is drawn as the 10 ms around its centre
     begin = (_WINDOW - _HOP) / 2 / SAMPLE_RATE
     extent = (begin, begin + levels.shape[1] * _HOP / SAMPLE_RATE, 0, SAMPLE_RATE / 2000)
     image = axes.imshow(levels, origin="lower", aspect="auto", extent=extent, cmap="magma_r", interpolation="bilinear")
     axes.set_ylabel("frequency (kHz)", fontsize=9)
-    _draw_colorbar(figure, image, beside, "dB below loudest")
+    _draw_colorbar(figure, image, colorbar_axes, "dB below loudest")
 
 
-def _draw_emissions(figure: Any, axes: Any, beside: Any, emissions: SymbolPosteriors) -> None:
+def _draw_emissions(figure: Any, axes: Any, colorbar_axes: Any, emissions: SymbolPosteriors) -> None:
     count, frames = emissions.probabilities.shape
     extent = (emissions.start, emissions.start + frames * emissions.step, count - 0.5, -0.5)
     image = axes.imshow(
@@ -233,13 +233,13 @@ def _draw_emissions(figure: Any, axes: Any, beside: Any, emissions: SymbolPoster
     axes.set_yticks(range(count), emissions.labels)
     axes.set_ylabel("symbol", fontsize=9)
     axes.grid(axis="y", alpha=0.15)
-    _draw_colorbar(figure, image, beside, "posterior")
+    _draw_colorbar(figure, image, colorbar_axes, "posterior")
 
 
-def _draw_colorbar(figure: Any, image: Any, beside: Any, label: str) -> None:
-    colorbar = figure.colorbar(image, cax=beside)
+def _draw_colorbar(figure: Any, image: Any, colorbar_axes: Any, label: str) -> None:
+    colorbar = figure.colorbar(image, cax=colorbar_axes)
     colorbar.set_label(label, fontsize=8)
-    beside.tick_params(labelsize=7)
+    colorbar_axes.tick_params(labelsize=7)
 
 
 def _draw_alignment(axes: Any, alignment: Alignment, first: float, last: float) -> None:
