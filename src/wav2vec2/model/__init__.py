@@ -1,1 +1,1 @@
-"""The model, in the order of the paper's section 2 and 3. Imports torch only."""
+"""The model, as sections 2 and 3 of the paper describe it: networks and losses, without files or training."""

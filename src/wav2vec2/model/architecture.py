@@ -1,6 +1,6 @@
-"""Sizes of the model (section 4.2 and appendix B of the paper) and what is drawn at random while it trains.
+"""Sizes of the model (section 4.2, appendix B), and the settings of its regularisation and masking.
 
-Three frozen dataclasses, so that what a weight file fixes (``Architecture``) stays apart from what a recipe may change
+Three frozen dataclasses: what a weight file fixes (``Architecture``) is apart from what a recipe may change
 (``Regularization``, ``Masking``). ``ARCHITECTURES`` holds the published models and three small ones.
 """
 
@@ -14,12 +14,12 @@ from wav2vec2.model.variants.variant import PROPOSED, Variant
 
 @dataclass(frozen=True)
 class Architecture:
-    """Everything that the shape of a weight tensor, or the meaning of the input, depends on.
+    """Everything on which the shape of a weight tensor or the meaning of the input depends.
 
-    ``conv_norm`` "group" is the BASE family (one group norm after the first convolution, raw input), "layer" the LV-60k
-    family (layer norm after every convolution, input normalised by the caller when ``normalize_input``).
-    ``pos_conv_depth`` above 1 stacks that many short convolutions instead of the one long one (data2vec's variant).
-    ``adapter_size`` is the width of the small residual block at the end of every layer that holds one language of a
+    ``conv_norm`` "group" is the BASE family: one group norm after the first convolution, raw input. "layer" is the
+    LV-60k family: a layer norm after every convolution, and input that the caller normalises (``normalize_input``).
+    ``pos_conv_depth`` above 1 replaces the one long positional convolution by that many short ones (data2vec).
+    ``adapter_size`` is the width of the residual block at the end of every layer that holds one language of a
     multilingual model (MMS); 0 for none.
     """
 
@@ -76,7 +76,7 @@ class Architecture:
 
     @property
     def all_negatives(self) -> int:
-        """Distractors of a masked frame, of all kinds."""
+        """Number of distractors of a masked frame, of all kinds."""
         return self.negatives + self.variant.batch_negatives + self.variant.codebook_negatives
 
     @property
@@ -102,7 +102,7 @@ class Architecture:
         return field
 
     def frame_length(self, samples: int) -> int:
-        """Frames that ``samples`` samples give; 0 below the receptive field."""
+        """Number of frames of ``samples`` samples; 0 below the receptive field."""
         for kernel, stride in zip(self.conv_kernels, self.conv_strides, strict=True):
             samples = (samples - kernel) // stride + 1 if samples >= kernel else 0
         return samples
@@ -114,62 +114,75 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Regularization:
-    """Dropout places of SPEC-named fields (section 4.2, 4.3); probabilities in [0, 1)."""
+    """Dropout, LayerDrop, gradient scale and Gumbel temperature (sections 4.2 and 4.3)."""
 
     dropout: float = option(0.1, low=0.0, below=1.0)
-    """At the Transformer's input, and at the output of attention and feed-forward blocks."""
+    """Dropout at the input of the Transformer, and at the output of attention and feed-forward networks."""
     attention_dropout: float = option(0.1, low=0.0, below=1.0)
+    """Dropout of attention probabilities."""
     activation_dropout: float = option(0.0, low=0.0, below=1.0)
+    """Dropout after the GELU of the feed-forward networks."""
     input_dropout: float = option(0.1, low=0.0, below=1.0)
-    """On the projected features, before masking."""
+    """Dropout of the projected features, before masking."""
     feature_dropout: float = option(0.1, low=0.0, below=1.0)
-    """On the quantizer's input."""
+    """Dropout of the quantizer's input."""
     final_dropout: float = option(0.0, low=0.0, below=1.0)
-    """Before the CTC head."""
+    """Dropout before the CTC head."""
     layerdrop: float = option(0.05, low=0.0, below=1.0)
+    """Probability that a Transformer block is skipped in an update."""
     feature_grad_mult: float = option(0.1, low=0.0)
-    """Scale of the gradient into the feature encoder; 0 freezes it."""
+    """Factor on the gradient into the feature encoder; 0 freezes it."""
     tau_start: float = option(2.0, above=0.0)
+    """Temperature of the Gumbel softmax at the first update."""
     tau_end: float = option(0.5, above=0.0)
+    """Lowest temperature of the Gumbel softmax."""
     tau_decay: float = option(0.999995, above=0.0, high=1.0)
+    """Factor on the temperature at every update."""
 
     def temperature(self, step: int) -> float:
-        """Gumbel softmax temperature at an optimiser update: max(start * decay^step, end)."""
+        """Temperature of the Gumbel softmax at an update: max(start * decay^step, end)."""
         return max(self.tau_start * self.tau_decay**step, self.tau_end)
 
 
 @dataclass(frozen=True)
 class Masking:
-    """Span masking in time and over channels (section 3.1, appendix A; Table 6 for fine-tuning).
+    """Span masking over time and over channels (section 3.1, appendix A; Table 6 for fine-tuning).
 
-    ``time_start`` and ``channel_start`` are the paper's p: the expected proportion of positions that start a span
-    (fairseq's and transformers' ``mask_prob`` is p times the span length).
+    ``time_start`` and ``channel_start`` are the paper's p. ``mask_prob`` of fairseq and transformers is p times the
+    span length.
     """
 
     time_start: float = option(0.065, low=0.0, high=1.0)
+    """Expected proportion of frames that start a masked span."""
     time_span: int = option(10, low=1)
     """Frames of a span, or the parameter of ``span_lengths``."""
     min_spans: int = option(2, low=0)
+    """Least number of spans over time in an utterance."""
     channel_start: float = option(0.0, low=0.0, high=1.0)
+    """Expected proportion of channels that start a masked span."""
     channel_span: int = option(64, low=1)
+    """Channels of a span."""
     span_lengths: Literal["static", "uniform", "normal", "poisson"] = "static"
-    """Of spans (appendix A), at least 1: all ``time_span``; uniform from ``span_spread`` to twice ``time_span``;
-    normal with mean ``time_span`` and deviation ``span_spread``; or Poisson with mean ``time_span``."""
+    """Distribution of the lengths of spans over time (appendix A), at least 1. static: all ``time_span``; uniform: from
+    ``span_spread`` to twice ``time_span``; normal: mean ``time_span``, deviation ``span_spread``; poisson: mean
+    ``time_span``."""
     span_spread: float = option(0.0, low=0.0)
+    """Second parameter of ``span_lengths``."""
     overlap: bool = True
-    """Off: spans in time do not touch, at least ``min_space`` frames stay between them."""
+    """Whether spans over time may overlap."""
     min_space: int = option(1, low=0)
+    """Least number of visible frames between spans that may not overlap."""
 
     @property
     def varied(self) -> bool:
-        """Whether spans in time have random lengths, do not overlap, or are together longer than a row on average.
+        """Whether spans over time have random lengths, may not overlap, or together outgrow a row on average.
 
-        ``model/variants/spans.py`` draws such masks, ``model/masking.py`` the proposed ones.
+        ``model/variants/spans.py`` draws such masks, ``model/masking.py`` those of section 3.1.
         """
         return self.span_lengths != "static" or not self.overlap or self.time_start * self.time_span > 1.0
 
     def check(self) -> None:
-        """Raise ValueError for a distribution that has no lengths."""
+        """Raise ValueError for a distribution of lengths that does not exist."""
         if self.span_lengths == "uniform" and not 0 <= self.span_spread <= 2 * self.time_span:
             raise ValueError("span_lengths = uniform needs span_spread between 0 and twice time_span")
         if self.span_lengths == "normal" and not self.span_spread > 0:
@@ -213,7 +226,7 @@ def _published() -> tuple[Architecture, ...]:
 
 
 def _small() -> tuple[Architecture, ...]:
-    """Tapered convolutions: the paper's 512 channels everywhere would eat a small budget."""
+    """With fewer channels in the first convolutions, where the paper's 512 would cost most of the time."""
     tiny = Architecture(
         name="tiny",
         conv_channels=(64,) + (128,) * 6,

@@ -1,9 +1,8 @@
 """Contrastive loss (section 3.2, equation 3): pick the true quantized latent among K distractors.
 
-The K distractors of a masked frame are K draws with replacement from the other masked frames of its utterance. Their
-vectors are never gathered: one matrix product gives the similarity of every context vector to every candidate, a matrix
-of counts says how often each candidate was drawn, and a logit drawn n times enters the partition sum with + log n. The
-sum is the same.
+The K distractors of a masked frame are drawn with replacement from the other masked frames of its utterance. Their
+vectors are never gathered: one matrix product gives the similarity of every context vector to every candidate, and the
+logit of a candidate that was drawn n times enters the sum once, with + log n. The sum is the same.
 
 Legend: B utterances, M masked frames (padded), n distractors, J candidates, D channels, G codebooks.
 """
@@ -30,8 +29,9 @@ def draw_negatives(counts: Tensor, most: int, number: int, draw: Draw) -> Tensor
 class Pool:
     """Candidates for distractors, and which of them each masked frame drew.
 
-    ``candidates`` are vectors (J, D), or (B, J, D) of the frames' own utterance, with ``codes`` (..., J, G), and
-    ``draws`` (B, M, n) their indices. Without draws the candidates (B, M, J, D) are each frame's own, each drawn once.
+    ``candidates`` are vectors (J, D) for all frames, or (B, J, D) for those of one utterance; ``codes`` (..., J, G) are
+    their codebook entries, and ``draws`` (B, M, n) the indices of those drawn. Without ``draws``, candidates (B, M, J,
+    D) belong to one frame each, and each is drawn once.
     """
 
     candidates: Tensor
@@ -39,15 +39,15 @@ class Pool:
     draws: Tensor | None = None
 
     def logits(self, context: Tensor, temperature: float) -> Tensor:
-        """(B, M, J) cosine similarities to context vectors (B, M, D) of length 1, over the temperature."""
+        """(B, M, J) cosine similarities to context vectors (B, M, D) of length 1, divided by the temperature."""
         candidates = _unit(self.candidates)
         if self.draws is None:
             return torch.einsum("bmd,bmjd->bmj", context, candidates) / temperature
         return context @ candidates.transpose(-1, -2) / temperature
 
     def log_counts(self, codes: Tensor, logits: Tensor) -> Tensor:
-        """(B, M, J) log of how often each candidate was drawn; -inf where never, or where it equals the frame's own
-        target, ``codes`` (B, M, G).
+        """(B, M, J) log of how often each candidate was drawn: -inf if never, or if it equals the frame's own target,
+        whose entries are ``codes`` (B, M, G).
         """
         if self.draws is None:
             equal, counts = (self.codes == codes[:, :, None]).all(-1), torch.ones_like(logits)
@@ -60,9 +60,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Contrast:
-    """``loss`` in nats, summed over valid frames, and ``correct``, in how many of them the true target has the highest
-    logit.
-    """
+    """``loss`` in nats, summed over valid frames; ``correct`` counts those whose true target has the highest logit."""
 
     loss: Tensor
     correct: Tensor
@@ -73,8 +71,8 @@ def contrast(
 ) -> Contrast:
     """Equation 3 over context vectors and their targets (B, M, D), with the distractors of one or more pools.
 
-    ``codes`` (B, M, G) are the targets' codebook entries: a distractor with the same ones does not count. ``valid``
-    (B, M) are the frames that enter the sum. In float32 at least.
+    ``codes`` (B, M, G) are the targets' codebook entries; a distractor with the same entries does not count. ``valid``
+    (B, M) marks the frames that enter the sum. Computed in float32 at least.
     """
     context = _unit(context)
     positive = (context * _unit(targets)).sum(-1) / temperature
@@ -83,7 +81,7 @@ def contrast(
         logits = pool.logits(context, temperature)
         log_counts = pool.log_counts(codes, logits)
         terms.append(logits + log_counts)
-        # how often a distractor was drawn weighs in the sum, not in which of them is the best
+        # how often a distractor was drawn counts in the sum, but not for the best logit
         best.append(torch.where(log_counts > -torch.inf, logits.detach(), -torch.inf).amax(2))
     loss = torch.cat(terms, dim=2).logsumexp(2) - positive
     correct = (positive.detach() > torch.stack(best).amax(0)) & valid

@@ -20,11 +20,10 @@ from wav2vec2.text.vocabulary import Vocabulary
 
 
 class Wav2Vec2ForCTC(SharedEncoder):
-    """Audio to symbol logits.
+    """Audio to logits over the symbols of a vocabulary.
 
-    ``vocabulary`` belongs to the weights: it is saved and loaded with them. It gives the symbols in the order of the
-    logits, or only their number where the symbols are not known; ``vocabulary`` is None then, and ``blank`` is the
-    class that the CTC blank has.
+    ``vocabulary`` belongs to the weights: it is saved and loaded with them. Where the symbols are not known, their
+    number is given instead, and ``blank``, the class of the CTC blank; the attribute ``vocabulary`` is then None.
     """
 
     def __init__(
@@ -58,9 +57,8 @@ class Wav2Vec2ForCTC(SharedEncoder):
     ) -> tuple[Tensor, Tensor]:
         """(B, S) audio -> logits (B, T, V) and frame lengths (B,).
 
-        In training mode time and channel masks are drawn, as in pre-training; ``draw`` names everything random, None is
-        the first step of seed 0. ``train_encoder`` False gives gradients
-        to the head alone (the first updates of fine-tuning).
+        In training mode frames and channels are masked. ``draw`` names everything random; None is the first step of
+        seed 0. ``train_encoder`` False gives gradients to the head alone, as in the first updates of fine-tuning.
         """
         lengths = check_lengths(waveforms, lengths)
         if not self.training:
@@ -79,10 +77,9 @@ class Wav2Vec2ForCTC(SharedEncoder):
 
 
 def ctc_loss(logits: Tensor, frame_lengths: Tensor, targets: Tensor, target_lengths: Tensor, blank: int = 0) -> Tensor:
-    """Negative log likelihood (B,) in nats of ``targets`` (B, L), summed over each utterance; 0 where it cannot be
-    aligned.
+    """Negative log-likelihood (B,) in nats of ``targets`` (B, L); 0 where the frames are too few for the labels.
 
-    In float32, and by PyTorch's own kernel: the cuDNN one treats impossible targets differently.
+    Computed in float32 at least, by PyTorch's own kernel: cuDNN's treats impossible targets differently.
     """
     wide = logits if logits.dtype == torch.float64 else logits.float()
     log_probs = wide.log_softmax(-1).transpose(0, 1)
@@ -93,6 +90,6 @@ def ctc_loss(logits: Tensor, frame_lengths: Tensor, targets: Tensor, target_leng
 
 
 def can_align(frames: int, labels: Sequence[int]) -> bool:
-    """Whether CTC can align ``labels`` to ``frames``: equal neighbours need a blank between them."""
+    """Whether CTC can align ``labels`` to so many frames: equal neighbours need a blank between them."""
     repeats = sum(a == b for a, b in itertools.pairwise(labels))
     return frames >= len(labels) + repeats

@@ -1,11 +1,12 @@
 """How the frames of a batch lie in memory.
 
-- **padded** (B, T, C): one row an utterance, for accelerators and ``torch.compile``, where fixed shapes pay.
-- **packed** (N, C): the utterances' frames one after another, no padding at all, for eager CPU, where every padded
-frame costs its full price and where work on one utterance stays in the cache.
+- **padded** (B, T, C): one row for each utterance; for accelerators and ``torch.compile``, where fixed shapes pay.
+- **packed** (N, C): the frames of the utterances one after another, without padding; for eager CPU, where a padded
+  frame costs as much as any other, and where the work on one utterance stays in the cache.
 
-Everything that works frame by frame (linear layers, norms, dropout) takes either. Only the convolutions and attention
-look at the layout. Legend: B utterances, T frames of the longest, N = sum of all frames, C channels.
+What works frame by frame (linear layers, norms, dropout) takes either. Only convolutions and attention need to know.
+
+Legend: B utterances, T frames of the longest, N = sum of all frames, C channels.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ class Packed:
 
     @property
     def slices(self) -> list[slice]:
-        """Row ranges, one an utterance."""
+        """The rows of each utterance."""
         return [slice(a, b) for a, b in pairwise(accumulate(self.lengths, initial=0))]
 
     @property
@@ -44,7 +45,7 @@ class Packed:
         return torch.cat([row[:length] for row, length in zip(x, self.lengths, strict=True)])
 
     def row_starts(self, device: torch.device) -> Tensor:
-        """(B,) where each utterance begins in the flattened frames."""
+        """(B,) index of each utterance's first frame among all frames."""
         return torch.tensor([s.start for s in self.slices], device=device)
 
 
@@ -61,15 +62,15 @@ class Padded:
         return torch.arange(self.frames, device=self.lengths.device) < self.lengths[:, None]
 
     def pad(self, x: Tensor) -> Tensor:
-        """Already (B, T, C)."""
+        """Return x (B, T, C) as it is."""
         return x
 
     def pack(self, x: Tensor) -> Tensor:
-        """Stays (B, T, ...): this layout's frame-wise tensors are padded."""
+        """Return x (B, T, ...) as it is: in this layout frames stay padded."""
         return x
 
     def row_starts(self, device: torch.device) -> Tensor:
-        """(B,) where each utterance begins in the flattened frames."""
+        """(B,) index of each utterance's first frame among all frames."""
         return torch.arange(len(self.lengths), device=device) * self.frames
 
 

@@ -1,11 +1,13 @@
 """Random numbers as a function of their coordinates.
 
-Masks, negatives, Gumbel noise and LayerDrop are hashes of (seed, purpose, step, row, position), not draws from a
-generator: they are equal on every device, under ``torch.compile``, at any number of ranks and after any restart, and
-nothing has to be stored to resume.
+Masks, distractors, Gumbel noise, dropout and LayerDrop are hashes of (seed, purpose, step, row, position), not draws
+from a generator. They are equal on every device, under ``torch.compile``, at any number of ranks and after any restart,
+and nothing has to be stored to resume.
 
-The mixer is a 32-bit xor-shift-multiply permutation with two multipliers below 2**31, so that no product of 32-bit
-values leaves the range of int64: what would overflow is defined nowhere.
+The hash is a 32-bit xor-shift-multiply permutation in int64. Both multipliers are below 2**31, so that no product of
+32-bit values overflows.
+
+Legend: B utterances.
 """
 
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ IntOrTensor = TypeVar("IntOrTensor", int, Tensor)
 
 
 class Purpose(IntEnum):
-    """Keeps the streams of one (seed, step) apart."""
+    """What a random number is for; keeps the streams of one (seed, step) apart."""
 
     SPAN_COUNT = 1
     SPAN_START = 2
@@ -47,7 +49,7 @@ def mix(word: IntOrTensor) -> IntOrTensor:
 
 
 def hash_int(*coordinates: int) -> int:
-    """Hash integer coordinates on the host to [0, 2**32)."""
+    """Hash integers to [0, 2**32)."""
     word = 0x9E3779B9
     for coordinate in coordinates:
         word = mix(word ^ (coordinate & WORD))
@@ -57,10 +59,9 @@ def hash_int(*coordinates: int) -> int:
 
 
 def hash_tensor(seed: int, purpose: Purpose, *coordinates: int | Tensor) -> Tensor:
-    """Hash broadcastable int64 coordinates (each in [0, 2**32)) to an int64 tensor in [0, 2**32).
+    """Hash int64 coordinates, each in [0, 2**32), to an int64 tensor in [0, 2**32); equals ``hash_int`` elementwise.
 
-    The coordinates follow numpy's broadcasting; at least one of them is a tensor. Equals ``hash_int`` element by
-    element.
+    The coordinates are broadcast; at least one of them is a tensor.
     """
     word: int | Tensor = hash_int(seed, int(purpose))
     for coordinate in coordinates:
@@ -77,7 +78,7 @@ def hash_tensor(seed: int, purpose: Purpose, *coordinates: int | Tensor) -> Tens
 class Draw:
     """Coordinates of everything random in one forward pass.
 
-    ``step`` is the optimiser's update (a tensor under ``torch.compile``, so that a new step is not a new program);
+    ``step`` is the optimiser's update: a tensor under ``torch.compile``, which would compile anew for each new integer.
     ``rows`` (B,) are the utterances' places in the global batch.
     """
 
@@ -86,17 +87,17 @@ class Draw:
     rows: Tensor
 
     def words(self, purpose: Purpose, *shape: int) -> Tensor:
-        """(B, *shape) words of 32 bits; an utterance's words do not depend on the rest of the batch."""
+        """(B, *shape) random 32-bit words; those of an utterance do not depend on the rest of the batch."""
         if not shape:
             return hash_tensor(self.seed, purpose, self.step, self.rows)
         return self.words_at(purpose, torch.arange(prod(shape), device=self.rows.device).view(1, *shape))
 
     def words_at(self, purpose: Purpose, counters: Tensor) -> Tensor:
-        """Words of 32 bits for counters (B or 1, ...), each in [0, 2**32)."""
+        """Random 32-bit words for counters (B or 1, ...), each in [0, 2**32)."""
         rows = self.rows.view(-1, *[1] * (counters.dim() - 1))
         return hash_tensor(self.seed, purpose, self.step, rows, counters)
 
 
 def uniform(words: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Map 32-bit words to the open interval (0, 1); 23 bits, so that neither end can round to 0 or 1 in float32."""
+    """Map 32-bit words to the open interval (0, 1). Only 23 bits are used, so that float32 never rounds to 0 or 1."""
     return ((words >> 9).to(dtype) + 0.5) * 2.0**-23

@@ -1,1 +1,1 @@
-"""Fast forms of the model's parts on a CPU: hand-written backward passes, each equal to the plain form."""
+"""Fast forms of parts of the model for eager CPU, with hand-written backward passes; each equals the plain form."""

@@ -1,15 +1,15 @@
 """The feature encoder's convolutions as matrix products, utterance by utterance, for eager CPU.
 
-What it does differently from a chain of Conv1d modules, with equal results:
+The results equal those of a chain of Conv1d modules. The differences are:
 - A convolution of kernel k and stride s over channels-last frames is ceil(k / s) matrix products on strided views of
-its input: no im2col copy, no layout change.
-- Group norm over time right after the first convolution is folded into that convolution: the mean and variance of w * x
-  follow from the mean and the k x k covariance of the input windows, so the widest activation of the network is never
-  written out, only recomputed block by block from the waveform, forward and backward.
-- Of the other layers only the convolution's output is kept for the backward pass; norm and GELU are made again.
-- No padding: each utterance is computed alone, so a batch changes nothing.
+  its input, without an im2col copy or a change of layout.
+- The group norm after the first convolution is folded into it. The mean and variance of its output follow from the mean
+  and the k x k covariance of the input windows, so that the widest activation of the network is never stored: it is
+  computed from the waveform in blocks, in the forward and in the backward pass.
+- Of every other layer only the convolution's output is kept for the backward pass; norm and GELU are computed again.
+- There is no padding: each utterance is computed alone, so that a batch changes nothing.
 
-Legend: S samples, T frames, C channels, k kernel, s stride.
+Legend: B utterances, S samples, T frames, C channels, N frames of all utterances, k kernel, s stride.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.cpu.gelu import gelu, gelu_backward, gelu_into
 
 BLOCK_FRAMES = 2048
-"""Output frames of the second convolution that are computed at a time, so that its input stays in the cache."""
+"""Output frames of the second convolution in one block, whose input then fits the cache."""
 
 
 @dataclass
@@ -36,7 +36,7 @@ class LayerWeights:
 
 
 def _pieces(x: Tensor, k: int, s: int, frames: int) -> list[tuple[slice, Tensor]]:
-    """Views (frames, taps * C) of x (T, C), with the rows of the kernel matrix that they meet."""
+    """Views (frames, taps * C) of x (T, C), each with the rows of the kernel matrix that multiply it."""
     channels = x.shape[1]
     pieces = []
     for first in range(0, k, s):
@@ -48,7 +48,7 @@ def _pieces(x: Tensor, k: int, s: int, frames: int) -> list[tuple[slice, Tensor]
 
 
 def _convolve(x: Tensor, layer: LayerWeights, k: int, s: int, out: Tensor) -> None:
-    """Out (frames, C_out) = convolution of x (T, C_in)."""
+    """Write the convolution of x (T, C_in) into ``out`` (frames, C_out)."""
     for rows, view in _pieces(x, k, s, len(out)):
         if rows.start == 0:
             torch.mm(view, layer.matrix[rows], out=out)
@@ -59,7 +59,7 @@ def _convolve(x: Tensor, layer: LayerWeights, k: int, s: int, out: Tensor) -> No
 
 
 def _convolve_backward(x: Tensor, layer: LayerWeights, k: int, s: int, grad: Tensor, grad_matrix: Tensor) -> Tensor:
-    """Add to ``grad_matrix`` and return the gradient of x."""
+    """Return the gradient of x, and add that of the kernel to ``grad_matrix``."""
     grad_x = torch.empty_like(x)
     covered = len(grad) * s
     grad_x[covered:].zero_()
@@ -67,7 +67,7 @@ def _convolve_backward(x: Tensor, layer: LayerWeights, k: int, s: int, grad: Ten
         grad_matrix[rows].addmm_(view.t(), grad)
     for rows, view in _pieces(grad_x, k, s, len(grad)):
         if rows.start == 0:
-            # the first piece covers every row below ``covered`` when it has s taps
+            # with s taps the first piece covers all rows below ``covered``
             torch.mm(grad, layer.matrix[rows].t(), out=view)
         else:
             view.addmm_(grad, layer.matrix[rows].t())
@@ -108,25 +108,25 @@ class _Utterance:
         return torch.cat([matrix * scale, offset[None]]).to(layer.matrix.dtype)
 
     def normed(self, index: int, conv: Tensor) -> Tensor:
-        """What enters the GELU of layer ``index``, from its convolution's output."""
+        """The input of layer ``index``'s GELU, from the output of its convolution."""
         if self.group_norm:
             return conv
         layer = self.layers[index]
         return torch.nn.functional.layer_norm(conv, conv.shape[1:], layer.gain, layer.shift, self.eps)
 
     def first_blocks(self, frames: int) -> list[tuple[slice, slice]]:
-        """Pairs (frames of layer 1, the frames of layer 0 that they see)."""
+        """Pairs: frames of layer 1, and the frames of layer 0 that they are computed from."""
         k, s = self.kernels[1], self.strides[1]
         starts = range(0, frames, BLOCK_FRAMES)
         ends = [min(a + BLOCK_FRAMES, frames) for a in starts]
         return [(slice(a, b), slice(a * s, (b - 1) * s + k)) for a, b in zip(starts, ends, strict=True)]
 
     def first_layer(self, rows: slice) -> Tensor:
-        """Layer 0 before its GELU (and, in the layer-norm family, before its norm)."""
+        """Layer 0 before its GELU and, in the layer-norm family, before its norm."""
         return torch.mm(self.windows[rows], self.first)
 
     def forward(self, out: Tensor) -> list[Tensor]:
-        """Write the stack's output (T, C) into ``out``; return the convolutions' outputs of layers 1 onwards."""
+        """Write the stack's output (T, C) into ``out``; return the outputs of the convolutions from layer 1 on."""
         kept: list[Tensor] = []
         x = torch.empty(0)
         frames = len(self.windows)
@@ -185,7 +185,7 @@ class _Utterance:
         return grad_conv  # type: ignore[no-any-return]
 
     def _first_backward(self, grad_first: Tensor, sums: LayerWeights) -> None:
-        """Layer 0's parameters from the gradient of its folded kernel (k + 1, C)."""
+        """Add the gradients of layer 0's parameters, from that of its folded kernel (k + 1, C)."""
         if not self.group_norm:
             sums.matrix.add_(grad_first[:-1])
             if sums.bias is not None:
@@ -206,7 +206,7 @@ class _Utterance:
 
 
 def _weights(parameters: tuple[Tensor | None, ...]) -> list[LayerWeights]:
-    """Group (kernel, bias, gain, shift) quadruples, kernels (C_out, C_in, k) turned to (k * C_in, C_out)."""
+    """Layers of a flat list of kernel, bias, gain, shift, ...; kernels (C_out, C_in, k) become (k * C_in, C_out)."""
     layers = []
     for i in range(0, len(parameters), 4):
         kernel, bias, gain, shift = parameters[i : i + 4]

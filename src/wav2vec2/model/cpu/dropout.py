@@ -1,8 +1,9 @@
 """Dropout by a counter-based hash.
 
-A generator's Bernoulli draws cost more on a CPU than the layer they regularise, and their masks have to be kept for the
-backward pass. Here a mask is a hash of (seed, step, row, place, position): four passes of integer arithmetic on 16 bits
-an element, made again in the backward pass instead of stored, and the same for an utterance in any batch.
+On a CPU, drawing a mask from a generator costs more than the layer that it regularises, and the mask has to be kept for
+the backward pass. Here a mask is a hash of (seed, step, row, place in the network, position): four passes of integer
+arithmetic, with 16 bits for each element. It is computed again in the backward pass instead of stored, and an utterance
+gets the same mask in any batch.
 """
 
 from typing import Any
@@ -18,7 +19,7 @@ _SCRAMBLE = -1640531527  # odd, close to 2**32 over the golden ratio: spreads co
 
 
 class DropoutKeys:
-    """Names every dropout of one forward pass: a draw, and the place in the network."""
+    """Keys of the masks of one forward pass, which counts the places in the network where it drops."""
 
     def __init__(self, draw: Draw, layout: Packed) -> None:
         self.layout = layout
@@ -26,13 +27,13 @@ class DropoutKeys:
         self._place = 0
 
     def next_place(self) -> list[int]:
-        """One 32-bit key an utterance for the next place."""
+        """A 32-bit key for each utterance, for the next place."""
         self._place += 1
         return [hash_int(self._seed, int(Purpose.DROPOUT), self._step, row, self._place) for row in self._rows]
 
 
 def keep_mask(out: Tensor, key: int, p: float) -> Tensor:
-    """Fill ``out`` (float, contiguous) with 1 where an element is kept and 0 where it is dropped; returns it.
+    """Fill ``out`` (float, contiguous) with 1 where an element is kept and 0 where it is dropped, and return it.
 
     The probability is rounded to a multiple of 2**-16; ``keep_scale`` undoes exactly what was applied.
     """
@@ -47,7 +48,7 @@ def keep_mask(out: Tensor, key: int, p: float) -> Tensor:
 
 
 def keep_scale(p: float) -> float:
-    """What a kept element is multiplied with, so that the expectation stays."""
+    """Factor on kept elements, which preserves the expectation."""
     return 1.0 / (1.0 - _threshold(p) / 0x10000)
 
 
@@ -67,7 +68,7 @@ def _packed_mask(like: Tensor, keys: list[int], layout: Packed, p: float) -> Ten
 
 
 class _HashDropout(torch.autograd.Function):
-    """x -> x * mask * scale on packed frames; the mask is remade in the backward pass."""
+    """x -> x * mask * scale on packed frames."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, keys: list[int], layout: Packed, p: float) -> Tensor:
@@ -82,7 +83,7 @@ class _HashDropout(torch.autograd.Function):
 
 
 class _HashDropoutAdd(torch.autograd.Function):
-    """(residual, x) -> residual + x * mask * scale in one pass."""
+    """(residual, x) -> residual + x * mask * scale on packed frames, in one pass."""
 
     @staticmethod
     def forward(ctx: Any, residual: Tensor, x: Tensor, keys: list[int], layout: Packed, p: float) -> Tensor:
@@ -97,7 +98,7 @@ class _HashDropoutAdd(torch.autograd.Function):
 
 
 def dropout(x: Tensor, p: float, keys: DropoutKeys | None) -> Tensor:
-    """Dropout of frames in either layout; ``keys`` None draws from torch's generator (accelerators, compile)."""
+    """Dropout of frames in either layout; without ``keys``, torch's generator draws (accelerators, compiled code)."""
     if p == 0.0:
         return x
     if keys is None:

@@ -1,1 +1,1 @@
-"""Variants of the model that the paper compares (Table 4, appendices A and F)."""
+"""Variants of the model: those that the paper ablates (Table 4, appendices A and F), and those of later models."""

@@ -1,13 +1,14 @@
-"""Masks of the paper's appendix A beside the proposed ones: spans of random length, and spans that do not overlap.
+"""Masks of appendix A beside those of section 3.1: spans of random length, and spans that do not overlap.
 
-As in ``model/masking.py`` a mask is a function of (seed, step, row) in integers only. Lengths are drawn from a table of
-cumulative probabilities made once on the host, so that every device draws alike. Spans that do not overlap are placed
-uniformly among all their placements: what is left of a row is cut into gaps by a random subset (stars and bars).
+As in ``model/masking.py``, a mask is a function of (seed, step, row), computed in integers. Lengths are drawn from a
+table of cumulative probabilities that the host makes once, so that every device draws alike. Spans that do not overlap
+are placed uniformly among all possible placements: a random subset cuts what they leave of a row into gaps (stars and
+bars).
 
-Rows too short for full spans are masked with shorter ones, at most a third of the row. No row is ever masked whole:
-spans that do not overlap are together shorter than their row, and of overlapping ones that cover it one frame is shown.
+Spans are at most a third of their row. No row is ever masked whole: spans that do not overlap are together shorter than
+the row, and where overlapping ones cover all of it, one frame stays visible.
 
-Legend: B rows, T positions, K spans of a row at most, R lengths.
+Legend: B utterances (rows), T frames (positions), K spans of a row at most, R lengths.
 """
 
 import math
@@ -26,25 +27,33 @@ _WORDS = 1 << 32
 
 def varied_span_masks(lengths: Tensor, positions: int, masking: Masking, draw: Draw) -> Tensor:
     """Masks (B, T) with the span lengths and the overlap that ``masking`` asks for, never beyond ``lengths`` (B,)."""
-    proportion, device = masking.time_start, lengths.device
-    longest = (lengths // 3).clamp_min(1)
+    proportion, ones = masking.time_start, torch.ones_like(lengths)
     most = max(1, min(positions, max(int(proportion * positions) + 1, masking.min_spans)))
-    spans = _draw_lengths(masking, most, longest, draw)
-    counts = start_counts(
-        lengths, torch.ones_like(lengths), proportion, masking.min_spans, draw.words(Purpose.SPAN_COUNT)
-    ).clamp_max(most)
-    order = torch.arange(most, device=device)
+    counts = start_counts(lengths, ones, proportion, masking.min_spans, draw.words(Purpose.SPAN_COUNT)).clamp_max(most)
+    spans = _draw_lengths(masking, most, (lengths // 3).clamp_min(1), draw)
     if masking.overlap:
-        counts = torch.minimum(counts, (lengths - longest).clamp_min(0))
-        used = order < counts[:, None]
-        least = torch.where(used, spans, positions + 1).amin(1)
-        starts = _chosen(counts, (lengths - least + 1).clamp_min(0), positions, most, draw)
-        masks = _cover(starts, spans, used, lengths, positions)
-        beyond = torch.full((1, 1), positions, device=device)
-        shown = draw.words_at(Purpose.SPAN_START, beyond)[:, 0] % lengths.clamp_min(1)
-        whole = masks.sum(1) >= lengths
-        return masks & ~(whole[:, None] & (torch.arange(positions, device=device) == shown[:, None]))
-    space = masking.min_space
+        return _overlapping(lengths, positions, counts, spans, draw)
+    return _apart(lengths, positions, counts, spans, masking.min_space, draw)
+
+
+def _overlapping(lengths: Tensor, positions: int, counts: Tensor, spans: Tensor, draw: Draw) -> Tensor:
+    """(B, T) masks of ``counts`` (B,) spans of lengths (B, K), which may overlap."""
+    most, device = spans.shape[1], lengths.device
+    counts = torch.minimum(counts, (lengths - (lengths // 3).clamp_min(1)).clamp_min(0))
+    used = torch.arange(most, device=device) < counts[:, None]
+    least = torch.where(used, spans, positions + 1).amin(1)
+    starts = _chosen(counts, (lengths - least + 1).clamp_min(0), positions, most, draw)
+    masks = _cover(starts, spans, used, lengths, positions)
+    beyond = torch.full((1, 1), positions, device=device)  # no start has this counter
+    shown = draw.words_at(Purpose.SPAN_START, beyond)[:, 0] % lengths.clamp_min(1)
+    whole = masks.sum(1) >= lengths
+    return masks & ~(whole[:, None] & (torch.arange(positions, device=device) == shown[:, None]))
+
+
+def _apart(lengths: Tensor, positions: int, counts: Tensor, spans: Tensor, space: int, draw: Draw) -> Tensor:
+    """(B, T) masks of at most ``counts`` (B,) spans of lengths (B, K), at least ``space`` frames apart."""
+    most = spans.shape[1]
+    order = torch.arange(most, device=lengths.device)
     used = (spans.cumsum(1) + space * order < lengths[:, None]) & (order < counts[:, None])
     counts, spans = used.sum(1), torch.where(used, spans, 0)
     free = lengths - spans.sum(1) - space * (counts - 1).clamp_min(0)
@@ -54,7 +63,7 @@ def varied_span_masks(lengths: Tensor, positions: int, masking: Masking, draw: D
 
 
 def _cover(starts: Tensor, spans: Tensor, used: Tensor, lengths: Tensor, positions: int) -> Tensor:
-    """(B, T) what spans (B, K) cover, cut at the rows' ends."""
+    """(B, T) the frames that spans (B, K) cover, cut at the ends of the rows."""
     steps = torch.zeros(len(lengths), positions + 1, dtype=torch.long, device=lengths.device)
     ends = torch.minimum(starts + spans, lengths[:, None])
     steps.scatter_add_(1, torch.where(used, starts, positions).clamp(0, positions), used.long())
@@ -63,7 +72,7 @@ def _cover(starts: Tensor, spans: Tensor, used: Tensor, lengths: Tensor, positio
 
 
 def _chosen(counts: Tensor, choices: Tensor, positions: int, most: int, draw: Draw) -> Tensor:
-    """(B, K) ``counts`` distinct places below ``choices`` (B,), in ascending order; beyond the count undefined."""
+    """(B, K) ``counts`` (B,) distinct places below ``choices`` (B,), ascending; undefined beyond the count."""
     places = torch.arange(positions, device=counts.device)
     scores = draw.words(Purpose.SPAN_START, positions) * (1 << 20) + places
     scores = torch.where(places < choices[:, None], scores, torch.iinfo(torch.int64).max)
@@ -86,9 +95,9 @@ def _draw_lengths(masking: Masking, most: int, longest: Tensor, draw: Draw) -> T
 
 @lru_cache
 def length_table(distribution: str, span: int, spread: float) -> tuple[int, ...]:
-    """(R - 1) ascending 32-bit thresholds: a word at or above k of them stands for a span of k + 1 frames.
+    """(R - 1) ascending 32-bit thresholds: a word at or above k of them means a span of k + 1 frames.
 
-    Real numbers are rounded to the nearest frame, lengths below 1 are drawn as 1, the upper tail (below 2**-32) is cut.
+    Lengths are rounded to the nearest frame, and those below 1 become 1; an upper tail of less than 2**-32 is cut.
     """
     limit = max(2 * span, span + 20 * math.ceil(max(spread, math.sqrt(span)))) + 1
     below: Callable[[int], float] = {  # P(length <= k)

@@ -1,7 +1,7 @@
-"""Variants of the pre-training model that the paper ablates (Table 4, appendices A and F).
+"""Options of the pre-training model that the paper ablates (Table 4, appendix F), and some of its code.
 
-Two kinds: ``inputs`` changes the encoder, which then stays so in a fine-tuned model; all others change only what is
-thrown away after pre-training.
+``inputs`` changes the encoder, and so the fine-tuned model too. All others change only what is thrown away after
+pre-training.
 """
 
 from dataclasses import dataclass, fields
@@ -12,37 +12,37 @@ from wav2vec2.config import option
 
 @dataclass(frozen=True)
 class Variant:
-    """What of the model differs from the paper's proposal."""
+    """How a model differs from the one that the paper proposes."""
 
     inputs: Literal["continuous", "quantized"] = "continuous"
     """What the Transformer sees: features, or the codebook entries chosen for them (Table 4)."""
     input_quantizer: Literal["own", "shared"] = "own"
-    """With quantized inputs: codebooks of their own, or those of the targets."""
+    """Codebooks of quantized inputs: their own, or those of the targets."""
     targets: Literal["quantized", "continuous", "fixed"] = "quantized"
-    """What is to be found: codebook entries, features (Table 4), or embeddings of units fixed in an earlier step."""
+    """Targets of the contrastive task: codebook entries, features (Table 4), or embeddings of given units."""
     target_mlp: bool = False
-    """Continuous targets: two layers instead of one linear projection (Table 4)."""
+    """Project continuous targets by two layers instead of one (Table 4)."""
     separate_encoder: bool = False
-    """Targets come from a feature encoder of their own (Table 4)."""
+    """Compute targets by a feature encoder of their own (Table 4)."""
     target_glu: bool = False
-    """A gated linear unit after the projection of the targets."""
+    """Put a gated linear unit after the projection of the targets."""
     quantizer_depth: int = option(1, low=1, high=100)
-    """Layers that compute the codebook logits; all but the last are 3 x as wide as the features, with GELU."""
+    """Number of layers that compute the codebook logits; all but the last have GELU and 3 x the features' width."""
     gumbel_noise: bool = True
-    """Off: the best entry is chosen in training as well (straight through the softmax)."""
+    """Add Gumbel noise to the codebook logits in training; off, the best entry is chosen."""
     target_gradient: bool = True
-    """Off: no gradient flows from the targets into the feature encoder."""
+    """Let the gradient flow from the targets into the feature encoder."""
     negatives_from: Literal["masked", "anywhere"] = "masked"
-    """Where in the utterance distractors are drawn from: masked frames, or all."""
+    """Frames of the utterance from which model.negatives distractors are drawn: the masked ones, or all."""
     batch_negatives: int = option(0, low=0)
-    """Distractors beside model.negatives, from masked frames of the other utterances of the same forward pass."""
+    """Additional distractors, from masked frames of other utterances of the same forward pass."""
     codebook_negatives: int = option(0, low=0)
-    """Distractors beside model.negatives: codebook entries combined at random."""
+    """Additional distractors: random combinations of codebook entries."""
     edge_frames: int = option(0, low=0)
-    """Predict only masked frames at most this far from an unmasked one; 0: all masked frames."""
+    """Predict only masked frames at most this far from an unmasked one; 0 predicts all."""
 
     def check(self) -> None:
-        """Raise ValueError for a number out of range, or two values that contradict each other."""
+        """Raise ValueError for a number out of range, or for options that contradict each other."""
         least = {"quantizer_depth": 1, "batch_negatives": 0, "codebook_negatives": 0, "edge_frames": 0}
         for name, value in least.items():
             if getattr(self, name) < value:
@@ -80,7 +80,7 @@ class Variant:
         return self.negatives_from != "masked" or self.batch_negatives > 0 or self.codebook_negatives > 0
 
     def differences(self) -> dict[str, Any]:
-        """The fields that are not the paper's proposal."""
+        """The options that differ from the paper's proposal."""
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
 
 
