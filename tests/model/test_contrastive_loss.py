@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.model.gathered_logits import gathered_logits
 
 from wav2vec2.model.contrastive_loss import Pool, contrast, draw_negatives
@@ -27,3 +29,19 @@ def test_loss_gradient_and_accuracy_equal_those_of_the_gathered_logits(entries) 
     torch.testing.assert_close(result.loss, expected)
     torch.testing.assert_close(grads, (context.grad, targets.grad))
     assert result.correct == (logits.argmax(-1) == 0)[valid].sum()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(2, 300), st.integers(1, 120))
+def test_negatives_are_other_masked_frames_of_the_row(count, number) -> None:
+    drawn = draw_negatives(torch.tensor([count]), count, number, Draw(1, 2, torch.tensor([5])))[0]
+    assert drawn.min() >= 0
+    assert drawn.max() < count
+    assert not (drawn == torch.arange(count)[:, None]).any()
+
+
+def test_negatives_are_uniform() -> None:
+    drawn = draw_negatives(torch.tensor([11]), 11, 20000, Draw(1, 2, torch.tensor([5])))[0]
+    shares = torch.bincount(drawn[3], minlength=11) / 20000
+    assert shares[3] == 0
+    assert (shares[torch.arange(11) != 3] - 0.1).abs().max() < 0.01
