@@ -10,7 +10,6 @@ from tests.small_models import FAMILIES, noise, recognizer
 
 import wav2vec2
 from wav2vec2.cli import main
-from wav2vec2.inference.features import hidden_states
 from wav2vec2.model.encoder import SharedEncoder
 from wav2vec2.text.vocabulary import Vocabulary
 
@@ -37,7 +36,8 @@ def test_transformers_hidden_states(directory: Path) -> None:
     with torch.no_grad():
         output = theirs.wav2vec2(waveforms, output_hidden_states=True)
     model = wav2vec2.load(directory)
-    states, _ = hidden_states(model, waveforms, layers=range(4), convention="transformers")
+    with torch.no_grad():
+        states, _ = model.encode_layers(waveforms, None, range(4), closing_norm=True)
     # its versions differ in whether the last of `hidden_states` has passed the final norm; `last_hidden_state` has
     for mine, other in zip(states, [*output.hidden_states[:3], output.last_hidden_state], strict=True):
         np.testing.assert_allclose(mine, other, atol=2e-5)
@@ -48,7 +48,8 @@ def test_the_conventions_differ_by_the_final_norm_of_the_pre_ln_family(directory
     model = wav2vec2.load(directory)
     waveforms, lengths = noise(6000, 3000)
     fairseq, transformers = (
-        hidden_states(model, waveforms, lengths, layers=range(4), convention=name)[0] for name in CONVENTIONS
+        model.encode_layers(waveforms, lengths, range(4), closing_norm=name == "transformers")[0]
+        for name in CONVENTIONS
     )
     for layer in range(3):
         assert torch.equal(fairseq[layer], transformers[layer])
@@ -70,7 +71,8 @@ def test_fairseq_layers(name: str, reference_root: Path) -> None:
     expected = load_tensors(reference_root / f"{name}.expected.safetensors")
     depth = model.architecture.layers
     layers = list(range(1, depth + 1))
-    states, _ = hidden_states(model, expected["waveform_equal"], layers=layers, convention="fairseq")
+    with torch.no_grad():
+        states, _ = model.encode_layers(expected["waveform_equal"], None, layers, closing_norm=False)
     for layer, state in zip(layers, states, strict=True):
         np.testing.assert_allclose(state, expected[f"equal.layer{layer - 1}"], atol=2e-5)
 
@@ -90,7 +92,9 @@ def test_files_hold_layers_and_frame_times(directory: Path, tmp_path: Path, file
         waveform = torch.from_numpy(soundfile.read(audio / f"{name}.wav", dtype="float32")[0])
         if model.architecture.normalize_input:
             waveform = (waveform - waveform.mean()) / (waveform.var(unbiased=False) + 1e-5).sqrt()
-        expected, _ = hidden_states(model, waveform[None], layers=range(4), convention=convention)  # type: ignore[arg-type]
+        with torch.no_grad():
+            closing_norm = convention == "transformers"
+            expected, _ = model.encode_layers(waveform[None], None, range(4), closing_norm=closing_norm)
         assert sorted(arrays) == ["layer_0", "layer_1", "layer_2", "layer_3", "times"]
         for layer in range(4):
             np.testing.assert_allclose(arrays[f"layer_{layer}"], expected[layer][0], atol=1e-4)

@@ -12,7 +12,6 @@ In the post-LN family (BASE, LARGE) they are the same.
 Legend: B utterances, S samples, T frames, d channels.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,10 +25,7 @@ from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
 from wav2vec2.inference.frame_outputs import ComputeOptions, FrameOutputs, output_names, write_outputs
 from wav2vec2.model.architecture import Architecture
-from wav2vec2.model.encoder import SharedEncoder
 from wav2vec2.output_file import writing
-
-Convention = Literal["fairseq", "transformers"]
 
 
 @dataclass(frozen=True)
@@ -50,29 +46,13 @@ class FeaturesOptions:
     """Layers: 0 is the input of the first block, k the output of block k. The last layer if not given."""
     all_layers: bool = False
     """Every layer, including layer 0."""
-    convention: Convention = "transformers"
+    convention: Literal["fairseq", "transformers"] = "transformers"
     """Last layer of a pre-LN model: fairseq takes it before the final layer norm, transformers after it."""
     format: Literal["npz", "safetensors"] = "npz"
     """Format of the output files."""
     dtype: Literal["float32", "float16"] = "float32"
     """Type of the numbers; float16 halves the size of the files."""
     compute: OmitArgPrefixes[ComputeOptions] = field(default_factory=ComputeOptions)
-
-
-@torch.inference_mode()
-def hidden_states(
-    model: SharedEncoder,
-    waveforms: Tensor,
-    lengths: Tensor | None = None,
-    *,
-    layers: Sequence[int],
-    convention: Convention = "transformers",
-) -> tuple[list[Tensor], Tensor]:
-    """(B, S) audio -> the chosen layers, each (B, T, d) with zeros beyond each end, and frame lengths (B,).
-
-    The model runs once. Raises ValueError for a layer out of range.
-    """
-    return model.encode_layers(waveforms, lengths, layers, closing_norm=convention == "transformers")
 
 
 def run(options: FeaturesOptions) -> None:
@@ -83,10 +63,11 @@ def run(options: FeaturesOptions) -> None:
         raise UserError("features: name at least one audio file or folder, and the output folder with --out")
     files, device = output_names(options.files), usable_device(options.compute.device)
     model = load(options.model).to(device)
-    layers = _layers(options, model.architecture)
+    layers, closing_norm = _layers(options, model.architecture), options.convention == "transformers"
 
+    @torch.inference_mode()
     def compute(waveforms: Tensor, lengths: Tensor) -> list[tuple[Tensor, ...]]:
-        outputs = hidden_states(model, waveforms, lengths, layers=layers, convention=options.convention)[0]
+        outputs, _ = model.encode_layers(waveforms, lengths, layers, closing_norm=closing_norm)
         return list(zip(*outputs, strict=True))
 
     def write(result: FrameOutputs, name: str) -> None:
