@@ -1,11 +1,22 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tests.decode.lexicon.cases import ARPA, VOCABULARY, WORDS, write_arpa
+from tests.decode.lexicon.cases import VOCABULARY, WORDS
 
-from wav2vec2.decode.words import DEFAULT_WEIGHT, build_lexicon, parse_hotwords, read_lexicon, spell_hotwords
+from wav2vec2.decode.words import (
+    DEFAULT_WEIGHT,
+    build_lexicon,
+    parse_hotwords,
+    read_lexicon,
+    reads_symbols,
+    spell_hotwords,
+    symbol_indices,
+    token_finder,
+    word_scores,
+)
 from wav2vec2.errors import UserError
-from wav2vec2.lm.words import ngram_words
+from wav2vec2.lm.language_model import Unit
 from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.text.vocabulary import Vocabulary
 
@@ -90,35 +101,6 @@ def test_another_case_is_refused_and_folded_on_request() -> None:
     assert build_lexicon(["Aa", "aA"], mixed, "fold").words == ("Aa", "aA")
 
 
-def test_words_of_language_model_files(tmp_path: Path) -> None:
-    assert ngram_words(write_arpa(tmp_path)) == list(WORDS)
-    binary = tmp_path / "lm.bin"
-    tail = b"<unk>\0" + b"".join(word.encode() + b"\0" for word in ("<s>", *WORDS, "\u00c4"))
-    binary.write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0" + bytes(64) + tail)
-    assert ngram_words(binary) == [*WORDS, "\u00c4"]
-    binary.write_bytes(binary.read_bytes()[:70])
-    with pytest.raises(UserError, match="without its words"):
-        ngram_words(binary)
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (ARPA[:98], "cut short or malformed at word 6 of 8"),
-        (ARPA[:20], "no section"),
-        ("", "no section"),
-        (ARPA.replace("ngram 1=8", "ngram 1=x"), "lacks its number of words"),
-        ("\\data\\\nngram 1=2\n\n\\1-grams:\n-1\t<s>\n-1\t</s>\n", "no words besides the sentence marks"),
-    ],
-)
-def test_bad_language_model_files_are_one_line(tmp_path: Path, text: str, reason: str) -> None:
-    path = tmp_path / "lm.arpa"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=reason) as caught:
-        ngram_words(path)
-    assert str(path) in str(caught.value)
-
-
 def test_words_and_files_with_and_without_weights(tmp_path: Path) -> None:
     path = tmp_path / "hot.txt"
     path.write_text("\ufeffab\nA BA\t2.5\n\nb: -1\n", encoding="utf-8")
@@ -163,3 +145,53 @@ def test_words_without_a_spelling_are_one_line() -> None:
             spell_hotwords({phrase: 1.0}, vocabulary)
     with pytest.raises(UserError, match="finite"):
         spell_hotwords({"A": float("nan")}, LETTERS)
+
+
+class Listed:
+    """A language model that only knows its tokens; the first one is the unknown one."""
+
+    unknown = 0
+
+    def __init__(self, *tokens: str, unit: Unit = "words") -> None:
+        self.tokens, self.unit = ("<unk>", *tokens), unit
+
+    def index(self, token: str) -> int:
+        return self.tokens.index(token) if token in self.tokens else 0
+
+    def start(self) -> int:
+        return 7
+
+    def score(self, histories: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return (-histories - tokens / 10).astype(np.float32), histories
+
+    def finish(self, histories: np.ndarray) -> np.ndarray:
+        return np.zeros(len(histories), np.float32)
+
+    def retain(self, histories: np.ndarray) -> None:
+        assert len(histories) == 0
+
+
+def test_a_model_reads_symbols_if_it_says_so_or_has_no_others_or_there_are_no_words() -> None:
+    phones = Vocabulary(("<pad>", "A", "B"), unknown=None, word_separator=None)
+    assert reads_symbols(Listed("AB", unit="characters"), LETTERS)
+    assert reads_symbols(Listed("<s>", "</s>", "A", "B", "|"), LETTERS)
+    assert reads_symbols(Listed("AB"), phones)
+    assert not reads_symbols(Listed("A", "AB"), LETTERS)
+
+
+def test_symbols_and_words_are_found_in_any_case_if_asked() -> None:
+    lm = Listed("a", "<space>", "b", "ab")
+    assert symbol_indices(lm, LETTERS, "fold", "lm").tolist() == [0, 0, 0, 0, 2, 1, 3]
+    find = token_finder(lm, LETTERS, "fold", "lm")
+    assert [find(word) for word in ("AB", "A", "BA")] == [4, 1, 0]
+    for refused in (symbol_indices, token_finder):
+        with pytest.raises(UserError, match=r"lm: its words are not in upper case .* --lm-case fold"):
+            refused(lm, LETTERS, "keep", "lm")
+    mixed = Vocabulary(("<pad>", "|", "A", "a", "b"), unknown=None)
+    assert token_finder(lm, mixed, "fold", "lm")("ab") == 4
+    assert symbol_indices(Listed("A", " "), LETTERS, "keep", "lm").tolist() == [0, 0, 0, 0, 2, 1, 0]
+
+
+def test_scores_of_many_words_are_those_of_each() -> None:
+    words = np.arange(10_000) % 50
+    assert word_scores(Listed(), 3, words) == pytest.approx(-3 - words / 10)

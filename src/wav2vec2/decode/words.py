@@ -29,7 +29,7 @@ DEFAULT_WEIGHT = 5.0
 _NAMED = 5
 _SAMPLED = 2000
 _SCORED_TOGETHER = 4096
-_SPACES = (WORD_SEPARATOR, " ", "<space>")
+_SPACES = (WORD_SEPARATOR, " ", "<space>", "<SPACE>")
 _FORM = "'word<TAB>s y m b o l s' lines"
 
 
