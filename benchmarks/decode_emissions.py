@@ -57,17 +57,17 @@ def from_model(model: Path, manifest: Path, split: str | None, utterances: int) 
     rows = [row for row in Manifest.open(manifest, split=split) if row.text is not None][:utterances]
     emissions = []
     for pool in acoustic.pools(map(utterance_recording, rows), log_probs=True):
-        for heard in pool:
-            if isinstance(heard, Failure):
-                raise UserError(heard.message)
-            emissions.append(heard.log_probs)
+        for frames in pool:
+            if isinstance(frames, Failure):
+                raise UserError(frames.message)
+            emissions.append(frames.log_probs)
     references = [acoustic.vocabulary.normalize(row.text) for row in rows]
     return EmissionsFile(acoustic.vocabulary, emissions, references)
 
 
 def from_text(path: Path, utterances: int, seed: int = 0) -> EmissionsFile:
-    """Make up what a fine-tuned model would hear in the lines of a text: a blank for most frames, a peak of two frames
-    or less for each symbol, now and then the wrong one; one frame in three and a half is a symbol's.
+    """Make up the emissions of a fine-tuned model for the lines of a text: blanks in most frames, a peak of at most two
+    frames for each symbol, sometimes of a wrong one; one frame in three and a half belongs to a symbol.
     """
     texts = [line.split(" ", 1)[1] for line in path.read_text(encoding="utf-8").splitlines() if " " in line]
     texts = texts[:utterances]
@@ -77,12 +77,12 @@ def from_text(path: Path, utterances: int, seed: int = 0) -> EmissionsFile:
     for text in texts:
         ids = np.array(vocabulary.encode(text))
         wrong = rng.random(len(ids)) < 0.12
-        heard = np.where(wrong, rng.integers(4, len(vocabulary), len(ids)), ids)
+        written = np.where(wrong, rng.integers(4, len(vocabulary), len(ids)), ids)
         ends = np.cumsum(rng.integers(2, 6, len(ids)))
         logits = rng.normal(size=(int(ends[-1]) + 3, len(vocabulary))) * 2.0
         logits[:, 0] += 9.0
         logits[:, 1:4] -= 10.0
-        for place, right, best in zip(ends, ids, heard, strict=True):
+        for place, right, best in zip(ends, ids, written, strict=True):
             logits[place - 1 : place + 1 - int(rng.random() < 0.7), best] += 12.0
             logits[place - 1, right] += 8.0
         shifted = logits - logits.max(-1, keepdims=True)

@@ -122,11 +122,11 @@ def test_fused_scores_are_those_of_rescoring(characters: bool, mixed: bool) -> N
 def test_the_beam_search_fuses_what_rescoring_scores(unit: str) -> None:
     words = CHARACTERS if unit == "symbol" else WORDS
     lm = language_model(words, "characters" if unit == "symbol" else "words")
-    options = SearchOptions(beam=12, nbest=8, lm_weight=0.7, word_score=-0.4, unknown_score=-1.5, merge="logadd")
+    options = SearchOptions(beam=12, nbest=8, lm_weight=0.7, word_score=-0.4, unknown_score=0.0, merge="logadd")
     arrays = [emissions(n, 14, text).astype(np.float32) for n, text in enumerate(("THE CAT", "A DOG"))]
     with PrefixDecoder(LETTERS, lm, look_ahead=False, threads=1) as decoder:
         fused = decoder.decode(arrays, options)
-    again = rescore(fused, lm, LETTERS, 0.7, -0.4, unknown_score=-1.5)
+    again = rescore(fused, lm, LETTERS, 0.7, -0.4)
     for before, after in zip(fused, again, strict=True):
         assert len(before) == 8
         assert [h.score for h in after] == pytest.approx([h.score for h in before], abs=1e-4)
@@ -144,15 +144,12 @@ def test_sentences_are_scored_alike_alone_and_together(lengths: list[int], seed:
     assert together == pytest.approx(alone, abs=1e-4)
 
 
-def test_unknown_words_can_be_punished_and_empty_lists_stay() -> None:
+def test_old_confidences_are_dropped_and_empty_lists_stay() -> None:
     ids = LETTERS.encode("THE SAME CAT")
     one = Hypothesis(ids, [], 0.0, [], acoustic_score=-3.0, word_confidences=(1.0, 1.0, 1.0))
-    (plain,), (punished,) = (
-        rescore([[one]], language_model(), LETTERS, 1.0, 0.5, unknown_score=score)[0] for score in (0.0, -7.0)
-    )
-    assert plain.score == pytest.approx(-3.0 + plain.lm_score + 1.5)
-    assert punished.score == pytest.approx(plain.score - 7.0)
-    assert plain.word_confidences == ()
+    ((found,),) = rescore([[one]], language_model(), LETTERS, 1.0, 0.5)
+    assert found.score == pytest.approx(-3.0 + found.lm_score + 1.5)
+    assert found.word_confidences == ()
     assert rescore([[], [Hypothesis([], [], 0.0)]], language_model(), LETTERS, 1.0, 0.0)[0] == []
 
 

@@ -48,24 +48,23 @@ def rescore(
     lm_weight: float,
     word_score: float,
     *,
-    unknown_score: float = 0.0,
     lm_case: LmCase = "keep",
     source: str = "the language model",
 ) -> list[list[Hypothesis]]:
     """Return each list with new ``lm_score`` and ``score``, best first; equal scores keep their order.
 
-    score = acoustic_score + lm_weight * lm_score + word_score * words + unknown_score * unknown words; lm_score is the
-    log-probability (nats) of the whole sentence, its end included. A model over symbols reads the symbols as they
-    stand, word separators too; any other reads words. The confidences of the old ranking are dropped.
+    score = acoustic_score + lm_weight * lm_score + word_score * words; lm_score is the log-probability (nats) of the
+    whole sentence, its end included. A model over symbols reads the symbols as they are, with word separators; any
+    other reads words. The confidences of the old ranking are dropped.
 
     Raises:
         UserError: the model is in another case than the vocabulary, or a score is not a number.
     """
-    if not np.isfinite([lm_weight, word_score]).all() or np.isnan(unknown_score):
+    if not np.isfinite([lm_weight, word_score]).all():
         raise UserError("rescoring: lm_weight and word_score must be finite numbers")
     flat = [hypothesis for hypotheses in nbest for hypothesis in hypotheses]
     words = [hypothesis_words(vocabulary, hypothesis) for hypothesis in flat]
-    if symbols := reads_symbols(lm, vocabulary):
+    if reads_symbols(lm, vocabulary):
         table = symbol_indices(lm, vocabulary, lm_case, source).tolist()
         indices = [[table[index] for index in hypothesis.ids] for hypothesis in flat]
     else:
@@ -78,8 +77,6 @@ def rescore(
         for hypothesis in hypotheses:
             count, lm_score = len(words[place]), float(scores[place])
             score = hypothesis.acoustic_score + lm_weight * lm_score + word_score * count
-            unknown = 0 if symbols else indices[place].count(lm.unknown)
-            score += unknown_score * unknown if unknown else 0.0
             rescored.append(replace(hypothesis, score=score, lm_score=lm_score, word_confidences=()))
             place += 1
         ranked.append(sorted(rescored, key=lambda one: -one.score))

@@ -46,9 +46,6 @@ class Lexicon:
     spellings: tuple[tuple[int, ...], ...]
     unspellable: tuple[str, ...] = ()
 
-    def __len__(self) -> int:
-        return len(self.words)
-
     def left_out(self) -> str | None:
         """Return one line that counts and names the words that cannot be spelled; None if there are none."""
         if not self.unspellable:
