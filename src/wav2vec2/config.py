@@ -188,8 +188,8 @@ def from_plain(cls: type[T], table: Mapping[str, Any], *, source: str, base: T, 
             changes[key] = _convert(value, hints[key], source, where)
     try:
         return replace(base, **changes)  # type: ignore[type-var]
-    except ValueError as error:
-        raise UserError(f"{source}: {prefix.rstrip('.') or 'recipe'}: {error}") from None
+    except (ValueError, UserError) as error:  # of the dataclass's own checks
+        raise UserError(f"{source}: {f'{prefix[:-1]}: ' if prefix else ''}{error}") from None
 
 
 def _nearest(key: str, names: list[str], prefix: str) -> str:

@@ -35,7 +35,7 @@ def writing(path: str | Path) -> Iterator[str]:
     except OSError as error:
         raise write_error(target, error) from None
     finally:
-        with suppress(OSError):  # where a file lies in place of the folder, there is nothing to remove either
+        with suppress(OSError):  # a file in place of the folder: there is nothing to remove
             temporary.unlink()
 
 
@@ -73,8 +73,6 @@ def write_error(path: Path, error: Exception) -> UserError:
     # Arrow and safetensors give the cause in their text only.
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     full = full or "No space left" in text
-    remedy = (
-        "free some space and run the same command again" if full else "choose another --out folder or mend this one"
-    )
+    remedy = "free some space and run the same command again" if full else "choose another folder or correct this one"
     why = "no space left on the disk" if full else getattr(error, "strerror", None) or text[:200]
     return UserError(f"{path}: cannot be written ({why}): {remedy}")

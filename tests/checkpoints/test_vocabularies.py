@@ -57,6 +57,14 @@ def kept(vocabulary: Vocabulary) -> tuple[object, ...]:
     return plain, vocabulary.unit, vocabulary.word_separator, vocabulary.normalization
 
 
+def test_nine_names_of_digits_are_refused_with_the_file(tmp_path: Path) -> None:
+    write(make("ctc", GROUP, VOCABULARIES["normalised letters"]), tmp_path, "huggingface")
+    path = tmp_path / "tokenizer_config.json"
+    path.write_text(path.read_text().replace('"null",', ""))
+    with pytest.raises(UserError, match=r"tokenizer_config\.json: .*digit_names needs ten names"):
+        wav2vec2.load(tmp_path)
+
+
 @pytest.mark.parametrize("source", FORMATS)
 def test_damaged_text_rules_are_one_clear_line(source: str, tmp_path: Path) -> None:
     write(make("ctc", GROUP, VOCABULARIES["normalised letters"]), tmp_path, source)

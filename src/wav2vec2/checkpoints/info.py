@@ -72,7 +72,7 @@ def rows(model: "Checkpoint") -> dict[str, str]:
 
 
 def _family(a: Architecture) -> str:
-    """Extractor norm, place of the layer norms, and what the input must be: what tells the published models apart."""
+    """Name extractor norm, place of the layer norms and input, by which the published models differ."""
     norms = "pre-LN" if a.layer_norm_first else "post-LN"
     return f"{a.conv_norm}-norm extractor, {norms}, {'normalised' if a.normalize_input else 'raw'} input"
 

@@ -1,7 +1,7 @@
 """torchaudio's wav2vec 2.0 state dicts: those of all its bundles read, and ones written that ``wav2vec2_model`` loads.
 
-A state dict holds nothing but tensors. Beside a ``model.pth`` of ours lies ``model.json`` with the arguments of
-``torchaudio.models.wav2vec2_model``, the labels, and whether the waveform is to be normalised; it is read, too.
+A state dict holds nothing but tensors. Beside a ``model.pth`` we write ``model.json``, with the arguments of
+``torchaudio.models.wav2vec2_model``, the labels, and whether the waveform is to be normalised, and read it again.
 
 The files of the fine-tuned bundles have rows in their head that ``bundle.get_model()`` drops: rows 1 to 3, names that
 CTC never emits, and in some a stray label. Files with and without them are read, and the dropped rows stay dropped. The

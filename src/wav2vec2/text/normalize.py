@@ -141,7 +141,7 @@ def _remove_invisible(text: str) -> str:
         if char.isspace():
             kept.append(" ")
         elif char in _JOINERS:
-            # A joiner tells how the letters of a word join, or ends a Malayalam word; elsewhere it is noise.
+            # A joiner controls how the letters of a word join, or ends a Malayalam word; elsewhere it is noise.
             if kept and unicodedata.category(kept[-1])[0] in "LM":
                 kept.append(char)
         elif unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Cn") and char not in _VARIATION_SELECTORS:

@@ -2,7 +2,7 @@
 
 They are `vocab.json`, `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`, which is only read.
 transformers' Wav2Vec2CTCTokenizer splits text into characters, its Wav2Vec2PhonemeCTCTokenizer at spaces: the class
-name tells the unit of a vocabulary. transformers 5 treats the word delimiter as special, and a literal `|` in text as
+name gives the unit of a vocabulary. transformers 5 treats the word delimiter as special, and a literal `|` in text as
 one.
 """
 

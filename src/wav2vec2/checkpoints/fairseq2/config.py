@@ -74,7 +74,7 @@ def _checked_values(path: Path) -> Iterator[None]:
 
 
 def described_sizes(described: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Return the fields of an architecture that a card gives and no shape tells; UserError for an impossible value."""
+    """Return the fields of an architecture that only a card gives; UserError for an impossible value."""
     config = described.get("model_config", {})
     encoder = config.get("encoder_config", {})
     sizes: dict[str, Any] = {}
