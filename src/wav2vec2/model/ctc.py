@@ -64,7 +64,7 @@ class Wav2Vec2ForCTC(SharedEncoder):
         if not self.training:
             draw = None
         elif draw is None:
-            draw = Draw(0, 0, torch.arange(len(lengths), device=lengths.device))
+            draw = Draw.first(len(lengths), lengths.device)
         with nullcontext() if train_encoder else torch.no_grad():
             features = self.encoder.features(waveforms, lengths, draw)
             frame_lengths = self.frame_lengths(lengths)

@@ -163,7 +163,10 @@ class SharedEncoder(nn.Module):
     """Base of all models: an encoder, and its configuration."""
 
     def __init__(
-        self, architecture: Architecture, regularization: Regularization | None, masking: Masking | None
+        self,
+        architecture: Architecture,
+        regularization: Regularization | None = None,
+        masking: Masking | None = None,
     ) -> None:
         super().__init__()
         self.architecture = architecture
@@ -190,14 +193,6 @@ class SharedEncoder(nn.Module):
 
 class Wav2Vec2Encoder(SharedEncoder):
     """An encoder without a head, as some files hold it: for hidden states, or as the start of fine-tuning."""
-
-    def __init__(
-        self,
-        architecture: Architecture,
-        regularization: Regularization | None = None,
-        masking: Masking | None = None,
-    ) -> None:
-        super().__init__(architecture, regularization, masking)
 
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(B, S) -> context vectors (B, T, d) and frame lengths (B,)."""

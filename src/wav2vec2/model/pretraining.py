@@ -87,8 +87,7 @@ class Wav2Vec2ForPretraining(SharedEncoder):
         """(B, S) audio -> the best entries (B, T, G) for every unmasked frame; undefined beyond an utterance's end."""
         features = self.encoder.features(waveforms, lengths, None)
         x = features.layout.pad(self._latents(features, waveforms, lengths).normed)
-        draw = Draw(0, 0, torch.arange(len(x), device=x.device))
-        return self._quantize(x, all_places(x), draw, None).codes
+        return self._quantize(x, all_places(x), Draw.first(len(x), x.device), None).codes
 
     def masked_counts(self, lengths: Tensor, draw: Draw) -> Tensor:
         """(B,) masked frames that will enter the loss, known before the forward pass."""
@@ -113,7 +112,7 @@ class Wav2Vec2ForPretraining(SharedEncoder):
         the variant whose targets are fixed.
         """
         lengths = check_lengths(waveforms, lengths)
-        draw = Draw(0, 0, torch.arange(len(lengths), device=lengths.device)) if draw is None else draw
+        draw = Draw.first(len(lengths), lengths.device) if draw is None else draw
         features = self.encoder.features(waveforms, lengths, draw, self._temperature(draw.step))
         frame_lengths = self.frame_lengths(lengths)
         if not features.layout.frames:
@@ -139,7 +138,7 @@ class Wav2Vec2ForPretraining(SharedEncoder):
             correct=result.correct,
         )
 
-    # steps: as the paper has them; variants override some
+    # steps, as the paper has them; variants override some
 
     def _build_quantizer(self) -> Targets:
         return Quantizer(self.architecture)
@@ -174,7 +173,7 @@ class Wav2Vec2ForPretraining(SharedEncoder):
     def _penalty(self, features: Features, latents: Features) -> Tensor:
         return sum_of_squares(features)
 
-    # the rest
+    # sums for the output
 
     def _code_sums(self, chosen: Quantized, frames: MaskedFrames) -> tuple[Tensor, Tensor]:
         """Probabilities and counts (G, V) over the masked frames."""

@@ -86,6 +86,11 @@ class Draw:
     step: int | Tensor
     rows: Tensor
 
+    @classmethod
+    def first(cls, count: int, device: torch.device) -> "Draw":
+        """The first update of seed 0, over ``count`` utterances."""
+        return cls(0, 0, torch.arange(count, device=device))
+
     def words(self, purpose: Purpose, *shape: int) -> Tensor:
         """(B, *shape) random 32-bit words; those of an utterance do not depend on the rest of the batch."""
         if not shape:

@@ -34,6 +34,6 @@ class InputQuantizer(Codebooks):
         batch, frames = padded.shape[:2]
         places = torch.arange(frames, device=padded.device).expand(batch, -1)
         if draw is None:
-            draw, temperature = Draw(0, 0, torch.arange(batch, device=padded.device)), None
+            draw, temperature = Draw.first(batch, padded.device), None
         choice = self.choose(padded, places, draw, temperature, Purpose.INPUT_GUMBEL)
         return layout.pack(choice.vectors.to(features.dtype)), choice
