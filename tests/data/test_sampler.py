@@ -1,3 +1,4 @@
+import hashlib
 import itertools
 import time
 
@@ -173,6 +174,10 @@ def test_the_order_of_the_data_stays_what_it_was() -> None:
     batches = epoch_batches(p, 3)
     assert [batch.utterances.tolist() for batch in batches] == [[1, 8], [7, 3, 5, 9], [2, 4, 6, 0]]
     assert [batch.starts.tolist() for batch in batches] == [[9, 15], [13, 0, 200, 0], [23, 0, 0, 0]]
+    digest = hashlib.sha256()
+    for batch in epoch_batches(plan(np.arange(1, 901) * 7_919 % 301 + 50, max_samples=250, seed=7), 5):
+        digest.update(f"{batch.utterances.tolist()} {batch.starts.tolist()}".encode())
+    assert digest.hexdigest()[:16] == "0f807bd7bae8e5cb"
 
 
 def test_batches_hold_utterances_of_similar_length_and_come_in_random_order() -> None:
@@ -282,7 +287,8 @@ def test_limits_belong_to_what_is_kept() -> None:
     assert crops[1] == (0, 10)
     assert crops[3][0] in (0, 1)
     assert crops[3][1] == 60
-    assert plan([0, 5], min_samples=0).too_short == 1
+    assert plan([0, 1, 5], min_samples=0).too_short == 1
+    assert Position() == Position(0, 0)
     assert len(plan([400], max_samples=None)) == 1
 
 

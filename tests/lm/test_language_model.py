@@ -163,3 +163,53 @@ def test_models_that_do_not_go_together_are_one_line() -> None:
     lower = language_model(tuple(f"word{n}" for n in range(30)))
     with pytest.raises(UserError, match="knows only 0 of the first one's 30 tokens"):
         InterpolatedLM(lower, language_model(), 0.5)
+
+
+def test_a_share_outside_0_to_1_and_too_few_common_words_are_refused() -> None:
+    for share in (-0.01, 1.01):
+        with pytest.raises(UserError, match="not between 0 and 1"):
+            InterpolatedLM(language_model(), language_model(), share)
+    first = tuple(f"w{n}" for n in range(20))
+    InterpolatedLM(language_model(first), language_model((*first[:2], "x")), 0.5)  # a tenth is enough
+    with pytest.raises(UserError, match="knows only 1 of the first one's 20 tokens"):
+        InterpolatedLM(language_model(first), language_model((first[0], "x")), 0.5)
+
+
+def test_a_search_of_any_size_mixes_the_right_histories() -> None:
+    """More histories than the first thousand, in two models with different tokens, some of them forgotten."""
+    first, second = language_model(WORDS), language_model(WORDS[::-1][:5])
+    lm, random = InterpolatedLM(first, second, 0.25), np.random.default_rng(3)
+    translate = np.array([second.index(token) for token in first.tokens])
+    missing = [token for token in first.tokens if second.index(token) == second.unknown]
+    penalty = np.where([token in missing for token in first.tokens], -np.log(len(missing)), 0.0)
+    sentences = random.integers(2, len(lm.tokens), (600, 4))
+    beam, ones, twos = np.full(600, lm.start()), np.full(600, first.start()), np.full(600, second.start())
+    for place in range(4):
+        words = sentences[:, place]
+        found, beam = lm.score(beam, words)
+        one, ones = first.score(ones, words)
+        two, twos = second.score(twos, translate[words])
+        expected = np.logaddexp(np.log(0.75) + one, np.log(0.25) + two + penalty[words])
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+        assert len(np.unique(beam)) == len(np.unique(sentences[:, : place + 1], axis=0))
+        if place == 2:
+            kept = np.arange(0, 600, 3)
+            sentences, beam, ones, twos = sentences[kept], beam[kept], ones[kept], twos[kept]
+            lm.retain(beam)
+            assert len(lm._handles) == len(np.unique(beam)) + 1
+    ends = np.logaddexp(np.log(0.75) + first.finish(ones), np.log(0.25) + second.finish(twos))
+    np.testing.assert_allclose(lm.finish(beam), ends, rtol=1e-4)
+    assert lm.unit == "words"
+    assert lm.start() == lm._handle(first.start(), second.start())
+
+
+def test_each_model_is_told_which_of_its_own_histories_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = language_model(WORDS), language_model(WORDS[::-1])
+    lm = InterpolatedLM(first, second, 0.5)
+    _, beam = lm.score(np.full(3, lm.start()), np.array([2, 3, 4]))
+    told: list[tuple[str, list[int]]] = []
+    for name, model in (("first", first), ("second", second)):
+        monkeypatch.setattr(model, "retain", lambda kept, name=name: told.append((name, sorted(kept.tolist()))))
+    lm.retain(beam[1:])
+    pairs = lm._pairs[[*beam[1:].tolist(), lm.start()]]
+    assert told == [("first", sorted(pairs[:, 0].tolist())), ("second", sorted(pairs[:, 1].tolist()))]

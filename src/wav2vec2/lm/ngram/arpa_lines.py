@@ -70,12 +70,13 @@ def _number(data: Bytes, start: int, end: int) -> float:
         i += 1
     if negative and end - i == 3 and data[i] | 32 == ord("i") and data[i + 1] | 32 == ord("n"):
         return -np.inf
-    mantissa, digits, exponent, point = 0.0, 0, 0, False
+    mantissa, digits, significant, exponent, point = 0.0, 0, 0, 0, False
     while i < end:
         c = data[i]
         if ord("0") <= c <= ord("9"):
             digits += 1
-            if digits <= _DIGITS_MAX:
+            significant += 1 if significant > 0 or c != ord("0") else 0
+            if significant <= _DIGITS_MAX:
                 mantissa = mantissa * 10.0 + (c - ord("0"))
             else:
                 exponent += 1
