@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from wav2vec2 import cli
 from wav2vec2.errors import UserError
+from wav2vec2.lm.ngram import passes
 from wav2vec2.lm.ngram.arpa import read_arpa
 from wav2vec2.lm.ngram.kneser_ney import FALLBACK_DISCOUNTS, KneserNey, discounts_of, thresholds_of
 from wav2vec2.lm.ngram.model import NgramModel
@@ -170,3 +171,80 @@ def test_a_unigram_pruned_away_leaves_no_ngram_behind(tmp_path):
         used[len(ngram)].update(ngram)
     assert "once" not in used[1] | used[2] | used[3]
     assert "once" not in found.words
+
+
+def test_limits_of_order_and_memory(tmp_path):
+    assert thresholds_of((), 1) == (0,)
+    assert len(thresholds_of((1,), 32)) == 32
+    assert thresholds_of((2, 2), 2) == (2, 2)
+    for order in (0, 33):
+        with pytest.raises(UserError, match=f"--order {order}: must be 1 to 32"):
+            thresholds_of((), order)
+    with pytest.raises(UserError, match=r"--prune: 3 thresholds .* order 2"):
+        thresholds_of((0, 0, 0), 2)
+    with pytest.raises(UserError, match="--memory: must be at least 1 MiB"):
+        KneserNey(2, tmp_path, memory=(1 << 20) - 1)
+    KneserNey(2, tmp_path, memory=1 << 20)
+
+
+@pytest.mark.parametrize("lacking", [1, 2, 3])
+def test_discounts_need_ngrams_of_every_count_but_the_highest(lacking):
+    counts = np.array([0, 50, 20, 10, 6])
+    counts[lacking] = 0
+    assert discounts_of(counts) == (FALLBACK_DISCOUNTS, False)
+    assert FALLBACK_DISCOUNTS == (0.5, 1.0, 1.5)
+    y = 50 / 90
+    expected = (1 - 2 * y * 20 / 50, 2 - 3 * y * 10 / 20, 3.0)
+    assert discounts_of(np.array([0, 50, 20, 10, 0])) == (pytest.approx(expected), True)
+
+
+def test_a_discount_may_be_zero_but_not_less():
+    assert discounts_of(np.array([0, 10, 10, 20, 5])) == (
+        pytest.approx((1 / 3, 0.0, 3 - 4 / 3 / 4), abs=1e-12),
+        True,
+    )
+    assert discounts_of(np.array([0, 10, 10, 21, 5])) == (FALLBACK_DISCOUNTS, False)
+
+
+def test_what_an_estimation_reports(tmp_path):
+    told = []
+    sentences = [["a", "b"]] * 3 + [["b"]]
+    path, found = estimate(tmp_path, sentences, 3, progress=lambda name, part: told.append((name, part)))
+    words, orders = read_arpa(path)
+    assert found.words == tuple(words) == ("<unk>", "<s>", "</s>", "a", "b")
+    assert found.counts == tuple(len(order.words) for order in orders) == (5, 4, 3)
+    assert found.fallbacks == (1, 3)
+    assert [each == FALLBACK_DISCOUNTS for each in found.discounts] == [True, False, True]
+    assert (found.unknown, found.spilled) == (0, 0)
+    passes = dict(told)
+    assert set(passes) == {"adjusting counts", *(f"probabilities of {k}-grams" for k in (2, 3)),
+                           *(f"writing {k}-grams" for k in (2, 3))}  # fmt: skip
+    assert all(0 <= part <= 1 for _, part in told)
+    assert passes.pop("adjusting counts") > 0
+    assert all(part == 1 for part in passes.values())
+
+
+def test_many_chunks_of_text_and_small_blocks_give_the_same_model(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    sentences = [random.choice(list("abcdefg"), random.integers(1, 12)).tolist() for _ in range(300)]
+    expected = entries(estimate(tmp_path, sentences, 4, prune=(0, 0, 1))[0])
+    monkeypatch.setattr(passes, "_CHUNK", 5)
+    model = KneserNey(4, tmp_path / "runs", prune=(0, 0, 1))
+    model._block_rows = 3
+    path = tmp_path / "small.arpa"
+    model.estimate(sentences, lambda counts: path.open("wb"))
+    assert entries(path) == expected
+
+
+def test_ngrams_stop_at_the_beginning_of_a_sentence():
+    numbers = passes.WordNumbers()
+    rows = np.concatenate(list(passes.ngrams([["a", "b"], [], ["b"]], 3, numbers)))
+    a, b, begin, end = 4, 5, passes.BEGIN, passes.END
+    assert numbers.words == ["<unk>", "<s>", "</s>", "a", "b"]
+    assert len(numbers) == 5
+    assert rows.tolist() == [
+        [a, begin, 0], [b, a, begin], [end, b, a], [end, begin, 0], [b, begin, 0], [end, b, begin],
+    ]  # fmt: skip
+    closed = passes.WordNumbers(["b", "x"])
+    assert closed.of(["a", "b", "c", "x"]) == [passes.UNKNOWN, 4, passes.UNKNOWN, 5]
+    assert closed.unknown == 2
