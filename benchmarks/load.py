@@ -1,9 +1,9 @@
-"""Peak memory of loading a large sharded model: it should be the model and one shard, not two copies.
+"""Peak memory of loading a large sharded model: it should be that of the model and one shard, not of two copies.
 
     python benchmarks/load.py --architecture 1b --shards 4 --folder /tmp/big
 
-Writes a synthetic bfloat16 model of a published size shard after shard (removed at the end), then loads it in a process
-of its own and prints that process's peak resident memory, less what it held before loading.
+Writes a synthetic bfloat16 model of a published size, shard by shard, loads it in a new process, and prints by how much
+the peak resident memory of that process grew. The model is removed at the end.
 """
 
 import argparse
@@ -26,7 +26,7 @@ MB = 1 << 20
 
 
 def write(folder: Path, name: str, shards: int) -> None:
-    """A pre-training model directory whose tensors are spread evenly over ``shards`` files."""
+    """Write a pre-training model directory with its tensors spread evenly over ``shards`` files."""
     a = ARCHITECTURES[name]
     model = Checkpoint(
         folder, "model directory", "pretraining", a, Regularization(), Masking(), lambda: None, huggingface_name

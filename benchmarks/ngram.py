@@ -1,10 +1,10 @@
-"""Estimation of an n-gram model: time and memory of ours beside KenLM's lmplz (where it is on PATH), and whether the
-two files are equal entry by entry.
+"""N-gram estimation: time and memory of our estimator and of KenLM's lmplz, if it is on PATH, and whether the two files
+have the same entries.
 
     python benchmarks/ngram.py TEXT --ids --order 4
 
-Every engine runs in a process of its own; memory is its largest resident size, for ours with Python, numpy and numba
-(the row "import alone"). lmplz reads the text as ours has normalised it.
+Each engine runs in its own process; memory is its largest resident size. Ours includes Python, numpy and numba (row
+"import alone"). lmplz reads the text as our estimator has normalised it.
 """
 
 import argparse
@@ -36,12 +36,12 @@ class Run:
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("text", type=Path, help="text, one sentence a line")
+    parser.add_argument("text", type=Path, help="text file with one sentence per line")
     parser.add_argument("--ids", action="store_true", help="each line begins with an identifier")
     parser.add_argument("--order", type=int, default=4)
     parser.add_argument("--prune", nargs="*", default=[])
-    parser.add_argument("--memory", type=int, nargs="+", default=[1024, 32], help="MiB for n-grams")
-    parser.add_argument("--repeat", type=int, default=1, help="read the text so many times over (with other words)")
+    parser.add_argument("--memory", type=int, nargs="+", default=[1024, 32], help="memory for n-grams, in MiB")
+    parser.add_argument("--repeat", type=int, default=1, help="repeat the text this often, with other words each time")
     return parser.parse_args()
 
 
@@ -82,7 +82,7 @@ def largest_difference(ours: Path, theirs: Path) -> float:
 
 
 def write_corpus(corpus: Corpus, path: Path, repeat: int) -> int:
-    """The words of the text, ``repeat`` times; in each repetition every seventh word is another one."""
+    """Write the text ``repeat`` times, each time with every seventh word changed; returns the number of words."""
     words = 0
     with path.open("w", encoding="utf-8") as file:
         for turn in range(repeat):

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from wav2vec2.errors import UserError
-from wav2vec2.lm.words import check_case, is_kenlm_binary, ngram_order, ngram_words, write_spellings
+from wav2vec2.lm.words import check_case, is_kenlm_binary, ngram_order, ngram_words, write_lexicon
 from wav2vec2.text.vocabulary import Vocabulary
 
 ARPA = (
@@ -88,15 +88,15 @@ def test_another_case_is_refused_only_where_it_explains_most_unknown_words() -> 
 
 def test_a_lexicon_in_letters_and_in_a_models_symbols(tmp_path: Path) -> None:
     path = tmp_path / "lexicon.txt"
-    done = write_spellings(iter(["né", "a"]), path)
+    done = write_lexicon(iter(["né", "a"]), path)
     assert path.read_text(encoding="utf-8") == "né\tn é |\na\ta |\n"
     assert (done.words, done.left_out, str(done)) == (2, (), "2 words")
     vocabulary = Vocabulary(("<pad>", "<s>", "</s>", "<unk>", "|", "a", "b"))
-    done = write_spellings(["ab", "c", "b", *"defgh"], path, vocabulary)
+    done = write_lexicon(["ab", "c", "b", *"defgh"], path, vocabulary)
     assert path.read_text(encoding="utf-8") == "ab\ta b |\nb\tb |\n"
     assert done.left_out == ("c", *"defgh")
     assert str(done) == "2 words; left out 6 that the symbols cannot spell: c, d, e, f, g, ..."
-    assert str(write_spellings(["a", *"cdefg"], path, vocabulary)).endswith(": c, d, e, f, g")
+    assert str(write_lexicon(["a", *"cdefg"], path, vocabulary)).endswith(": c, d, e, f, g")
     with pytest.raises(UserError, match=r"none of the 2 words can be spelled"):
-        write_spellings(["x", "y"], path, vocabulary)
+        write_lexicon(["x", "y"], path, vocabulary)
     assert path.read_text(encoding="utf-8") == "a\ta |\n"

@@ -132,8 +132,8 @@ def check_case(words: Iterable[str], known: Callable[[str], bool], source: str, 
 
 
 @dataclass(frozen=True)
-class Spelled:
-    """What `write_spellings` did."""
+class WrittenLexicon:
+    """What `write_lexicon` did."""
 
     words: int
     """How many words were written."""
@@ -147,7 +147,7 @@ class Spelled:
         return f"{self.words} words; left out {len(self.left_out)} that the symbols cannot spell: {named}"
 
 
-def write_spellings(words: Iterable[str], path: Path, vocabulary: Vocabulary | None = None) -> Spelled:
+def write_lexicon(words: Iterable[str], path: Path, vocabulary: Vocabulary | None = None) -> WrittenLexicon:
     """Write a lexicon, lines ``word<TAB>w o r d |``, as our lexicon search and flashlight read it.
 
     Args:
@@ -178,7 +178,7 @@ def write_spellings(words: Iterable[str], path: Path, vocabulary: Vocabulary | N
                 f"{path}: none of the {len(left_out)} words can be spelled in the model's symbols; give a model for "
                 "this text"
             )
-    return Spelled(written, tuple(left_out))
+    return WrittenLexicon(written, tuple(left_out))
 
 
 def can_spell(vocabulary: Vocabulary, word: str) -> bool:

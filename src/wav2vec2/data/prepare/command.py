@@ -26,7 +26,7 @@ from wav2vec2.data.corpora.folder import SpeakerRule, scan_folder
 from wav2vec2.data.corpora.librispeech import scan_librispeech
 from wav2vec2.data.corpora.table import scan_table
 from wav2vec2.data.prepare.examine import Rules
-from wav2vec2.data.prepare.journal import chunks, examine_all, forget_others, read_journal
+from wav2vec2.data.prepare.journal import chunks, examine_all, read_journal, remove_other_journals
 from wav2vec2.data.prepare.summary import Summary, rejection_lines
 from wav2vec2.data.utterance import Rejection, Utterance, write_batches
 from wav2vec2.errors import UserError
@@ -159,7 +159,7 @@ def run(options: PrepareOptions) -> Path:
     if notes:
         _write_lines(notes, options.out / f"notes{suffix}.jsonl")
     if journals:
-        forget_others(journal, journals)
+        remove_other_journals(journal, journals)
     remarks = options.remarks(summary) if parts == 1 else []
     _print_summary(summary, rejected, notes, total, path, refused, remarks)
     if parts == 1 and not summary.splits:

@@ -115,7 +115,7 @@ def read_journal(journal: Path) -> tuple[pa.RecordBatch | None, dict[str, str]]:
     return (batches[0] if batches and batches[0].num_rows else None), metadata
 
 
-def forget_others(folder: Path, journals: Iterable[Path]) -> None:
+def remove_other_journals(folder: Path, journals: Iterable[Path]) -> None:
     """Remove the journal files of earlier runs, with other options or files, from a folder."""
     current = {journal.name for journal in journals}
     for path in folder.iterdir():

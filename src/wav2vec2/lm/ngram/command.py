@@ -18,7 +18,7 @@ from tyro.conf import Positional, arg
 from wav2vec2.errors import UserError
 from wav2vec2.lm.corpus import Corpus
 from wav2vec2.lm.ngram.kneser_ney import FALLBACK_DISCOUNTS, Estimate, KneserNey, Report, thresholds_of
-from wav2vec2.lm.words import SENTENCE_MARKS, UNKNOWN, can_spell, check_case, ngram_words, write_spellings
+from wav2vec2.lm.words import SENTENCE_MARKS, UNKNOWN, can_spell, check_case, ngram_words, write_lexicon
 from wav2vec2.output_file import writing
 from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.text.vocabulary import Vocabulary
@@ -108,7 +108,7 @@ def run(options: NgramOptions) -> None:
     _print_report(options, corpus, estimate)
     if options.lexicon is not None:
         words_of_model = (word for word in ngram_words(options.out) if word not in SENTENCE_MARKS)
-        print(f"{options.lexicon}: {write_spellings(words_of_model, options.lexicon, symbols)}")
+        print(f"{options.lexicon}: {write_lexicon(words_of_model, options.lexicon, symbols)}")
 
 
 def read_word_list(path: Path, normalization: TextNormalization) -> list[str]:

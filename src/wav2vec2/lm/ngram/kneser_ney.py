@@ -214,7 +214,7 @@ class KneserNey:
         ``lower`` has the probabilities of order k - 1; if it is None, they are ``unigrams``.
         """
         record = _record(k)
-        below = _Lower(lower, k - 1, self._block_rows) if lower is not None else None
+        below = _LowerOrder(lower, k - 1, self._block_rows) if lower is not None else None
         done, total = 0, max(1, int(self._adjusted.statistics[k, 0]))
         with path.open("wb") as file:
             for words, adjusted in whole_groups(counts.blocks(), k - 1):
@@ -253,7 +253,7 @@ def _record(k: int) -> np.dtype[np.void]:
     return np.dtype([("words", "<i4", (k,)), ("value", "<f8")])
 
 
-class _Lower:
+class _LowerOrder:
     """The probabilities of the order below, read in step with the contexts of the order above."""
 
     def __init__(self, path: Path, k: int, rows: int) -> None:

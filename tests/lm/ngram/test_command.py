@@ -1,11 +1,9 @@
-import gzip
 import os
 import shutil
 
 import pytest
 
 from wav2vec2 import cli
-from wav2vec2.lm import perplexity
 from wav2vec2.lm.ngram.arpa import read_arpa
 from wav2vec2.lm.ngram.model import NgramModel
 from wav2vec2.text.vocabulary import Vocabulary
@@ -100,63 +98,3 @@ def test_a_failing_lmplz_tells_its_reason(text, tmp_path, capsys, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     assert "lmplz failed: the reason" in refused(capsys, "ngram", text, "--engine", "lmplz", "--out", tmp_path / "x")
-
-
-def test_perplexity_with_and_without_unknown_words(tmp_path, capsys):
-    lm, text = tmp_path / "lm.arpa", tmp_path / "dev.txt"
-    lm.write_text("\\data\\\nngram 1=5\n\n\\1-grams:\n-2\t<unk>\n0\t<s>\n-0.5\t</s>\n-1\tA\n-1\tB\n\n\\end\\\n")
-    text.write_text("A B ZEBRA\nA\n")
-    assert command("perplexity", lm, text) == 0
-    said = capsys.readouterr().out
-    assert "2 sentences, 4 words" in said
-    assert "unknown words: 1 of 4 (25.00 %)" in said
-    with_unknown, without = 10 ** ((3 + 2 + 2 * 0.5) / 6), 10 ** ((3 + 2 * 0.5) / 5)
-    assert f"{with_unknown:.2f} with unknown ones, {without:.2f} without" in said
-    assert "--case upper" in refused(capsys, "perplexity", lm, _written(tmp_path, "a b\nb\n"))
-    assert "no \\data\\ line" in refused(capsys, "perplexity", text, text)
-
-
-def _written(tmp_path, content):
-    path = tmp_path / "other.txt"
-    path.write_text(content)
-    return path
-
-
-def test_a_gzipped_arpa_has_the_same_perplexity(text, tmp_path):
-    lm, packed = tmp_path / "lm.arpa", tmp_path / "lm.arpa.gz"
-    assert command("ngram", text, "--ids", "--order", 3, "--out", lm) == 0
-    packed.write_bytes(gzip.compress(lm.read_bytes()))
-    found = [perplexity.run(perplexity.PerplexityOptions(path, (text,), ids=True)) for path in (lm, packed)]
-    assert found[0] == found[1]
-    assert found[0].unknown == 0
-
-
-class Spelled:
-    """A model of characters, all equally likely."""
-
-    unit = "characters"
-    tokens = ("<unk>", *"AB|")
-    unknown = 0
-
-    def index(self, token):
-        return self.tokens.index(token) if token in self.tokens else 0
-
-    def start(self):
-        return 0
-
-    def score(self, histories, tokens):
-        return perplexity.np.full(len(tokens), -1.0, "f4"), histories + 1
-
-    def finish(self, histories):
-        return perplexity.np.full(len(histories), -1.0, "f4")
-
-    def retain(self, histories):
-        pass
-
-
-def test_a_model_of_characters_is_asked_for_characters():
-    found = perplexity.measure_perplexity(Spelled(), [["AB", "A"], ["C"]])
-    assert (found.sentences, found.words, found.tokens, found.unknown) == (2, 3, 5, 1)
-    assert found.log_probability == -7
-    assert found.with_unknown == pytest.approx(perplexity.math.e)
-    assert found.per_word == pytest.approx(perplexity.math.exp(7 / 5))
