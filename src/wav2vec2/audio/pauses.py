@@ -2,8 +2,8 @@
 
 1. A voice activity detector marks the 10 ms frames that hold speech: `speech_by_energy`, which compares the energy of
    25 ms windows with the recording's own noise floor, or `speech_by_silero`, the Silero network (an extra).
-2. `pause_segments` cuts at pauses. Neighbouring stretches of speech are joined while they fit into the longest segment
-   wanted; long silence is left out, but a margin around speech is kept.
+2. `pause_segments` cuts at pauses. Neighbouring stretches of speech are joined up to the length of the longest
+   segment allowed; long silence is left out, but a margin around speech is kept.
 
 `prepare` sets the longest segment (`--max-seconds`, 30 s by default) and the detector (`--vad`); the other numbers are
 the defaults of `Segmentation`.
@@ -55,7 +55,7 @@ def frame_energies(waveform: np.ndarray) -> np.ndarray:
 def speech_by_energy(energies: np.ndarray) -> np.ndarray:
     """Which frames hold speech, bool (frames,): those above a threshold between the noise floor and the loud parts.
 
-    The noise floor is estimated anew every half minute, so that a change of the background affects only its own part.
+    The noise floor is estimated again every half minute, so that a change of the background affects only its own part.
     """
     speech = np.zeros(len(energies), dtype=bool)
     window = 30 * FRAMES_PER_SECOND

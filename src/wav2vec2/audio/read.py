@@ -70,7 +70,7 @@ def read_audio(source: Source, *, start: int = 0, samples: int | None = None) ->
     """
     if start < 0 or (samples is not None and samples < 1):
         raise AudioError(
-            f"{_name(source)}: start {start}, length {samples} is no piece of it: correct the manifest", "bad segment"
+            f"{_name(source)}: has no piece of {samples} samples from {start}: correct the manifest", "bad segment"
         )
     with silent_decoder(), _opened(source) as file:
         if file is None:

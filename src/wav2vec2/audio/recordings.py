@@ -101,7 +101,7 @@ def walk(root: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield (folder, sorted file names) for `root` and every folder below it, in sorted order; folders are absolute.
 
     Hidden folders are left out. Links are followed, but no folder is entered twice, so that a link to a folder above
-    it is not followed for ever.
+    does not recur without end.
     """
     entered: set[tuple[int, int]] = set()
     for folder, below, names in os.walk(os.path.abspath(root), followlinks=True):

@@ -1,4 +1,4 @@
-"""The manifest: a Parquet file with one row per utterance, held as Arrow data so that 14 million rows are no problem.
+"""The manifest: a Parquet file with one row per utterance, held as Arrow data, so that it may have millions of rows.
 
 A large manifest is unpacked once into an Arrow file in the user's cache folder and memory-mapped from there: all
 processes of a machine share one copy in the page cache.

@@ -63,7 +63,7 @@ def read_bytes(path: str, offset: int = -1, size: int = -1) -> bytes:
         raise AudioError(f"{path}: cannot be read ({why}): check address and permissions", "unreadable") from None
     if size >= 0 and len(content) < size:
         raise AudioError(
-            f"{path}: ends before byte {offset + size}: copy it again or write the shards anew", "cut short"
+            f"{path}: ends before byte {offset + size}: copy it again, or write the shards again", "cut short"
         )
     return content
 

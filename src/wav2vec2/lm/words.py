@@ -16,7 +16,7 @@ from wav2vec2.text.vocabulary import Vocabulary
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
 SENTENCE_MARKS = (BEGIN, END, UNKNOWN, "<UNK>")
-"""What a language model has among its words that is no word; some toolkits write <UNK>."""
+"""Entries of a language model's word list that are not words; some toolkits write <UNK> in capitals."""
 _KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
 _FIRST_WORD = f"{UNKNOWN}\0".encode()
 _KENLM_ORDER_AT = 88  # after the magic line and the numbers that show the machine's byte order
@@ -90,7 +90,7 @@ def _arpa_words(path: Path) -> Iterator[str]:
             elif line.strip() == "\\1-grams:":
                 break
         else:
-            raise UserError(f"{path}: has no section \\1-grams:, so it is no ARPA file; give an n-gram model")
+            raise UserError(f"{path}: is not an ARPA file (it has no section \\1-grams:); give an n-gram model")
         if count is None:
             raise UserError(f"{path}: lacks its number of words ('ngram 1=' after \\data\\); {_REMEDY}")
         for place in range(1, count + 1):

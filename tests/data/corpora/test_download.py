@@ -168,7 +168,7 @@ def test_an_unknown_part_is_named(tmp_path: Path) -> None:
         librilight_archives("small, tiny")
     with pytest.raises(UserError, match="--download klingon: is no language of MLS"):
         mls_archives("klingon", opus=False)
-    with pytest.raises(UserError, match=r"--download ../x: is no language code of FLEURS"):
+    with pytest.raises(UserError, match=r"--download ../x: is not a language code of FLEURS"):
         fleurs_archives("../x")
 
 

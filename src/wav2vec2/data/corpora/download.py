@@ -268,12 +268,12 @@ def fleurs_archives(names: str, base_url: str = FLEURS_URL) -> list[Archive]:
     """The archives of languages of FLEURS, by their codes (comma-separated): en_us, pl_pl, cmn_hans_cn, ...
 
     Raises:
-        UserError: a name is no code.
+        UserError: a name is not a language code.
     """
     languages = [name.strip() for name in names.split(",") if name.strip()]
     for name in languages:
         if not name.replace("_", "").isalnum():
-            raise UserError(f"--download {name}: is no language code of FLEURS: write one such as en_us or pl_pl")
+            raise UserError(f"--download {name}: is not a language code of FLEURS: write one such as en_us or pl_pl")
     return [Archive(f"{name}.tar.gz", f"{base_url.rstrip('/')}/{name}.tar.gz") for name in languages]
 
 

@@ -17,7 +17,7 @@ def scan_fairseq(manifests: Sequence[Path], *, language: str = "") -> Iterator[U
     "-", if there is one, as in LibriSpeech. The sample counts are ignored: lengths come from the audio.
 
     Raises:
-        UserError: a file is no fairseq manifest, or its transcripts have another number of lines.
+        UserError: a file is not a fairseq manifest, or its transcripts have another number of lines.
     """
     files = list(chain.from_iterable(sorted(path.glob("*.tsv")) if path.is_dir() else [path] for path in manifests))
     if not files:
@@ -28,7 +28,7 @@ def scan_fairseq(manifests: Sequence[Path], *, language: str = "") -> Iterator[U
         root = next(rows, "")
         if "\t" in root or not root:
             raise UserError(
-                f"{manifest}: does not begin with a folder, so it is no fairseq manifest: try prepare table"
+                f"{manifest}: is not a fairseq manifest (its first line is not a folder): try prepare table"
             )
         base = Path(os.path.abspath(manifest.parent / root))
         for number, (row, text) in enumerate(_with_transcripts(manifest, rows), start=2):

@@ -1,7 +1,7 @@
 """Libri-light (Kahn et al., ICASSP 2020): unlabelled audio books, and the limited-supervision sets.
 
 The audio books are SUBSET/SPEAKER/BOOK/*.flac, one file a chapter, each beside a .json. Its `voice_activity` lists the
-stretches of speech that the corpus's authors found. They are joined to pieces of about the length wanted, as by the
+stretches of speech that the corpus's authors found. They are joined into pieces of up to the target length, as by the
 corpus's own cut_by_vad; but since a piece is a row of the manifest and nothing is copied, it is one span of the
 recording, short pauses included. A long pause ends a piece.
 

@@ -29,7 +29,7 @@ from wav2vec2.data.utterance import Utterance
 from wav2vec2.errors import UserError
 
 _CHUNK_BYTES = 256 << 20
-_SECONDS_BETWEEN_LINES = 60.0  # where stderr is no terminal and has no progress bar
+_SECONDS_BETWEEN_LINES = 60.0  # where stderr is not a terminal, so there is no progress bar
 
 
 @dataclass(frozen=True)

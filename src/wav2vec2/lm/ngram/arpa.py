@@ -115,7 +115,7 @@ def _read_header(path: Path, data: Bytes) -> tuple[list[int], int]:
     head = data[:_HEADER_MAX].tobytes()
     found = head.find(b"\\data\\")
     if found < 0 or (found > 0 and head[found - 1 : found] != b"\n"):
-        raise UserError(f"{path}: has no \\data\\ line, so it is no ARPA file; {_REMEDY}")
+        raise UserError(f"{path}: is not an ARPA file (it has no \\data\\ line); {_REMEDY}")
     _, position = _line(data, found)
     counts: list[int] = []
     while position < len(data):
@@ -186,7 +186,7 @@ def _refuse_line(path: Path, data: Bytes, position: int, status: int, order: int
     line, _ = _line(data, position)
     if position >= len(data):
         raise UserError(f"{path}: is cut short at {order}-gram {rows + 1} of {count}; copy or {_REMEDY}")
-    reason = {BAD_NUMBER: "has a malformed number", UNKNOWN_WORD: "has a word that is no 1-gram"}.get(
+    reason = {BAD_NUMBER: "has a malformed number", UNKNOWN_WORD: "has a word that is not among the 1-grams"}.get(
         status, f"is not a {order}-gram with its log10 probability"
     )
     raise UserError(

@@ -1,8 +1,8 @@
 """The network of the Transformer language model (section 4.4): causal blocks between adaptive input and softmax.
 
 The blocks are those of the speech model, with layer normalisation first. Each sentence is modelled by itself; the mark
-``</s>`` stands before its first word and after its last. Positions are sinusoids (Vaswani et al. 2017), so that there
-is no longest sentence.
+``</s>`` stands before its first word and after its last. Positions are sinusoids (Vaswani et al. 2017), so that
+sentences may have any length.
 
 Legend: B sentences, T tokens, N packed or new tokens, d width, V vocabulary, F = sum of the bands' widths, K bands.
 """
