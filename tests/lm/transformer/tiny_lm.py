@@ -3,8 +3,8 @@
 import torch
 
 from wav2vec2.lm.transformer.model import TransformerLM
+from wav2vec2.lm.transformer.model_directory import END, UNKNOWN, TokenVocabulary, Unit
 from wav2vec2.lm.transformer.network import LanguageModelDropout, LanguageModelSizes, TransformerNetwork
-from wav2vec2.lm.transformer.token_vocabulary import END, UNKNOWN, TokenVocabulary, Unit
 
 SIZES = LanguageModelSizes(hidden_size=16, layers=3, ffn_size=32, heads=2, cutoffs=(4, 7), cutoff_factor=2)
 WORDS = ("THE", "A", "CAT", "SAT", "ON", "MAT", "DOG", "ABBA")
@@ -21,3 +21,10 @@ def network(size: int = len(WORDS) + 2, sizes: LanguageModelSizes = SIZES, drop:
 
 def language_model(words: tuple[str, ...] = WORDS, unit: Unit = "words") -> TransformerLM:
     return TransformerLM(network(len(words) + 2), TokenVocabulary((END, UNKNOWN, *words), unit))
+
+
+def uncached(lm: TransformerLM, sentence: list[int]) -> float:
+    """ln P of a sentence in one forward pass over the whole of it."""
+    tokens = torch.tensor([[0, *sentence, 0]])
+    with torch.no_grad():
+        return -float(lm.network(tokens, torch.tensor([len(sentence) + 1])).double().sum())

@@ -1,38 +1,28 @@
-"""A Transformer language model in a search, and on disk.
+"""A Transformer language model in a search, which scores many continuations at once.
 
-Keys and values of all histories are kept, and many continuations are scored at once. The hidden state of a history is
+The histories form a tree of tokens (`HistoryTree`) and keep their keys and values. The hidden state of a history is
 computed once, when it is first needed, in one batch with all others needed at the same time. Of the softmax only the
 normalisers and the logits of the words asked for are computed.
-
-On disk a model is a directory with ``config.json`` (with a ``model_type`` of our own), ``model.safetensors`` and
-``tokens.txt``.
 
 Legend: N histories or pairs, T tokens before, d width, F and K as in ``AdaptiveVocabulary``.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import Unit
-from wav2vec2.lm.transformer.history_tree import START, HistoryTree, Integers
-from wav2vec2.lm.transformer.network import LanguageModelSizes, TransformerNetwork
-from wav2vec2.lm.transformer.token_vocabulary import TokenVocabulary
-from wav2vec2.output_file import writing_together
-from wav2vec2.text.normalize import TextNormalization
+from wav2vec2.lm.transformer.model_directory import TokenVocabulary, load_language_model_directory, save_language_model
+from wav2vec2.lm.transformer.network import TransformerNetwork
 
-MODEL_TYPE = "wav2vec2-language-model"
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+Integers = NDArray[np.int64]
+
+START = 0
+_FIRST_CAPACITY = 1024
 
 GATHERED_ELEMENTS = 1 << 24
 """Most elements of one layer's keys and values that are gathered at a time (64 MB)."""
@@ -153,75 +143,87 @@ def _grown(tensor: Tensor, rows: int) -> Tensor:
     return larger
 
 
-def save_language_model(network: TransformerNetwork, vocabulary: TokenVocabulary, directory: str | Path) -> None:
-    """Write a model directory; a failed save leaves the old model as it was.
+class HistoryTree:
+    """The histories of a search as a tree of tokens, so that histories with the same beginning share it.
 
-    Raises:
-        UserError: the directory cannot be written (disk full, no permission).
+    A node is an integer handle for one token after its parent; node 0, the sentence's beginning, is never forgotten. A
+    search makes a thousand nodes for each that it continues from, so a node is only that at first; it gets a row of the
+    caller's tensors when it is first scored from.
     """
-    config = {
-        "model_type": MODEL_TYPE,
-        "unit": vocabulary.unit,
-        "vocab_size": len(vocabulary),
-        "normalization": asdict(vocabulary.normalization),
-        "sizes": asdict(network.sizes),
-    }
-    tensors = {
-        name: value.detach().to("cpu", torch.float32).contiguous() for name, value in network.state_dict().items()
-    }
-    with writing_together(directory) as folder:
-        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        vocabulary.save(folder)
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
+    def __init__(self, mark: int) -> None:
+        self.parent = np.full(_FIRST_CAPACITY, -1, np.int64)
+        self.token = np.full(_FIRST_CAPACITY, mark, np.int64)
+        self.depth = np.zeros(_FIRST_CAPACITY, np.int64)
+        self.row = np.full(_FIRST_CAPACITY, -1, np.int64)
+        self._children: dict[tuple[int, int], int] = {}
+        self._free = list(range(_FIRST_CAPACITY - 1, START, -1))
+        self._free_rows: list[int] = []
+        self.rows = 0
+        """Largest number of rows in use at any time: how many the caller's tensors must have."""
 
-def load_language_model_directory(directory: str | Path) -> tuple[TransformerNetwork, TokenVocabulary]:
-    """Read a model directory: the network, in evaluation mode and float32 on the CPU, and its vocabulary.
+    def __len__(self) -> int:
+        return len(self.parent) - len(self._free)
 
-    Raises:
-        UserError: a file is missing, cut short, of another kind of model, or does not fit the others.
-    """
-    source = Path(directory)
-    config = _read_config(source)
-    try:
-        sizes = LanguageModelSizes(**_known(LanguageModelSizes, config["sizes"]))
-        normalization = TextNormalization(**_known(TextNormalization, config["normalization"]))
-        unit, size = config["unit"], int(config["vocab_size"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{source / CONFIG}: is incomplete ({error}); copy the complete model directory again"
-        ) from None
-    vocabulary = TokenVocabulary.load(source, unit, normalization)
-    if len(vocabulary) != size:
-        raise UserError(
-            f"{source}/tokens.txt: has {len(vocabulary)} tokens, the model {size}; use the list it was trained with"
-        )
-    network = TransformerNetwork(sizes, size)
-    try:
-        network.load_state_dict(load_file(source / WEIGHTS))
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{source / WEIGHTS}: is damaged or cut short ({error}); copy the file again") from None
-    except RuntimeError as error:
-        why = " ".join(str(error).split())[-200:]
-        raise UserError(f"{source / WEIGHTS}: does not fit {CONFIG} ({why}); copy the directory again") from None
-    return network.eval(), vocabulary
+    def follow(self, histories: Integers, tokens: Integers) -> Integers:
+        """The node of each (history, token), which is made if it is new; (N,)."""
+        out = np.empty(len(histories), np.int64)
+        children, pairs = self._children, zip(histories.tolist(), tokens.tolist(), strict=True)
+        for place, pair in enumerate(pairs):
+            node = children.get(pair)
+            out[place] = self._make(pair) if node is None else node
+        return out
 
+    def _make(self, pair: tuple[int, int]) -> int:
+        if not self._free:
+            self._grow()
+        node = self._free.pop()
+        self.parent[node], self.token[node] = pair
+        self.depth[node] = self.depth[pair[0]] + 1
+        self.row[node] = -1
+        self._children[pair] = node
+        return node
 
-def _read_config(source: Path) -> dict[str, Any]:
-    if not source.is_dir():
-        raise UserError(f"{source}: no such language model; give the directory that 'wav2vec2 lm transformer' wrote")
-    try:
-        config = json.loads((source / CONFIG).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{source}: has no {CONFIG}; give the directory that 'wav2vec2 lm transformer' wrote") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{source / CONFIG}: is damaged ({error}); copy the model directory again") from None
-    found = config.get("model_type") if isinstance(config, dict) else None
-    if found != MODEL_TYPE:
-        raise UserError(f"{source}: is a model of type {found!r}, not a language model ({MODEL_TYPE!r}); name another")
-    return dict(config)
+    def _grow(self) -> None:
+        old = len(self.parent)
+        for name in ("parent", "token", "depth", "row"):
+            values = getattr(self, name)
+            setattr(self, name, np.concatenate([values, np.full(old, -1, np.int64)]))
+        self._free = list(range(2 * old - 1, old - 1, -1))
 
+    def take_rows(self, nodes: Integers) -> Integers:
+        """Give rows to nodes that have none; returns the rows (N,)."""
+        reused = min(len(nodes), len(self._free_rows))
+        rows = [self._free_rows.pop() for _ in range(reused)]
+        rows.extend(range(self.rows, self.rows + len(nodes) - reused))
+        self.rows += len(nodes) - reused
+        self.row[nodes] = rows
+        return self.row[nodes]
 
-def _known(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    names = {field.name for field in fields(cls)}
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if name in names}
+    def ancestor_rows(self, nodes: Integers) -> tuple[Integers, NDArray[np.bool_]]:
+        """Rows of the tokens before each node, nearest first, and which of them exist: (N, T), T the largest depth."""
+        depths = self.depth[nodes]
+        longest = int(depths.max(initial=0))
+        rows = np.zeros((len(nodes), longest), np.int64)
+        above = nodes
+        for step in range(longest):
+            above = np.where(depths > step, self.parent[above], START)
+            rows[:, step] = self.row[above]
+        return rows, np.arange(longest) < depths[:, None]
+
+    def retain(self, histories: Integers) -> None:
+        """Forget all nodes but the start, these and their ancestors."""
+        kept = np.zeros(len(self.parent), bool)
+        kept[START] = True
+        nodes = np.unique(histories)
+        while len(nodes):
+            kept[nodes] = True
+            nodes = np.unique(self.parent[nodes])
+            nodes = nodes[(nodes >= 0) & ~kept[nodes]]
+        dropped = [(pair, node) for pair, node in self._children.items() if not kept[node]]
+        for pair, node in dropped:
+            del self._children[pair]
+            self._free.append(node)
+            if self.row[node] >= 0:
+                self._free_rows.append(int(self.row[node]))
+                self.row[node] = -1

@@ -12,8 +12,8 @@ from wav2vec2.config import option
 from wav2vec2.errors import UserError
 from wav2vec2.lm.corpus import Corpus
 from wav2vec2.lm.language_model import Unit
+from wav2vec2.lm.transformer.model_directory import TokenVocabulary, tokens_of
 from wav2vec2.lm.transformer.network import LanguageModelDropout, LanguageModelSizes, TransformerNetwork
-from wav2vec2.lm.transformer.token_vocabulary import TokenVocabulary, tokens_of
 from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.train import distributed
 from wav2vec2.train.distributed import Ranks

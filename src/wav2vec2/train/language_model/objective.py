@@ -7,9 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from wav2vec2.lm.transformer.model import save_language_model
+from wav2vec2.lm.transformer.model_directory import TokenVocabulary, save_language_model
 from wav2vec2.lm.transformer.network import TransformerNetwork
-from wav2vec2.lm.transformer.token_vocabulary import TokenVocabulary
 from wav2vec2.model.randomness import Draw
 from wav2vec2.train import distributed
 from wav2vec2.train.language_model.token_batches import Sentences, TokenBatch, fixed_token_batches

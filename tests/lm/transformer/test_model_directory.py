@@ -1,10 +1,13 @@
+import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from tests.lm.transformer.tiny_lm import language_model, uncached
 
 from wav2vec2.errors import UserError
-from wav2vec2.lm.transformer.token_vocabulary import TokenVocabulary, tokens_of
+from wav2vec2.lm.transformer.model import TransformerLM
+from wav2vec2.lm.transformer.model_directory import TokenVocabulary, tokens_of
 from wav2vec2.text.normalize import TextNormalization
 
 COUNTS = Counter({"b": 3, "a": 3, "c": 5, "<unk>": 9, "rare": 1, "</s>": 2, "two": 2})
@@ -56,3 +59,48 @@ def test_a_broken_list_is_one_line(tmp_path: Path, content: bytes, part: str) ->
     with pytest.raises(UserError, match=part) as caught:
         TokenVocabulary.load(tmp_path, "words", TextNormalization())
     assert str(tmp_path / "tokens.txt") in str(caught.value)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    language_model().save(tmp_path / "lm")
+    return tmp_path / "lm"
+
+
+def test_a_saved_model_is_the_same(saved: Path) -> None:
+    lm = TransformerLM.load(saved)
+    assert (lm.tokens, lm.unit) == (language_model().tokens, "words")
+    assert uncached(lm, [2, 5, 3]) == uncached(language_model(), [2, 5, 3])
+    assert sorted(file.name for file in saved.iterdir()) == ["config.json", "model.safetensors", "tokens.txt"]
+
+
+def test_broken_directories_are_one_line(saved: Path) -> None:
+    def said(directory: Path) -> str:
+        with pytest.raises(UserError) as caught:
+            TransformerLM.load(directory)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert "no such language model" in said(saved / "nowhere")
+    config, tokens, weights = ((saved / n) for n in ("config.json", "tokens.txt", "model.safetensors"))
+    whole = {file: file.read_bytes() for file in (config, tokens, weights)}
+    weights.write_bytes(whole[weights][:-100])
+    assert "cut short" in said(saved)
+    weights.write_bytes(whole[weights])
+    tokens.write_text("</s>\n<unk>\nTHE\n")
+    assert "3 tokens, the model 10" in said(saved)
+    tokens.write_text("</s>\n<unk>\nTHE\nTHE\n")
+    assert "has 'THE' twice" in said(saved)
+    tokens.unlink()
+    assert "tokens.txt" in said(saved)
+    tokens.write_bytes(whole[tokens])
+    changed = json.loads(whole[config])
+    changed["sizes"]["layers"] = 2
+    config.write_text(json.dumps(changed))
+    assert "does not fit" in said(saved)
+    config.write_text(json.dumps({"model_type": "wav2vec2"}))
+    assert "not a language model" in said(saved)
+    config.write_text("{")
+    assert "damaged" in said(saved)
+    config.unlink()
+    assert "has no config.json" in said(saved)

@@ -1,0 +1,176 @@
+"""The directory of a Transformer language model, and its vocabulary of words or characters.
+
+``config.json`` (with a ``model_type`` of our own), ``model.safetensors`` and ``tokens.txt``.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from wav2vec2.errors import UserError
+from wav2vec2.lm.language_model import Unit
+from wav2vec2.lm.transformer.network import LanguageModelSizes, TransformerNetwork
+from wav2vec2.lm.words import END, UNKNOWN
+from wav2vec2.output_file import writing_together
+from wav2vec2.text.normalize import WORD_SEPARATOR, TextNormalization
+
+MODEL_TYPE = "wav2vec2-language-model"
+CONFIG, WEIGHTS, TOKENS = "config.json", "model.safetensors", "tokens.txt"
+
+
+@dataclass(frozen=True)
+class TokenVocabulary:
+    """The tokens, ``</s>`` and ``<unk>`` first and then by falling frequency; of characters, ``|`` separates words.
+
+    Raises:
+        UserError: the first two tokens are others, or a token occurs twice.
+    """
+
+    tokens: tuple[str, ...]
+    unit: Unit = "words"
+    normalization: TextNormalization = TextNormalization()  # noqa: RUF009 - frozen
+
+    def __post_init__(self) -> None:
+        if self.tokens[:2] != (END, UNKNOWN):
+            raise UserError(f"vocabulary of the language model: does not begin with {END} and {UNKNOWN}")
+        if len(self.numbers) != len(self.tokens):
+            twice = next(token for token, count in Counter(self.tokens).items() if count > 1)
+            raise UserError(f"vocabulary of the language model: has {twice!r} twice")
+
+    @classmethod
+    def build(
+        cls,
+        counts: Counter[str],
+        unit: Unit,
+        normalization: TextNormalization,
+        *,
+        min_count: int = 1,
+        allowed: Iterable[str] | None = None,
+    ) -> "TokenVocabulary":
+        """Make a vocabulary of the tokens that occur at least ``min_count`` times, or of exactly the ``allowed`` ones.
+
+        They are sorted by falling count, then by code point. Raises UserError if there are none.
+        """
+        seen = (token for token, count in counts.items() if count >= min_count)
+        ordered = sorted(
+            {*(seen if allowed is None else allowed)} - {END, UNKNOWN}, key=lambda token: (-counts[token], token)
+        )
+        if not ordered:
+            raise UserError(f"text.min_count: no token occurs {min_count} times; lower it, or give more text")
+        return cls((END, UNKNOWN, *ordered), unit, normalization)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """The number of each token."""
+        return {token: number for number, token in enumerate(self.tokens)}
+
+    def encode(self, words: Sequence[str]) -> list[int]:
+        """The numbers of a sentence's tokens, without marks, given its normalised words."""
+        return [self.numbers.get(token, 1) for token in tokens_of(words, self.unit)]
+
+    def save(self, directory: Path) -> None:
+        """Write ``tokens.txt``, one token per line."""
+        (directory / TOKENS).write_text("\n".join(self.tokens) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: Path, unit: Unit, normalization: TextNormalization) -> "TokenVocabulary":
+        """Read ``tokens.txt``. Raises UserError if it is missing or malformed."""
+        path = directory / TOKENS
+        try:
+            tokens = path.read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); copy the complete model directory again") from None
+        try:
+            return cls(tuple(tokens[:-1] if tokens[-1:] == [""] else tokens), unit, normalization)
+        except UserError as error:
+            raise UserError(f"{path}: {error}; copy the complete model directory again") from None
+
+
+def tokens_of(words: Sequence[str], unit: Unit) -> Sequence[str]:
+    """The words themselves, or their characters with ``|`` between words."""
+    return words if unit == "words" else list(WORD_SEPARATOR.join(words))
+
+
+def save_language_model(network: TransformerNetwork, vocabulary: TokenVocabulary, directory: str | Path) -> None:
+    """Write a model directory; a failed save leaves the old model as it was.
+
+    Raises:
+        UserError: the directory cannot be written (disk full, no permission).
+    """
+    config = {
+        "model_type": MODEL_TYPE,
+        "unit": vocabulary.unit,
+        "vocab_size": len(vocabulary),
+        "normalization": asdict(vocabulary.normalization),
+        "sizes": asdict(network.sizes),
+    }
+    tensors = {
+        name: value.detach().to("cpu", torch.float32).contiguous() for name, value in network.state_dict().items()
+    }
+    with writing_together(directory) as folder:
+        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        vocabulary.save(folder)
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def load_language_model_directory(directory: str | Path) -> tuple[TransformerNetwork, TokenVocabulary]:
+    """Read a model directory: the network, in evaluation mode and float32 on the CPU, and its vocabulary.
+
+    Raises:
+        UserError: a file is missing, cut short, of another kind of model, or does not fit the others.
+    """
+    source = Path(directory)
+    config = _read_config(source)
+    try:
+        sizes = LanguageModelSizes(**_known(LanguageModelSizes, config["sizes"]))
+        normalization = TextNormalization(**_known(TextNormalization, config["normalization"]))
+        unit, size = config["unit"], int(config["vocab_size"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{source / CONFIG}: is incomplete ({error}); copy the complete model directory again"
+        ) from None
+    vocabulary = TokenVocabulary.load(source, unit, normalization)
+    if len(vocabulary) != size:
+        raise UserError(
+            f"{source / TOKENS}: has {len(vocabulary)} tokens, the model {size}; use the list it was trained with"
+        )
+    network = TransformerNetwork(sizes, size)
+    try:
+        network.load_state_dict(load_file(source / WEIGHTS))
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{source / WEIGHTS}: is damaged or cut short ({error}); copy the file again") from None
+    except RuntimeError as error:
+        why = " ".join(str(error).split())[-200:]
+        raise UserError(f"{source / WEIGHTS}: does not fit {CONFIG} ({why}); copy the directory again") from None
+    return network.eval(), vocabulary
+
+
+def _read_config(source: Path) -> dict[str, Any]:
+    if not source.is_dir():
+        raise UserError(f"{source}: no such language model; give the directory that 'wav2vec2 lm transformer' wrote")
+    try:
+        config = json.loads((source / CONFIG).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{source}: has no {CONFIG}; give the directory that 'wav2vec2 lm transformer' wrote") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{source / CONFIG}: is damaged ({error}); copy the model directory again") from None
+    found = config.get("model_type") if isinstance(config, dict) else None
+    if found != MODEL_TYPE:
+        raise UserError(f"{source}: is a model of type {found!r}, not a language model ({MODEL_TYPE!r}); name another")
+    return dict(config)
+
+
+def _known(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(cls)}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if name in names}
