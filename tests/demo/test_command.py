@@ -1,11 +1,7 @@
-import shutil
-from pathlib import Path
-
 import numpy as np
 import pytest
 import soundfile
 
-from wav2vec2.data.prepare.examine import speaker_fraction
 from wav2vec2.demo import command as demo
 from wav2vec2.errors import UserError
 
@@ -31,43 +27,16 @@ def test_the_whole_way_on_a_folder(tree, tmp_path, capsys):
     out = tmp_path / "out"
     demo.run(demo.DemoOptions(speech=tree, out=out, pretrain_updates=2, finetune_updates=2))
     printed = capsys.readouterr().out
-    assert "sound of train-a+train-b" in printed
+    assert "pre-train on train-a+train-b, without transcripts" in printed
     assert printed.count("reference     RED BOX") == 6
     assert printed.count("pre-trained   ") == 7
     assert printed.count("from scratch  ") == 7
-    assert "from scratch, everything trained" in (out / "scratch.txt").read_text()
+    assert "tiny from scratch" in (out / "scratch.txt").read_text()
     assert "WER" in printed
+    assert "Pre-training changed the word error rate by" in printed
+    assert "same 0.3 minutes\nwith transcripts" in printed
     for model in ("pretrain", "finetune", "scratch"):
         assert (out / model / "model" / "model.safetensors").is_file()
-
-
-def test_a_tree_without_a_test_split_is_divided_by_speakers(tree):
-    root, percent = demo.tree_and_held_out(tree)
-    assert root == tree
-    shutil.rmtree(tree / "test-clean")
-    shutil.rmtree(tree / "train-b")
-    root, percent = demo.tree_and_held_out(tree)
-    assert root == tree / "train-a"
-    assert sum(100 * speaker_fraction(speaker) < percent for speaker in ("1", "2")) == 1
-
-
-def test_one_speaker_cannot_be_divided(tree):
-    _, percent = demo.tree_and_held_out(tree / "train-a" / "1")
-    assert percent == 0.0
-
-
-def test_splits_by_name():
-    chosen = demo.choose_splits({"train", "unlabelled", "dev", "test"}, Path("m"))
-    assert chosen == demo.Splits(raw="train+unlabelled", transcribed="train", test="test")
-    chosen = demo.choose_splits({"train-a", "train-b", "dev-clean"}, Path("m"))
-    assert chosen == demo.Splits(raw="train-a+train-b", transcribed="train-a+train-b", test="dev-clean")
-    assert demo.choose_splits({"train", "valid"}, Path("m")).test == "valid"
-
-
-@pytest.mark.parametrize("present", [{"train"}, {"test"}, {"a", "b"}])
-def test_splits_that_do_not_suffice(present):
-    with pytest.raises(UserError, match="needs folders train"):
-        demo.choose_splits(present, Path("m"))
 
 
 def test_same_settings_from_scratch(tmp_path):
@@ -78,6 +47,35 @@ def test_same_settings_from_scratch(tmp_path):
     assert one.batch == two.batch
     assert one.regularization == two.regularization
     assert one.data == two.data
+
+
+REFERENCES = {f"u{number}": "move two red boxes" for number in range(50)}
+
+
+def test_a_clear_gain_is_called_one():
+    wrong = dict.fromkeys(REFERENCES, "move you red")
+    assert demo.verdict(REFERENCES, wrong, REFERENCES) == (
+        "Pre-training lowered the word error rate by 50.0 points (95 % interval of the difference: 50.0 to 50.0)."
+    )
+    assert demo.verdict(REFERENCES, REFERENCES, wrong).startswith("Pre-training raised the word error rate by 50.0")
+
+
+def test_a_difference_by_chance_is_called_one():
+    scratch = {key: "move" if number % 2 else text for number, (key, text) in enumerate(REFERENCES.items())}
+    pretrained = {key: text if number % 2 else "move" for number, (key, text) in enumerate(REFERENCES.items())}
+    printed = demo.verdict(REFERENCES, scratch, pretrained)
+    assert "by +0.0 points" in printed
+    assert "includes zero: this may be chance" in printed
+
+
+def test_an_utterance_that_only_one_model_could_read_is_not_compared():
+    assert "+0.0 points" in demo.verdict(REFERENCES, {"u1": "move two red boxes"}, REFERENCES)
+
+
+@pytest.mark.parametrize("transcribed", [0.0, 35.0, 40.0])
+def test_transcripts_of_all_the_speech_or_none_are_refused(tmp_path, transcribed):
+    with pytest.raises(UserError, match="--transcribed-minutes"):
+        demo.run(demo.DemoOptions(out=tmp_path, transcribed_minutes=transcribed))
 
 
 def test_a_stopped_run_is_not_finished(tmp_path):

@@ -1,8 +1,8 @@
-"""Speech for the demo, synthesised: many voices that read commands of a small grammar (espeak-ng through ctypes).
+"""The demo's speech: espeak-ng voices that read the commands of a small grammar, and the choice of splits.
 
-The result is a LibriSpeech-like tree (``split/speaker/chapter/*.flac`` with ``*.trans.txt``), so that the ordinary
-``prepare librispeech`` reads it. No speaker is in two splits, and no voice variant serves two speakers. The same seed
-and minutes give the same files.
+The synthetic recordings form a tree like LibriSpeech's (``split/speaker/chapter/*.flac`` with ``*.trans.txt``), which
+``prepare librispeech`` reads. The speakers of ``test`` are in no other split, and no two speakers share a voice
+variant. The same seed and amounts give the same files.
 """
 
 import ctypes
@@ -18,6 +18,9 @@ import soundfile
 import soxr
 
 from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.data.corpora.librispeech import scan_librispeech
+from wav2vec2.data.prepare.examine import speaker_fraction
+from wav2vec2.data.utterance import Utterance
 from wav2vec2.errors import UserError
 
 VERBS = ("bring", "move", "hide", "paint", "count", "take")
@@ -32,16 +35,16 @@ TRAIN_VARIANTS = (
     *("Lee", "Marco", "Mario", "Michael", "Mike", "Storm", "adam", "anika", "antonio", "aunty", "benjamin", "boris"),
     *("david", "edward", "john", "linda", "max", "paul", "pedro", "robert", "steph2", "victor", "zac"),
 )
-DEV_VARIANTS = ("f4", "m8", "Alicia", "miguel")
-TEST_VARIANTS = ("f5", "m6", "Andrea", "Diogo", "quincy", "steph", "travis", "sandro")
+TEST_VARIANTS = ("f5", "m6", "Andrea", "Diogo", "quincy", "steph", "travis", "sandro", "f4", "m8", "Alicia", "miguel")
 ACCENTS = ("en-us", "en", "en-gb-x-rp", "en-us-nyc")
-SHARES = {"unlabelled": 0.35, "train": 0.5, "dev": 0.05, "test": 0.1}
-"""Of the minutes, by split. ``unlabelled`` has the speakers of train; those of dev and test are heard nowhere else."""
+PHRASES = {"unlabelled": 4, "train": 1, "test": 1}
+"""Phrases in an utterance, by split. Long utterances suit pre-training, whose distractors come from the same utterance;
+on short ones CTC soon learns to align."""
 
 
 @dataclass(frozen=True)
 class Speaker:
-    """One synthetic voice: an espeak-ng voice name and the middle of its settings, which vary from phrase to phrase."""
+    """One synthetic voice: the name of an espeak-ng voice, and settings about which each utterance's vary at random."""
 
     name: str
     split: str
@@ -53,7 +56,10 @@ class Speaker:
 
 
 class Synthesizer:
-    """libespeak-ng, opened once a process; ``say`` returns float32 samples at 16 kHz."""
+    """The espeak-ng library, which a process opens once.
+
+    Raises UserError if the package is missing, or if the library or its data cannot be opened.
+    """
 
     _SYNCHRONOUS, _RATE, _PITCH, _RANGE, _UTF8 = 2, 1, 3, 4, 1
 
@@ -61,22 +67,29 @@ class Synthesizer:
         try:
             import espeakng_loader
         except ImportError as error:
-            raise UserError("the demo's speech needs espeakng-loader: pip install 'wav2vec2[demo]'") from error
+            raise UserError(
+                "the demo synthesises its speech with espeakng-loader, which is missing: "
+                "pip install 'wav2vec2[demo]', or pass recordings of your own with --speech"
+            ) from error
         data = str(espeakng_loader.get_data_path())
         try:
             self._library = ctypes.CDLL(str(espeakng_loader.get_library_path()))
         except OSError as error:
-            raise UserError(f"cannot open libespeak-ng: {error}; pass recordings of your own by --speech") from error
+            raise UserError(
+                f"cannot open the espeak-ng library: {error}; pass recordings of your own with --speech"
+            ) from error
         self._library.espeak_Synth.argtypes = [
             ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint,
             ctypes.c_void_p, ctypes.c_void_p,
         ]  # fmt: skip
         self._rate = self._library.espeak_Initialize(self._SYNCHRONOUS, 0, data.encode(), 0)
         if self._rate <= 0:
-            raise UserError(f"espeak-ng cannot read its data in {data}: use a shorter path for the environment")
+            raise UserError(
+                f"{data}: espeak-ng cannot read its data there; install the environment under a shorter path"
+            )
         self._blocks: list[bytes] = []
         prototype = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-        self._callback = prototype(self._collect)  # kept: ctypes does not hold a reference
+        self._callback = prototype(self._collect)  # kept alive here: ctypes holds no reference
         self._library.espeak_SetSynthCallback(self._callback)
 
     def _collect(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, _events: int) -> int:
@@ -85,30 +98,30 @@ class Synthesizer:
         return 0
 
     def set_voice(self, name: str) -> None:
-        """Choose the voice; raises UserError when this espeak-ng does not have it."""
+        """Choose the voice. Raises UserError if this version of espeak-ng lacks it."""
         if self._library.espeak_SetVoiceByName(name.encode()) != 0:
-            raise UserError(f"espeak-ng has no voice {name}: install espeakng-loader 0.2.4")
+            raise UserError(f"espeak-ng has no voice '{name}'; install espeakng-loader 0.2.4")
 
     def say(self, text: str, *, words_per_minute: int, pitch: int, pitch_range: int) -> np.ndarray:
-        """Speak ``text``; the silence that espeak-ng leaves at both ends is trimmed to at most 0.1 s."""
+        """Return ``text`` as speech: float32 samples at 16 kHz, with at most 0.1 s of silence at either end."""
         for parameter, value in ((self._RATE, words_per_minute), (self._PITCH, pitch), (self._RANGE, pitch_range)):
             self._library.espeak_SetParameter(parameter, value, 0)
         self._blocks.clear()
         data = text.encode()
-        # Breathy voices draw noise, which the clock would seed.
+        # Breathy voices contain random noise, whose seed would otherwise come from the clock.
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))
         self._library.espeak_Synth(data, len(data) + 1, 0, 1, 0, self._UTF8, None, None)
         pcm = np.frombuffer(b"".join(self._blocks), dtype=np.int16).astype(np.float32) / 32768
         loud = np.flatnonzero(np.abs(pcm) > 0.01)
         if len(loud) == 0:
-            raise UserError(f"espeak-ng gave silence for '{text}': reinstall espeakng-loader")
+            raise UserError(f"espeak-ng returned silence for '{text}'; reinstall espeakng-loader")
         margin = self._rate // 10
         pcm = pcm[max(0, loud[0] - margin) : loud[-1] + margin]
         return np.asarray(soxr.resample(pcm, self._rate, SAMPLE_RATE), dtype=np.float32)
 
 
 def phrase(rng: random.Random) -> str:
-    """A command of the grammar or a part of one, lower case, e.g. ``bring seven red boxes to the garden``."""
+    """Draw a command of the grammar, or part of one, in lower case, e.g. ``bring seven red boxes to the garden``."""
     verb, things = rng.choice(VERBS), [rng.choice(NUMBERS), rng.choice(COLOURS), rng.choice(OBJECTS)]
     place = [rng.choice(RELATIONS), rng.choice(PLACES)]
     parts = ([verb, *things, *place], things, place, things[:2], things[1:], [verb, *things])
@@ -116,14 +129,14 @@ def phrase(rng: random.Random) -> str:
 
 
 def speakers(seed: int = 0) -> list[Speaker]:
-    """The cast: each voice variant is one speaker of one split, with an accent, a rate and a pitch of its own."""
+    """Return the speakers of ``train`` and ``test``: one a voice variant, with its own accent, rate and pitch."""
     rng = random.Random(f"speakers {seed}")
     cast = []
-    for split, variants in (("train", TRAIN_VARIANTS), ("dev", DEV_VARIANTS), ("test", TEST_VARIANTS)):
+    for number, split, variants in ((1, "train", TRAIN_VARIANTS), (3, "test", TEST_VARIANTS)):
         for index, variant in enumerate(variants):
             cast.append(
                 Speaker(
-                    name=str(1000 * (1 + ("train", "dev", "test").index(split)) + index),
+                    name=str(1000 * number + index),
                     split=split,
                     voice=f"{ACCENTS[index % len(ACCENTS)]}+{variant}",
                     words_per_minute=rng.randint(145, 175),
@@ -136,23 +149,22 @@ def speakers(seed: int = 0) -> list[Speaker]:
 
 
 def _record(folder: Path, seconds: dict[str, float], seed: int, speaker: Speaker) -> dict[str, float]:
-    """Write one speaker's utterances of each of their splits; returns the seconds written, by split."""
+    """Write one speaker's utterances; returns the seconds written, by split."""
     synthesizer = Synthesizer()
     synthesizer.set_voice(speaker.voice)
-    # Long utterances for pre-training (distractors come from the same utterance), short ones for CTC to align soon.
-    lengths = {"unlabelled": 4, "train": 1} if speaker.split == "train" else {speaker.split: 1}
-    return {
-        split: _record_split(synthesizer, folder, speaker, split, phrases, seconds[split], seed)
-        for split, phrases in lengths.items()
-    }
+    splits = ("unlabelled", "train") if speaker.split == "train" else (speaker.split,)
+    return {split: _record_split(synthesizer, folder, speaker, split, seconds[split], seed) for split in splits}
 
 
 def _record_split(
-    synthesizer: Synthesizer, folder: Path, speaker: Speaker, split: str, phrases: int, seconds: float, seed: int
+    synthesizer: Synthesizer, folder: Path, speaker: Speaker, split: str, seconds: float, seed: int
 ) -> float:
     number = f"{speaker.name}-{2 if split == 'unlabelled' else 1}"
     chapter = folder / split / number.replace("-", "/")
     chapter.mkdir(parents=True, exist_ok=True)
+    for left_over in chapter.glob("*.flac"):  # of a demo with other options in the same folder
+        left_over.unlink()
+    phrases = PHRASES[split]
     rng = random.Random(f"{seed} {split} {speaker.name}")
     noise = np.random.default_rng([seed, int(speaker.name), phrases])
     lines: list[str] = []
@@ -166,7 +178,7 @@ def _record_split(
             pitch=speaker.pitch + rng.randint(-10, 10),
             pitch_range=speaker.pitch_range + rng.randint(-15, 15),
         )
-        # Room noise: digital silence between words is found in no recording.
+        # Room noise: no real recording has digital silence between words.
         level = np.float32(10 ** (speaker.noise_db / 20))
         speech = speech + level * noise.standard_normal(len(speech), dtype=np.float32)
         peak = float(np.abs(speech).max())
@@ -177,23 +189,76 @@ def _record_split(
     return written / SAMPLE_RATE
 
 
-def synthesize(folder: Path, *, minutes: float = 20.0, seed: int = 0, processes: int = 2) -> dict[str, float]:
-    """Write about ``minutes`` of speech under ``folder``; returns the seconds of each split.
+def synthesize(folder: Path, minutes: dict[str, float], *, seed: int = 0, processes: int = 2) -> dict[str, float]:
+    """Write about as many ``minutes`` of speech as each split should have under ``folder``.
 
-    Raises UserError when espeakng-loader is missing or the folder cannot be written.
+    Args:
+        folder: root of the tree.
+        minutes: amounts of the splits ``unlabelled``, ``train`` (by the same speakers) and ``test``.
+        seed: determines the speakers' settings, the texts and the noise.
+        processes: number of speakers that are recorded at once.
+
+    Returns:
+        The seconds written, by split.
+
+    Raises:
+        UserError: espeakng-loader is missing or the folder cannot be written.
     """
     cast = speakers(seed)
-    number = {split: sum(s.split == split for s in cast) for split in ("train", "dev", "test")}
+    number = {split: sum(s.split == split for s in cast) for split in ("train", "test")}
     number["unlabelled"] = number["train"]
-    seconds = {split: 60 * minutes * share / number[split] for split, share in SHARES.items()}
-    totals = dict.fromkeys(SHARES, 0.0)
-    # A fresh process for each speaker: espeak-ng keeps state, and a file must not depend on what was said before it.
-    context = multiprocessing.get_context("spawn")
+    seconds = {split: 60 * minutes[split] / number[split] for split in PHRASES}
+    totals = dict.fromkeys(PHRASES, 0.0)
+    # A new process for each speaker: espeak-ng keeps state, and a file must not depend on what was said before it.
+    # They are forked from a server that has imported this module but has not opened espeak-ng.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", __name__])
     try:
         with ProcessPoolExecutor(processes, mp_context=context, max_tasks_per_child=1) as pool:
             for written in pool.map(partial(_record, folder, seconds, seed), cast):
                 for split, length in written.items():
                     totals[split] += length
     except OSError as error:
-        raise UserError(f"cannot write speech to {folder}: {error.strerror or error}; pass another --out") from error
+        raise UserError(f"{folder}: cannot write speech: {error.strerror or error}; pass another --out") from error
     return totals
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The splits of the manifest that the demo trains and tests on, written as ``Manifest.open`` takes them."""
+
+    raw: str
+    """For pre-training, without transcripts."""
+    transcribed: str
+    test: str
+
+
+def tree_and_held_out(root: Path) -> tuple[Path, float]:
+    """Return the tree to prepare and the ``valid_percent`` that holds out a tenth of its speakers, at least one.
+
+    If the root has a single split folder, that folder is the tree, so that its speakers are divided.
+    """
+    found = [item for item in scan_librispeech(root) if isinstance(item, Utterance)]
+    splits = {utterance.split for utterance in found}
+    if len(splits) == 1:
+        root = root / splits.pop()
+    fractions = sorted({speaker_fraction(utterance.speaker or utterance.id) for utterance in found})
+    held_out = max(1, len(fractions) // 10)
+    return root, 50.0 * sum(fractions[held_out - 1 : held_out + 1]) if len(fractions) > held_out else 0.0
+
+
+def choose_splits(present: set[str], manifest: Path) -> Splits:
+    """Choose splits by name: train* and unlabelled* to train on, and the first of test*, dev* and valid* to test on.
+
+    Raises UserError if there is nothing to train or to test on.
+    """
+    train = sorted(split for split in present if split.startswith("train"))
+    unlabelled = sorted(split for split in present if split.startswith("unlabelled"))
+    for prefix in ("test", "dev", "valid"):
+        test = sorted(split for split in present if split.startswith(prefix))
+        if train and test:
+            return Splits(raw="+".join(train + unlabelled), transcribed="+".join(train), test=test[0])
+    raise UserError(
+        f"{manifest}: its splits are {', '.join(sorted(present))}; the demo needs folders train* and test*, "
+        "or one folder with at least two speakers"
+    )
