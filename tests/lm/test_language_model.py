@@ -205,11 +205,13 @@ def test_a_search_of_any_size_mixes_the_right_histories() -> None:
 
 def test_each_model_is_told_which_of_its_own_histories_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = language_model(WORDS), language_model(WORDS[::-1])
+    second.score(np.zeros(5, np.int64), np.arange(5))  # so that its handles are other numbers than the first one's
     lm = InterpolatedLM(first, second, 0.5)
-    _, beam = lm.score(np.full(3, lm.start()), np.array([2, 3, 4]))
+    _, beam = lm.score(np.full(3, lm.start()), np.array([2, 8, 9]))
     told: list[tuple[str, list[int]]] = []
     for name, model in (("first", first), ("second", second)):
         monkeypatch.setattr(model, "retain", lambda kept, name=name: told.append((name, sorted(kept.tolist()))))
     lm.retain(beam[1:])
     pairs = lm._pairs[[*beam[1:].tolist(), lm.start()]]
+    assert set(pairs[:, 0].tolist()) != set(pairs[:, 1].tolist())
     assert told == [("first", sorted(pairs[:, 0].tolist())), ("second", sorted(pairs[:, 1].tolist()))]
