@@ -4,7 +4,7 @@ A command is a dataclass of options and a function in a module of its own. That 
 chosen, so that ``wav2vec2 --help`` does not wait for torch.
 
 Exit status: 0; 2 with one line on stderr for wrong options and other errors that the user can fix (``UserError``); 130
-after Ctrl-C; 141, as in a shell, if the reader of stdout went away. A traceback is a bug.
+after Ctrl-C; 141, as in a shell, if the reader of stdout has closed it. A traceback is a bug.
 """
 
 import contextlib
@@ -40,18 +40,20 @@ GROUPS: dict[str, dict[str, Command]] = {
     "First steps": {
         "demo": Command("demo.command", "DemoOptions", "run the whole pipeline on a small corpus, in minutes"),
     },
-    "Data (a manifest is a table of utterances, which all other commands read)": {
+    "Data (a manifest is the table of utterances that the other commands read)": {
         "prepare folder": Command(_PREPARE, "PrepareFolder", "manifest of recordings without transcripts"),
         "prepare table": Command(_PREPARE, "PrepareTable", "manifest of a CSV, TSV or JSONL table of paths and texts"),
         "prepare fairseq": Command(_PREPARE, "PrepareFairseq", "manifest of fairseq's .tsv, .ltr and .wrd files"),
         "prepare librispeech": Command(_PREPARE, "PrepareLibriSpeech", "manifest of LibriSpeech"),
         "prepare librilight": Command(_PUBLISHED, "PrepareLibriLight", "manifest of Libri-light, split at pauses"),
         "prepare limited": Command(
-            _PUBLISHED, "PrepareLimited", "manifest of Libri-light's 10 min, 1 h and 10 h of transcribed speech"
+            _PUBLISHED, "PrepareLimited", "manifest of Libri-light's transcribed 10 min, 1 h or 10 h"
         ),
         "prepare timit": Command(_PUBLISHED, "PrepareTimit", "manifest of TIMIT, with phones as transcripts"),
         "prepare commonvoice": Command(_PUBLISHED, "PrepareCommonVoice", "manifest of Common Voice"),
-        "prepare mls": Command(_PUBLISHED, "PrepareMls", "manifest of Multilingual LibriSpeech, or its limited sets"),
+        "prepare mls": Command(
+            _PUBLISHED, "PrepareMls", "manifest of Multilingual LibriSpeech, or of its limited sets"
+        ),
         "prepare fleurs": Command(_PUBLISHED, "PrepareFleurs", "manifest of FLEURS, or of tables in its format"),
         "prepare shards": Command("data.shards", "PrepareShards", "pack the recordings of a manifest into tar files"),
     },
@@ -72,7 +74,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     "Recognition": {
         "transcribe": Command("inference.transcribe", "TranscribeOptions", "transcribe audio files"),
-        "align": Command("inference.align", "AlignOptions", "find the times of the words and characters of a text"),
+        "align": Command("inference.align", "AlignOptions", "find when each word and character of a text is spoken"),
         "evaluate": Command("evaluation.evaluate", "EvaluateConfig", "measure word and character error rates"),
         "tune": Command("evaluation.tune", "TuneOptions", "tune the language model weight on a development set"),
     },
@@ -116,12 +118,12 @@ _UNWRITABLE = {
 
 
 def entry() -> None:
-    """Run the arguments of this process and exit with the status: the ``wav2vec2`` script."""
+    """Run the command that this process was started with, and exit with its status: the ``wav2vec2`` script."""
     sys.exit(main(sys.argv[1:]))
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit status; errors of the user are printed, not raised."""
+    """Run one command and return its exit status; user errors are printed, not raised."""
     try:
         status = _dispatch(list(arguments))
         sys.stdout.flush()
@@ -137,7 +139,7 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
-        return _complain(f"{error.filename or 'output'}: {error.strerror}; free some space or choose another place")
+        return _complain(f"{error.filename or 'output'}: {error.strerror}; free some space or choose another folder")
     return status
 
 
@@ -210,7 +212,7 @@ def _parse(name: str, options: type[Any], arguments: list[str], *, recipe: bool)
 
 
 def _metavars() -> contextlib.AbstractContextManager[None]:
-    """While this is entered, help pages show an optional value as PATH, not as {None}|PATH."""
+    """Within this context, help pages show an optional value as PATH, not as {None}|PATH."""
     from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
     registry = ConstructorRegistry()
@@ -234,7 +236,7 @@ def _metavars() -> contextlib.AbstractContextManager[None]:
 
 
 def _one_line(box: str) -> str:
-    """Return the message in a frame of tyro's, without the title, the rules, and the help on the option.
+    """Return the message in a framed error of tyro's, without the title, the rules, and the help on the option.
 
     Where the encoding of stderr is unknown, the frame consists of "-", "+" and "|", or of a rule below the title.
     """

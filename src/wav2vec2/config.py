@@ -2,8 +2,8 @@
 
 A recipe holds only what differs from the dataclass's defaults, or from the recipe that it ``extends``. A mistake in it
 is a :class:`UserError` of one line that names the file, the key and what was expected. The rules of an option (its
-range, whether it affects what is learned) stand in its field: see :func:`option`. Tables of JSON files are checked by
-the same code.
+range, whether it affects what is learned) are kept in its field: see :func:`option`. JSON files are read and checked
+here, too.
 """
 
 import difflib
@@ -49,13 +49,13 @@ class Rules:
     """The rules of an option."""
 
     range: Range | None = None
-    """The numbers that it may be; None for any finite number."""
+    """The numbers allowed; None for any finite number."""
     machine: bool = False
-    """It says where and how a run is carried out, and does not affect what is learned."""
+    """The option sets where and how a run is carried out; it does not affect what is learned."""
     may_change: bool = False
     """A resumed run may have another value."""
     formerly: Any = None
-    """What runs did before the option existed, where that is not its default."""
+    """The value that runs had before the option existed, if that is not the default."""
 
 
 _NO_RULES = Rules()
@@ -135,7 +135,7 @@ def _chain(path: Path, seen: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str,
     parent = table.pop(EXTENDS, None)
     if parent is not None:
         if not isinstance(parent, str):
-            raise UserError(f"{path}: '{EXTENDS}' must be the name of another recipe, a string")
+            raise UserError(f"{path}: '{EXTENDS}' must be a string, the path of another recipe")
         yield from _chain(path.parent / parent, (*seen, path.resolve()))
     yield path, table
 
@@ -188,7 +188,7 @@ def from_plain(cls: type[T], table: Mapping[str, Any], *, source: str, base: T, 
             changes[key] = _convert(value, hints[key], source, where)
     try:
         return replace(base, **changes)  # type: ignore[type-var]
-    except (ValueError, UserError) as error:  # of the dataclass's own checks
+    except (ValueError, UserError) as error:  # from the dataclass's own checks
         raise UserError(f"{source}: {f'{prefix[:-1]}: ' if prefix else ''}{error}") from None
 
 
@@ -200,7 +200,7 @@ def _nearest(key: str, names: list[str], prefix: str) -> str:
 
 
 def _convert(value: Any, hint: Any, source: str, where: str) -> Any:
-    """Check a value against a type hint; whole numbers may be floats, and arrays become tuples."""
+    """Check a value against a type hint and return it; an int is accepted as a float, and an array becomes a tuple."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         inner = [argument for argument in arguments if argument is not type(None)]
@@ -271,7 +271,7 @@ def dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield (dotted key, old, new) for each difference of two :func:`as_plain` results; None stands for no value."""
+    """Yield (dotted key, old, new) where two :func:`as_plain` results differ; None stands for no value."""
     for key in [*old, *(key for key in new if key not in old)]:
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):

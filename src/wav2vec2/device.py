@@ -1,4 +1,4 @@
-"""The device to compute on, from the name that a user gives."""
+"""Choosing the device to compute on by the name that a user gives."""
 
 import torch
 

@@ -14,10 +14,10 @@ from wav2vec2.errors import UserError
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[str]:
-    """Give a temporary name beside `path`, and put what was written there in place of `path` in one step.
+    """Yield the name of a temporary file beside `path`; when the block ends, it replaces `path` in one step.
 
-    After an error the temporary file is gone and `path` is as it was. Raises UserError, in one line, for a full disk, a
-    folder without write permission and the like.
+    After an error, the temporary file is removed and `path` is unchanged. A device or a pipe, such as /dev/stdout, is
+    written to directly. Raises UserError, in one line, for a full disk, a folder without write permission and the like.
     """
     target = Path(path)
     if target.is_char_device() or target.is_fifo():  # /dev/stdout must not be replaced by a file
@@ -41,16 +41,16 @@ def writing(path: str | Path) -> Iterator[str]:
 
 @contextmanager
 def writing_together(folder: str | Path, *, last: str = "", obsolete: Sequence[str] = ()) -> Iterator[Path]:
-    """Give a temporary folder, and move every file written there into `folder` once all of them are on the disk.
+    """Yield a temporary folder; when the block ends and its files are on the disk, move each of them into `folder`.
 
-    last: the file that moves after the others, because it refers to them. obsolete: files of `folder` to remove if they
-    were not written this time. After an error nothing in `folder` has changed. Raises UserError, in one line, for a
-    full disk, a folder without write permission and the like.
+    last: the file that is moved last, because it refers to the rest. obsolete: files of `folder` to remove if they were
+    not written this time. If writing fails, `folder` is unchanged. Raises UserError, in one line, for a full disk, a
+    folder without write permission and the like.
     """
     target = Path(folder)
     temporary = target / (f".{last}.partial" if last else ".partial")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
         temporary.mkdir(parents=True)
         yield temporary
         files = sorted(temporary.iterdir(), key=lambda file: (file.name == last, file.name))
@@ -68,7 +68,7 @@ def writing_together(folder: str | Path, *, last: str = "", obsolete: Sequence[s
 
 
 def write_error(path: Path, error: Exception) -> UserError:
-    """Say in one line what went wrong in writing `path`, and the remedy."""
+    """Return an error that says, in one line, why `path` could not be written, and the remedy."""
     text = " ".join(str(error).split())
     # Arrow and safetensors give the cause in their text only.
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

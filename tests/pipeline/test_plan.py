@@ -123,7 +123,7 @@ def test_failures_are_told_and_others_go_on_where_that_is_asked_for(tmp_path, ca
         run(whole, "after", "third", keep_going=True)
     assert [name.rpartition("-")[0] for name in CALLS] == ["first", "second", "third"]
     nothing = Stage("nothing", Function(write_nothing, {}), "x")
-    with pytest.raises(UserError, match="was not made"):
+    with pytest.raises(UserError, match="was not written"):
         run(Plan(plan.root, [nothing]), "nothing")
 
 

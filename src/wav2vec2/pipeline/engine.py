@@ -1,4 +1,4 @@
-"""Runs the stages of a plan: skips those that are done, resumes those that were stopped, and marks those that end."""
+"""Runs the stages of a plan: skips those that are done, resumes those that were stopped, and marks finished ones."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,8 +16,8 @@ class Engine:
 
     launch: launcher for training commands, such as "torchrun --nproc-per-node 8 -m wav2vec2"; empty: this Python.
     minutes: after this long, the running stage is asked to save and stop; 0: no limit. keep_going: after a failure, run
-    the stages that do not depend on it. after: called with each stage that has just ended. failed: why stages failed,
-    by name.
+    the stages that do not depend on it. after: called with each stage that has just finished. failed: the reason why
+    each failed stage failed, by its name.
     """
 
     plan: Plan
@@ -78,6 +78,6 @@ class Engine:
         print(f"   {stage.work.shown(resolve)}", flush=True)
         stage.work.run(resolve, folder, start)
         if not plan.result(stage.name).exists():
-            raise UserError(f"{plan.result(stage.name)}: was not made; delete {folder} and run again")
+            raise UserError(f"{plan.result(stage.name)}: was not written; delete {folder} and run again")
         plan.mark(stage.name, time.monotonic() - began)
         print(f"   {time.monotonic() - began:.0f} s", flush=True)

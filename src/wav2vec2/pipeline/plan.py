@@ -1,9 +1,9 @@
 """A plan: stages in order, what each needs, its identity and folder, and whether it is done.
 
-A stage's identity is a hash over its arguments and over the identities of the stages that it reads; the folder's name
-carries the first digits. A change of a recipe, a list of labels or a learning rate therefore gives that stage, and all
-that depend on it, new folders beside the old ones. Nothing is overwritten, and undoing the change finds the old results
-again.
+A stage's identity is a hash of its arguments and of the identities of the stages that it reads; the name of its folder
+ends in the first digits. A change to a recipe, a list of labels or a learning rate therefore gives that stage, and all
+that depend on it, new folders beside the old ones. Nothing is overwritten, and once the change is undone, the old
+results are used again.
 """
 
 import hashlib
@@ -63,7 +63,7 @@ class Plan:
 
     @property
     def goals(self) -> list[str]:
-        """Names of the stages that score, in order; all others exist for these."""
+        """Names of the stages that score, in order; the other stages exist for these."""
         return [stage.name for stage in self.stages if stage.name.startswith(GOAL)]
 
     @cached_property
@@ -80,7 +80,7 @@ class Plan:
         return found
 
     def content(self, stage: Stage) -> dict[str, Any]:
-        """What a stage's identity is made of, apart from the stages that it reads."""
+        """The values that determine a stage's identity, apart from the stages that it reads."""
         return {"name": stage.name, "result": stage.result, "work": stage.work.identity(self._symbol)}
 
     def folder(self, name: str) -> Path:
@@ -92,18 +92,18 @@ class Plan:
         return self.adopted.get(name) or self.folder(name) / self.by_name[name].result
 
     def done(self, name: str) -> bool:
-        """Whether a stage has ended, or its result was adopted."""
+        """Whether a stage has finished, or its result was adopted."""
         if name in self.adopted:
             return True
         marker = self.folder(name) / MARKER
         return marker.is_file() and self.result(name).exists()
 
     def state(self, name: str) -> str:
-        """The state of a stage, for people: adopted, done or to do."""
+        """The state of a stage, to be printed: adopted, done or to do."""
         return "adopted" if name in self.adopted else "done" if self.done(name) else "to do"
 
     def mark(self, name: str, seconds: float) -> None:
-        """Record that a stage has ended, and what its identity was made of."""
+        """Record that a stage has finished, with the values that determine its identity."""
         stage = self.by_name[name]
         content = self.content(stage) | {
             "identity": self.identities[name],
@@ -114,7 +114,7 @@ class Plan:
             Path(temporary).write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
 
     def values(self, name: str) -> dict[str, Any]:
-        """The numbers that a stage found. Raises UserError if there are none."""
+        """The values that a stage wrote to ``values.json``. Raises UserError if there are none."""
         path = self.folder(name) / VALUES_FILE
         try:
             found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -147,7 +147,7 @@ class Plan:
         return self.values(argument.stage)[argument.key]
 
     def needed(self, goals: Iterable[str]) -> list[Stage]:
-        """The stages that must run to reach ``goals``, in order: none that is done or that only done stages read."""
+        """The stages that must run to reach ``goals``, in order; none that is done, or that only done stages read."""
         open_, wanted = list(goals), set()
         while open_:
             name = open_.pop()
@@ -167,13 +167,13 @@ class Plan:
         return [stage for stage in self.stages if stage.name in found]
 
     def earlier(self, name: str) -> list[Path]:
-        """Folders that this stage has from earlier settings."""
+        """Folders of this stage from runs with other settings."""
         own = self.folder(name)
         digits = "[0-9a-f]" * _DIGITS
         return sorted(path for path in self.root.glob(f"{name}-{digits}") if path != own)
 
     def lines(self) -> Iterator[str]:
-        """Two lines for every stage: its state, and what it runs."""
+        """Yield two lines for every stage: its state, and what it runs."""
         for number, stage in enumerate(self.stages, 1):
             yield f"[{number}/{len(self.stages)}] {stage.name} ({self.state(stage.name)}): {stage.title}"
             if stage.name in self.adopted:

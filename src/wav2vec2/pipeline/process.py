@@ -1,6 +1,6 @@
-"""Runs a ``wav2vec2`` command in a process of its own and stops it as a person would: with Ctrl-C, once.
+"""Runs a ``wav2vec2`` command in a separate process and stops it as a person would: with Ctrl-C, once.
 
-Stages are processes rather than calls: each returns its memory and threads when it ends, the printed command line is
+Stages are processes rather than calls: each gives back its memory and threads when it ends, the printed command line is
 exactly what runs, and a launcher such as torchrun can start it.
 """
 
@@ -41,8 +41,8 @@ def locked(folder: Path) -> Iterator[IO[str]]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(
-                f"{folder}: another process is working here (or a stage left running by a killed one): wait for it or "
-                "stop it"
+                f"{folder}: another process is working here (perhaps a stage that outlived its killed parent): wait "
+                "for it, or stop it"
             ) from None
         yield lock
 
@@ -54,7 +54,7 @@ def run_command(
 
     Args:
         words: the command and its arguments.
-        launch: starts the command instead of this Python, such as "torchrun --nproc-per-node 8 -m wav2vec2".
+        launch: launcher to use instead of this Python, such as "torchrun --nproc-per-node 8 -m wav2vec2".
         deadline: the ``time.monotonic()`` at which the command is asked to save and stop.
         inherit: a lock that the command keeps holding.
 
@@ -65,7 +65,7 @@ def run_command(
     program = shlex.split(launch) if launch else [sys.executable, "-m", "wav2vec2"]
     keep = () if inherit is None else (inherit.fileno(),)
     sys.stdout.flush()
-    # In a session of its own, Ctrl-C reaches only us, and the command gets it from us, once.
+    # In a new session, so that Ctrl-C reaches only this process, which passes it on to the command, once.
     process = subprocess.Popen(
         [*program, *words], stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=keep, env=_environment()
     )
@@ -112,7 +112,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 
 
 def _environment() -> dict[str, str]:
-    """Our environment, with the folder that holds this package: the command must run the same code."""
+    """This process's environment with this package's folder on the path: the command must run the same code."""
     source = str(Path(__file__).resolve().parents[2])
     known = os.environ.get("PYTHONPATH", "")
     paths = [source, *(part for part in known.split(os.pathsep) if part and part != source)]

@@ -1,8 +1,8 @@
 """Training stages: a recipe and changes to it, as a command that anyone can repeat.
 
-The identity of such a stage is everything in its resolved configuration that is not a default. An edited recipe
-therefore changes it, and an option that a later version adds does not. Options that only choose where the stage runs
-and how often it reports are left out.
+The identity of a training stage consists of all values in its resolved configuration that are not defaults. An edited
+recipe therefore changes it, and an option that a later version adds does not. Options that only set where the stage
+runs and how often it reports do not count.
 """
 
 import shlex
@@ -51,9 +51,9 @@ def recipe_path(name: str, folder: Path | None = None) -> Path:
 
 @dataclass(frozen=True)
 class Training:
-    """``wav2vec2 COMMAND RECIPE --key value ...``.
+    """The command ``wav2vec2 COMMAND RECIPE --key value ...``.
 
-    settings: changes of the recipe, by dotted key. machine: changes that do not affect what is learned.
+    settings: changes to the recipe, by dotted key. machine: changes that do not affect what is learned.
     """
 
     command: str
@@ -66,7 +66,7 @@ class Training:
         self.config()
 
     def config(self) -> Any:
-        """The resolved configuration, without the values that other stages have yet to find."""
+        """The resolved configuration, without the values that come from other stages."""
         return self._config
 
     @cached_property

@@ -1,8 +1,9 @@
 """A stage: one command or function, what it reads, and the one result in its folder that other stages read.
 
-Stages are described before any of them has run, so their arguments name what does not exist yet: ``Ref`` is a file that
-another stage makes, ``Value`` a number that it finds. ``File`` is a file of the user's, ``Here`` one in the stage's own
-folder. Paths are never part of a stage's identity: files count by their content, other stages by their own identity.
+Stages are described before any of them has run, so their arguments may name what does not exist yet: a ``Ref`` is a
+file that another stage writes, a ``Value`` is a value that it finds. A ``File`` belongs to the user, and ``Here`` is a
+file in the stage's own folder. Paths are never part of a stage's identity: a file is identified by its content, another
+stage by its own identity.
 """
 
 import json
@@ -17,7 +18,7 @@ from wav2vec2.output_file import writing
 
 @dataclass(frozen=True)
 class Ref:
-    """A file or folder that another stage makes; without ``file``, its result."""
+    """A file or folder that another stage writes; without ``file``, its result."""
 
     stage: str
     file: str = ""
@@ -68,31 +69,29 @@ class Work(Protocol):
     """What a stage does."""
 
     def arguments(self) -> Iterator[Argument]:
-        """All its arguments, which tell what it needs."""
+        """Yield all arguments; they determine which stages must run before this one."""
 
     def identity(self, symbol: Resolver) -> Any:
-        """Everything that decides its outcome, as plain JSON; ``symbol`` stands for references and files, without
-        paths.
+        """Return everything that determines the outcome, as plain JSON; ``symbol`` turns references and files into text
+        without paths.
         """
 
     def run(self, resolve: Resolver, folder: Path, start: Start) -> None:
         """Do the work."""
 
     def shown(self, resolve: Resolver) -> str:
-        """One line that tells a person what will be done."""
+        """Return one line to print that describes the work."""
 
 
 def result_in(path: Path, result: str) -> Path:
-    """A result that was made elsewhere: ``path`` itself, or the result inside it if it is the folder of a run."""
+    """The path of a result made elsewhere: ``path`` itself, or the result inside it if ``path`` is a run's folder."""
     inside = path / result
     return inside if inside.exists() else path
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A named step. ``result`` is the file or folder that other stages read; ``title`` describes the stage to
-    people.
-    """
+    """A named step. ``result`` is the file or folder that other stages read; ``title`` is printed."""
 
     name: str
     work: Work
@@ -108,7 +107,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Command:
-    """A ``wav2vec2`` command. ``machine``: arguments that change where and how fast it runs, but not its outcome."""
+    """A ``wav2vec2`` command. ``machine`` holds arguments that change where and how fast it runs, not its outcome."""
 
     words: Arguments
     machine: tuple[str, ...] = ()
@@ -136,7 +135,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Function:
-    """A Python function of the stage's folder and of settings by name. ``version`` counts its changes of outcome."""
+    """A Python function of the stage's folder and of named settings; raise ``version`` when its outcome changes."""
 
     call: Callable[..., None]
     settings: Mapping[str, Argument | Arguments]
@@ -175,13 +174,13 @@ def written(value: Any) -> str:
 
 
 def write_values(folder: Path, values: Mapping[str, object]) -> None:
-    """Write the numbers that a stage found to its folder, where a ``Value`` reads them."""
+    """Write the values that a stage found to its folder, where a ``Value`` reads them."""
     with writing(folder / VALUES_FILE) as temporary:
         Path(temporary).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def read_values(folder: Path) -> dict[str, object]:
-    """The numbers that a stage found; empty if it wrote none."""
+    """The values that a stage found; empty if it wrote none."""
     try:
         found: dict[str, object] = json.loads((folder / VALUES_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
