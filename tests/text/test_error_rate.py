@@ -117,7 +117,7 @@ def test_swapping_the_systems_turns_the_sign(rows):
 
 
 def test_nothing_to_compare_two_systems_on():
-    with pytest.raises(UserError, match="no reference token"):
+    with pytest.raises(UserError, match="all reference texts are empty"):
         paired_difference([0], [1], [0])
 
 

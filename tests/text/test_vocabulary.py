@@ -75,7 +75,7 @@ def test_refusals() -> None:
         Vocabulary(("<pad>", "a", "a", "<unk>", "|"))
     with pytest.raises(UserError, match="no symbols"):
         Vocabulary.from_transcripts(["", " "])
-    with pytest.raises(UserError, match="not one of 1 ids"):
+    with pytest.raises(UserError, match="not one of its 1 ids"):
         Vocabulary(("a",), blank=1, unknown=None, word_separator=None)
     with pytest.raises(UserError, match="separator"):
         Vocabulary(("<pad>", "a"), unknown=None)

@@ -1,10 +1,10 @@
-"""Around the decoding libraries: what a file's first bytes say about its format, and keeping the libraries quiet.
+"""Support for the decoding libraries: recognising a file's format by its first bytes, and silencing their messages.
 
-libmpg123, which libsndfile reads MP3 files with, prints notes and errors on stderr; libsndfile does not set its quiet
-flag and offers no way to. These lines name no file, and we report every file that is refused in one line of our own,
-so nothing is lost without them. They go through the C library's ``stderr``: `silent_decoder` points that variable at
-the null device while a file is decoded and leaves file descriptor 2 alone, so that whatever else is written meanwhile
-(by Python, a C++ stream or a child process) still appears.
+libmpg123, with which libsndfile reads MP3 files, prints notes and errors on stderr; libsndfile does not set its quiet
+flag and offers no way to. These messages do not name the file, and we report every refused file ourselves, so nothing
+is lost by discarding them. They go through the C library's ``stderr``: `silent_decoder` points that variable at the
+null device while a file is decoded and leaves file descriptor 2 alone, so that anything else written meanwhile (by
+Python, a C++ stream or a child process) still appears.
 """
 
 import ctypes
@@ -90,9 +90,9 @@ _STDERR = _CStandardError()
 
 @contextmanager
 def silent_decoder() -> Iterator[None]:
-    """Discard what C libraries print on ``stderr`` meanwhile; any number of threads may do so at once.
+    """Discard what C libraries print on ``stderr`` within this context; several threads may be in it at once.
 
-    Works with glibc; elsewhere it does nothing.
+    This works with glibc; elsewhere it does nothing.
     """
     _STDERR.silence()
     try:

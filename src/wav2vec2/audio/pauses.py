@@ -41,7 +41,7 @@ class Segmentation:
 
 
 def frame_energies(waveform: np.ndarray) -> np.ndarray:
-    """Energy of each 10 ms frame in dB (0 dB: a full-scale square wave), float32 (ceil(samples/160),).
+    """Return the energy of each 10 ms frame in dB (0 dB: a full-scale square wave), float32 (ceil(samples/160),).
 
     A frame's window of 400 samples starts where the frame does; the last windows are shorter.
     """
@@ -53,9 +53,9 @@ def frame_energies(waveform: np.ndarray) -> np.ndarray:
 
 
 def speech_by_energy(energies: np.ndarray) -> np.ndarray:
-    """Which frames hold speech, bool (frames,): those above a threshold between the noise floor and the loud parts.
+    """Mark the frames with speech, bool (frames,): those above a threshold between the noise floor and the loud parts.
 
-    The noise floor is estimated again every half minute, so that a change of the background affects only its own part.
+    The noise floor is estimated anew every half minute, so that a change of background noise has no effect far away.
     """
     speech = np.zeros(len(energies), dtype=bool)
     window = 30 * FRAMES_PER_SECOND
@@ -72,7 +72,7 @@ def speech_by_energy(energies: np.ndarray) -> np.ndarray:
 
 
 def speech_by_silero(waveform: np.ndarray, model: Any) -> np.ndarray:
-    """Which 10 ms frames hold speech according to the Silero network (`load_silero`), bool (ceil(samples/160),)."""
+    """Mark the 10 ms frames with speech according to the Silero network (`load_silero`), bool (ceil(samples/160),)."""
     import silero_vad
     import torch
 
@@ -103,8 +103,9 @@ def pause_segments(
         samples: length of the recording.
         rules: how to cut.
 
-    Neighbouring stretches of speech are joined while the result is at most `rules.longest` and the pause between them
-    is shorter than a second. A recording without speech has no segments.
+    Neighbouring stretches of speech are joined while the result is at most `rules.longest` and either the pause between
+    them is shorter than a second or one of them is shorter than `rules.shortest`. A recording without speech has no
+    segments.
     """
     longest = max(2, int(rules.longest * FRAMES_PER_SECOND))
     spans = _stretches(speech, rules)
@@ -123,7 +124,7 @@ def pause_segments(
 
 
 def _stretches(speech: np.ndarray, rules: Segmentation) -> list[tuple[int, int]]:
-    """Frame ranges of speech: gaps shorter than `rules.pause` are filled and margins added, without overlap."""
+    """Return frame ranges of speech: gaps shorter than `rules.pause` are filled, margins added without overlap."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], speech, [False]]).astype(np.int8)))
     stretches: list[tuple[int, int]] = []
     pause = int(rules.pause * FRAMES_PER_SECOND)

@@ -44,7 +44,7 @@ class AudioError(UserError):
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says. `samples` is the length at 16 kHz; `sample_rate` is the file's own, in Hz."""
+    """The properties of a file. `samples` is the length at 16 kHz; `sample_rate` is the file's own, in Hz."""
 
     sample_rate: int
     samples: int
@@ -69,9 +69,8 @@ def read_audio(source: Source, *, start: int = 0, samples: int | None = None) ->
             than `start + samples`.
     """
     if start < 0 or (samples is not None and samples < 1):
-        raise AudioError(
-            f"{_name(source)}: has no piece of {samples} samples from {start}: correct the manifest", "bad segment"
-        )
+        piece = f"a piece of {samples} samples from {start}"
+        raise AudioError(f"{_name(source)}: {piece} is impossible: correct the manifest", "bad segment")
     with silent_decoder(), _opened(source) as file:
         if file is None:
             mono, rate, first = _read_with_av(source, start, samples)
@@ -87,7 +86,9 @@ def read_audio(source: Source, *, start: int = 0, samples: int | None = None) ->
 
 
 def audio_info(source: Source) -> AudioInfo:
-    """Sampling rate, length, channels and container of a file, from its header or, if need be, by decoding it.
+    """Return sampling rate, length, channels and container of a file, from its header or, if need be, by decoding it.
+
+    A file that only PyAV can read is reported with one channel and the container "other".
 
     Raises:
         AudioError: as `read_audio`, as far as can be told without decoding.
@@ -105,14 +106,14 @@ def audio_info(source: Source) -> AudioInfo:
 
 
 def audio_duration(source: Source) -> int:
-    """Length of a file in samples at 16 kHz, equal to `len(read_audio(source))`; from the header where possible."""
+    """Return the length of a file at 16 kHz, equal to `len(read_audio(source))`; from the header where possible."""
     return audio_info(source).samples
 
 
 def normalize_waveform(x: np.ndarray) -> np.ndarray:
-    """Zero mean and unit variance over the whole utterance (biased variance, epsilon 1e-5 under the root), float32.
+    """Scale an utterance to zero mean and unit variance (biased variance, epsilon 1e-5 under the root), float32.
 
-    For models with layer normalisation in the feature encoder (`architecture.normalize_input`).
+    For models that expect normalised input.
     """
     wide = x.astype(np.float64)
     centred = wide - wide.mean() if len(wide) else wide
@@ -176,7 +177,7 @@ def _length_unknown(frames: int) -> bool:
 
 
 def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
-    """Successive mono blocks at the file's own rate, to the end of the file."""
+    """Yield successive mono blocks at the file's own rate, to the end of the file."""
     while len(block := file.read(1 << 20, dtype="float32", always_2d=True)):
         yield _mono(block)
 
@@ -188,7 +189,7 @@ def _mono(frames: np.ndarray) -> np.ndarray:
 def _read_with_soundfile(
     source: Source, file: soundfile.SoundFile, start: int, samples: int | None
 ) -> tuple[np.ndarray, int, int]:
-    """(mono samples at the file's own rate, that rate, position at 16 kHz of the first): the piece with its context."""
+    """Read a piece and its context: (mono samples at the file's rate, that rate, position of the first at 16 kHz)."""
     rate = file.samplerate
     if _length_unknown(file.frames):
         return np.concatenate([np.zeros(0, np.float32), *_blocks(file)]), rate, 0
@@ -208,7 +209,7 @@ def _read_with_soundfile(
 
 
 def _native_range(rate: int, start: int, samples: int | None, preroll: float) -> tuple[int, int, int | None]:
-    """Where to begin and end: (first sample at 16 kHz, the same instant at the file's rate, end at the file's rate).
+    """Return where to read: (first sample at 16 kHz, the same instant at the file's rate, end at the file's rate).
 
     The first sample lies on both sampling grids, so that a resampled piece has the values of the whole file.
     """
@@ -270,7 +271,7 @@ def _read_with_av(source: Source, start: int, samples: int | None) -> tuple[np.n
 
 
 def _av_pieces(container: Any, start: int, samples: int | None) -> tuple[list[np.ndarray], int, int]:
-    """(mono pieces, the file's rate, position of the first at that rate), decoded from shortly before `start`."""
+    """Decode from shortly before `start`: (mono pieces, the file's rate, position of the first at that rate)."""
     import av
 
     stream = container.streams.audio[0]

@@ -1,4 +1,4 @@
-"""Recordings: which files of a folder are audio, and reading any recording later, piece by piece."""
+"""Recordings: finding the audio files of a folder, and reading a recording on demand, piece by piece."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +19,7 @@ _SUFFIXES = (
     ".m4a .m4b .mp4 .aac .mov .3gp .webm .mkv .mka .wma .amr .ac3"
 )
 AUDIO_SUFFIXES = frozenset(_SUFFIXES.split())
-"""What the names of audio files end in, in lower case."""
+"""Suffixes of the names of audio files, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Failure:
 def open_recording(source: Any) -> Recording | Failure:
     """Open a path, the bytes of an encoded file, or a float array (mono, 16 kHz).
 
-    Of a file only the header is read; bytes are decoded at once. What cannot be read becomes a `Failure`.
+    Only the header of a file is read; bytes are decoded at once. A source that cannot be read gives a `Failure`.
     """
-    if hasattr(source, "__array__"):  # numpy's or torch's, which need not be imported for this
+    if hasattr(source, "__array__"):  # a NumPy array, or a tensor, for which torch need not be imported
         return _array_recording(np.asarray(source))
     name = "bytes" if isinstance(source, bytes) else str(source)
     try:
@@ -70,7 +70,7 @@ def _array_recording(samples: np.ndarray[Any, Any], name: str = "array") -> Reco
 
 
 def audio_files(paths: Iterable[str | Path]) -> list[Path]:
-    """The named files, and in place of each named folder the recordings below it (`recordings_below`), sorted.
+    """Return the named files, and in place of each named folder the recordings below it (`recordings_below`), sorted.
 
     Raises:
         UserError: a folder holds no audio file.
@@ -88,7 +88,7 @@ def audio_files(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def recordings_below(root: Path) -> Iterator[Path]:
-    """Yield the files below a folder, at any depth, whose names say that they are audio (`audio_names`).
+    """Yield the files below a folder, at any depth, that have the name of an audio file (`audio_names`).
 
     The files of a folder, sorted, come before those of its subfolders. Whether they can be read is not checked.
     """
@@ -115,11 +115,11 @@ def walk(root: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def audio_names(names: Iterable[str]) -> list[str]:
-    """Those file names that end in an audio suffix, in upper or lower case, without the "._NAME" files of macOS."""
+    """Select the names that end in an audio suffix, in upper or lower case, but not the "._NAME" files of macOS."""
     return [name for name in names if is_audio_name(name)]
 
 
 def is_audio_name(name: str | Path) -> bool:
-    """Whether a file's name says that it is audio."""
+    """Whether a file has the name of an audio file; see `audio_names`."""
     base = os.path.basename(name)
     return os.path.splitext(base)[1].lower() in AUDIO_SUFFIXES and not base.startswith("._")

@@ -19,7 +19,7 @@ _BLOCK = 500_000  # units resampled at once: with few units, numpy's calls would
 
 @dataclass(frozen=True)
 class ErrorCounts:
-    """Errors of one or several utterances; reference: tokens in the reference texts. `+` adds two counts."""
+    """Errors in one or more utterances. `reference` is the number of reference tokens; `+` adds two counts."""
 
     substitutions: int = 0
     deletions: int = 0
@@ -48,12 +48,12 @@ class ErrorCounts:
 
 
 def word_tokens(text: str) -> list[str]:
-    """Split at white space."""
+    """Bring text to NFC and split it at white space."""
     return unicodedata.normalize("NFC", text).split()
 
 
 def character_tokens(text: str, *, spaces: bool = True) -> list[str]:
-    """Split into NFC code points; with `spaces`, the space between words is a token, too."""
+    """Split text into NFC code points; with `spaces`, the space between words is a token, too."""
     return list((" " if spaces else "").join(word_tokens(text)))
 
 
@@ -83,14 +83,14 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Return the percentile bootstrap interval of the total error rate (Bisani and Ney, ICASSP 2004).
 
-    Utterances are resampled. Those of one speaker are taken to be independent, so the interval tends to be too narrow.
+    Utterances are resampled as if those of one speaker were independent, so the interval tends to be too narrow.
 
     Args:
-        errors: number of errors, by utterance.
-        references: number of reference tokens, by utterance.
+        errors: number of errors in each utterance.
+        references: number of reference tokens in each utterance.
         replications: number of resamplings.
-        seed: of the resampling.
-        level: of the interval.
+        seed: random seed of the resampling.
+        level: confidence level of the interval.
 
     Returns:
         Lower and upper end, as fractions; (nan, nan) if there is no reference token.
@@ -141,25 +141,25 @@ def paired_difference(
     seed: int = 0,
     level: float = 0.95,
 ) -> Difference:
-    """Compare two systems by their errors on each resampled unit (utterance or speaker) (Bisani and Ney, ICASSP 2004).
+    """Compare two systems by a paired bootstrap over utterances or speakers, the units (Bisani and Ney, ICASSP 2004).
 
     Utterances differ in difficulty far more than systems do. Resampling keeps each unit's errors under both systems
     together, so the interval is that of the difference and not of two separate rates.
 
     Args:
-        errors_a: errors of system a, by unit.
-        errors_b: errors of system b, by unit.
-        references: number of reference tokens, by unit.
+        errors_a: errors of system a in each unit.
+        errors_b: errors of system b in each unit.
+        references: number of reference tokens in each unit.
         replications: number of resamplings.
-        seed: of the resampling.
-        level: of the intervals.
+        seed: random seed of the resampling.
+        level: confidence level of the intervals.
 
     Raises:
         UserError: there is no reference token at all.
     """
     a, b, total = (np.asarray(counts, dtype=np.float64) for counts in (errors_a, errors_b, references))
     if not total.sum() > 0:
-        raise UserError("two systems cannot be compared: there is no reference token")
+        raise UserError("two systems cannot be compared: all reference texts are empty; score labelled speech")
     random = np.random.default_rng(seed)
     table = np.stack([a, b, total])
     rates = np.empty((replications, 2))
@@ -225,7 +225,7 @@ def _cell(reference: str, hypothesis: str) -> tuple[str, str, str]:
 
 
 def _visible(token: str) -> str:
-    """Show a space as an open box, and a combining mark alone on a dotted circle."""
+    """Show a space as an open box, and put a lone combining mark on a dotted circle."""
     if token and all(unicodedata.category(char)[0] == "M" for char in token):
         return "\u25cc" + token
     return token.replace(" ", "\u2423")

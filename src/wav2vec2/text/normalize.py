@@ -36,7 +36,7 @@ _SPACELESS_RANGES = (
 
 @dataclass(frozen=True)
 class TextNormalization:
-    """The choices of `normalize_text` as a value, which a model directory keeps with its vocabulary.
+    """The settings of `normalize_text`, which a model directory stores with its vocabulary.
 
     case: `upper`, `lower` or `keep`. digits: `keep`; `ascii` (digits of every script become 0-9); `names` (each digit
     becomes a word, from `digit_names`); `error` (a digit raises UserError, for corpora whose numbers must be spelled
@@ -152,7 +152,7 @@ def _remove_invisible(text: str) -> str:
 def _remove_punctuation(text: str) -> str:
     kept = [" "]
     for index, char in enumerate(text):
-        # A mark or joiner whose letter is gone.
+        # A mark or joiner whose letter was removed.
         orphan = kept[-1] == " " and (unicodedata.category(char)[0] == "M" or char in _JOINERS)
         kept.append(char if _is_word_part(text, index) and not orphan else " ")
     return "".join(kept)

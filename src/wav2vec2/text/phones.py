@@ -17,12 +17,12 @@ _LABELS = (
     "m n ng nx ow oy p pau pcl q r s sh t tcl th uh uw ux v w y z zh"
 )
 DELETED = "q"
-# Names among the 48 of those of the 61 phones that have another name there.
+# The phones of the 61 that are renamed in the set of 48, with their names there.
 _TO_48 = {
     "ax-h": "ax", "axr": "er", "em": "m", "nx": "n", "eng": "ng", "hv": "hh", "ux": "uw", "h#": "sil", "pau": "sil",
     **dict.fromkeys(("bcl", "dcl", "gcl"), "vcl"), **dict.fromkeys(("pcl", "tcl", "kcl"), "cl"),
 }  # fmt: skip
-# Names among the 39 of those of the 48 phones that have another name there.
+# The phones of the 48 that are renamed in the set of 39, with their names there.
 _TO_39 = {
     "ao": "aa", "ax": "ah", "ix": "ih", "el": "l", "en": "n", "zh": "sh", "cl": "sil", "vcl": "sil", "epi": "sil",
 }  # fmt: skip
@@ -37,7 +37,7 @@ _TIMIT_ALONE = {"h#", "pau", "epi", "bcl", "dcl", "gcl", "pcl", "tcl", "kcl", "c
 
 
 def fold_phones(phones: Iterable[str], to: PhoneSet = "39") -> list[str]:
-    """Rename phones of any of the three sets to those of a set that is not larger; 48 and 39 delete `q`.
+    """Rename phones of any of the three sets to those of the same or a smaller set; the 48 and the 39 drop `q`.
 
     Raises:
         UserError: for a symbol that is not a TIMIT phone.
@@ -52,7 +52,7 @@ def fold_phones(phones: Iterable[str], to: PhoneSet = "39") -> list[str]:
 
 
 def scoring_fold(symbols: Iterable[str]) -> Callable[[str], str] | None:
-    """Return how to fold references and hypotheses of a phone model to 39 phones before they are compared.
+    """Return the function that folds the references and hypotheses of a phone model to 39 phones before scoring.
 
     Args:
         symbols: the model's symbols without its control symbols.

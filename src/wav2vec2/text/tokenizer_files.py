@@ -2,8 +2,8 @@
 
 They are `vocab.json`, `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`, which is only read.
 transformers' Wav2Vec2CTCTokenizer splits text into characters, its Wav2Vec2PhonemeCTCTokenizer at spaces: the class
-name gives the unit of a vocabulary. transformers 5 treats the word delimiter as special, and a literal `|` in text as
-one.
+name gives the unit of a vocabulary. transformers 5 treats the word delimiter as a special token, and a literal `|` in
+text as a word delimiter.
 """
 
 import json
@@ -23,7 +23,7 @@ _DEFAULTS = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk
 
 @dataclass(frozen=True)
 class TokenizerFiles:
-    """What the files hold: symbols in the order of their ids, names of special ones, and our keys (`own`)."""
+    """The content of the files: symbols in the order of their ids, names of the special ones, and our keys (`own`)."""
 
     symbols: tuple[str, ...]
     pad: str
@@ -36,7 +36,7 @@ class TokenizerFiles:
 
 
 def write_tokenizer(files: TokenizerFiles, directory: Path) -> None:
-    """Write three files, all or none. Raises UserError if the directory cannot be written."""
+    """Write the files but `added_tokens.json`, all or none. Raises UserError if the directory cannot be written."""
     names = {"bos_token": files.begin, "eos_token": files.end, "unk_token": files.unknown, "pad_token": files.pad}
     config: dict[str, Any] = {
         "tokenizer_class": PHONE_CLASS if files.phones else CHARACTER_CLASS,

@@ -1,7 +1,7 @@
 """The vocabulary of a CTC model: its symbols in the order of the classes, with blank, unknown and word separator.
 
-It is stored as the files of a Hugging Face tokenizer. What such files have no field for (the normalisation of the
-transcripts) sits in `tokenizer_config.json` under a key of ours, which transformers ignores. See SPEC F1.
+It is stored as the files of a Hugging Face tokenizer. The normalisation of the transcripts, for which these files have
+no field, is stored in `tokenizer_config.json` under a key of ours that transformers ignores.
 """
 
 import re
@@ -25,9 +25,9 @@ SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
 BEGIN_NAMES, END_NAMES = ("<s>", "[BOS]"), ("</s>", "[EOS]")
 _UNKNOWN_NAMES = ("<unk>", "[UNK]")
 SENTENCEPIECE_SPACE = "\u2581"
-"""What stands for a space in a SentencePiece model."""
+"""The character that stands for a space in a SentencePiece model."""
 UNKNOWN_MARK = "\u2047"
-"""What an unknown symbol looks like in decoded text: a character that no transcript contains."""
+"""Stands for an unknown symbol in decoded text; no transcript contains this character."""
 _NORMALIZATION_KEY, _SEPARATOR_KEY = "wav2vec2_text_normalization", "wav2vec2_word_separator"
 
 
@@ -35,11 +35,11 @@ _NORMALIZATION_KEY, _SEPARATOR_KEY = "wav2vec2_text_normalization", "wav2vec2_wo
 class Vocabulary:
     """An ordered table of symbols; the position of a symbol, its id, is its class in the CTC head.
 
-    blank: id of the CTC blank. unknown: id for characters outside the table; None if there is none, and they are left
-    out. word_separator: the symbol between words, None for phones and for scripts without spaces. unit: `characters`
-    splits text into code points (symbols of several are matched first, the longest before the others); `whitespace`
-    splits it at white space, for phones or any other set of symbols. normalization: what the training transcripts went
-    through, None if unknown.
+    blank: id of the CTC blank. unknown: id for characters outside the table; None if there is none, and such characters
+    are left out. word_separator: the symbol between words, None for phones and for scripts without spaces. unit:
+    `characters` splits text into code points (symbols of several code points are matched first, longer before shorter);
+    `whitespace` splits it at white space, for phones or any other set of symbols. normalization: the normalisation of
+    the training transcripts, None if unknown.
 
     Raises UserError for duplicate symbols, ids out of range, or a separator that is not a symbol.
     """
@@ -58,7 +58,7 @@ class Vocabulary:
         ids = range(len(self.symbols))
         if self.blank not in ids or (self.unknown is not None and self.unknown not in ids):
             raise UserError(
-                f"vocabulary: blank {self.blank} or unknown {self.unknown} is not one of {len(self.symbols)} ids"
+                f"vocabulary: blank {self.blank} or unknown {self.unknown} is not one of its {len(self.symbols)} ids"
             )
         if self.word_separator is not None and self.word_separator not in self.symbols:
             raise UserError(f"vocabulary: the word separator {self.word_separator!r} is not among its symbols")
@@ -72,7 +72,7 @@ class Vocabulary:
         word_separator: str | None = "auto",
         normalization: TextNormalization | None = None,
     ) -> "Vocabulary":
-        """Collect the symbols of transcripts: special ones, the word separator, then the others by falling frequency.
+        """Collect the symbols of transcripts: special ones, the word separator, then the rest by falling frequency.
 
         Symbols of equal frequency are in the order of their code points. Texts are brought to NFC or, if
         `normalization` is given, to that form. `word_separator` "auto" is `|`, but None for the unit `whitespace`, and
@@ -122,7 +122,7 @@ class Vocabulary:
 
     @property
     def text_rules(self) -> dict[str, Any]:
-        """What a list of symbols does not tell, as plain values: unit, word separator and text normalisation."""
+        """Unit, word separator and text normalisation, which a bare list of symbols lacks, as plain values."""
         normalization = None if self.normalization is None else as_plain(self.normalization)
         return {"unit": self.unit, "word_separator": self.word_separator, "normalization": normalization}
 
@@ -158,7 +158,7 @@ class Vocabulary:
 
     @cached_property
     def scoring_fold(self) -> Callable[[str], str] | None:
-        """How to rename the phones of both texts before errors are counted: to 39, if the symbols are TIMIT's."""
+        """The function that folds the phones of both texts to 39 before scoring, if the symbols are TIMIT's."""
         return scoring_fold(self._ids) if self.unit == "whitespace" else None
 
     @cached_property
@@ -227,7 +227,7 @@ class Vocabulary:
         return " " if self.symbols[index] == self.word_separator else self.symbols[index]
 
     def save(self, directory: str | Path) -> None:
-        """Write tokenizer files, with which transformers gives the same ids. Raises UserError if it cannot write."""
+        """Write tokenizer files, with which transformers gives the same ids. Raises UserError if writing fails."""
         own: dict[str, Any] = {}
         if self.normalization is not None:
             own[_NORMALIZATION_KEY] = as_plain(self.normalization)
