@@ -175,7 +175,7 @@ def test_wrong_use_is_one_line(
         ([str(tmp_path / "absent.wav"), "A"], "absent.wav: does not exist"),
         ([str(manifest), "--format", "srt"], "--out"),
         ([str(manifest), "--out", audio], "is a file"),
-        ([str(tmp_path / "nothing")], "no manifest there"),
+        ([str(tmp_path / "nothing")], "no manifest found"),
     ):
         assert cli.main(["align", model_path, *arguments]) == 2
         message = capsys.readouterr().err

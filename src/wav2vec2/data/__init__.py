@@ -1,1 +1,1 @@
-"""Manifests, and the way from the utterances of a manifest to planned batches of waveforms."""
+"""Manifests of utterances, their preparation, and the loading of planned batches of waveforms."""

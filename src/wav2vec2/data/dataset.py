@@ -45,7 +45,7 @@ class Row:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What one rank reads for one forward pass; may be empty. Legend: B rows, S samples of the longest row."""
+    """The rows that one rank reads for one forward pass, possibly none. Legend: B rows, S samples of the longest."""
 
     waveforms: Tensor
     """(B, S) float32, zero beyond each row's length."""
@@ -85,7 +85,7 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class Update(Generic[Batch]):
-    """One rank's micro-batches of one global batch. ``following`` is the position of the next one."""
+    """One rank's micro-batches of one global batch. ``following`` is the position of the next global batch."""
 
     micro_batches: Sequence[Batch]
     following: Position
@@ -195,12 +195,12 @@ class UpdateLoader:
             if "DataLoader worker" not in str(error):
                 raise
             raise UserError(
-                "a process that reads audio was killed, probably for lack of memory: lower batch.workers or "
+                "a process that reads audio was killed, probably for lack of memory; lower batch.workers or "
                 "batch.prefetch, or give the machine more shared memory (/dev/shm), and run the same command again"
             ) from None
 
     def requests(self, position: Position) -> Iterator[_Request]:
-        """Yield this rank's requests without end; the rows of one global batch are made at a time."""
+        """Yield this rank's requests without end, planned one global batch at a time."""
         for batch in self.plan.walk(position):
             shares = deal(batch.samples, self.micro_samples, self.rank, self.world)
             for number, share in enumerate(shares):
@@ -228,7 +228,7 @@ class _Requests(Sampler[_Request]):
 
 
 def prepare_worker(_: int) -> None:
-    """Give a worker one thread, since several would compete for the cores; leave signals to the main process."""
+    """Limit a worker to one thread, since more would compete for the cores; leave signals to the main process."""
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -244,11 +244,11 @@ def fixed_batches(
     world: int = 1,
     max_samples: int | None = None,
 ) -> Iterator[MicroBatch]:
-    """Yield batches of every utterance once, from long to short, for validation.
+    """Yield batches that hold every utterance once, from long to short, for validation.
 
-    The rows are those of the manifest, so that random draws are the same in every validation. Longer utterances are cut
-    to their first ``max_samples``. Each rank takes every ``world``-th utterance; ranks may get different numbers of
-    batches.
+    A row's index is its row in the manifest, so that random draws are the same in every validation. Utterances longer
+    than ``max_samples`` are cut to their first ``max_samples``. Each rank takes every ``world``-th utterance; ranks may
+    get different numbers of batches.
     """
     limit = np.iinfo(np.int64).max if max_samples is None else max_samples
     lengths = np.minimum(manifest.samples, limit)

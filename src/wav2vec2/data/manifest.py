@@ -46,7 +46,7 @@ class Manifest:
         Args:
             batches: the data.
             rows: indices into the concatenated batches, in the order wanted; None takes all rows.
-            name: what messages call the manifest.
+            name: the name of the manifest in messages.
             mapped: the Arrow file that the batches are memory-mapped from, if any.
         """
         self._map = mapped
@@ -142,7 +142,7 @@ class Manifest:
             present = set(column.take(pa.array(found)).to_pylist())
             missing = sorted(ids - present)
             if missing:
-                problem = f"lacks {len(missing)} of the {len(ids)} ids asked for, the first is '{missing[0]}'"
+                problem = f"lacks {len(missing)} of the {len(ids)} ids asked for, such as '{missing[0]}'"
                 raise UserError(f"{self.name}: {problem}: remove them from the list or prepare those files")
         return self.select(found)
 
@@ -164,7 +164,7 @@ def manifest_files(path: str | Path) -> list[str]:
     pattern = os.path.join(glob.escape(text), "*.parquet") if os.path.isdir(text) else text
     files = sorted(glob.glob(pattern))
     if not files:
-        raise UserError(f"{text}: no manifest there: name a .parquet file or the folder that 'wav2vec2 prepare' wrote")
+        raise UserError(f"{text}: no manifest found: name a .parquet file or the folder that 'wav2vec2 prepare' wrote")
     parts = {int(match[2]): set[int]() for name in files if (match := _PART.search(name))}
     for name in files:
         if match := _PART.search(name):
@@ -237,11 +237,11 @@ def _checked(batch: pa.RecordBatch, name: str) -> pa.RecordBatch:
     lengths = pc.min_max(batch.column("samples")).as_py()
     if batch.num_rows and not 0 < lengths["min"] <= lengths["max"] <= _LONGEST:
         wrong = lengths["min"] if lengths["min"] < 1 else lengths["max"]
-        raise UserError(f"{name}: a row claims to last {wrong} samples: prepare it again")
+        raise UserError(f"{name}: a row has an impossible length, {wrong} samples: prepare it again")
     starts = pc.min_max(batch.column("start")).as_py()
     if batch.num_rows and not 0 <= starts["min"] <= starts["max"] <= _LONGEST:
         wrong = starts["min"] if starts["min"] < 0 else starts["max"]
-        raise UserError(f"{name}: a row claims to start at sample {wrong}: prepare it again")
+        raise UserError(f"{name}: a row has an impossible start, sample {wrong}: prepare it again")
     return batch
 
 

@@ -69,9 +69,9 @@ class BatchPlan(Plan):
         batch_samples: most samples of one global batch, after cropping.
         max_samples: longer utterances are cropped at random (if ``crop``) or left out; None: no limit.
         min_samples: shorter utterances are left out.
-        seed: of the order and of the crops.
+        seed: random seed of the order and of the crops.
         jitter: lengths are multiplied by random factors in 1 ± jitter / 2 before sorting, so that each epoch has
-            other batches.
+            different batches.
         crop: see ``max_samples``.
 
     Attributes:
@@ -172,8 +172,8 @@ class BatchPlan(Plan):
 
 
 def _cut(total: Integers, budget: int) -> Integers:
-    """Bounds of consecutive batches, each within the budget; a last batch under half of it is evened out with the one
-    before it.
+    """Return the bounds of consecutive batches, each within the budget. If the last one holds less than half of it, the
+    last two are evened out.
 
     Args:
         total: running total of the lengths.
@@ -196,13 +196,13 @@ def deal(samples: Integers, micro_samples: int, rank: int, world: int) -> list[I
     """Split one global batch into micro-batches and return the rows that ``rank`` reads in each.
 
     All ranks get the same number of micro-batches, and rows of similar length at the same time. A rank's micro-batch
-    has at most ``micro_samples`` samples, padding included, or a single row. It is empty if fewer rows than ranks are
-    left for it.
+    has at most ``micro_samples`` samples, padding included, or a single row. Some ranks' last micro-batches are empty
+    if fewer rows than ranks are left.
 
     Args:
         samples: cropped lengths of the global batch's rows.
         micro_samples: most samples, padding included, of one rank's micro-batch.
-        rank: of this process.
+        rank: the rank of this process.
         world: number of ranks.
     """
     rows_per_rank = max(1, micro_samples // int(samples.max()))
@@ -213,7 +213,7 @@ def deal(samples: Integers, micro_samples: int, rank: int, world: int) -> list[I
 
 
 def crop_starts(seed: int, epoch: int, utterances: Integers, room: Integers) -> Integers:
-    """First sample of each crop: a hash of (seed, epoch, utterance) in [0, room], both ends included."""
+    """Return the first sample of each crop: a hash of (seed, epoch, utterance) in [0, room], both ends included."""
     state = _scramble(np.full(len(utterances), seed & 0xFFFFFFFFFFFFFFFF, dtype=np.uint64))
     state = _scramble(state ^ np.uint64(epoch & 0xFFFFFFFFFFFFFFFF))
     state = _scramble(state ^ utterances.astype(np.uint64))

@@ -38,7 +38,7 @@ class PrepareShards:
     out: Path = Path("shards")
     """Folder for shard-000000.tar, ... and their manifest.parquet."""
     shard_mb: int = 500
-    """Size at which a new shard is begun, in MB (10^6 bytes)."""
+    """Size at which a new shard is started, in MB (10^6 bytes)."""
     split: str | None = None
     """Copy only this split, or several: dev+test."""
 

@@ -36,13 +36,13 @@ class Utterance:
     path: str
     """A file, or an fsspec URL."""
     offset: int = -1
-    """If `path` is a tar shard, where in it the recording's bytes begin; else -1."""
+    """If `path` is a tar shard, the position of the recording's first byte in it; else -1."""
     size: int = -1
     """If `path` is a tar shard, the number of the recording's bytes; else -1."""
     start: int = 0
     """First sample of the utterance within its recording, at 16 kHz."""
     samples: int = -1
-    """Length of the utterance at 16 kHz; -1, until the recording has been examined: to its end."""
+    """Length of the utterance at 16 kHz; -1, before the recording is examined, means up to its end."""
     sample_rate: int = 0
     """Sampling rate of the file itself, in Hz."""
     text: str | None = None
@@ -60,7 +60,7 @@ class Rejection:
     id: str
     path: str
     reason: str
-    """A short label, by which rejections are counted."""
+    """A short label under which rejections are counted."""
     message: str
     """One line for the user."""
 

@@ -37,7 +37,7 @@ def read_bytes(path: str, offset: int = -1, size: int = -1) -> bytes:
     """Read `size` bytes from `offset` on, or the whole file if `size` is negative; from a local file or an fsspec URL.
 
     Raises:
-        AudioError: the file is missing, unreadable, or ends before that.
+        AudioError: the file is missing, unreadable, or too short.
     """
     remote = "://" in path
     try:
@@ -91,7 +91,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
 
 
 class DecodedAudio:
-    """Decoded utterances in memory that all reading processes share, for accelerators faster than the decoder.
+    """Decoded utterances in memory shared by all reading processes, for accelerators faster than the decoder.
 
     Each utterance is decoded once, by the process that needs it first, and kept as 16-bit samples: 115 MB an hour.
     Nothing is written to disk.
@@ -110,7 +110,7 @@ class DecodedAudio:
         self._filled = torch.zeros(len(samples), dtype=torch.bool).share_memory_()
 
     def waveform(self, index: int, read: Callable[[], Waveform]) -> Waveform:
-        """Utterance `index` as float32 in [-1, 1], rounded to 16 bits; `read` decodes it the first time.
+        """Return utterance `index` as float32 in [-1, 1], rounded to 16 bits; `read` decodes it the first time.
 
         Two processes that need an utterance at the same time write the same samples, so nothing is locked.
         """

@@ -162,11 +162,11 @@ def test_librispeech_is_fetched_unpacked_and_prepared(
 
 
 def test_an_unknown_part_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--download dev: is no part"):
+    with pytest.raises(UserError, match="--download dev: is not a part"):
         librispeech_archives("dev")
-    with pytest.raises(UserError, match="--download tiny: is no subset of Libri-light"):
+    with pytest.raises(UserError, match="--download tiny: is not a subset of Libri-light"):
         librilight_archives("small, tiny")
-    with pytest.raises(UserError, match="--download klingon: is no language of MLS"):
+    with pytest.raises(UserError, match="--download klingon: is not a language of MLS"):
         mls_archives("klingon", opus=False)
     with pytest.raises(UserError, match=r"--download ../x: is not a language code of FLEURS"):
         fleurs_archives("../x")

@@ -49,7 +49,7 @@ def test_every_bad_file_is_rejected_with_its_reason_and_the_rest_goes_on(
     assert "rejected: 9 (of 12 files)" in printed
     assert "       1  duplicate id\n" in printed
     assert f"{root}/silent.wav: is silent" in printed
-    assert "note: files with another format than their name says: 1, the first: " in printed
+    assert "note: files whose format is not that of their suffix: 1, such as " in printed
     assert "misnamed" in (out / "notes.jsonl").read_text()
 
 

@@ -1,1 +1,1 @@
-"""Corpora and file layouts that `wav2vec2 prepare` reads, and the download of public corpora."""
+"""The corpora and file layouts that `wav2vec2 prepare` reads, and the download of public corpora."""

@@ -48,7 +48,7 @@ class Archive:
 def download(archives: Iterable[Archive], root: Path) -> None:
     """Download and unpack archives into `root`, except those that an earlier run has unpacked.
 
-    An archive stays in `root`/.download until it is unpacked, so its size is needed twice for a while.
+    An archive stays in `root`/.download until it is unpacked, so that twice its size is needed for a while.
 
     Raises:
         UserError: there is no connection, a checksum is wrong, or the disk is full.
@@ -72,7 +72,7 @@ def download(archives: Iterable[Archive], root: Path) -> None:
 
 
 def _published_checksum(archive: Archive) -> str:
-    """The MD5 that the server gives for an archive; if it gives none, the empty string, with a note on stderr."""
+    """Return the MD5 that the server gives for an archive; if it gives none, "", with a note on stderr."""
     if archive.checksums:
         text = _ask(urllib.request.Request(archive.checksums))[0].decode("utf-8", "replace")
         listed = [line.split() for line in text.splitlines()]
@@ -284,5 +284,5 @@ def _chosen(names: str, known: Iterable[str], what: str) -> Sequence[str]:
         return choices
     for name in wanted:
         if name not in choices:
-            raise UserError(f"--download {name}: is no {what}: choose among {', '.join(choices)}, or all")
+            raise UserError(f"--download {name}: is not a {what}: choose among {', '.join(choices)}, or all")
     return wanted

@@ -17,12 +17,12 @@ def scan_fairseq(manifests: Sequence[Path], *, language: str = "") -> Iterator[U
     "-", if there is one, as in LibriSpeech. The sample counts are ignored: lengths come from the audio.
 
     Raises:
-        UserError: a file is not a fairseq manifest, or its transcripts have another number of lines.
+        UserError: a file is not a fairseq manifest, or the number of its transcripts differs from that of its rows.
     """
     files = list(chain.from_iterable(sorted(path.glob("*.tsv")) if path.is_dir() else [path] for path in manifests))
     if not files:
         named = ", ".join(map(str, manifests))
-        raise UserError(f"{named}: no .tsv file there: name fairseq manifests or their folder")
+        raise UserError(f"{named}: no .tsv file found: name fairseq manifests or their folder")
     for manifest in files:
         rows = _lines(manifest)
         root = next(rows, "")

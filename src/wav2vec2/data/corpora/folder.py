@@ -17,8 +17,8 @@ def scan_folder(root: Path, *, speaker: SpeakerRule = "folder", language: str = 
 
     Args:
         root: the folder.
-        speaker: what names the speaker: the first folder below the root ("folder"), the file name up to the first "-"
-            or "_" ("prefix"), or nothing ("none": each file then counts as a speaker of its own in splits).
+        speaker: where the speaker's name is: the first folder below the root ("folder"), the file's name up to the
+            first "-" or "_" ("prefix"), or nowhere ("none": each file then counts as a separate speaker in splits).
         language: written into each row.
 
     Raises:

@@ -1,8 +1,8 @@
 """Libri-light (Kahn et al., ICASSP 2020): unlabelled audio books, and the limited-supervision sets.
 
-The audio books are SUBSET/SPEAKER/BOOK/*.flac, one file a chapter, each beside a .json. Its `voice_activity` lists the
-stretches of speech that the corpus's authors found. They are joined into pieces of up to the target length, as by the
-corpus's own cut_by_vad; but since a piece is a row of the manifest and nothing is copied, it is one span of the
+The audio books are SUBSET/SPEAKER/BOOK/*.flac, one file per chapter, each beside a .json. Its `voice_activity` lists
+the stretches of speech that the corpus's authors found. They are joined into pieces of up to the target length, as the
+corpus's own cut_by_vad does. But a piece is a row of the manifest and nothing is copied, so it is one span of the
 recording, short pauses included. A long pause ends a piece.
 
 The limited sets are `librispeech_finetuning`: 1h/{0..5}/{clean,other} and 9h/{clean,other}, below which it is
@@ -124,7 +124,7 @@ def _pieces(
 
 
 def _metadata(path: Path) -> tuple[str, list[tuple[float, float]]]:
-    """Read (speaker, stretches of speech in seconds). Raises ValueError, with what is wrong, for anything else."""
+    """Read (speaker, stretches of speech in seconds). Raises ValueError, with the reason, if the file is malformed."""
     try:
         content: Any = json.loads(path.read_bytes())
     except OSError as error:
@@ -153,8 +153,8 @@ def scan_limited(
 
     Args:
         root: `librispeech_finetuning`, or the folder above it.
-        size: which set.
-        fold: which ten minutes, 0 to 5; the larger sets have no folds.
+        size: the set.
+        fold: the fold of ten minutes, 0 to 5; the larger sets have no folds.
         language: written into each row.
 
     Raises:
@@ -174,7 +174,7 @@ def scan_limited(
 
 
 def hour_folds(size: LimitedSize, fold: int) -> list[int]:
-    """Which folds of the one-hour set belong to a limited set: all six, or `fold` alone for ten minutes.
+    """Return the folds of the one-hour set that belong to a limited set: all six, or `fold` alone for ten minutes.
 
     Raises:
         UserError: there is no such fold.

@@ -17,7 +17,7 @@ TRANSCRIPT_SUFFIX = ".trans.txt"
 
 
 def scan_librispeech(root: Path, *, language: str = "") -> Iterator[Utterance | Rejection]:
-    """Yield the tree's utterances in sorted order, not yet opened; without audio or transcript they are a Rejection.
+    """Yield the tree's utterances in sorted order, not yet opened; one without audio or transcript is a Rejection.
 
     Raises:
         UserError: the root is not a folder.
@@ -56,7 +56,7 @@ def read_transcripts(path: Path) -> dict[str, str]:
 def match_transcripts(
     folder: str, names: list[str], transcripts: dict[str, str], row: Utterance
 ) -> Iterator[Utterance | Rejection]:
-    """Yield `row` with the id, path and transcript of each audio file; a file or transcript alone is a Rejection."""
+    """Yield `row` with the id, path and transcript of each audio file; an unmatched file or text is a Rejection."""
     recorded: set[str] = set()
     for name in names:
         identity = os.path.splitext(name)[0]
@@ -73,7 +73,7 @@ def match_transcripts(
 
 
 def _split_and_speaker(relative: str) -> tuple[str, str]:
-    """Split and speaker of SPLIT/SPEAKER/CHAPTER; SPEAKER/CHAPTER and SPEAKER have no split, the root has neither."""
+    """Return split and speaker of SPLIT/SPEAKER/CHAPTER. SPEAKER/CHAPTER and SPEAKER have no split, "." has neither."""
     parts = [] if relative == "." else relative.split(os.sep)
     if len(parts) >= 3:
         return parts[0], parts[-2]

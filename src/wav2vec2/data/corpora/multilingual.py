@@ -2,7 +2,7 @@
 
 Common Voice (Ardila et al., LREC 2020): LOCALE/{train,dev,test,validated,other,invalidated}.tsv beside LOCALE/clips.
 Columns used: client_id (the speaker), path, sentence and, if there is one, locale. The official train, dev and test
-sets share no speaker; the same is made sure of for every other table, by rejecting rows of speakers of dev and test.
+sets share no speaker; from every other table, the rows of speakers of dev and test are rejected.
 
 MLS (Pratap et al., Interspeech 2020): mls_LANGUAGE/{train,dev,test} with transcripts.txt, lines "ID<TAB>TEXT". An ID is
 SPEAKER_BOOK_NUMBER and its audio is audio/SPEAKER/BOOK/ID.flac (.opus in mls_LANGUAGE_opus). The limited sets are lists
@@ -28,7 +28,7 @@ HELD_OUT = ("dev", "test")
 OFFICIAL = ("train", *HELD_OUT)
 _CV_COLUMNS = ("client_id", "path", "sentence")
 _CV_LICENCE = (
-    "download the language yourself from Common Voice (its terms are accepted on its site), unpack it and name the "
+    "download the language yourself from Common Voice (you accept its terms on its site), unpack it and name the "
     "folder that holds train.tsv and clips, or the one above"
 )
 
@@ -118,7 +118,7 @@ def scan_mls(
     Args:
         root: a language's folder, or one that holds several. Missing splits are skipped.
         training: all of train, or one of its limited sets; dev and test are always whole.
-        fold: which ten minutes, 0 to 5.
+        fold: the fold of ten minutes, 0 to 5.
         language: written into each row; empty: the code of the folder's language.
 
     Raises:
@@ -185,7 +185,7 @@ def _mls_lines(path: Path) -> Iterator[str]:
 
 
 def _mls_suffix(audio: Path) -> str:
-    """The suffix of the first audio file below a folder, which all others share."""
+    """The suffix of the first audio file below a folder; all audio files have the same."""
     for _, names in walk(audio) if audio.is_dir() else ():
         if files := audio_names(names):
             return Path(files[0]).suffix

@@ -1,7 +1,7 @@
 """TIMIT (LDC93S1): {TRAIN,TEST}/DR{1..8}/SPEAKER/SENTENCE.{WAV,PHN,WRD,TXT}, names in upper or lower case.
 
-The usual protocol of phone recognition: the two SA sentences, which every speaker reads, are left out. TRAIN has 3,696
-utterances; of TEST, 24 speakers are the core test set (192 utterances) and 50 others the development set (400).
+The usual protocol of phone recognition leaves out the two SA sentences, which every speaker reads. TRAIN then has 3,696
+utterances; 24 speakers of TEST are the core test set (192 utterances), 50 others the development set (400).
 """
 
 import os
@@ -40,7 +40,7 @@ def scan_timit(
 
     Args:
         root: the folder that holds TRAIN and TEST, at any depth.
-        labels: what the transcripts are: phones of one of the three sets, separated by spaces, or words.
+        labels: the kind of transcripts: phones of one of the three sets, separated by spaces, or words.
         complete_test: also yield the speakers of TEST that are in neither set, as split "test-rest".
         language: written into each row.
 

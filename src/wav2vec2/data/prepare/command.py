@@ -50,9 +50,9 @@ class PrepareOptions:
     vad: Detector = "energy"
     """Voice activity detector that finds the pauses: signal energy, or the Silero network (extra wav2vec2[silero])."""
     alphabet: str | None = None
-    """Reject transcripts with characters other than these and spaces; by default only unprintable ones are rejected."""
+    """Reject transcripts with characters other than these and spaces; by default, reject only unprintable ones."""
     check: Literal["decode", "header"] = "decode"
-    """Decode each file whole, or trust its header and decode only two seconds: faster, but finds less."""
+    """Decode each file whole, or trust its header and decode only two seconds: faster, but finds fewer problems."""
     language: str = ""
     """Language code to write into each row."""
     workers: int = 0
@@ -65,11 +65,11 @@ class PrepareOptions:
         """Yield the recordings of the source, not yet opened, always in the same order."""
 
     def fetch(self) -> None:
-        """Download what the options ask for; nothing, for a source that cannot be downloaded."""
+        """Download what the options ask for; does nothing for a source that cannot be downloaded."""
         return
 
     def remarks(self, summary: Summary) -> list[str]:
-        """Lines to print below the summary about what is odd in this source."""
+        """Return notes on anything odd in this source, to be printed below the summary."""
         if set(summary.splits) == {"train"} and self.valid_percent > 0:
             return ["note: split 'valid' is empty: raise --valid-percent if you want one"]
         return []
@@ -82,7 +82,7 @@ class PrepareLibriSpeech(PrepareOptions):
     root: Annotated[Path, Positional] = Path("LibriSpeech")
     """The folder that holds train-clean-100, dev-clean, ..., or with --download will hold them."""
     download: str = ""
-    """Parts to download first, unless they are there: dev-clean,test-clean,train-clean-100, ... or all."""
+    """Parts to download first, unless already there: dev-clean,test-clean,train-clean-100, ... or all."""
     base_url: str = LIBRISPEECH_URL
     """Where to download from; a mirror near you is faster."""
 
@@ -102,7 +102,8 @@ class PrepareFolder(PrepareOptions):
     root: Positional[Path]
     """The folder; it is searched at any depth."""
     speaker: SpeakerRule = "folder"
-    """What names the speaker: the first folder below, the file name up to "-" or "_" (prefix), or nothing (none)."""
+    """Where the speaker's name is: the first folder below the root (folder), the file's name up to the first "-" or "_"
+    (prefix), or nowhere (none)."""
 
     def scan(self) -> Iterator[Utterance | Rejection]:
         """See `PrepareOptions.scan`."""
@@ -204,7 +205,7 @@ def _rules(options: PrepareOptions) -> Rules:
 
 
 def _share(items: Iterable[Utterance | Rejection], part: int, parts: int) -> Iterator[Utterance | Rejection]:
-    """The items of this part, chosen by a hash of the id, so that files with equal ids fall into one part."""
+    """Select the items of this part by a hash of the id, so that files with equal ids fall into the same part."""
     return (item for item in items if zlib.crc32(item.id.encode(errors="surrogatepass")) % parts == part - 1)
 
 
@@ -240,7 +241,7 @@ def _gather(
 
 
 def _first_rows(journals: list[Path]) -> np.ndarray:
-    """Which rows of all journal files are the first with their id, bool (rows,); no Python object per row."""
+    """Mark the rows of all journal files that are the first with their id, bool (rows,); no Python object per row."""
     batches = (read_journal(journal)[0] for journal in journals)
     ids = pa.chunked_array([batch.column("id") for batch in batches if batch is not None], type=pa.string())
     codes = ids.combine_chunks().cast(pa.large_string()).dictionary_encode().indices.to_numpy(zero_copy_only=False)
@@ -266,6 +267,6 @@ def _print_summary(
     lines = [*summary.lines(), *rejection_lines(rejected, total, str(refused))]
     if notes:
         lines.append(
-            f"note: files with another format than their name says: {len(notes):,}, the first: {notes[0].message}"
+            f"note: files whose format is not that of their suffix: {len(notes):,}, such as {notes[0].message}"
         )
     print("\n".join([*lines, *remarks, f"manifest: {path}"]))

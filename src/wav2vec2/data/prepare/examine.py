@@ -45,7 +45,7 @@ _SAME_CONTAINER = (
 
 @dataclass(frozen=True)
 class Rules:
-    """What is accepted and how it is split and cut: the options of `prepare`; all times in seconds."""
+    """Which recordings are accepted, and how they are split and cut: options of `prepare`; all times in seconds."""
 
     valid_percent: float = 1.0
     min_seconds: float = 0.1
@@ -63,7 +63,7 @@ class Findings:
     rows: list[Utterance] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
     notes: list[Rejection] = field(default_factory=list)
-    """What was accepted although something is odd about it."""
+    """Recordings that were accepted although something about them is odd."""
     samples: int = 0
     """Samples decoded, at 16 kHz."""
 
@@ -98,11 +98,13 @@ def examine_chunk(chunk: Sequence[Utterance], rules: Rules, journal: Path) -> in
 
 
 def _unwritable(recording: Utterance) -> Rejection | None:
-    """A rejection if a name or text is not Unicode (but bytes of another encoding), which Parquet cannot hold."""
+    """Return a rejection if a name or text is not valid Unicode, which Parquet cannot store; None otherwise."""
     identity, path = (value.encode(errors="backslashreplace").decode() for value in (recording.id, recording.path))
     for value in asdict(recording).values():
         if isinstance(value, str) and not _is_unicode(value):
-            return Rejection(identity, path, "not UTF-8", f"{path}: its name or transcript is not UTF-8: rename it")
+            return Rejection(
+                identity, path, "not UTF-8", f"{path}: its name or transcript is not UTF-8: rename or convert it"
+            )
     return None
 
 
@@ -115,7 +117,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def speaker_fraction(speaker: str) -> float:
-    """A number in [0, 1) that depends only on the speaker's name, so that all parts and machines agree on splits."""
+    """Map a speaker's name to a number in [0, 1) by a hash, so that all parts and machines agree on splits."""
     digest = hashlib.blake2b(speaker.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2.0**64
 
@@ -151,12 +153,12 @@ def _examine(recording: Utterance, rules: Rules, silero: Any, found: Findings) -
 
 
 def _checked_text(recording: Utterance, alphabet: str | None) -> str | None:
-    """The transcript in NFC with single spaces. Raises AudioError if it is empty or has unknown characters."""
+    """Return the transcript in NFC with single spaces. Raises AudioError if it is empty or has unknown characters."""
     if recording.text is None:
         return None
     text = " ".join(unicodedata.normalize("NFC", recording.text).split())
     if not text:
-        raise AudioError(f"{recording.path}: has an empty transcript: write it, or list it as unlabelled", "no words")
+        raise AudioError(f"{recording.path}: has an empty transcript: fill it in, or remove the file", "no words")
     if alphabet is None:
         unknown = {char for char in text if char == "\ufffd" or unicodedata.category(char) in _UNWRITABLE}
     else:
@@ -196,7 +198,7 @@ def _decode(
 
 
 def _blocks(recording: Utterance, source: Source, whole: int, *, header: bool) -> Iterator[np.ndarray]:
-    """The recording's samples, block by block; if `header`, only a second at its beginning and one in the middle."""
+    """Yield a recording's samples in blocks; if `header`, only a second at its beginning and one in the middle."""
     if header and whole > 2 * SAMPLE_RATE:
         for start in (0, whole // 2):
             yield read_audio(source, start=recording.start + start, samples=SAMPLE_RATE)
@@ -234,4 +236,4 @@ def _extension_note(recording: Utterance, source: Source, info: AudioInfo) -> st
     suffix = Path(source).suffix.lower().lstrip(".")
     if container is None or suffix == container or any({container, suffix} <= same for same in _SAME_CONTAINER):
         return None
-    return f"{recording.path}: is named '.{suffix}' but holds {container} ({info.container})"
+    return f"{recording.path}: ends in '.{suffix}' but contains {container} ({info.container})"

@@ -42,7 +42,7 @@ class Chunk:
 
 
 def chunks(recordings: Iterable[Utterance], total: int, rules: Rules, folder: Path) -> Iterator[Chunk]:
-    """Group recordings, in their order, into chunks of 16 to 1024 files (about 200 chunks), fewer if they are large."""
+    """Group recordings, in their order, into about 200 chunks of 16 to 1024 files, or fewer if the files are large."""
     most = min(1024, max(16, total // 200))
     pending: list[Utterance] = []
     size = 0
@@ -129,7 +129,7 @@ def _fresh_digest(rules: Rules) -> "hashlib._Hash":
 
 
 def _stamp(recording: Utterance) -> tuple[int, str]:
-    """(bytes to read, a text that changes when the file does)."""
+    """Return the number of bytes to read, and a text that changes when the file does."""
     try:
         status = os.stat(recording.path)
     except (OSError, ValueError):

@@ -38,7 +38,7 @@ class PrepareLibriLight(PrepareOptions):
     """
 
     root: Annotated[Path, Positional] = Path("librilight")
-    """The folder that holds small, medium and large, or one of these; with --download it will hold them."""
+    """The folder that holds small, medium and large, or one of these; with --download, the folder to hold them."""
     subsets: str = ""
     """Subsets to read: small,medium,large; empty: all that are there."""
     target_seconds: float = 30.0
@@ -120,7 +120,7 @@ class PrepareTimit(_OfficialSplits):
         return scan_timit(self.root, labels=self.labels, complete_test=self.complete_test, language=self.language)
 
     def remarks(self, summary: Summary) -> list[str]:
-        """A note if the copy is incomplete."""
+        """Return a note if the copy is incomplete."""
         counts = {name: summary.splits[name].utterances if name in summary.splits else 0 for name in UTTERANCES}
         short = [
             f"{name} has {counts[name]:,} of {number:,}"
@@ -137,7 +137,8 @@ class PrepareCommonVoice(_OfficialSplits):
     root: Positional[Path]
     """A language's folder, or one that holds several."""
     tables: str = "train,dev,test"
-    """Tables to read, each of which becomes a split. Others than these leave out the speakers of dev and test."""
+    """Tables to read, each of which becomes a split. Other tables than these are read without dev's and test's
+    speakers."""
 
     def scan(self) -> Iterator[Utterance | Rejection]:
         """See `PrepareOptions.scan`."""

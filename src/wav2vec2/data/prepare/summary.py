@@ -44,7 +44,7 @@ class Summary:
             count.speakers |= set(pc.unique(rows.column("speaker")).to_pylist()) - {""}
 
     def lines(self) -> list[str]:
-        """The table as lines of text, then notes on what is odd about the splits."""
+        """Return the table as lines of text, then a note if splits share speakers."""
         lines = [f"{'split':<16}{'utterances':>12}{'hours':>10}{'labelled h':>12}{'speakers':>10}{'words':>12}"]
         for name, count in sorted(self.splits.items()):
             hours, labelled = (samples / SAMPLE_RATE / 3600 for samples in (count.samples, count.labelled))
@@ -54,12 +54,12 @@ class Summary:
             )
         homes = Counter(speaker for count in self.splits.values() for speaker in count.speakers)
         if shared := sorted(speaker for speaker, number in homes.items() if number > 1):
-            lines.append(f"note: speakers in more than one split of the source: {len(shared)}, the first: {shared[0]}")
+            lines.append(f"note: speakers in more than one split of the source: {len(shared)}, such as {shared[0]}")
         return lines
 
 
 def rejection_lines(rejected: Sequence[Rejection], files: int, where: str) -> list[str]:
-    """The number of rejections by reason, and the first ones in full."""
+    """Return the number of rejections by reason, and the first messages in full."""
     if not rejected:
         return [f"rejected: none of {files:,} files"]
     lines = [f"rejected: {len(rejected):,} (of {files:,} files), all in {where}"]
