@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.data.made_up_speech import voice, write
 
+from wav2vec2.cli import main
 from wav2vec2.data.corpora.librilight import LONG_PAUSE, scan_librilight, voice_pieces
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.prepare.examine import Rules
@@ -171,3 +172,13 @@ def test_a_missing_fold_and_a_wrong_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"9h/clean: is not there: .* or --download"):
         limited(root, tmp_path / "out", size="10h")
     assert len(limited(root, tmp_path / "out", size="1h")) == 12
+
+
+@pytest.mark.parametrize("line", ["limited x --size 10m", "mls x --training 10m"])
+def test_the_old_spelling_of_ten_minutes_is_one_line_with_the_new(
+    line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["prepare", *line.split()]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "'10m'" in said
+    assert "'10min'" in said
