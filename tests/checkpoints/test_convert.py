@@ -230,7 +230,7 @@ def test_other_refusals(tmp_path: Path) -> None:
     for to in ("fairseq", "fairseq2"):
         with pytest.raises(UserError, match="has no encoder without a head"):
             write(headless, tmp_path, to)
-    with pytest.raises(UserError, match="one positional convolution, the model 3"):
+    with pytest.raises(UserError, match="one positional convolution, the model has 3"):
         write(make("ctc", replace(GROUP, pos_conv_depth=3)), tmp_path, "torchaudio")
     with pytest.raises(UserError, match="even kernel differently"):
         write(make("ctc", replace(GROUP, pos_conv_depth=2)), tmp_path, "fairseq2")
@@ -239,7 +239,9 @@ def test_other_refusals(tmp_path: Path) -> None:
         write(make("ctc", GROUP, spaced), tmp_path, "fairseq")
     model = Wav2Vec2ForCTC(GROUP, 6, blank=5)
     for to in FORMATS[1:]:
-        with pytest.raises(UserError, match=r"blank is row 0, the model's is row 5; give its --vocabulary"):
+        with pytest.raises(
+            UserError, match=r"blank is row 0, the model's is row 5; give its symbols with --vocabulary"
+        ):
             write(model, tmp_path, to)
 
 

@@ -113,7 +113,7 @@ def test_int8_is_judged_by_its_text(
     assert write(lambda logits: logits * 1.5, *check) == 0
     assert "0.00 % of characters differ" in capsys.readouterr().out
     assert write(swapped, *check) == 2
-    assert "% of characters differ, at most 1 % is allowed" in capsys.readouterr().err
+    assert "% of characters differ; --max-text-difference allows at most 1 %" in capsys.readouterr().err
 
 
 def test_int8_is_judged_by_its_error_rate(
@@ -129,7 +129,7 @@ def test_int8_is_judged_by_its_error_rate(
     assert write(lambda logits: logits * 1.5, *check) == 0
     assert "error rate 0.00 % (model 0.00 %)" in capsys.readouterr().out
     assert write(swapped, *check) == 2
-    assert "against the model's 0.00 %, an increase of at most 0.3 points is allowed" in capsys.readouterr().err
+    assert "against the model's 0.00 %; --max-error-increase allows at most 0.3 points more" in capsys.readouterr().err
 
 
 def test_wrong_options_are_one_line(

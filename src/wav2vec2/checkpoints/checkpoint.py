@@ -1,4 +1,4 @@
-"""An opened checkpoint of any format in our terms, and the model built from it."""
+"""An opened checkpoint of any format, described in our terms, and the model built from it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -38,11 +38,11 @@ _MOST_CONVOLUTIONS = 100
 class Checkpoint:
     """A model in a file or directory, described without reading a weight.
 
-    path: the file that messages name. tensors: opens the table of weights. names: what the table calls a parameter of
-    ours, None if the format lacks it. vocabulary_size: rows of the CTC head, None without a head. blank: row of the
-    blank, for a vocabulary that is not stored. ignored: patterns of tensors that may be there without being used.
-    optional: values, under our names, for parameters that may be missing. origin: what wrote the model. training: how
-    long it was trained. Both are text for people, empty where unknown.
+    path: the file that messages name. tensors: opens the table of weights. names: gives the table's name of one of our
+    parameters, None if the format lacks it. vocabulary_size: rows of the CTC head, None without a head. blank: row of
+    the blank, used if no vocabulary is stored. ignored: patterns of tensors that may be present without being used.
+    optional: values, under our names, for parameters that may be missing. origin: the tool that wrote the model.
+    training: how long it was trained. These two are text to be printed, empty where unknown.
     """
 
     path: Path
@@ -67,7 +67,7 @@ class Checkpoint:
         sizes["convolutions"] = len(self.architecture.conv_channels)
         for name, size in sizes.items():
             if size > _LARGEST.get(name, _MOST_CONVOLUTIONS):
-                raise UserError(f"{self.path}: {name} = {size} is larger than any model's; the file is damaged")
+                raise UserError(f"{self.path}: {name} = {size} is larger than in any model; the file is damaged")
 
     def parameters(self) -> int:
         """Return the number of parameters, computed from the sizes alone."""
@@ -86,7 +86,7 @@ class Checkpoint:
 
 
 def mask_share(start: float, span: int) -> float:
-    """Return what other tools call the mask probability: the paper's p times the length of a span.
+    """Return the mask probability as other tools define it: the paper's p times the length of a span.
 
     Digits beyond the twelfth are dropped here and in ``mask_start``, so that 0.065 comes back as 0.065.
     """
@@ -102,7 +102,7 @@ _DRAWING = (torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.zero_, tor
 
 
 class _NothingDrawn(TorchFunctionMode):
-    """Skips random initialisation, which on the meta device does nothing but import half of torch's compiler."""
+    """Skips random initialisation, which on the meta device has no effect but to import half of torch's compiler."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         named = kwargs or {}
@@ -116,7 +116,7 @@ class _NothingDrawn(TorchFunctionMode):
 def build_model(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> Model:
     """Return the model with its weights as ``dtype`` on the CPU, in evaluation mode.
 
-    Every parameter is found in the file, and every tensor of the file is used or known to be of no use. Memory: the
+    Every parameter is found in the file, and every tensor of the file is either used or known to be unused. Memory: the
     model, and one tensor or one open shard beside it.
 
     Raises:
@@ -143,7 +143,7 @@ def build_model(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> M
 
 
 def _checked_names(model: nn.Module, checkpoint: Checkpoint, table: TensorTable) -> dict[str, str | None]:
-    """Return the table's name of every parameter, None where its optional value is taken; all shapes agree."""
+    """Return the table's name of every parameter, None where its optional value is taken, having checked all shapes."""
     path = checkpoint.path
     names: dict[str, str | None] = {}
     for ours, expected in model.state_dict().items():
@@ -159,7 +159,8 @@ def _checked_names(model: nn.Module, checkpoint: Checkpoint, table: TensorTable)
         found = table.shapes[theirs].shape
         if found != expected.shape:
             raise UserError(
-                f"{path}: tensor {theirs} has shape {list(found)}, its configuration says {list(expected.shape)}"
+                f"{path}: tensor {theirs} has shape {list(found)} instead of {list(expected.shape)}; give it its own "
+                "configuration"
             )
     used = set(names.values())
     unexpected = [name for name in table.shapes if name not in used and not matches(name, checkpoint.ignored)]

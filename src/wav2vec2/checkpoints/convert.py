@@ -1,7 +1,7 @@
-"""``wav2vec2 convert MODEL OUT``: any readable model in the format of another tool.
+"""``wav2vec2 convert MODEL OUT``: convert any readable model to the format of another tool.
 
-Vocabulary, input normalisation, sample rate, dropouts and masking parameters are converted along with the weights. What
-a format cannot express is refused with the reason, and nothing is left half-written.
+Vocabulary, input normalisation, sample rate, dropouts and masking parameters are converted along with the weights. A
+model that the format cannot express is refused with the reason, and nothing is left half-written.
 """
 
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ _FILE_NAMES = {"fairseq": "checkpoint.pt", "fairseq2": "model.pt", "torchaudio":
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """Write a model in the format of another tool."""
+    """Convert a model to the format of another tool."""
 
     model: Annotated[str, Positional, arg(metavar="MODEL")]
     """A model directory, a checkpoint of fairseq, fairseq2, omnilingual or torchaudio, or an id on the hub."""
@@ -33,11 +33,12 @@ class ConvertOptions:
     to: Format = "huggingface"
     """Tool that is to load the model. A huggingface directory is also this package's own format."""
     vocabulary: str | None = None
-    """Symbols of a CTC head that lacks its own: a dict.ltr.txt, a SentencePiece .model, or a folder with vocab.json."""
+    """Symbols of the CTC head, if the model has none or wrong ones: a dict.ltr.txt, a SentencePiece .model, or a folder
+    with vocab.json."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """Number format of the written weights."""
     input: Literal["stored", "raw", "normalised"] = "stored"
-    """Whether the model expects normalised waveforms: as its files say, or overriding them."""
+    """Input that the model expects: as stored in its files, or raw or normalised waveforms whatever they say."""
     language: str | None = None
     """Language of a multilingual model (MMS) whose adapter, head and symbols to take, such as eng."""
     revision: str | None = None
@@ -45,7 +46,7 @@ class ConvertOptions:
     token: str | None = None
     """Access token for a private model on the hub."""
     offline: bool = False
-    """Read the hub's cache only, without asking the hub."""
+    """Use only the local cache of the hub, without contacting the hub."""
 
 
 def run(options: ConvertOptions) -> None:

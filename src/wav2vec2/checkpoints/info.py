@@ -1,4 +1,4 @@
-"""``wav2vec2 info MODEL``: what a model is, in a few lines, from its configuration and the headers of its files."""
+"""``wav2vec2 info MODEL``: describe a model in a few lines, from its configuration and the headers of its files."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -16,9 +16,9 @@ _KINDS = {"ctc": "recogniser (CTC)", "pretraining": "pre-training", "encoder": "
 
 @dataclass(frozen=True)
 class InfoOptions:
-    """Print what a model is: family, sizes, parameters, vocabulary, input normalisation and origin.
+    """Describe a model: family, sizes, parameters, vocabulary, input normalisation and origin.
 
-    No weights are read, so this takes a moment even for the largest models.
+    No weights are read, so this takes only a moment even for the largest models.
     """
 
     model: Annotated[str, Positional, arg(metavar="MODEL")]
@@ -72,7 +72,7 @@ def rows(model: "Checkpoint") -> dict[str, str]:
 
 
 def _family(a: Architecture) -> str:
-    """Name extractor norm, place of the layer norms and input, by which the published models differ."""
+    """Return extractor norm, place of the layer norms, and input: the published models differ in these."""
     norms = "pre-LN" if a.layer_norm_first else "post-LN"
     return f"{a.conv_norm}-norm extractor, {norms}, {'normalised' if a.normalize_input else 'raw'} input"
 

@@ -33,7 +33,7 @@ _DESCRIPTIONS = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
-# Of these kinds of weights the first that the hub has is fetched, and no other.
+# The first of these kinds of weights that the hub has is fetched, and no other.
 _WEIGHTS = (
     ("model.safetensors",),
     ("model.safetensors.index.json", "model-*-of-*.safetensors"),
@@ -60,12 +60,12 @@ def load(
     Args:
         source: a model directory (ours or transformers'); a file of fairseq, fairseq2 (also omnilingual) or torchaudio,
             or the folder of one; or an id on the Hugging Face hub, such as facebook/wav2vec2-base-960h.
-        language: which language of a multilingual model (MMS), such as "eng": its adapter, head and symbols.
+        language: language of a multilingual model (MMS), such as "eng", whose adapter, head and symbols to take.
         dtype: number format of the weights in memory.
         revision: branch, tag or commit on the hub.
         token: access token for private models; by default the one that ``hf auth login`` stored.
-        offline: read the hub's cache only.
-        cache: folder of the hub's cache.
+        offline: use only the local cache of the hub, without contacting the hub.
+        cache: folder of the hub's local cache.
 
     Raises:
         UserError: The model cannot be found or read; the message names the file and the remedy.
@@ -75,7 +75,7 @@ def load(
 
 
 def describe(source: str | Path, *, language: str | None = None) -> Checkpoint:
-    """Return what a model is, without reading its weights. Arguments and errors as for ``load``."""
+    """Open a model anywhere without reading its weights. Arguments and errors as for ``load``."""
     return open_checkpoint(locate(source, language=language), language=language)
 
 
@@ -87,7 +87,7 @@ def open_checkpoint(path: Path, *, language: str | None = None) -> Checkpoint:
         return _open_folder(path, language)
     checkpoint = _open_file(path)
     if language is not None:
-        raise UserError(f"{path}: holds one model; only a directory with language adapters has a choice of language")
+        raise UserError(f"{path}: holds one model; only a directory with language adapters takes a language")
     return checkpoint
 
 
@@ -119,7 +119,7 @@ def _open_file(path: Path) -> Checkpoint:
 
 
 def _open_tensors(path: Path, table: TensorTable) -> Checkpoint:
-    """Open a table of tensors without a configuration: their names tell which tool wrote them."""
+    """Open a table of tensors without a configuration: their names show which tool wrote them."""
     shapes = {name.removeprefix("module.").removeprefix("model."): shape for name, shape in table.shapes.items()}
     if is_torchaudio(shapes):
         return open_torchaudio(path, table)
@@ -172,11 +172,11 @@ def fetch(
 ) -> Path:
     """Return a folder with a hub model's files, downloaded unless the cache has them. Arguments as for ``load``.
 
-    If the hub cannot be reached, the cache answers alone. Of a multilingual model, only the adapter of ``language`` is
+    If the hub cannot be reached, only the cache is used. For a multilingual model, only the adapter of ``language`` is
     fetched.
 
     Raises:
-        UserError: There is no such model or revision, it is private, or neither hub nor cache can give it.
+        UserError: There is no such model or revision, it is private, or neither the hub nor the cache has it.
     """
     import huggingface_hub
     from huggingface_hub import constants

@@ -1,7 +1,7 @@
-"""What other tools call our parameters and settings: transformers, fairseq, fairseq2 and torchaudio.
+"""The names of our parameters in other tools: transformers, fairseq, fairseq2 and torchaudio.
 
-Every name is translated from ours, so one table serves reading and writing. Files without a configuration tell the
-sizes of their model by the shapes of the tensors that these names find.
+Every name is translated from ours, so one table serves reading and writing. For files without a configuration, the
+sizes of the model follow from the shapes of the tensors under these names.
 """
 
 import re
@@ -126,13 +126,13 @@ def _translate(name: str, rules: _Rules) -> str:
 
 
 def huggingface_name(name: str, *, bare: bool = False) -> str:
-    """Return what transformers calls one of our parameters; ``bare``: in a Wav2Vec2Model, without its prefix."""
+    """Return transformers' name of one of our parameters; ``bare``: in a Wav2Vec2Model, which has no prefix."""
     translated = _translate(name, _HUGGINGFACE)
     return translated.removeprefix("wav2vec2.") if bare else translated
 
 
 def fairseq_name(name: str, *, ctc: bool, layer_norm_extractor: bool) -> str:
-    """Return what fairseq calls one of our parameters; ``ctc``: in a fine-tuned model, which adds prefixes."""
+    """Return fairseq's name of one of our parameters; ``ctc``: in a fine-tuned model, which adds prefixes."""
     if name.startswith("head."):
         return f"w2v_encoder.proj.{name.removeprefix('head.')}"
     norm = _EXTRACTOR_NORM.fullmatch(name)
@@ -146,7 +146,7 @@ def fairseq_name(name: str, *, ctc: bool, layer_norm_extractor: bool) -> str:
 
 
 def fairseq2_name(name: str, *, layer_norm_extractor: bool, layer_norm_first: bool) -> str:
-    """Return what fairseq2 calls one of our parameters.
+    """Return fairseq2's name of one of our parameters.
 
     The layer norm beside the Transformer belongs to the encoder in pre-LN models and to its frontend in post-LN ones.
     """
@@ -161,7 +161,7 @@ def fairseq2_name(name: str, *, layer_norm_extractor: bool, layer_norm_first: bo
 
 
 def torchaudio_name(name: str) -> str | None:
-    """Return what torchaudio calls one of our parameters; None for a parameter that its models lack."""
+    """Return torchaudio's name of one of our parameters; None for a parameter that its models lack."""
     try:
         return _translate(name, _TORCHAUDIO)
     except KeyError:
@@ -183,7 +183,7 @@ def new_weight_norm(name: str) -> str:
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether any of the regular expressions is found in a name."""
+    """Whether any of the regular expressions matches some part of a name."""
     return any(re.search(pattern, name) for pattern in patterns)
 
 
@@ -204,9 +204,9 @@ def sizes_from_shapes(
 ) -> Architecture:
     """Return the architecture of a table of tensors, for formats that store no sizes (torchaudio, fairseq2).
 
-    Strides and the number of heads show in no shape. They are those of the published model with these kernels or this
-    width, unless ``described``, the fields that a description beside the file gives, says otherwise; it wins over the
-    shapes, too. The input counts as normalised where the extractor has layer norms, as in every published model.
+    No shape shows the strides or the number of heads. They are taken from the published model with these kernels or
+    this width. ``described``, fields from a description beside the file, overrides them and the shapes. The input
+    counts as normalised where the extractor has layer norms, as in every published model.
 
     Raises:
         UserError: A tensor that every model has is missing, or strides or heads cannot be known.
@@ -284,7 +284,7 @@ def _strides(kernels: tuple[int, ...], path: Path) -> tuple[int, ...]:
     if kernels != _PUBLISHED.conv_kernels:
         raise UserError(
             f"{path}: no published model has the convolution kernels {list(kernels)}, and the file stores no strides; "
-            "put the description that was written with it beside it"
+            "put the description that was written with the file beside it"
         )
     return _PUBLISHED.conv_strides
 
@@ -293,6 +293,6 @@ def _heads(width: int, path: Path) -> int:
     if width not in _HEADS:
         raise UserError(
             f"{path}: no published model is {width} wide, and the file does not store the number of heads; "
-            "put the description that was written with it beside it"
+            "put the description that was written with the file beside it"
         )
     return _HEADS[width]

@@ -1,8 +1,8 @@
-"""What writing for fairseq, fairseq2 and torchaudio has in common.
+"""The common parts of writing for fairseq, fairseq2 and torchaudio.
 
 A model that a format cannot express is refused with the reason, before anything is written. The rows of a CTC head and
-its symbols are brought into the tool's order. What a plain list of symbols does not tell (unit, word separator, text
-normalisation) is kept under a key of ours that the tool ignores.
+its symbols are brought into the tool's order. Unit, word separator and text normalisation, which a plain list of
+symbols lacks, are stored under a key of ours that the tool ignores.
 """
 
 from collections import OrderedDict
@@ -23,7 +23,7 @@ from wav2vec2.model.variants.variant import PROPOSED
 from wav2vec2.text.vocabulary import BEGIN_NAMES, END_NAMES, Vocabulary
 
 NEVER = -1e4
-"""Bias of a class that a format requires and the model lacks: it never wins, in half precision either."""
+"""Bias of a class that a format requires and the model lacks: it never wins, not even in half precision."""
 
 _RULES_KEY = "wav2vec2_text"
 _PROJECTION = "encoder.feature_projection"
@@ -55,7 +55,7 @@ def check_expressible(model: Model, target: object, tool: str, *, headless: bool
         raise UserError(f"{target}: layer_norm_eps is {a.layer_norm_eps}, {tool}'s is 1e-05; use --to huggingface")
     if a.pos_conv_depth > 1 and not stacked_positions:
         raise UserError(
-            f"{target}: {tool} has one positional convolution, the model {a.pos_conv_depth}; use --to huggingface"
+            f"{target}: {tool} has one positional convolution, the model has {a.pos_conv_depth}; use --to huggingface"
         )
     if not headless and isinstance(model, Wav2Vec2Encoder):
         raise UserError(
@@ -65,10 +65,10 @@ def check_expressible(model: Model, target: object, tool: str, *, headless: bool
 
 
 def _leaves_out_projection(model: Model, target: object, tool: str) -> bool:
-    """Whether ``tool`` leaves out the feature projection: it does where both its sizes agree.
+    """Whether ``tool`` leaves out the feature projection, as it does where input and output are equally wide.
 
     Raises:
-        UserError: The sizes agree, but the projection is not the identity.
+        UserError: They are equally wide, but the projection is not the identity.
     """
     a, projection = model.architecture, model.encoder.feature_projection
     if a.feature_size != a.hidden_size:
@@ -83,7 +83,7 @@ def _leaves_out_projection(model: Model, target: object, tool: str) -> bool:
 
 
 def identity_projection(architecture: Architecture) -> dict[str, Tensor]:
-    """Return the projection that a file leaves out, under our names; empty where its two sizes differ."""
+    """Return the projection that a file leaves out, under our names; empty where its input and output sizes differ."""
     if architecture.feature_size != architecture.hidden_size:
         return {}
     size = architecture.hidden_size
@@ -101,7 +101,7 @@ def own_vocabulary(model: Model, target: object) -> Vocabulary | None:
     size = model.head.out_features
     if len(model.vocabulary) != size:
         raise UserError(
-            f"{target}: the vocabulary has {len(model.vocabulary)} symbols, the model's head {size}; "
+            f"{target}: the vocabulary has {len(model.vocabulary)} symbols, the model's head has {size} rows; "
             "give the vocabulary that the model was trained with"
         )
     return model.vocabulary
@@ -184,19 +184,21 @@ def fairseq_tensors(
 def check_blank(model: Wav2Vec2ForCTC, path: Path, tool: str) -> None:
     """Raise UserError if the blank is not row 0 and there is no vocabulary to reorder the head by."""
     if model.vocabulary is None and model.blank != 0:
-        raise UserError(f"{path}: {tool}'s blank is row 0, the model's is row {model.blank}; give its --vocabulary")
+        raise UserError(
+            f"{path}: {tool}'s blank is row 0, the model's is row {model.blank}; give its symbols with --vocabulary"
+        )
 
 
 def text_rules_entry(vocabulary: Vocabulary | None) -> dict[str, Any]:
-    """Return the entry of ours for another tool's file; empty without a vocabulary."""
+    """Return our entry, the vocabulary's text rules, for another tool's file; empty without a vocabulary."""
     return {} if vocabulary is None else {_RULES_KEY: vocabulary.text_rules}
 
 
 def with_text_rules(vocabulary: Vocabulary, stored: Mapping[str, Any], path: Path) -> Vocabulary:
-    """Return a vocabulary read from another tool's list, with the rules that ``text_rules_entry`` put into a file.
+    """Return a vocabulary read from another tool's list, with the text rules that ``text_rules_entry`` stored.
 
     Raises:
-        UserError: They are damaged; the message names ``path``.
+        UserError: The rules are damaged; the message names ``path``.
     """
     if _RULES_KEY not in stored:
         return vocabulary

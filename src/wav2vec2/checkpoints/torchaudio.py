@@ -1,11 +1,11 @@
-"""torchaudio's wav2vec 2.0 state dicts: those of all its bundles read, and ones written that ``wav2vec2_model`` loads.
+"""torchaudio's wav2vec 2.0 state dicts: reads those of all its bundles, and writes ones that ``wav2vec2_model`` loads.
 
 A state dict holds nothing but tensors. Beside a ``model.pth`` we write ``model.json``, with the arguments of
-``torchaudio.models.wav2vec2_model``, the labels, and whether the waveform is to be normalised, and read it again.
+``torchaudio.models.wav2vec2_model``, the labels, and whether the waveform is to be normalised; we read it back.
 
-The files of the fine-tuned bundles have rows in their head that ``bundle.get_model()`` drops: rows 1 to 3, names that
-CTC never emits, and in some a stray label. Files with and without them are read, and the dropped rows stay dropped. The
-files do not store their labels either, so these are known here.
+The heads of the fine-tuned bundles' files have rows that ``bundle.get_model()`` drops: rows 1 to 3, special symbols
+that CTC never emits, and in some files the row of a stray label. They are dropped here, too; files without these rows
+are also read. The files do not store their labels, so the labels are listed here.
 """
 
 import json
@@ -56,7 +56,7 @@ class BundleLabels:
 
     @property
     def dropped(self) -> tuple[int, ...]:
-        """Rows of the file that the bundle leaves out: fairseq's three names that CTC never emits, and the stray."""
+        """Rows of the file that the bundle drops: fairseq's three symbols that CTC never emits, and a stray label."""
         return (1, 2, 3) if self.stray is None else (1, 2, 3, self.stray)
 
     @property
@@ -86,10 +86,10 @@ _BASE_SIZE = 768
 def bundle_labels(
     file_stem: str, rows: int, *, layer_norm_extractor: bool, hidden_size: int
 ) -> tuple[BundleLabels | None, str]:
-    """Return the labels of a head with so many rows, dropped ones included or not, and how they were recognised.
+    """Return the labels of a head with ``rows`` rows (with or without those that are dropped), and how they were found.
 
-    The name of a published file decides if it says which data the model was trained on. Otherwise the shapes do: the
-    VoxPopuli bundles are BASE models with a group-norm extractor, and the multilingual aligner has a layer-norm
+    The name of a published file decides if it names the data that the model was trained on. Otherwise the shapes do:
+    the VoxPopuli bundles are BASE models with a group-norm extractor, and the multilingual aligner has a layer-norm
     extractor. 32 rows are taken for LibriSpeech's, though English and German VoxPopuli have as many. If no labels fit,
     returns None and "".
     """
@@ -158,7 +158,7 @@ def open_torchaudio(path: Path, table: TensorTable) -> Checkpoint:
 def _vocabulary(
     path: Path, described: Mapping[str, Any], rows: int, a: Architecture
 ) -> tuple[Vocabulary | None, tuple[int, ...], str]:
-    """The described or known vocabulary of a head, which of its rows to drop, and how it was recognised."""
+    """Return the described or known vocabulary of a head, the rows to drop, and how the labels were found."""
     if described.get("labels") is not None:
         vocabulary = _after_blank(described["labels"][1:])
         return with_text_rules(vocabulary, described, path.with_suffix(".json")), (), ""
@@ -219,7 +219,7 @@ def _regularization(arguments: Mapping[str, Any]) -> Regularization:
 def save_torchaudio(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
     """Write a model to ``path``, and its description beside it; return the files.
 
-    Of a pre-training model, the encoder is written.
+    For a pre-training model, only the encoder is written.
 
     Raises:
         UserError: torchaudio cannot express the model or a symbol, or the folder cannot be written.

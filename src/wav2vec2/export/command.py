@@ -22,8 +22,8 @@ _SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2"}
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """Write a recogniser as an ONNX file or a torch.export program, with any batch size and length. The file is
-    compared with the model first, and refused if they disagree.
+    """Write a recogniser as an ONNX file or a torch.export program that takes any batch size and length. The file is
+    first compared with the model, and is discarded if they disagree.
 
     Inputs: waveforms (batch, samples) float32 and lengths (batch,) int64. Outputs: logits (batch, frames, symbols) and
     frame_lengths (batch,). The metadata holds the vocabulary, the blank, sample rate, stride, receptive field, and
@@ -37,28 +37,28 @@ class ExportOptions:
     to: Literal["onnx", "torch-export"] = "onnx"
     """onnx: for ONNX Runtime and others. torch-export: for torch.export.load."""
     int8: bool = False
-    """Store and compute linear layers in int8 (onnx only), convolutions in float32. Needs --check."""
+    """Store and compute linear layers in int8 (onnx only), and convolutions in float32. Needs --check."""
     int8_convolutions: bool = False
-    """Also all convolutions of the feature encoder except the first in int8. Needs --check."""
+    """As --int8, with all convolutions of the feature encoder except the first in int8, too. Needs --check."""
     log_softmax: bool = False
     """Output log-probabilities instead of logits."""
     check: str | None = None
-    """Speech to compare on: an audio file, a folder of audio, or a manifest, whose transcripts then give error rates.
-    Default: noise."""
+    """Speech to compare the file and the model on: an audio file, a folder of audio, or a manifest, whose transcripts
+    then give error rates. By default they are compared on noise."""
     split: str | None = None
-    """Only these splits of the manifest, such as dev or dev+test."""
+    """Use only these splits of the manifest, such as dev or dev+test."""
     tolerance: float = 1e-4
     """Largest allowed difference of float32 outputs, relative to max(1, largest output)."""
     max_error_increase: float = 0.3
     """With a manifest: largest allowed increase of the word error rate (of the character error rate for scripts without
     spaces), in percentage points."""
     max_text_difference: float = 1.0
-    """With audio: largest allowed share of characters that differ from the model's text, in percent."""
+    """With audio: largest allowed character error rate against the model's own text, in percent."""
 
 
 def run(options: ExportOptions) -> None:
-    """Write the file and print how it compares with the model. Raises UserError, and leaves OUT as it was, if it
-    disagrees.
+    """Write the file and print how it compares with the model. Raises UserError, and leaves OUT unchanged, if they
+    disagree.
     """
     _validate(options)
     transcriber = Transcriber(options.model, device="cpu")
@@ -85,7 +85,7 @@ def run(options: ExportOptions) -> None:
 def _writer(
     options: ExportOptions, model: Wav2Vec2ForCTC, metadata: ExportMetadata
 ) -> Callable[[Path], ExportedRecognizer]:
-    """A function that writes the file to a path and opens it."""
+    """Return the function that writes the file to a path and opens it."""
 
     def onnx(path: Path) -> ExportedRecognizer:
         write_onnx(model, path, metadata)
@@ -106,7 +106,7 @@ def _validate(options: ExportOptions) -> None:
             f"{options.out}: a file for --to {options.to} must end in {suffix}, such as {options.out.stem}{suffix}"
         )
     if options.out.is_dir():
-        raise UserError(f"{options.out}: is a folder; give the file to write")
+        raise UserError(f"{options.out}: is a folder; give the name of the file to write")
     if quantized and options.to != "onnx":
         raise UserError("--int8 is only for --to onnx; a torch program is exported in float32")
     if quantized and options.check is None:

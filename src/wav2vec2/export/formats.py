@@ -24,7 +24,7 @@ from wav2vec2.model.ctc import Wav2Vec2ForCTC
 
 
 def traced(model: Wav2Vec2ForCTC, metadata: ExportMetadata) -> Any:
-    """The model as a `torch.export.ExportedProgram` with dynamic batch size and length."""
+    """Return the model as a `torch.export.ExportedProgram` with dynamic batch size and length."""
     network = TraceableCTC(model, log_softmax=metadata.log_softmax)
     samples = 9 * metadata.minimum_samples + 7
     example = (torch.zeros(3, samples), torch.tensor([samples, samples // 2, 1]))
@@ -60,7 +60,7 @@ def write_onnx(model: Wav2Vec2ForCTC, path: str | Path, metadata: ExportMetadata
 
 
 def _onnx() -> Any:
-    """The module `onnx`. Raises UserError if it is not installed."""
+    """Import the module `onnx`. Raises UserError if it is not installed."""
     try:
         import onnx
     except ImportError:

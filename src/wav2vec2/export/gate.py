@@ -1,7 +1,8 @@
 """The comparison that an exported file must pass before it is kept: its outputs and its text against the model's.
 
-Outputs for each waveform alone and in a padded batch are compared with the model's for each alone. Text is compared on
-recordings, or by error rates on a manifest. A file that disagrees is refused with one line that names the difference.
+The file's outputs for each waveform, alone and in a padded batch, are compared with the model's for each waveform
+alone. Texts are compared on recordings, or by error rates on a manifest. A file that disagrees with the model is
+refused in one line that gives the difference.
 """
 
 from collections.abc import Sequence
@@ -31,8 +32,8 @@ _COMPARED_RECORDINGS = 6
 class Limits:
     """The largest differences allowed.
 
-    tolerance: of float32 outputs, relative to max(1, largest output). error_rate: increase of WER (or CER) on a
-    manifest, in percentage points. text: characters that differ between both texts, in percent.
+    tolerance: difference of float32 outputs, relative to max(1, largest output). error_rate: increase of the WER (or
+    CER) on a manifest, in percentage points. text: character error rate against the model's text, in percent.
     """
 
     tolerance: float = 1e-4
@@ -44,8 +45,8 @@ class Limits:
 class Agreement:
     """The differences found.
 
-    difference: of outputs, as `Limits.tolerance`. error_rates: the model's and the file's, in percent. text: characters
-    that differ, in percent.
+    difference: largest difference of outputs, as in `Limits.tolerance`. error_rates: the model's and the file's, in
+    percent. text: as in `Limits.text`.
     """
 
     difference: float
@@ -53,12 +54,12 @@ class Agreement:
     text: float | None = None
 
     def __str__(self) -> str:
-        said = [f"largest difference of outputs {self.difference:.2g}"]
+        parts = [f"largest difference of outputs {self.difference:.2g}"]
         if self.error_rates is not None:
-            said.append("error rate {:.2f} % (model {:.2f} %)".format(*reversed(self.error_rates)))
+            parts.append("error rate {:.2f} % (model {:.2f} %)".format(*reversed(self.error_rates)))
         if self.text is not None:
-            said.append(f"{self.text:.2f} % of characters differ")
-        return ", ".join(said)
+            parts.append(f"{self.text:.2f} % of characters differ")
+        return ", ".join(parts)
 
 
 def check_export(
@@ -70,7 +71,7 @@ def check_export(
         transcriber: the model.
         exported: the file.
         check: an audio file, a folder of audio, or a manifest; None: noise.
-        split: of the manifest.
+        split: splits of the manifest to use; None: all.
         limits: the largest differences allowed.
 
     Raises:
@@ -105,20 +106,23 @@ def _judge(found: Agreement, limits: Limits, *, exact: bool) -> None:
     refused = "the exported file does not agree with the model and was not written"
     if not found.difference < float("inf") or (exact and found.difference > limits.tolerance):
         raise UserError(
-            f"{refused}: outputs differ by {found.difference:.2g}, at most {limits.tolerance:.2g} is allowed"
+            f"{refused}: outputs differ by {found.difference:.2g}; --tolerance allows at most {limits.tolerance:.2g}"
         )
     if found.error_rates is not None and not found.error_rates[1] - found.error_rates[0] <= limits.error_rate:
         rates = "error rate {1:.2f} % against the model's {0:.2f} %".format(*found.error_rates)
-        raise UserError(f"{refused}: {rates}, an increase of at most {limits.error_rate:g} points is allowed")
+        raise UserError(f"{refused}: {rates}; --max-error-increase allows at most {limits.error_rate:g} points more")
     if found.text is not None and not found.text <= limits.text:
-        raise UserError(f"{refused}: {found.text:.2f} % of characters differ, at most {limits.text:g} % is allowed")
+        raise UserError(
+            f"{refused}: {found.text:.2f} % of characters differ; --max-text-difference allows at most "
+            f"{limits.text:g} %"
+        )
 
 
 @torch.inference_mode()
 def compare_outputs(
     model: Wav2Vec2ForCTC | ExportedRecognizer, exported: ExportedRecognizer, waveforms: Sequence[Tensor]
 ) -> float:
-    """Largest difference from the model's output for each utterance alone, relative to max(1, largest output).
+    """Return the largest difference from the model's output for each utterance alone, relative to max(1, its peak).
 
     The file runs on each utterance alone and, if it is float32, on the padded batch too. (In int8 the range by which
     activations are quantized depends on the batch.)
@@ -150,7 +154,7 @@ def _is_manifest(check: str) -> bool:
 
 
 def _noise(normalize: bool) -> list[Tensor]:
-    """Noise of several lengths and levels, one of them shorter than two frames."""
+    """Return noise of several lengths and levels, one of them shorter than two frames."""
     generator = torch.Generator().manual_seed(0)
     sizes = ((48_000, 0.1), (31_333, 0.02), (16_001, 0.3), (500, 0.1))
     noise = [loudness * torch.randn(samples, generator=generator) for samples, loudness in sizes]
@@ -158,7 +162,7 @@ def _noise(normalize: bool) -> list[Tensor]:
 
 
 def _waveforms(sources: Sequence[Any], transcriber: Transcriber) -> list[Tensor]:
-    """The beginnings of a few recordings, normalised if the model expects that."""
+    """Return the beginnings of a few recordings, normalised if the model expects that."""
     found: list[Tensor] = []
     for source in sources[:_COMPARED_RECORDINGS]:
         recording = open_recording(source)

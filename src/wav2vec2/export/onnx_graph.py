@@ -1,7 +1,7 @@
 """An ONNX graph, built node by node, with the layers that occur throughout the model, in float32 or int8.
 
 In int8 the weights of a layer use 7 bits, with one scale for each output channel: on CPUs without VNNI the sum of two
-8 x 8 bit products would overflow 16 bits and saturate. Inputs are quantized to 8 bits by their range at run time.
+products of 8 x 8 bits would exceed 16 bits and saturate. Inputs are quantized to 8 bits by their range at run time.
 
 A value is the name of a tensor, or an array that becomes a constant of the graph.
 """
@@ -20,9 +20,10 @@ Value = str | Array
 OPSET = 20
 """The first opset with Gelu, and the last that ONNX Runtime 1.17 supports."""
 LARGEST_FILE = (1 << 31) - (1 << 24)
-"""Most bytes of weights inside the file: protobuf's limit, less room for the graph. More go to a file beside it."""
+"""Most bytes of weights inside the file: protobuf's limit less room for the graph. If there are more, a second file
+holds them."""
 _IR_VERSION = 9
-_WEIGHT_LIMIT = 64  # of 7 bits; 2 * 255 * 64 fits into 16 bits
+_WEIGHT_LIMIT = 64  # largest 7-bit weight; 2 * 255 * 64 fits into 16 bits
 _ALIGNMENT = 4096
 
 
@@ -93,7 +94,7 @@ class Graph:
         return self("Squeeze", y, integers(2))
 
     def gelu(self, x: str, *, exact: bool) -> str:
-        """GELU by erf (exact), or by tanh: faster, and within 5e-4, far below the error of int8."""
+        """GELU by erf if ``exact``, else by tanh: faster, and within 5e-4, far below the error of int8."""
         return self("Gelu", x, approximate="none" if exact else "tanh")
 
     def layer_norm(self, x: str, norm: nn.LayerNorm, eps: float | None = None) -> str:

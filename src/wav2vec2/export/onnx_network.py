@@ -1,6 +1,6 @@
-"""The CTC model as an ONNX graph: padded batches (model/layout.py), constant parts folded.
+"""The CTC model as an ONNX graph: padded batches (model/layout.py), with constant parts folded.
 
-Two things differ from the model, with equal results:
+Two things differ from the model and give the same results:
 
 - Group norm is folded into the first convolution: mean and variance of w * x follow from the moments of the input
   windows. They are taken over each utterance's own frames, so padding changes nothing.
@@ -116,7 +116,8 @@ class FeatureEncoderNodes:
     def _first_with_group_norm(self, waveforms: str, layer: ConvLayer, kernel: int, stride: int) -> str:
         """First convolution, group norm and GELU; a bias of the convolution would cancel in the norm.
 
-        In float64, because a filter that suppresses most of the speech has a variance far below that of the windows.
+        The moments are in float64, because a filter that suppresses most of the speech has a variance far below that of
+        the windows.
         """
         g = self.g
         assert layer.norm is not None
@@ -198,7 +199,7 @@ class ContextNodes:
         return self.g.linear(x, scale * array(layer.weight), scale * array(layer.bias), quantized)
 
     def network(self, x: str, network: ContextNetwork) -> str:
-        """Positional convolution, blocks, norm."""
+        """The context network: positional convolution, blocks and norm."""
         g = self.g
         x = g("Add", x, self._positions(x, network.pos_conv))
         if not network.norm_first:

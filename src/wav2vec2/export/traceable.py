@@ -1,6 +1,6 @@
-"""The CTC model in a form that torch.export can trace: padded batches (model/layout.py), constant parts folded.
+"""The CTC model in a form that torch.export can trace: padded batches (model/layout.py), with constant parts folded.
 
-Two things differ from the model in training, with equal results:
+Two things differ from the model in training and give the same results:
 
 - The feature encoder uses whole-tensor operations, for which runtimes have fast kernels, and group norm is folded into
   the first convolution: mean and variance of w * x follow from the mean and covariance of the input windows. They are
@@ -68,7 +68,7 @@ class FoldedPositionalConvolution(nn.Module):
         """Convolve x (B, T, C); frames beyond the end of an utterance count as zeros."""
         kernel = self.weight.shape[2]
         x = torch.where(layout.valid[:, :, None], x, 0.0).transpose(1, 2)
-        # an even kernel with K // 2 zeros on both sides would give a frame too many: one zero fewer on the right
+        # With K // 2 zeros on both sides, an even kernel would give one frame too many: so one zero fewer on the right.
         x = F.pad(x, (kernel // 2, kernel - 1 - kernel // 2))
         return F.gelu(F.conv1d(x, self.weight, self.bias, groups=self.groups).transpose(1, 2))
 

@@ -157,7 +157,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "left over": (lambda d: change_tensors(d, lambda t: t.update(x=torch.ones(1))), r"unexpected tensor x;"),
     "shape": (
         lambda d: change_tensors(d, lambda t: t.update({f"{PRE}layer_norm.bias": torch.ones(3)})),
-        r"tensor wav2vec2\.encoder\.layer_norm\.bias has shape \[3\], its configuration says \[32\]",
+        r"tensor wav2vec2\.encoder\.layer_norm\.bias has shape \[3\] instead of \[32\]",
     ),
     "cut short": (_truncate, r"model\.safetensors: damaged or cut short"),
     "no weights": (lambda d: (d / "model.safetensors").unlink(), "neither model.safetensors nor pytorch_model.bin"),
@@ -173,7 +173,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "norm": (lambda d: edit(d, lambda c: c.update(feat_extract_norm="batch")), "impossible value"),
     "normalisation": (
         lambda d: edit(d, lambda c: c.update(do_normalize=True), "preprocessor_config.json"),
-        r"preprocessor_config\.json: do_normalize True contradicts config\.json's False",
+        r"preprocessor_config\.json: do_normalize is True, config\.json says False",
     ),
     "rate": (
         lambda d: edit(d, lambda c: c.update(sampling_rate=8000), "preprocessor_config.json"),
@@ -181,7 +181,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "vocabulary": (
         lambda d: edit(d, lambda c: c.pop("b"), "vocab.json"),
-        r"vocab\.json: has 6 symbols, the model's head 7",
+        r"vocab\.json: has 6 symbols, the model's head has 7 rows",
     ),
 }
 
@@ -241,7 +241,7 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
 def test_a_vocabulary_of_another_size_is_refused(tmp_path: Path) -> None:
     model = Wav2Vec2ForCTC(TINY, 9)
     model.vocabulary = VOCABULARY
-    with pytest.raises(UserError, match="the vocabulary has 7 symbols, the model's head 9"):
+    with pytest.raises(UserError, match="the vocabulary has 7 symbols, the model's head has 9 rows"):
         wav2vec2.save(model, tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""The settings in a fairseq checkpoint as our dataclasses, and back.
+"""Conversion between the settings in a fairseq checkpoint and our dataclasses.
 
 fairseq's ``mask_prob`` is the paper's p times the length of a span. Its ``conv_feature_layers`` is a Python expression
 in a string; it is parsed, never evaluated.
@@ -44,16 +44,16 @@ DEFAULTS: dict[str, Any] = {
     "conv_pos_groups": 16,
     "pos_conv_depth": 1,
 }
-# Setting -> the only value that our model has; with another one it would compute something else.
+# Settings for which our model has only one value; with another value, fairseq's model computes something else.
 FIXED: dict[str, Any] = {
     "activation_fn": "gelu",
     "layer_type": "transformer",
     "conv_pos_batch_norm": False,
     "quantize_input": False,
 }
-# The same for parts that a fine-tuned model no longer has.
+# The same for the parts that a fine-tuned model no longer has.
 FIXED_PRETRAINING: dict[str, Any] = {"quantize_targets": True, "target_glu": False, "quantizer_depth": 1}
-# What fine-tuning sets anew: fairseq's defaults for settings that the fine-tuned file leaves out.
+# fairseq's defaults for the settings of fine-tuning that a fine-tuned file leaves out.
 FINETUNING: dict[str, Any] = {
     "dropout": 0.0,
     "attention_dropout": 0.0,

@@ -47,7 +47,7 @@ def is_fairseq(content: object) -> bool:
 
 
 def open_fairseq(file: TorchFile) -> Checkpoint:
-    """Open a fairseq ``.pt`` file: its configuration, its shapes and the ``dict.ltr.txt`` beside it, but no weights.
+    """Open a fairseq ``.pt`` file: read its configuration, shapes and the ``dict.ltr.txt`` beside it, but no weights.
 
     Raises:
         UserError: The file is damaged, lacks a tensor, or holds another model or variant than those supported.
@@ -90,20 +90,21 @@ def open_fairseq(file: TorchFile) -> Checkpoint:
 
 
 def _vocabulary(path: Path, labels: str, rows: int, content: Mapping[str, Any]) -> Vocabulary | None:
-    """The vocabulary in the dictionary beside a fine-tuned file (``dict.ltr.txt``); None if there is none."""
+    """Return the vocabulary in the dictionary (``dict.ltr.txt``) beside a fine-tuned file; None if there is none."""
     dictionary = path.parent / f"dict.{Path(labels).name}.txt"
     if not dictionary.exists():
         return None
     vocabulary = read_dictionary(dictionary)
     if len(vocabulary) != rows:
         raise UserError(
-            f"{dictionary}: has {len(vocabulary)} symbols, the head of {path.name} {rows}; put the model's own there"
+            f"{dictionary}: has {len(vocabulary)} symbols, the head of {path.name} has {rows} rows; put the model's "
+            "own dictionary there"
         )
     return with_text_rules(vocabulary, content, path)
 
 
 def read_dictionary(path: Path) -> Vocabulary:
-    """Read a fairseq ``dict.ltr.txt``, with ``symbol count`` on a line: ids are the rows of a fairseq CTC head.
+    """Read a fairseq ``dict.ltr.txt``, with ``symbol count`` on each line: ids are the rows of a fairseq CTC head.
 
     fairseq puts ``<s>``, ``<pad>``, ``</s>`` and ``<unk>`` before the file's lines.
 
@@ -129,14 +130,14 @@ def _head_rows(table: TorchTable, path: Path) -> int:
 
 def _check_input(path: Path, task: _Settings, normalize: bool, pretrained_with: bool) -> None:
     if pretrained_with != normalize:
-        raise UserError(f"{path}: pre-trained and fine-tuned with different 'normalize'; use a model trained with one")
+        raise UserError(f"{path}: pre-trained and fine-tuned with different values of 'normalize'; use another model")
     rate = task.get("sample_rate") or SAMPLE_RATE
     if rate != SAMPLE_RATE:
         raise UserError(f"{path}: sample_rate is {rate}; only models for {SAMPLE_RATE} Hz can be loaded")
 
 
 def _check_variants(path: Path, pretraining: _Settings, ctc: bool) -> None:
-    """Refuse, by name, settings under which our model would compute something else."""
+    """Refuse settings under which our model would compute something else; the message names the setting."""
     if pretraining.get("layer_type") == "conformer":
         kind = pretraining.get("pos_enc_type") or "abs"
         raise UserError(
@@ -156,12 +157,12 @@ def _check_variants(path: Path, pretraining: _Settings, ctc: bool) -> None:
 def _settings(value: object, path: Path) -> _Settings:
     if isinstance(value, Mapping):
         return dict(value)
-    kind = "nothing readable" if value is None else type(value).__name__
-    raise UserError(f"{path}: its configuration is {kind}, neither a Namespace nor a dict; save it again with fairseq")
+    kind = "missing or of an unknown type" if value is None else f"a {type(value).__name__}, not a Namespace or dict"
+    raise UserError(f"{path}: its configuration is {kind}; save it again with fairseq")
 
 
 def _sections(content: Mapping[str, Any], path: Path) -> tuple[_Settings, _Settings]:
-    """Return model and task settings; in old files both are one flat namespace."""
+    """Return the model's and the task's settings; in old files one flat namespace holds both."""
     try:
         if content.get("cfg") is not None:
             cfg = _settings(plain_settings(content["cfg"]), path)
@@ -173,7 +174,7 @@ def _sections(content: Mapping[str, Any], path: Path) -> tuple[_Settings, _Setti
 
 
 def _pretraining(model: Mapping[str, Any], path: Path) -> tuple[_Settings, _Settings]:
-    """Return the pre-training settings, model and task, that a fine-tuned model carries."""
+    """Return the pre-training settings, the model's and the task's, that a fine-tuned model carries."""
     if model.get("w2v_args") is None:
         raise UserError(f"{path}: holds no pre-training configuration (w2v_args); save it again with fairseq")
     inner = _settings(model["w2v_args"], path)
@@ -183,7 +184,7 @@ def _pretraining(model: Mapping[str, Any], path: Path) -> tuple[_Settings, _Sett
 
 
 def _training(content: Mapping[str, Any]) -> str:
-    """Say how long the model was trained: updates, epoch, and whether the file holds the optimiser's state."""
+    """Return in words how long the model was trained, and whether the file holds the optimiser's state."""
     try:
         history = plain_settings({"last": (content.get("optimizer_history") or [None])[-1]})["last"] or {}
         extra = plain_settings(content.get("extra_state")) or {}

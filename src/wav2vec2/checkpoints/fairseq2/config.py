@@ -1,8 +1,8 @@
 """The card beside a fairseq2 checkpoint (``model.yaml``), read and written: sizes, dropouts and masking.
 
 fairseq2's ``max_temporal_mask_prob`` is the paper's p times the length of a span. fairseq2 draws starts with
-replacement, so that the same number masks a little less (its defaults are some 6 % larger for that reason). The number
-is kept.
+replacement, so that the same value masks a little less (its defaults are some 6 % larger for that reason). The value is
+not corrected for this.
 """
 
 from collections.abc import Iterator, Mapping
@@ -92,7 +92,7 @@ def described_sizes(described: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def regularization(described: Mapping[str, Any], path: Path, ctc: bool) -> Regularization:
-    """Return the dropouts of a card, by default those that fairseq2 trains with; UserError for an impossible value."""
+    """Return the dropouts of a card, fairseq2's own where it gives none; UserError for an impossible value."""
     config = described.get("model_config", {})
     encoder = config.get("encoder_config", {})
     ours = _FINETUNING if ctc else Regularization()
@@ -107,7 +107,7 @@ def regularization(described: Mapping[str, Any], path: Path, ctc: bool) -> Regul
 
 
 def masking(described: Mapping[str, Any], path: Path, ctc: bool, *, masked: bool) -> Masking:
-    """Return the masking of a card; none if the file has no mask embedding (``masked``).
+    """Return the masking of a card; no masking unless the file has a mask embedding (``masked``).
 
     Raises:
         UserError: A value is impossible.
@@ -131,7 +131,7 @@ def masking(described: Mapping[str, Any], path: Path, ctc: bool, *, masked: bool
 
 
 def card(model: Model, path: Path, rows: int | None, *, tokenizer: bool) -> dict[str, Any]:
-    """Return the content of ``model.yaml``; ``rows`` of the CTC head, None for a pre-training model."""
+    """Return the content of ``model.yaml``; ``rows`` is the size of the CTC head, None for a pre-training model."""
     a, r, m = model.architecture, model.regularization, model.masking
     masks = {
         "temporal_mask_span_len": m.time_span,

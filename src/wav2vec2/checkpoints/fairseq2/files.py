@@ -2,7 +2,7 @@
 
 A file holds a state dict, at its top or under ``model``. The folder of a training run holds a card, ``model.yaml``, and
 shards below ``step_N/model``. Sizes come from the shapes of the tensors, the rest from the card if there is one. The
-rows of a CTC head are in fairseq's order: row 0 is the blank. Its symbols lie in a SentencePiece model beside the file.
+rows of a CTC head are in fairseq's order: row 0 is the blank. Its symbols are in a SentencePiece model beside the file.
 """
 
 import functools
@@ -55,7 +55,7 @@ def is_fairseq2(shapes: Mapping[str, Tensor]) -> bool:
 
 
 def open_fairseq2_step(folder: Path) -> Checkpoint | None:
-    """Open a training run's folder, at its newest step, or one of its ``step_N`` folders; None for another folder.
+    """Open a training run's folder, at its newest step, or one of its ``step_N`` folders; None for any other folder.
 
     Raises:
         UserError: The model is spread over several shards, or a file is damaged.
@@ -78,7 +78,7 @@ def open_fairseq2(path: Path, table: TensorTable, *, training: str = "") -> Chec
     """Open a checkpoint of fairseq2's ``wav2vec2`` or ``wav2vec2_asr`` family.
 
     Raises:
-        UserError: It is damaged, or a variant that is not supported.
+        UserError: It is damaged, or its model is a variant that is not supported.
     """
     table = ChangedTable(table, rename=lambda name: old_weight_norm(name.removeprefix("module.")))
     _check_variants(path, table.shapes)
@@ -117,7 +117,7 @@ def open_fairseq2(path: Path, table: TensorTable, *, training: str = "") -> Chec
 
 
 def _check_variants(path: Path, shapes: Mapping[str, Tensor]) -> None:
-    """Refuse, by name, models that ours would not compute alike."""
+    """Refuse models that ours would compute differently; the message names the difference."""
     variants = {
         r"^encoder\.layers\.0\.(ffn1|conv)\.": "a Conformer encoder",
         r"\.(rel_pos_encoding|sdpa\.r_proj|sdpa\.u_bias)": "relative positions",
@@ -130,11 +130,11 @@ def _check_variants(path: Path, shapes: Mapping[str, Tensor]) -> None:
     if not any(".pos_encoder." in name for name in shapes):
         raise UserError(f"{path}: rotary or no positions are not supported; only positional convolutions are")
     if not any("feature_extractor.layers.0.conv" in name for name in shapes):
-        raise UserError(f"{path}: filterbank input is not supported; only models of the waveform are")
+        raise UserError(f"{path}: filterbank input is not supported; only models that take the waveform are")
 
 
 def _vocabulary(path: Path, rows: int, described: Mapping[str, Any]) -> Vocabulary | None:
-    """The vocabulary in the SentencePiece model beside a CTC checkpoint; None if there is none."""
+    """Return the vocabulary in the SentencePiece model beside a CTC checkpoint; None if there is none."""
     candidates = [path.parent / _TOKENIZER, path.with_suffix(".model")]
     found = next((file for file in candidates if file.is_file()), None)
     if found is None:
@@ -142,7 +142,8 @@ def _vocabulary(path: Path, rows: int, described: Mapping[str, Any]) -> Vocabula
     vocabulary = vocabulary_of_pieces(found)
     if len(vocabulary) != rows:
         raise UserError(
-            f"{found}: has {len(vocabulary)} symbols, the head of {path.name} {rows}; put the model's own there"
+            f"{found}: has {len(vocabulary)} symbols, the head of {path.name} has {rows} rows; put the model's own "
+            "tokenizer there"
         )
     return with_text_rules(vocabulary, described, path.parent / "model.yaml")
 

@@ -1,8 +1,8 @@
 """The configuration of a Hugging Face model directory in our terms: ``config.json`` and ``preprocessor_config.json``.
 
-transformers' ``mask_time_prob`` is the paper's p times the length of a span. What transformers has no field for
-(gradient multiplier, Gumbel temperature, the architecture's name, input normalisation, variants) sits beside its own
-fields; it keeps such keys as they are.
+transformers' ``mask_time_prob`` is the paper's p times the length of a span. Settings for which transformers has no
+field (gradient multiplier, Gumbel temperature, the architecture's name, input normalisation, variants) are stored
+beside its own fields; transformers keeps such keys as they are.
 """
 
 import itertools
@@ -65,7 +65,7 @@ _DEFAULTS: dict[str, Any] = {
     "proj_codevector_dim": 256,
     "vocab_size": 32,
 }
-# Field -> the only value that our model has; with another one it would compute something else.
+# Fields for which our model has only one value; with another value, transformers' model computes something else.
 _FIXED = {"hidden_act": "gelu", "feat_extract_activation": "gelu", "add_adapter": False}
 _MOST_LAYERS = 1000
 
@@ -134,7 +134,7 @@ def _check_sizes(config: Mapping[str, Any]) -> None:
     sizes = [config["num_hidden_layers"], *single, *itertools.chain(*lists)]
     if not all(isinstance(size, int) and size > 0 for size in sizes):
         raise ValueError("a size is not a positive whole number")
-    if config["num_hidden_layers"] > _MOST_LAYERS:  # building so many would not end
+    if config["num_hidden_layers"] > _MOST_LAYERS:  # building so many would take for ever
         raise ValueError(f"{config['num_hidden_layers']} layers")
     rest = (config.get("pos_conv_depth", 1), config.get("adapter_attn_dim") or 0)
     if not all(type(size) is int and size >= 0 for size in rest):
@@ -158,7 +158,7 @@ def _origin(raw: Mapping[str, Any]) -> str:
 
 
 def _normalize_input(directory: Path, config: Mapping[str, Any]) -> bool:
-    """Whether the input must be normalised: as stored, or else as the model's family was trained.
+    """Whether the input must be normalised: as stored or, if nothing is stored, as the model's family was trained.
 
     The wrong choice lowers accuracy without any other sign, so two files that contradict each other are refused.
     """
@@ -172,7 +172,7 @@ def _normalize_input(directory: Path, config: Mapping[str, Any]) -> bool:
         normalize = preprocessor.get("do_normalize", stored)
         if stored is not None and normalize != stored:
             raise UserError(
-                f"{path}: do_normalize {normalize} contradicts config.json's {stored}; set both as in training"
+                f"{path}: do_normalize is {normalize}, config.json says {stored}; set both as the model was trained"
             )
         stored = normalize
     return config["feat_extract_norm"] == "layer" if stored is None else bool(stored)

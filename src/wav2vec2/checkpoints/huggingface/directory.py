@@ -37,9 +37,9 @@ _VARIED_SPANS = ("span_lengths", "span_spread", "overlap", "min_space")
 
 
 def open_directory(directory: Path, language: str | None = None) -> Checkpoint:
-    """Open a model directory, ours or transformers': configuration and vocabulary, but no weights.
+    """Open a model directory, ours or transformers': read its configuration and vocabulary, but no weights.
 
-    Weights may lie in ``model.safetensors``, its shards, or ``pytorch_model.bin``, with either spelling of weight norm.
+    Weights may be in ``model.safetensors``, its shards, or ``pytorch_model.bin``, with either spelling of weight norm.
     ``language`` chooses adapter, head and symbols of a multilingual model (``adapter.LANGUAGE.safetensors``).
 
     Raises:
@@ -77,7 +77,7 @@ def _vocabulary(directory: Path, size: int | None, language: str | None) -> Voca
     vocabulary = Vocabulary.load(directory, language=language)
     if len(vocabulary) != size:
         raise UserError(
-            f"{directory / 'vocab.json'}: has {len(vocabulary)} symbols, the model's head {size}; "
+            f"{directory / 'vocab.json'}: has {len(vocabulary)} symbols, the model's head has {size} rows; "
             "give the vocabulary that the model was trained with"
         )
     return vocabulary
@@ -85,7 +85,7 @@ def _vocabulary(directory: Path, size: int | None, language: str | None) -> Voca
 
 def _language_table(directory: Path, config: ModelConfig, language: str) -> TensorTable:
     if not config.architecture.adapter_size or config.kind != "ctc":
-        raise UserError(f"{directory}: has no adapters; only a multilingual CTC model has a choice of language")
+        raise UserError(f"{directory}: has no adapters; only a multilingual CTC model takes a language")
     for suffix in ("safetensors", "bin"):
         path = directory / f"adapter.{language}.{suffix}"
         if path.is_file():
@@ -99,7 +99,7 @@ def _language_table(directory: Path, config: ModelConfig, language: str) -> Tens
 
 
 def _weight_path(directory: Path) -> Path:
-    """The file that messages about weights name."""
+    """The file to name in messages about weights."""
     for name in ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"):
         if (directory / name).exists():
             return directory / name
@@ -143,7 +143,7 @@ def save(model: Model, directory: str | Path, dtype: torch.dtype = torch.float32
     """Write a model directory that ``load`` and transformers read.
 
     Its files are ``config.json``, ``model.safetensors``, ``preprocessor_config.json`` and, for a CTC model with a
-    vocabulary, the tokenizer's. If saving fails, what the directory held before is left as it was.
+    vocabulary, the tokenizer's. If writing fails, the files already in the directory are unchanged.
 
     Raises:
         UserError: The vocabulary does not fit the head, or the directory cannot be written (disk full, no permission).
@@ -258,7 +258,10 @@ def _sizes(a: Architecture) -> dict[str, Any]:
 
 
 def _preprocessor_config(a: Architecture, *, with_tokenizer: bool) -> dict[str, Any]:
-    """The group-norm family was trained without an attention mask, which transformers' group norm would ignore."""
+    """Return the content of ``preprocessor_config.json``.
+
+    The group-norm family was trained without an attention mask, which transformers' group norm would ignore.
+    """
     content = {
         "feature_extractor_type": "Wav2Vec2FeatureExtractor",
         "do_normalize": a.normalize_input,

@@ -1,7 +1,7 @@
 """Tables of named tensors in one or several files: shapes from the headers, values one at a time.
 
-Every format is read in the same two steps: first all shapes, then the values one by one, in the order in which they lie
-in the files, with one shard open at a time. So ``info`` reads no weights, and a model of many shards is in memory once.
+Every format is read in the same two steps: first all shapes, then the values one by one, in file order, with one shard
+open at a time. So ``info`` reads no weights, and a model of many shards is held in memory only once.
 """
 
 import json
@@ -87,7 +87,7 @@ def _header(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as file:
             length = struct.unpack("<Q", file.read(8))[0]
             if length > _LONGEST_HEADER:
-                raise ValueError("its header is longer than any model's")
+                raise ValueError("its header is longer than in any model")
             header = json.loads(file.read(length))
             size = file.seek(0, 2) - 8 - length
         shapes = {}
@@ -166,12 +166,12 @@ class ChangedTable:
         rename: Callable[[str], str | None] = lambda name: name,
         changed: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
     ) -> None:
-        """Describe the changes; nothing is read.
+        """Set up the changes; no value is read.
 
         Args:
             inner: the other table.
             rename: gives the new name of a tensor, or None to leave it out.
-            changed: functions, by new name, that are applied to values, and to shapes as meta tensors.
+            changed: functions, by new name, to apply to values and, as meta tensors, to shapes.
         """
         self._inner, self._changed = inner, dict(changed or {})
         self._old = {new: old for old in inner.shapes if (new := rename(old)) is not None}

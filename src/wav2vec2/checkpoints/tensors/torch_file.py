@@ -25,12 +25,12 @@ _LARGEST_PICKLE = 1 << 28
 
 
 def write_torch_file(content: Mapping[str, Any], path: Path) -> None:
-    """Write ``content`` with ``torch.save``; raises OSError with the system's own reason where the disk is full."""
+    """Write ``content`` with ``torch.save``; raises OSError with the system's own reason if the disk is full."""
     with path.open("wb") as file:
         try:
             torch.save(content, file)
         except RuntimeError as error:
-            # torch's archive writer fails again while it cleans up, and hides what the file said.
+            # torch's archive writer fails again while it cleans up, and hides the file's own error.
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
@@ -112,7 +112,7 @@ class TorchFile:
                 return stored
 
             if members[pickles[0]].file_size > _LARGEST_PICKLE:
-                raise pickle.UnpicklingError("its pickle is larger than any model's")
+                raise pickle.UnpicklingError("its pickle is larger than in any model")
             return ClosedUnpickler(io.BytesIO(archive.read(pickles[0])), self.path, storage).load()
 
     def _open_legacy(self, file: BinaryIO) -> Any:
@@ -151,7 +151,7 @@ class TorchFile:
 
 
 def _data_offset(file: BinaryIO, member: zipfile.ZipInfo) -> int:
-    """Return the offset of a member's bytes, after its local header, in which name and extra field vary in length."""
+    """Return the offset of a member's bytes, after its local header, whose name and extra field have any length."""
     position = file.tell()
     file.seek(member.header_offset)
     header = file.read(30)

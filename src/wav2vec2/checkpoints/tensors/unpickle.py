@@ -77,7 +77,7 @@ class StoredStorage:
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """The place of a tensor's values: a strided window of a storage."""
+    """Where a tensor's values are: a strided window of a storage."""
 
     storage: StoredStorage
     offset: int
@@ -144,7 +144,7 @@ class ClosedUnpickler(pickle.Unpickler):
         self._storage = storage
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return the harmless stand-in of a global, or refuse it."""
+        """Return the harmless stand-in for a global name, or refuse it."""
         if (module, name) in _ALLOWED:
             return _ALLOWED[module, name]
         if module.split(".")[0] in _OPAQUE_PACKAGES:
@@ -189,7 +189,7 @@ class _SettingsReader:
     def _visit(self, depth: int) -> None:
         self.visited += 1
         if depth > self.deepest or self.visited > self.most:
-            raise ValueError("a configuration without end")
+            raise ValueError("it is too large or refers to itself")
 
     def plain(self, value: object, depth: int) -> Any:
         self._visit(depth)
