@@ -1,12 +1,9 @@
-import errno
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
-import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +11,10 @@ from typing import Any
 import pytest
 import torch
 from tests.train.tiny_run import pretrain_config, with_train
-from torch.distributed.checkpoint.api import CheckpointException
 
 from wav2vec2.config import write_toml
 from wav2vec2.errors import UserError
 from wav2vec2.train import checkpoint, optimizer
-from wav2vec2.train.distributed import stop_signals
 from wav2vec2.train.pretrain.command import PretrainConfig, build_model, run
 
 CLOCK = ("time", "seconds_per_second", "wait_share")
@@ -130,16 +125,6 @@ def test_sigterm_finishes_the_update_saves_and_leaves_with_status_0(corpus: Path
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()
 
 
-def test_a_second_ctrl_c_leaves_at_once() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with stop_signals() as request:
-        os.kill(os.getpid(), signal.SIGINT)
-        assert request.reason == "Ctrl-C"
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
-
-
 def test_resuming_with_another_recipe_is_refused_by_key(uninterrupted: PretrainConfig, corpus: Path) -> None:
     with pytest.raises(UserError, match=r"train\.lr = 0\.002, now it is 0\.1"):
         run(with_train(uninterrupted, lr=0.1))
@@ -172,12 +157,3 @@ def test_a_damaged_checkpoint_is_one_line(uninterrupted: PretrainConfig, tmp_pat
     with pytest.raises(UserError, match="remove this folder") as caught:
         run(config)
     assert "\n" not in str(caught.value)
-
-
-def test_a_full_disk_or_a_damaged_checkpoint_is_a_few_words_without_a_traceback() -> None:
-    inner = OSError(errno.ENOSPC, "No space left on device", "run/checkpoints/x")
-    failures = {0: (inner, traceback.StackSummary.from_list([]))}
-    assert checkpoint._reason(CheckpointException("save", failures)) == "No space left on device"
-    wrapped = {0: (RuntimeError("file is\n  cut short"), traceback.StackSummary.from_list([]))}
-    assert checkpoint._reason(CheckpointException("load", wrapped)) == "file is cut short"
-    assert checkpoint._reason(ValueError("a\nb")) == "a b"

@@ -117,9 +117,9 @@ def plan_corpus(
         f"over {ranks.world} process{'es' if ranks.world > 1 else ''})"
     ]
     if plan.too_short:
-        lines.append(f"left out: {plan.too_short} utterances shorter than {batch.min_seconds:g} s (batch.min_seconds)")
+        lines.append(f"utterances left out: {plan.too_short} shorter than {batch.min_seconds:g} s (batch.min_seconds)")
     if plan.too_long:
-        lines.append(f"left out: {plan.too_long} utterances longer than {batch.max_seconds:g} s (batch.max_seconds)")
+        lines.append(f"utterances left out: {plan.too_long} longer than {batch.max_seconds:g} s (batch.max_seconds)")
     ordered: Plan = plan
     if curriculum is not None and (count := round(curriculum.share * updates)):
         limit = short_samples(curriculum, plan.lengths, round(count * batch.seconds * SAMPLE_RATE))

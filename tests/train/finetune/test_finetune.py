@@ -80,8 +80,8 @@ def test_utterances_that_ctc_cannot_align_are_counted_named_and_left_out(
     config = finetune_config(manifest, tmp_path / "run", "scratch")
     run(replace(config, data=replace(config.data, validation_split="")))
     said = capsys.readouterr().out
-    assert "left out: 1 utterances with more labels than frames: packed" in said
-    assert "left out: 1 utterances with no transcript: silent" in said
+    assert "utterances left out: 1 with more labels than frames: packed" in said
+    assert "utterances left out: 1 with no transcript: silent" in said
     named = (tmp_path / "run" / "left_out.tsv").read_text()
     assert named.startswith("packed\tmore labels than frames (")
     only = write_manifest([replace(rows[0], text="AB" * 40)], tmp_path / "only.parquet")
@@ -104,7 +104,7 @@ def test_validation_counts_only_what_has_a_transcript(
     for key in ("loss", "per_label", "cer", "wer"):
         assert scores[0][key] == pytest.approx(scores[1][key], rel=1e-5), key
     said = capsys.readouterr().out
-    assert said.count(f"left out of validation: {len(bare)} utterances without a transcript") == 1
+    assert said.count(f"utterances left out of validation: {len(bare)} without a transcript") == 1
     manifest = write_manifest([row for row in [*rows, *bare] if row.text is None or row.split == "train"], manifest)
     with pytest.raises(UserError, match=f"none of its {len(bare)} utterances has a transcript; check its text column"):
         run(replace(config, output=str(tmp_path / "none")))

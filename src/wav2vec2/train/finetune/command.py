@@ -172,7 +172,7 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
     if validation is not None:
         lines.append(f"validation: {len(validation)} utterances, {float(validation.samples.sum()) / 57.6e6:.2f} h")
     if untranscribed:
-        lines.append(f"left out of validation: {untranscribed} utterances without a transcript")
+        lines.append(f"utterances left out of validation: {untranscribed} without a transcript")
     symbols = hashlib.sha256(repr(vocabulary.symbols).encode()).hexdigest()[:16]
     run = Run.of(config, f"{corpus.fingerprint} {symbols}")
     return Trainer(run, objective, corpus.loader, ranks).train([*corpus.lines, *lines])

@@ -69,7 +69,7 @@ def usable_transcripts(manifest: Manifest, vocabulary: Vocabulary, architecture:
     for reason, count in reasons.items():
         names = [name for name, why in left_out if why.startswith(reason)][:NAMED]
         lines.append(
-            f"left out: {count} utterances with {reason}: {', '.join(names)}{', ...' if count > NAMED else ''}"
+            f"utterances left out: {count} with {reason}: {', '.join(names)}{', ...' if count > NAMED else ''}"
         )
     if unknown:
         shown = ", ".join(f"{symbol!r} ({count})" for symbol, count in unknown.most_common(10))

@@ -1,0 +1,95 @@
+"""Training data: what is opened, held out, left out and said about it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests.train.tiny_run import open_corpus
+
+from wav2vec2.data.sampler import Position
+from wav2vec2.errors import UserError
+from wav2vec2.train.corpus import open_manifest, plan_corpus, read_ids
+from wav2vec2.train.distributed import Ranks
+from wav2vec2.train.finetune.curriculum import CurriculumConfig
+from wav2vec2.train.options import BatchConfig
+
+ALONE = Ranks(0, 1, torch.device("cpu"))
+BATCH = BatchConfig(seconds=3.0, micro_seconds=1.5, min_seconds=0.55, max_seconds=1.2, workers=0)
+
+
+def test_a_manifest_that_is_missing_or_empty_is_one_line(tmp_path: Path, corpus: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.manifest is not set: give a manifest"):
+        open_manifest("", "", "data.manifest")
+    with pytest.raises(UserError, match=r"split 'none'"):
+        open_manifest(str(corpus), "none", "data.manifest")
+    assert len(open_manifest(str(corpus), "dev", "data.manifest")) == 2
+    assert len(open_manifest(str(corpus), "", "data.manifest")) == 12
+
+
+def test_ids_are_lines(tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_text("a\n b \n\nc")
+    assert read_ids(str(tmp_path / "ids.txt")) == {"a", "b", "c"}
+    (tmp_path / "bad.txt").write_bytes(b"\xff\xfe\xff")
+    for name in ("bad.txt", "none.txt"):
+        with pytest.raises(UserError, match="cannot be read as a list of utterance ids"):
+            read_ids(str(tmp_path / name))
+
+
+def test_short_and_long_utterances_are_left_out_or_cropped_and_counted(tmp_path: Path) -> None:
+    manifest = open_corpus(tmp_path)  # 0.5 to 1.27 s, 0.069 s apart
+    left = plan_corpus(manifest, BATCH, ALONE, seed=1, crop=False, normalize=False)
+    assert left.lines[0].startswith("training speech: 10 utterances, 0.00 h an epoch (4 updates of 3 s over 1 process)")
+    assert left.lines[1:] == [
+        "utterances left out: 1 shorter than 0.55 s (batch.min_seconds)",
+        "utterances left out: 1 longer than 1.2 s (batch.max_seconds)",
+    ]
+    cropped = plan_corpus(manifest, BATCH, ALONE, seed=1, crop=True, normalize=False)
+    assert "11 utterances" in cropped.lines[0]
+    assert len(cropped.lines) == 2
+    longest = max(int(batch.lengths.max()) for batch in next(cropped.loader.updates(Position())).micro_batches)
+    assert longest <= 1.2 * 16_000
+    two = plan_corpus(manifest, BATCH, Ranks(1, 2, torch.device("cpu")), seed=1, crop=True, normalize=False)
+    assert "over 2 processes" in two.lines[0]
+    assert (two.loader.rank, two.loader.world, two.loader.pin_memory) == (1, 2, False)
+
+
+def test_the_fingerprint_is_one_of_the_lengths(tmp_path: Path) -> None:
+    def fingerprint(count: int) -> str:
+        manifest = open_corpus(tmp_path / str(count), count)
+        return plan_corpus(manifest, BATCH, ALONE, seed=1, crop=True, normalize=False).fingerprint
+
+    assert fingerprint(11) == fingerprint(11) != fingerprint(12)
+
+
+@pytest.mark.parametrize(("share", "updates", "first"), [(0.5, 6, 3), (0.0, 6, 0), (0.05, 6, 0), (0.5, 0, 0)])
+def test_a_curriculum_takes_its_share_of_the_updates(share: float, updates: int, first: int, tmp_path: Path) -> None:
+    found = plan_corpus(
+        open_corpus(tmp_path),
+        BATCH,
+        ALONE,
+        seed=1,
+        crop=False,
+        normalize=False,
+        curriculum=CurriculumConfig(share=share, seconds=0.8, epochs=1e3),
+        updates=updates,
+    )
+    said = [line for line in found.lines if "(curriculum)" in line]
+    assert len(said) == (first > 0)
+    if first:
+        assert said == [f"the first {first} updates use only the 4 utterances of at most 0.8 s (curriculum)"]
+    plan, position = found.loader.plan, Position()
+    longest = []
+    for _ in range(first + plan.batches(1)):
+        batch = plan.batch(position)
+        position = batch.following
+        longest.append(int(batch.samples.max()))
+    assert max(longest[:first], default=0) <= 0.8 * 16_000 < max(longest[first:])
+
+
+def test_decoded_audio_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
+    manifest = open_corpus(tmp_path)
+    for keep in (False, True):
+        found = plan_corpus(manifest, replace(BATCH, in_memory=keep), ALONE, seed=1, crop=True, normalize=True)
+        assert (found.loader.decoded is not None) == keep
+        assert found.loader.normalize

@@ -1,0 +1,130 @@
+"""One process alone, several with gloo, and the signals that ask them to stop."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from wav2vec2.errors import UserError
+from wav2vec2.train import distributed
+from wav2vec2.train.distributed import Ranks, StopRequest, dropout_seed, session, stop_signals
+
+
+def test_alone_every_sum_is_the_identity() -> None:
+    value = torch.tensor([1.0, 2.0], requires_grad=True)
+    assert distributed.place() == (0, 1)
+    assert not distributed.active()
+    assert distributed.differentiable_sum(value) is value
+    total = distributed.sum_over_ranks(value)
+    assert not total.requires_grad
+    assert total is not value
+    assert distributed.gather_objects("mine") == ["mine"]
+    distributed.barrier()
+
+
+def test_missing_gradients_become_zeros() -> None:
+    layer = nn.Linear(2, 1)
+    layer.weight.grad = torch.ones(1, 2)
+    distributed.sum_gradients(layer.parameters())
+    assert layer.bias.grad is not None
+    assert (layer.weight.grad.tolist(), layer.bias.grad.tolist()) == ([[1.0, 1.0]], [0.0])
+
+
+def test_every_micro_batch_of_every_rank_has_a_dropout_seed_of_its_own() -> None:
+    seeds = {dropout_seed(*place) for place in [(1, 2, 0, 0), (2, 2, 0, 0), (1, 3, 0, 0), (1, 2, 1, 0), (1, 2, 0, 1)]}
+    assert len(seeds) == 5
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert dropout_seed(1, 2, 0, 0) == 7_109_957_786_605_872_885
+
+
+def test_a_session_alone_sets_threads_and_is_the_main_process() -> None:
+    before = torch.get_num_threads()
+    try:
+        with session("cpu", threads=3) as ranks:
+            assert ranks == Ranks(0, 1, torch.device("cpu"))
+            assert ranks.is_main
+            assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert not Ranks(1, 2, torch.device("cpu")).is_main
+    with pytest.raises(UserError, match=r"train\.device"), session("meta"):
+        pass
+
+
+def one_of_three(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    distributed.BUCKET_ELEMENTS = 10  # several buckets
+    os.environ.update(WORLD_SIZE="3", RANK=str(rank), MASTER_ADDR="127.0.0.1")
+    os.environ["MASTER_PORT"] = (Path(folder) / "port").read_text()
+    with session("cpu") as ranks:
+        assert (ranks.rank, ranks.world, ranks.is_main) == (rank, 3, rank == 0)
+        assert distributed.place() == (rank, 3)
+        assert distributed.gather_objects(rank * 10) == [0, 10, 20]
+        layers = [nn.Linear(3, 4), nn.Linear(5, 2).double(), nn.Linear(1, 1)]
+        parameters = [parameter for layer in layers for parameter in layer.parameters()]
+        for number, parameter in enumerate(parameters[:-1]):
+            if not (rank == 1 and number == 1):  # a layer that this rank's LayerDrop skipped
+                parameter.grad = torch.full_like(parameter, float(rank + number))
+        distributed.sum_gradients(parameters)
+        for number, parameter in enumerate(parameters):
+            expected = 0.0 if number == 5 else 3.0 + 3 * number - (2.0 if number == 1 else 0.0)
+            assert parameter.grad is not None
+            assert torch.equal(parameter.grad, torch.full_like(parameter, expected)), (rank, number)
+        own = torch.tensor([float(rank)], requires_grad=True)
+        total = distributed.differentiable_sum(own)
+        assert total.item() == 3.0
+        (total**2).backward()
+        assert own.grad is not None
+        assert own.grad.item() == 6.0  # of the square of the sum, not divided by the processes
+        assert distributed.sum_over_ranks(own).item() == 3.0
+        assert own.item() == float(rank)
+    assert not dist.is_initialized()
+
+
+def test_three_processes_sum_gradients_in_buckets_and_differentiate_their_own_terms(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        (tmp_path / "port").write_text(str(probe.getsockname()[1]))
+    torch.multiprocessing.spawn(one_of_three, (str(tmp_path),), nprocs=3)
+
+
+def test_sigterm_and_ctrl_c_ask_to_stop_and_a_second_sigterm_does_no_more() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with stop_signals() as request:
+        assert request == StopRequest("")
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert request.reason == "SIGTERM"
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_second_ctrl_c_leaves_at_once() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with stop_signals() as request:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert request.reason == "Ctrl-C"
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_thread_leaves_the_signals_alone() -> None:
+    before, found = signal.getsignal(signal.SIGINT), []
+
+    def run() -> None:
+        with stop_signals() as request:
+            found.append((request.reason, signal.getsignal(signal.SIGINT)))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert found == [("", before)]
