@@ -67,6 +67,28 @@ def test_the_threshold_of_collapse_is_a_key_and_models_without_codebooks_are_not
     monitor((0, 0), patience=1).check(0, 500, {"contrastive": 4.1, "accuracy": 0.1}, "x")
 
 
+def test_thresholds_are_where_they_are_said_to_be() -> None:
+    strict = monitor(patience=1, grace_share=0.1, chance_share=0.2, chance_margin=0.02)
+    assert strict.check(0, 99, WELL | {"contrastive": 0.0}, "x") == 0
+    assert strict.check(0, 100, WELL | {"contrastive": 0.01, "accuracy": 0.99}, "x") == 0
+    for numbers in ({"contrastive": 0.009}, {"accuracy": 0.991}):
+        with pytest.raises(UserError, match="has collapsed"):
+            strict.check(0, 100, WELL | numbers, "x")
+    assert strict.check(0, 199, WELL | {"contrastive": CHANCE}, "x") == 0
+    for distance in (0.021, -0.021):
+        assert strict.check(0, 200, WELL | {"contrastive": CHANCE + distance}, "x") == 0
+    with pytest.raises(UserError, match=r"at chance \(4\.615 nats\): halve train\.lr, or raise batch\.seconds or"):
+        strict.check(0, 200, WELL | {"contrastive": CHANCE - 0.019}, "x")
+
+
+def test_other_objectives_name_the_number_that_is_judged_or_none() -> None:
+    words = HealthMonitor(HealthConfig(patience=1), 1000, chance=5.0, judged="loss")
+    assert words.check(0, 500, {"loss": 4.0}, "x") == 0
+    with pytest.raises(UserError, match="or raise the batch"):
+        words.check(0, 500, {"loss": 5.0}, "x")
+    assert HealthMonitor(HealthConfig(patience=1), 1000, chance=None).check(3, 500, {"loss": 5.0}, "x") == 0
+
+
 def test_numbers_that_are_not_finite_stop_at_once_and_a_switch_turns_everything_off() -> None:
     with pytest.raises(UserError, match="'penalty' is nan at update 3"):
         monitor().check(0, 3, WELL | {"penalty": float("nan")}, "x")
@@ -83,6 +105,18 @@ def test_the_first_bad_parameter_gradient_and_module_are_named() -> None:
     assert first_bad_parameter(model) == "parameter 1.bias"
     assert first_bad_module(model, lambda: model(torch.ones(1, 2))) == "output of 1"
     assert first_bad_module(model[0], lambda: model[0](torch.ones(1, 2))) == ""
+    assert not model[1]._forward_hooks
+
+
+class Pair(nn.Module):
+    def forward(self, value: torch.Tensor) -> Any:
+        return torch.ones(1, dtype=torch.int64), [value, "text"]
+
+
+def test_outputs_in_tuples_and_lists_are_looked_into() -> None:
+    model = nn.Sequential(Pair())
+    assert first_bad_module(model, lambda: model(torch.ones(2))) == ""
+    assert first_bad_module(model, lambda: model(torch.tensor([1.0, float("inf")]))) == "output of 0"
 
 
 def test_a_run_that_explodes_stops_with_one_line_and_keeps_its_checkpoint(corpus: Path, tmp_path: Path) -> None:

@@ -45,9 +45,9 @@ def micro_batch(rows: tuple[int, ...]) -> MicroBatch:
     """Padded waveforms of some rows, half a second and more."""
     waves = [torch.from_numpy(hum(row, 9_000 + 1_500 * (row % 3))) for row in rows]
     return MicroBatch(
-        torch.nn.utils.rnn.pad_sequence(waves, batch_first=True),
-        torch.tensor([len(wave) for wave in waves]),
-        torch.tensor(rows),
+        torch.nn.utils.rnn.pad_sequence(waves, batch_first=True) if waves else torch.zeros(0, 0),
+        torch.tensor([len(wave) for wave in waves], dtype=torch.int64),
+        torch.tensor(rows, dtype=torch.int64),
         tuple(map(str, rows)),
         (None,) * len(rows),
     )
