@@ -52,9 +52,10 @@ class Pass:
 
 @dataclass
 class Step:
-    """One step of the optimiser, just before it, and the forward passes that led to it."""
+    """One step of the optimiser, just before it, the forward passes that led to it and the masks counted for it."""
 
     passes: list[Pass]
+    counted: list[Tensor]
     lr: float
     group: dict[str, Any]
     norm: float
@@ -69,6 +70,8 @@ class Watch(nn.Module):
         super().__init__()
         self.model = model
         self.passes: list[Pass] = []
+        self.counted: list[Tensor] = []
+        self.inside = False
         self.steps: list[Step] = []
         encoder = getattr(model, "encoder", None)
         if encoder is not None:
@@ -78,8 +81,7 @@ class Watch(nn.Module):
 
             def draw_time_masks(*arguments: Any) -> Tensor:
                 masks: Tensor = draw_masks(*arguments)
-                if self.passes:  # the counts are drawn before the update's first pass
-                    self.passes[-1].masks.append(masks)
+                (self.passes[-1].masks if self.inside else self.counted).append(masks)
                 return masks
 
             encoder.draw_time_masks = draw_time_masks
@@ -89,13 +91,17 @@ class Watch(nn.Module):
     def forward(self, *inputs: Any, **named: Any) -> Any:
         draw = named.get("draw") or (inputs[2] if len(inputs) > 2 else None)
         self.passes.append(Pass(self.training, draw, named.get("train_encoder", True), torch.initial_seed(), inputs[1]))
-        return self.model(*inputs, **named)
+        self.inside = True
+        output = self.model(*inputs, **named)
+        self.inside = False
+        return output
 
     def step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         group, named = optimizer.param_groups[0], dict(self.model.named_parameters())
         self.steps.append(
             Step(
                 passes=[one for one in self.passes if one.training],
+                counted=self.counted,
                 lr=group["lr"],
                 group={name: group[name] for name in ("betas", "eps", "weight_decay")},
                 norm=float(gradient_norm(named.values())),
@@ -103,7 +109,7 @@ class Watch(nn.Module):
                 values={name: parameter.detach().clone() for name, parameter in named.items()},
             )
         )
-        self.passes = []
+        self.passes, self.counted = [], []
 
 
 Run = Callable[[Any, Any], Watch]
@@ -179,6 +185,9 @@ def test_every_update_of_pre_training_uses_the_values_of_that_update(
             assert one.blocks == blocks_kept(7, update, 0.5, 2)
             expected = span_masks(*frames(one.lengths), 0.065, 10, 2, Draw(7, update, one.draw.rows))
             assert torch.equal(one.masks[0], expected)
+        # the losses are divided by the counts of these very masks
+        for counted, one in zip(step.counted, step.passes, strict=True):
+            assert torch.equal(counted, one.masks[0])
         rows = torch.cat([one.draw.rows for one in step.passes if one.draw is not None])
         assert sorted(rows.tolist()) == list(range(len(rows)))
     assert seen[0].lr == 0.0
@@ -249,6 +258,7 @@ def test_every_update_of_fine_tuning_uses_the_values_of_that_update(
         share = 0.01 + 0.99 * update / 2 if update < 2 else 1.0 if update < 10 else down
         assert step.lr == pytest.approx(1e-2 * share, rel=1e-9)
         assert record["encoder_trained"] == float(update >= 5)
+        assert step.norm == pytest.approx(record["gradient_norm"], rel=1e-5)
         for number, one in enumerate(step.passes):
             assert one.draw is not None
             assert (one.draw.seed, one.draw.step) == (7, update)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.train.tiny_run import TINY, pretrain_config, with_train
+from torch import nn
 
 from wav2vec2.checkpoints.load import load
 from wav2vec2.data.manifest import Manifest
@@ -15,6 +16,7 @@ from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.train.corpus import hold_out
 from wav2vec2.train.metrics import LOG_FILE, duration, forget_after
 from wav2vec2.train.pretrain.command import build_model, run
+from wav2vec2.train.pretrain.objective import ContrastiveObjective
 
 
 def short(corpus: Path, output: Path):
@@ -52,6 +54,46 @@ def test_numbers_of_the_parts_agree_with_those_of_the_whole(corpus: Path, tmp_pa
             each = [record[f"{kind}_perplexity_{group}"] for group in (1, 2)]
             assert sum(each) == pytest.approx(record[f"{kind}_perplexity"])
             assert all(1 - 1e-5 <= value <= 8 + 1e-5 for value in each)
+
+
+def test_the_model_is_the_one_of_the_lowest_score_and_of_the_first_among_equals(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores, weights = [3.0, 1.0, 1.0, 2.0], []
+
+    def validate(_: ContrastiveObjective, module: nn.Module) -> dict[str, float]:
+        assert not module.training
+        weights.append({name: value.clone() for name, value in module.state_dict().items()})
+        return {"score": scores[len(weights) - 1], "contrastive": 9.0}
+
+    monkeypatch.setattr(ContrastiveObjective, "validate", validate)
+    config = with_train(pretrain_config(corpus, tmp_path / "run"), updates=4)
+    directory = run(replace(config, log=replace(config.log, validate_every=1)))
+    kept = load(directory).state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in weights[1].items())
+    assert not all(torch.equal(kept[name], value) for name, value in weights[2].items())
+    said = capsys.readouterr().out
+    assert [said.count(f"validation at {update}: contrastive 9  (best so far)") for update in (1, 2, 3)] == [1, 1, 0]
+    assert "(best validation, update 2)" in said
+
+
+def test_without_validation_the_model_is_the_last_one(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = with_train(pretrain_config(corpus, tmp_path / "run"), updates=3)
+    config = replace(config, data=replace(config.data, hold_out=0), log=replace(config.log, validate_every=1))
+    run(config)
+    assert "(update 3)" in capsys.readouterr().out
+    assert not (tmp_path / "run" / "best").exists()
+
+
+def test_validation_comes_every_so_many_updates_and_at_the_end_or_never(corpus: Path, tmp_path: Path) -> None:
+    for every, expected in ((2, [2, 4, 5]), (0, [])):
+        config = short(corpus, tmp_path / str(every))
+        run(replace(config, log=replace(config.log, every=2, validate_every=every)))
+        records = [json.loads(line) for line in (tmp_path / str(every) / LOG_FILE).read_text().splitlines()]
+        assert [record["update"] for record in records if record["kind"] == "validation"] == expected
+        assert [record["update"] for record in records if record["kind"] == "train"] == [2, 4, 5]
 
 
 def test_loss_falls_and_the_finished_run_is_not_run_again(corpus: Path, tmp_path: Path) -> None:
