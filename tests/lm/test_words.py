@@ -80,7 +80,7 @@ def test_another_case_is_refused_only_where_it_explains_most_unknown_words() -> 
     check_case(["THE", "CAT", "xyz"], known, "text", "lm")
     check_case(["x", "y"], known, "text", "lm")
     check_case(["THE", "cat", "y"], known, "text", "lm")  # twice as many are not enough
-    with pytest.raises(UserError, match=r"^text: its words are in another case than lm's; --case upper makes"):
+    with pytest.raises(UserError, match=r"^text: its words differ in case from those of lm; add --case upper"):
         check_case(["THE", "cat", "sat"], known, "text", "lm")
     with pytest.raises(UserError, match=r"--case lower"):
         check_case(["OF"], known, "text", "lm")

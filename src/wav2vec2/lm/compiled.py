@@ -1,4 +1,4 @@
-"""Compilation of searches and estimators with numba: once per machine, never stale, without the interpreter lock."""
+"""Compiling searches and estimators with numba: once per machine, never stale, and free of the interpreter lock."""
 
 import functools
 import sys
@@ -20,7 +20,7 @@ def _sources_stamp() -> tuple[float, int]:
 
 
 class _Announcement(event.Listener):
-    """Announces, once per process, that compiling takes a while; numba calls it if no stored code was found."""
+    """Prints, once per process, that compiling takes a while; numba calls it where it finds no stored code."""
 
     said = False
 
@@ -35,7 +35,7 @@ class _Announcement(event.Listener):
 
 @functools.cache
 def announcement() -> _Announcement:
-    """The listener, which the first call registers with numba."""
+    """Return the listener; the first call registers it with numba."""
     listener = _Announcement()
     event.register("numba:compile", listener)
     return listener

@@ -1,4 +1,4 @@
-"""Text for language models: files of any length with one sentence per line, read without being held in memory."""
+"""Text for language models: files of any length with one sentence per line, never held in memory as a whole."""
 
 import gzip
 import re
@@ -21,7 +21,7 @@ _PLAIN = re.compile(r"[ -_a-{}~]*\Z")
 class Corpus:
     """The sentences of text files, plain or gzipped (``.gz``), as lists of words. Sentence marks are left out.
 
-    While it is iterated over it counts sentences, words and position.
+    During iteration it counts sentences and words, and tracks its position.
     """
 
     paths: Sequence[Path]
@@ -32,7 +32,7 @@ class Corpus:
     sentences: int = 0
     words: int = 0
     position: int = 0
-    """Bytes read so far of the files as they are on disk, of ``size`` in total."""
+    """Bytes read so far, of ``size`` bytes in all files as they are on disk."""
 
     def __post_init__(self) -> None:
         if not self.paths:
@@ -43,7 +43,7 @@ class Corpus:
         self.size = sum(path.stat().st_size for path in self.paths)
 
     def __iter__(self) -> Iterator[list[str]]:
-        """Yield the words of each line that has any.
+        """Yield the words of each line that is not empty.
 
         Raises:
             UserError: a file cannot be read or is not UTF-8, or no file has any words.
@@ -61,7 +61,7 @@ class Corpus:
             before += path.stat().st_size
         self.position = self.size
         if not self.words:
-            raise UserError(f"{', '.join(map(str, self.paths))}: no word of text; give one sentence per line")
+            raise UserError(f"{', '.join(map(str, self.paths))}: no words found; give one sentence per line")
 
     def _sentences(self, path: Path, raw: BinaryIO) -> Iterator[list[str]]:
         number = 0
@@ -77,7 +77,7 @@ class Corpus:
             raise UserError(f"{path}: is cut short or not a gzip file ({error}); copy it again") from error
 
     def split(self, line: str) -> list[str]:
-        """The normalised words of one line."""
+        """Return the normalised words of one line."""
         if self.ids:
             line = "".join(line.split(None, 1)[1:])
         line = line.strip()

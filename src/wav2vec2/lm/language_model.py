@@ -1,7 +1,7 @@
-"""What a search needs of a language model, n-gram or Transformer.
+"""The protocol through which a search uses a language model, n-gram or Transformer.
 
-Log-probabilities are natural logarithms. Words (of a character model: characters) are indices into ``tokens``. A
-history is an integer handle that the model hands out, so that a search can keep histories in arrays.
+Log-probabilities are natural logarithms. Words (characters, in a character model) are indices into ``tokens``. A
+history is an integer handle given out by the model, so that a search can keep histories in arrays.
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ class LanguageModel(Protocol):
     """Scores continuations of histories, many at once."""
 
     unit: Unit
-    """What the tokens are: words (of an n-gram: whatever its text separates by spaces), or characters with ``|``
+    """The kind of tokens: words (in an n-gram model, whatever its text separates by spaces), or characters with ``|``
     between words."""
     tokens: Sequence[str]
     """Every word (or character) by its index, including the sentence marks and the unknown word."""
     unknown: int
-    """Index of the token that stands for all other words; it has a score of its own."""
+    """Index of the token that stands for all other words; it is scored as any token."""
 
     def index(self, token: str) -> int:
         """Return the index of a word, ``unknown`` if the model lacks it."""
@@ -39,4 +39,4 @@ class LanguageModel(Protocol):
         """Return the log-probability that the sentence ends after each history, (N,)."""
 
     def retain(self, histories: NDArray[np.int64]) -> None:
-        """Allow the model to forget all histories but these and the start: this keeps its memory bounded."""
+        """Allow the model to forget all histories but these and the start, so that its memory stays bounded."""

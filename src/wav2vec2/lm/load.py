@@ -1,4 +1,4 @@
-"""Opening a language model from its path, whatever its kind, and interpolating two of them."""
+"""Opening a language model of any kind from its path, and interpolating two models."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ def load_language_model(path: str | Path) -> LanguageModel:
     """Open an ARPA file (plain or gzipped), a KenLM binary, or the directory of a Transformer language model.
 
     Raises:
-        UserError: nothing is there, or it is none of the three, or it is damaged.
+        UserError: there is no such file, it is none of the three, or it is damaged.
     """
     path = Path(path)
     if path.is_dir():
@@ -40,13 +40,13 @@ Integers = NDArray[np.int64]
 class InterpolatedLM:
     """Two language models as one: P(word | history) = (1 - share) P_first + share P_second.
 
-    Interpolation is linear in probability, not log-linear: the result is a distribution without a sum over the
-    vocabulary, and a word is possible if either model allows it. The tokens are the first model's. For tokens unknown
-    to the second model, its probability of the unknown word is divided among them, so that the sum is at most one.
+    Interpolation is linear in probability, not log-linear: the result needs no normalising sum over the vocabulary, and
+    a word is possible if either model allows it. The tokens are the first model's. The second model's probability of
+    the unknown word is divided among the tokens that it does not know, so that the sum is at most one.
 
     Args:
         first: the model whose tokens are used.
-        second: another model over the same unit, words or characters.
+        second: another model of the same unit, words or characters.
         share: weight of the second model, 0 to 1.
 
     Raises:
@@ -55,7 +55,7 @@ class InterpolatedLM:
 
     def __init__(self, first: LanguageModel, second: LanguageModel, share: float) -> None:
         if not 0.0 <= share <= 1.0:
-            raise UserError(f"interpolation: the share {share} is not between 0 and 1")
+            raise UserError(f"interpolation: the share {share} must be between 0 and 1")
         self.tokens: Sequence[str] = first.tokens
         self.unknown = first.unknown
         self._translate = np.array([second.index(token) for token in first.tokens], np.int64)
@@ -79,15 +79,15 @@ class InterpolatedLM:
         self._start = int(self._handle(first.start(), second.start()))
 
     def index(self, token: str) -> int:
-        """Index of a token, as in the first model."""
+        """Return the index of a token, as in the first model."""
         return self._first.index(token)
 
     def start(self) -> int:
-        """The history of a sentence's beginning."""
+        """Return the history at the beginning of a sentence."""
         return self._start
 
     def score(self, histories: Integers, tokens: Integers) -> tuple[NDArray[np.float32], Integers]:
-        """Log-probability of ``tokens[i]`` after ``histories[i]``, and the following histories; all (N,)."""
+        """Return the log-probability of ``tokens[i]`` after ``histories[i]``, and the next histories; all (N,)."""
         pairs, tokens = self._pairs[np.asarray(histories, np.int64)], np.asarray(tokens, np.int64)
         one, after_one = self._first.score(pairs[:, 0], tokens)
         two, after_two = self._second.score(pairs[:, 1], self._translate[tokens])
@@ -95,7 +95,7 @@ class InterpolatedLM:
         return self._mix(one, two + self._penalty[tokens]), np.array(following, np.int64)
 
     def finish(self, histories: Integers) -> NDArray[np.float32]:
-        """Log-probability of the sentence's end after each history, (N,)."""
+        """Return the log-probability that the sentence ends after each history, (N,)."""
         pairs = self._pairs[np.asarray(histories, np.int64)]
         return self._mix(self._first.finish(pairs[:, 0]), self._second.finish(pairs[:, 1]))
 

@@ -1,4 +1,4 @@
-"""``wav2vec2 lm perplexity``: how well a language model of any kind predicts a text."""
+"""``wav2vec2 lm perplexity``: the perplexity of a text under a language model of any kind."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,22 +24,22 @@ _SAMPLED = 1000
 
 @dataclass(frozen=True)
 class Perplexity:
-    """Totals over a text; log-probabilities in nats."""
+    """Totals over a text, and the perplexities that follow from them; log-probabilities in nats."""
 
     sentences: int
     words: int
     tokens: int
-    """Words, or characters for a character model, without the sentence ends; these add one per sentence."""
+    """Words (characters, for a character model), without the sentence ends, which add one per sentence."""
     unknown: int
     """Tokens that the model does not know."""
     log_probability: float
-    """Of all tokens and sentence ends."""
+    """Log-probability of all tokens and sentence ends."""
     unknown_log_probability: float
-    """Of the unknown tokens alone."""
+    """Log-probability of the unknown tokens alone."""
 
     @property
     def with_unknown(self) -> float:
-        """Perplexity per token, unknown tokens at the probability that the model gives them."""
+        """Perplexity per token; unknown tokens have the probability that the model gives them."""
         return _exp(-self.log_probability / (self.tokens + self.sentences))
 
     @property
@@ -50,7 +50,7 @@ class Perplexity:
 
     @property
     def per_word(self) -> float:
-        """Perplexity per word, whatever the tokens are: comparable between models of words and of characters."""
+        """Perplexity per word, for any kind of token: comparable between models of words and of characters."""
         return _exp(-self.log_probability / (self.words + self.sentences))
 
 
@@ -90,14 +90,14 @@ def _score_batch(model: LanguageModel, batch: Sequence[Sequence[str]], *, charac
 
 @dataclass(frozen=True)
 class PerplexityOptions:
-    """Perplexity of a text under a language model: n-gram (ARPA, KenLM binary) or Transformer."""
+    """Measure the perplexity of a text under a language model: n-gram (ARPA, KenLM binary) or Transformer."""
 
     lm: Annotated[Path, Positional, arg(metavar="LM")]
     """An ARPA file, a KenLM binary, or a directory that wav2vec2 lm transformer wrote."""
     text: Annotated[tuple[Path, ...], Positional, arg(metavar="TEXT")]
     """Text files with one sentence per line, plain or gzipped (.gz)."""
     case: Literal["keep", "upper", "lower"] = "keep"
-    """Convert the text to this case: that of the model's words."""
+    """Convert the text to this case, which should be that of the model's words."""
     punctuation: Literal["keep", "remove"] = "keep"
     """Keep or remove the text's punctuation."""
     ids: bool = False
@@ -108,7 +108,7 @@ def run(options: PerplexityOptions) -> Perplexity:
     """Measure the perplexity and print it.
 
     Raises:
-        UserError: the model or a text cannot be read, or they do not fit together.
+        UserError: the model or a text cannot be read, or their words differ in case.
     """
     normalization = TextNormalization(case=options.case, punctuation=options.punctuation)
     corpus = Corpus(options.text, normalization, ids=options.ids)

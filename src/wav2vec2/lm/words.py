@@ -1,4 +1,4 @@
-"""The words of language models: reading them from an n-gram model's file, checking their case, and spelling them."""
+"""The words of language models: reading them from an n-gram file, checking their case, and writing lexicons."""
 
 import gzip
 import mmap
@@ -19,10 +19,10 @@ SENTENCE_MARKS = (BEGIN, END, UNKNOWN, "<UNK>")
 """Entries of a language model's word list that are not words; some toolkits write <UNK> in capitals."""
 _KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
 _FIRST_WORD = f"{UNKNOWN}\0".encode()
-_KENLM_ORDER_AT = 88  # after the magic line and the numbers that show the machine's byte order
+_KENLM_ORDER_AT = 88  # byte position: after the magic line and the numbers that show the machine's byte order
 _HEADER_LINES = 1000
 _REMEDY = "write or copy it again"
-_NAMED = 5  # words that cannot be spelled, in a message
+_NAMED = 5  # words that a message names
 _CASES: tuple[Case, ...] = ("upper", "lower")
 
 
@@ -38,7 +38,7 @@ def is_kenlm_binary(path: str | Path) -> bool:
 def ngram_words(path: str | Path) -> list[str]:
     """Read the words of an ARPA file (plain or gzipped) or KenLM binary, in the file's order, without sentence marks.
 
-    Of an ARPA file only the unigrams are read.
+    Only the unigrams of an ARPA file are read.
 
     Raises:
         UserError: the file is missing, is not an n-gram model, is cut short, or has no words.
@@ -55,7 +55,7 @@ def ngram_words(path: str | Path) -> list[str]:
 
 
 def ngram_order(path: str | Path) -> int | None:
-    """The order that the header of an ARPA file or KenLM binary gives; None for any other file."""
+    """Return the order that the header of an ARPA file or KenLM binary gives; None for any other file."""
     path = Path(path)
     try:
         if is_kenlm_binary(path):
@@ -112,31 +112,31 @@ def _binary_words(path: Path) -> list[str]:
 
 
 def check_case(words: Iterable[str], known: Callable[[str], bool], source: str, other: str) -> None:
-    """Catch the commonest mistake with language models: words in another case than the model's.
+    """Catch the commonest mistake with language models: a text in another case than the model.
 
     Args:
-        words: words of ``source``.
-        known: whether ``other`` has a word.
-        source: the name of the words' file in the message.
+        words: words of the text.
+        known: whether the model or word list has a word.
+        source: the name of the text in the message.
         other: the name of the model or word list in the message.
 
     Raises:
-        UserError: many more words would be known in upper or lower case; names the option that helps.
+        UserError: more than twice as many words would be known in upper or lower case; names the option that helps.
     """
     words = list(words)
     as_is = sum(map(known, words))
     for case in _CASES:
         folded = sum(known(normalize_text(word, case=case)) for word in words)
         if folded > 2 * as_is:
-            raise UserError(f"{source}: its words are in another case than {other}'s; --case {case} makes them match")
+            raise UserError(f"{source}: its words differ in case from those of {other}; add --case {case}")
 
 
 @dataclass(frozen=True)
 class WrittenLexicon:
-    """What `write_lexicon` did."""
+    """The result of `write_lexicon`."""
 
     words: int
-    """How many words were written."""
+    """Number of words written."""
     left_out: tuple[str, ...]
     """The words that the vocabulary's symbols cannot spell."""
 
@@ -148,7 +148,7 @@ class WrittenLexicon:
 
 
 def write_lexicon(words: Iterable[str], path: Path, vocabulary: Vocabulary | None = None) -> WrittenLexicon:
-    """Write a lexicon, lines ``word<TAB>w o r d |``, as our lexicon search and flashlight read it.
+    """Write a lexicon, with lines ``word<TAB>w o r d |``, as our lexicon search and flashlight read it.
 
     Args:
         words: the words, in the order wanted.

@@ -67,7 +67,7 @@ def test_bad_input_is_one_line_and_leaves_the_old_file(text, tmp_path, capsys, m
     empty = tmp_path / "empty.txt"
     empty.write_text("\n")
     line = ("ngram", text, "--out", out)
-    assert "no word of text" in refused(capsys, "ngram", empty, "--out", out)
+    assert "no words found" in refused(capsys, "ngram", empty, "--out", out)
     assert "no text was given" in refused(capsys, "ngram", "--out", out)
     assert "no such text file" in refused(capsys, "ngram", tmp_path / "none", "--out", out)
     assert "--order 0" in refused(capsys, *line, "--order", 0)

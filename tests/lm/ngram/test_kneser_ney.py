@@ -87,7 +87,7 @@ def test_equals_the_reference_entry_by_entry(reference_root, tmp_path, capsys):
     reference = reference_root
     out = tmp_path / "o3.arpa"
     assert cli.main(["lm", "ngram", str(reference / "ngram.txt"), "--order", "3", "--out", str(out)]) == 0
-    assert "5420 of 1, 22860 of 2, 31257 of 3" in capsys.readouterr().out
+    assert "5420 of order 1, 22860 of order 2, 31257 of order 3" in capsys.readouterr().out
     ours, theirs = entries(out), entries(reference / "ngram.o3.arpa")
     assert ours.keys() == theirs.keys()
     difference = np.abs(np.array([ours[g] for g in theirs]) - np.array(list(theirs.values())))

@@ -134,7 +134,7 @@ def test_strange_handles_are_refused(path):
         (lambda text: text.replace("-0.35\tb", "-0.35\tc"), "not among the 1-grams"),
         (lambda text: text.replace("a b\t-0.25", "a\t-0.25"), "not among the 1-grams"),
         (lambda text: text.replace("-0.35\tb", "0.35\tb"), "above 1"),
-        (lambda text: text.replace("<s> a b", "b b a"), "3-gram whose first 2 words are no n-gram"),
+        (lambda text: text.replace("<s> a b", "b b a"), "3-gram without the 2-gram that begins it"),
         (lambda text: text.replace("ngram 2=4", "ngram 3=4"), "instead of 'ngram 2=number'"),
         (lambda text: text.replace("ngram 2=4", "ngram 2=400000000"), "cut short"),
         (lambda text: text.replace("-0.8\tb a", "-0.8\tb </s>"), "has a 2-gram twice"),

@@ -88,7 +88,7 @@ def test_broken_directories_are_one_line(saved: Path) -> None:
     assert "cut short" in said(saved)
     weights.write_bytes(whole[weights])
     tokens.write_text("</s>\n<unk>\nTHE\n")
-    assert "3 tokens, the model 10" in said(saved)
+    assert "3 tokens, the model has 10" in said(saved)
     tokens.write_text("</s>\n<unk>\nTHE\nTHE\n")
     assert "has 'THE' twice" in said(saved)
     tokens.unlink()

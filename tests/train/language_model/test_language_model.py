@@ -168,8 +168,8 @@ def test_a_long_sentence_is_cropped_and_an_update_too_small_is_refused(text: Pat
     ("content", "said"),
     [
         (None, "no such text file"),
-        (b"", "no word of text"),
-        (b"id1\nid2\n", "no word of text"),
+        (b"", "no words found"),
+        (b"id1\nid2\n", "no words found"),
         (b"a \xff\n", "not UTF-8"),
     ],
 )

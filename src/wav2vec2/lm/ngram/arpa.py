@@ -25,7 +25,7 @@ _REMEDY = "write it again with wav2vec2 lm ngram or lmplz"
 _HEADER_MAX = 1 << 20
 _NUMBER_BYTES = 24
 _LINES = 1 << 15
-_POSITIVE = 1e-4  # log10 probabilities up to this are rounding errors of an estimator; above, the file is wrong
+_POSITIVE = 1e-4  # log10 probabilities from 0 to this are rounding errors of an estimator; above it, the file is wrong
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ArpaOrder:
     """(n,); 0 if the file gives none."""
 
     def with_word(self, word: int, log10_probability: float) -> "ArpaOrder":
-        """Add a word to these unigrams."""
+        """Return these unigrams with one more word."""
         return ArpaOrder(
             np.append(self.words, np.array([[word]], np.int32), axis=0),
             np.append(self.log10_probability, np.float32(log10_probability)),
@@ -52,7 +52,7 @@ def read_arpa(path: Path) -> tuple[list[str], list[ArpaOrder]]:
     """Read an ARPA file: the words of the unigrams in the file's order, and the n-grams of every order.
 
     Raises:
-        UserError: the file is missing, no ARPA file, malformed (names the line) or cut short.
+        UserError: the file is missing, not an ARPA file, malformed (the message names the line) or cut short.
     """
     data = _contents(path)
     counts, position = _read_header(path, data)
@@ -98,7 +98,7 @@ def _contents(path: Path) -> Bytes:
 
 
 def _line(data: Bytes, position: int) -> tuple[bytes, int]:
-    """The line at ``position``, without its line end, and where the next line begins."""
+    """Return the line at ``position``, without its line end, and where the next line begins."""
     size = 256
     while True:
         piece = data[position : position + size].tobytes()
@@ -111,7 +111,7 @@ def _line(data: Bytes, position: int) -> tuple[bytes, int]:
 
 
 def _read_header(path: Path, data: Bytes) -> tuple[list[int], int]:
-    """The number of n-grams of each order, and where the text after the header begins."""
+    """Return the number of n-grams of each order, and where the text after the header begins."""
     head = data[:_HEADER_MAX].tobytes()
     found = head.find(b"\\data\\")
     if found < 0 or (found > 0 and head[found - 1 : found] != b"\n"):
@@ -139,7 +139,7 @@ def _read_header(path: Path, data: Bytes) -> tuple[list[int], int]:
 
 
 def _expect(path: Path, data: Bytes, position: int, heading: str) -> int:
-    """Skip blank lines and a heading; returns where the next line begins."""
+    """Skip blank lines and a heading; return where the next line begins."""
     while position < len(data):
         line, following = _line(data, position)
         if line.strip():
@@ -205,10 +205,10 @@ def _shown(line: bytes) -> str:
 
 
 class ArpaWriter:
-    """Writes an ARPA file section by section; a context manager, which writes the end mark and closes the file.
+    """Writes an ARPA file section by section; a context manager that writes the end mark and closes the file.
 
     Args:
-        file: the file to write; it is closed on leaving, and has the end mark unless there was an exception.
+        file: the file to write; it is closed on leaving, with the end mark unless there was an exception.
         words: the words by number, number 1 first.
         counts: the number of n-grams of each order; the sections must follow in this order.
     """
@@ -229,7 +229,7 @@ class ArpaWriter:
     def lines(
         self, words: NDArray[np.int32], log_probability: NDArray[np.float64], backoff: NDArray[np.float64] | None
     ) -> None:
-        """Write n-grams: words (n, k) by number, in reading order; log10 probability and log10 backoff weight (n,)."""
+        """Write n-grams: words (n, k) by number, first word first; log10 probability and log10 backoff weight (n,)."""
         backoff = np.empty(0) if backoff is None else backoff
         log_probability = np.minimum(log_probability, 0.0)
         line_bytes = words.shape[1] * (self._longest + 1) + 2 * _NUMBER_BYTES

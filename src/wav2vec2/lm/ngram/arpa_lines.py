@@ -1,4 +1,4 @@
-"""The lines of ARPA sections, parsed and formatted by compiled code: several times as fast as in Python."""
+"""The lines of ARPA sections, parsed and formatted by compiled code, several times as fast as in Python."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,12 @@ DONE, BAD_FIELD, BAD_NUMBER, UNKNOWN_WORD = 0, 1, 2, 3
 _FNV_OFFSET, _FNV_PRIME = np.uint64(14695981039346656037), np.uint64(1099511628211)
 _TAB, _NEWLINE, _RETURN, _SPACE = 9, 10, 13, 32
 _DIGITS_MAX = 17  # a double holds no more digits; further ones only shift the decimal point
-_DECIMALS = 7  # written
+_DECIMALS = 7  # of a number that is written
 
 
 @compiled
 def _hash(data: Bytes, start: int, end: int) -> np.uint64:
-    """FNV-1a, 64 bits."""
+    """Return the 64-bit FNV-1a hash of ``data[start:end]``."""
     value = _FNV_OFFSET
     for i in range(start, end):
         value = (value ^ np.uint64(data[i])) * _FNV_PRIME
@@ -25,7 +25,7 @@ def _hash(data: Bytes, start: int, end: int) -> np.uint64:
 
 @compiled
 def hash_words(letters: Bytes, offsets: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Open-addressed hash table of the words ``letters[offsets[i] : offsets[i + 1]]``; -1 in empty slots."""
+    """Return an open-addressed hash table of the words ``letters[offsets[i] : offsets[i + 1]]``; empty slots are -1."""
     size = 16
     while size < 2 * len(offsets):
         size *= 2
@@ -43,7 +43,7 @@ def hash_words(letters: Bytes, offsets: NDArray[np.int64]) -> NDArray[np.int32]:
 def find_word(
     data: Bytes, start: int, end: int, table: NDArray[np.int32], letters: Bytes, offsets: NDArray[np.int64]
 ) -> np.int64:
-    """Index of the word ``data[start:end]``; -1 if the table does not hold it."""
+    """Return the index of the word ``data[start:end]``; -1 if the table does not hold it."""
     mask = np.uint64(len(table) - 1)
     slot = _hash(data, start, end) & mask
     while table[slot] >= 0:
@@ -109,7 +109,7 @@ def _number(data: Bytes, start: int, end: int) -> float:
 
 @compiled
 def _field(data: Bytes, position: int) -> tuple[int, int]:
-    """Begin and end of the next field of a line; they are equal at the end of the line."""
+    """Return the begin and end of the next field of a line; they are equal at the end of the line."""
     begin = position
     while begin < len(data) and (data[begin] == _SPACE or data[begin] == _TAB or data[begin] == _RETURN):
         begin += 1

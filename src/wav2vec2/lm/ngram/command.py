@@ -37,26 +37,27 @@ class NgramOptions:
     out: Path = Path("lm.arpa")
     """ARPA file to write; gzipped if its name ends in .gz."""
     prune: tuple[int, ...] = ()
-    """Leave out n-grams that occur at most this often: one number per order (0 0 1 1), the last for all higher ones."""
+    """Leave out n-grams that occur at most this often: one number per order (0 0 1 1); the last is used for all higher
+    orders."""
     vocab: Path | None = None
-    """File with the only words of the model, one per line (a lexicon will do). Other words become <unk>; words of the
-    file that the text lacks get the probability of an unseen word."""
+    """File with the words of the model, one per line (a lexicon will do). Other words become <unk>; words of the file
+    that the text lacks get the probability of an unseen word. By default, all words of the text."""
     case: Literal["keep", "upper", "lower"] = "keep"
-    """Convert the text to this case: that of the recogniser's letters."""
+    """Convert the text to this case, which should be that of the recogniser's letters."""
     punctuation: Literal["keep", "remove"] = "keep"
     """Keep or remove the text's punctuation."""
     ids: bool = False
     """Each line begins with an identifier to skip (LibriSpeech's *.trans.txt, Kaldi's text)."""
     lexicon: Path | None = None
-    """Also write a lexicon, the spelling of each word of the model, as the lexicon searches read it."""
+    """Also write a lexicon, the spelling of each word of the model, for lexicon searches."""
     symbols: Path | None = None
     """Model directory of a recogniser: spell the lexicon in its symbols and leave out words it cannot spell."""
     engine: Literal["own", "lmplz"] = "own"
-    """Our estimator, or KenLM's lmplz on PATH, which uses all cores, for billions of words."""
+    """This package's estimator, or KenLM's lmplz on PATH, which uses all cores, for billions of words."""
     memory: int = 1024
-    """Memory for n-grams in MiB; the rest goes to disk. The word list needs memory of its own."""
+    """Memory for n-grams in MiB; the rest goes to disk. The word list needs additional memory."""
     temporary: Path | None = None
-    """Folder for temporary files, about 50 bytes per word of text; by default the system's."""
+    """Folder for temporary files, about 50 bytes per word of text; by default, the system's."""
 
 
 def run(options: NgramOptions) -> None:
@@ -177,7 +178,7 @@ def _print_report(options: NgramOptions, corpus: Corpus, estimate: Estimate | No
     print(f"{options.out}: order {options.order}, from {corpus.sentences} sentences of {corpus.words} words")
     if estimate is None:
         return
-    print("n-grams: " + ", ".join(f"{count} of {k}" for k, count in enumerate(estimate.counts, start=1)))
+    print("n-grams: " + ", ".join(f"{count} of order {k}" for k, count in enumerate(estimate.counts, start=1)))
     if estimate.unknown:
         share = 100 * estimate.unknown / corpus.words
         print(f"outside the vocabulary: {estimate.unknown} words ({share:.2f} %), counted as <unk>")
@@ -203,12 +204,12 @@ def run_lmplz(
     Args:
         sentences: the words of each sentence.
         out: the ARPA file to write.
-        order: of the model.
+        order: order of the model.
         prune: thresholds, one per order.
-        vocabulary: file with the words that n-grams may have; lmplz prunes n-grams with any other word, where
+        vocabulary: file with the words that n-grams may contain; lmplz prunes n-grams with any other word, whereas
             ``KneserNey`` counts it as ``<unk>``.
-        memory: in bytes.
-        folder: for temporary files.
+        memory: memory for lmplz, in bytes.
+        folder: folder for temporary files.
         zipped: whether to gzip the file.
 
     Raises:
@@ -230,7 +231,7 @@ def run_lmplz(
                 for words in sentences:
                     pipe.write(" ".join(word for word in words if word != UNKNOWN).encode() + b"\n")
         except BrokenPipeError:
-            pass  # lmplz has ended; its status and its output say why
+            pass  # lmplz has ended; its status and its output give the reason
         except BaseException:
             process.kill()
             raise

@@ -1,7 +1,7 @@
 """Sorting more rows than fit into memory: sorted runs on disk, merged block by block.
 
-A row is a few small non-negative integers, compared column by column, and a value. Equal rows are merged into one,
-which gets the sum of their values.
+A row is a few small non-negative integers, compared column by column, and a value. Equal rows are merged into one, with
+the sum of their values.
 """
 
 import bisect
@@ -27,9 +27,9 @@ class ExternalSort:
     """Takes rows in any order and returns them sorted, in blocks; what does not fit into memory goes to ``folder``.
 
     Args:
-        columns: integers in a row.
-        dtype: of the values.
-        folder: for the sorted runs.
+        columns: number of integers in a row.
+        dtype: type of the values.
+        folder: folder for the sorted runs.
         name: distinguishes the runs of several sorts in one folder.
         memory: bytes that sorting may use.
         spilled: called after each run that is written to disk.

@@ -47,17 +47,17 @@ class KenlmFile:
         self._next = max(self._states) + 1
 
     def index(self, token: str) -> int:
-        """Index of a word, ``unknown`` if the model does not know it."""
+        """Return the index of a word, ``unknown`` if the model lacks it."""
         return self._ids.get(token, self.unknown)
 
     def start(self) -> int:
-        """The history of a sentence's beginning."""
+        """Return the history at the beginning of a sentence."""
         return 0
 
     def score(
         self, histories: NDArray[np.int64], tokens: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Log-probability of ``tokens[i]`` after ``histories[i]``, and the history that follows; all (N,).
+        """Return the log-probability of ``tokens[i]`` after ``histories[i]``, and the next histories; all (N,).
 
         Raises:
             ValueError: a history is unknown or has been forgotten, or there is no such token.
@@ -82,7 +82,7 @@ class KenlmFile:
         return found
 
     def finish(self, histories: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Log-probability of the sentence's end after each history, (N,)."""
+        """Return the log-probability that the sentence ends after each history, (N,)."""
         return self.score(histories, np.full(len(histories), self._ids[END], np.int64))[0]
 
     def retain(self, histories: NDArray[np.int64]) -> None:
@@ -121,7 +121,7 @@ def open_kenlm(path: str, words: Sequence[str]) -> Any:
 
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Discard KenLM's progress bar, which it writes to file descriptor 2."""
+    """Discard the progress bar that KenLM writes to file descriptor 2."""
     sys.stderr.flush()
     try:
         kept = os.dup(2)

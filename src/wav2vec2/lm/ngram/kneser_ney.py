@@ -43,24 +43,24 @@ _ROW_BYTES = 64  # memory of a block's row in a pass, per column, with its copie
 
 @dataclass(frozen=True)
 class Estimate:
-    """What was estimated."""
+    """The result of an estimation."""
 
     counts: tuple[int, ...]
     """N-grams of each order."""
     discounts: tuple[tuple[float, float, float], ...]
-    """Of each order, for the adjusted counts 1, 2, and 3 or more."""
+    """Discounts of each order, for the adjusted counts 1, 2, and 3 or more."""
     fallbacks: tuple[int, ...]
     """Orders whose discounts are ``FALLBACK_DISCOUNTS``, for lack of text."""
     words: tuple[str, ...] = field(repr=False)
     """The words of the model, marks included."""
     unknown: int
-    """How many words of the text are not in the vocabulary."""
+    """Number of words of the text that are not in the vocabulary."""
     spilled: int
-    """Sorted runs written to disk."""
+    """Number of sorted runs written to disk."""
 
 
 def thresholds_of(prune: Sequence[int], order: int) -> tuple[int, ...]:
-    """The pruning threshold of each order; the last one given is used for all higher orders.
+    """Return the pruning threshold of each order; the last one given is used for all higher orders.
 
     Raises:
         UserError: the order is out of range; thresholds are negative, decrease, or are more than there are orders.
@@ -76,11 +76,11 @@ def thresholds_of(prune: Sequence[int], order: int) -> tuple[int, ...]:
 
 
 def discounts_of(statistics: NDArray[np.int64]) -> tuple[tuple[float, float, float], bool]:
-    """Discounts for the adjusted counts 1, 2, and 3 or more (Chen and Goodman, equation 26), and whether they could be
-    estimated. Small or artificial text lacks n-grams of some count; then they are ``FALLBACK_DISCOUNTS``.
+    """Return the discounts for the adjusted counts 1, 2, and 3 or more (Chen and Goodman, equation 26), and whether
+    they could be estimated: text without n-grams of some count, small or artificial, gets ``FALLBACK_DISCOUNTS``.
 
     Args:
-        statistics: has at 1 to 4 how many n-grams have that adjusted count.
+        statistics: element j, 1 to 4, is the number of n-grams with the adjusted count j.
     """
     n = statistics.astype(np.float64)
     if (n[1:4] == 0).any():
@@ -99,9 +99,9 @@ class KneserNey:
         order: length of the longest n-grams.
         folder: an empty folder for sorted runs.
         prune: see `thresholds_of`.
-        vocabulary: the only words of the model; others are counted as ``<unk>``. Words that the text lacks get the
-            probability of an unseen word.
-        memory: bytes for n-grams; the vocabulary needs memory of its own.
+        vocabulary: the words of the model; others are counted as ``<unk>``. Words that the text lacks get the
+            probability of an unseen word. None: all words of the text.
+        memory: bytes for n-grams; the vocabulary needs additional memory.
         progress: see `Report`.
 
     Raises:
@@ -127,7 +127,7 @@ class KneserNey:
         self._block_rows = max(256, memory // (8 * _ROW_BYTES * order))
 
     def estimate(self, sentences: Iterable[Sequence[str]], write: Callable[[list[int]], IO[bytes]]) -> Estimate:
-        """Estimate the model and write it as ARPA to the file that ``write`` opens, given the n-grams of each order."""
+        """Estimate the model and write it as ARPA to the file that ``write`` opens, given the counts of each order."""
         by_context = self._count(sentences)
         statistics = self._adjusted.statistics
         found = [discounts_of(statistics[k]) for k in range(1, self._order + 1)]
@@ -169,7 +169,7 @@ class KneserNey:
         self._spilled += 1
 
     def _count(self, sentences: Iterable[Sequence[str]]) -> list[ExternalSort]:
-        """Adjusted counts: of unigrams in ``_unigram_counts``; of the other orders in what is returned, by context."""
+        """Adjust the counts: keep those of unigrams in ``_unigram_counts``, return those of other orders by context."""
         full = self._sort(self._order, np.int64, "ngrams", self._memory // 2)
         for rows in ngrams(sentences, self._order, self._numbers):
             full.add(rows, np.ones(len(rows), np.int64))
@@ -187,7 +187,7 @@ class KneserNey:
         return sorts
 
     def _unigrams(self, discounts: Doubles) -> tuple[Doubles, Doubles, Mask]:
-        """By word number: probability, backoff weight (1 until known), and whether the word is kept."""
+        """Return, by word number: probability, backoff weight (1 until known), and whether the word is kept."""
         counts = self._unigram_counts
         kept = counts >= 0
         kept[0] = False
@@ -209,7 +209,7 @@ class KneserNey:
         backoffs: ExternalSort,
         path: Path,
     ) -> None:
-        """Write the probabilities of the k-grams that are kept to ``path``, and the contexts' weights to ``backoffs``.
+        """Write the probabilities of the k-grams kept to ``path``, and the backoff weights of contexts to ``backoffs``.
 
         ``lower`` has the probabilities of order k - 1; if it is None, they are ``unigrams``.
         """
@@ -290,7 +290,7 @@ class _Backoffs:
         self._position = 0
 
     def of(self, words: Rows) -> Doubles:
-        """The backoff weight of each n-gram; 1 if it is the context of none."""
+        """Return the backoff weight of each n-gram; 1 if it is no n-gram's context."""
         weights = np.ones(len(words))
         row = 0
         while self._words is not None and row < len(words):

@@ -37,15 +37,15 @@ class NgramArrays(NamedTuple):
     backoff: NDArray[np.float32]
     """(N,) in nats."""
     suffix: NDArray[np.int32]
-    """(N,) node of the longest proper suffix that the model holds."""
+    """(N,) node of the longest proper suffix that the model contains."""
     state: NDArray[np.int32]
     """(N,) the history after the node's n-gram: the shortest one that gives every continuation the same score, so that
-    a search can merge histories that are equivalent."""
+    a search can merge equivalent histories."""
 
 
 @compiled
 def find_child(arrays: NgramArrays, node: Integer, word: Integer) -> Integer:
-    """The child of ``node`` for ``word``; -1 if there is none."""
+    """Return the child of ``node`` for ``word``; -1 if there is none."""
     if node == 0:
         return word + 1
     low, high = np.int64(arrays.first_child[node]), np.int64(arrays.first_child[node + 1])
@@ -61,10 +61,10 @@ def find_child(arrays: NgramArrays, node: Integer, word: Integer) -> Integer:
 
 @compiled
 def advance(arrays: NgramArrays, history: Integer, word: Integer) -> tuple[np.float32, np.int64]:
-    """Log-probability (float32, nats) of ``word`` after ``history``, and the history (int64) that follows.
+    """Return the log-probability (float32, nats) of ``word`` after ``history``, and the next history (int64).
 
-    Backs off: the probability of the longest n-gram that the model holds, times the backoff weights of the histories
-    that are too long.
+    Backs off: takes the probability of the longest n-gram that the model contains, times the backoff weights of the
+    longer histories.
     """
     node, total = np.int64(history), np.float32(0.0)
     while True:
@@ -88,7 +88,7 @@ def _advance_all(
 
 @compiled
 def _parents(arrays: NgramArrays, words: NDArray[np.int32]) -> NDArray[np.int64]:
-    """The node of each row's history (all words but the last); -1 if the model lacks it."""
+    """Return the node of each row's history (all words but the last); -1 if the model lacks it."""
     found = np.zeros(len(words), np.int64)
     for i in range(len(words)):
         for j in range(words.shape[1] - 1):
@@ -100,7 +100,7 @@ def _parents(arrays: NgramArrays, words: NDArray[np.int32]) -> NDArray[np.int64]
 
 @compiled
 def _link_suffixes(arrays: NgramArrays, parents: NDArray[np.int64], first: int) -> None:
-    """Set ``suffix`` of the nodes from ``first`` on, whose parents have theirs."""
+    """Set ``suffix`` of the nodes from ``first`` on; that of their parents must be set already."""
     for i in range(len(parents)):
         node = parents[i]
         child: Integer = np.int64(-1)
@@ -161,17 +161,17 @@ class NgramModel:
         return cls(tuple(tokens), len(orders), _build(orders, source))
 
     def index(self, token: str) -> int:
-        """Index of a word, ``unknown`` if the model does not know it."""
+        """Return the index of a word, ``unknown`` if the model lacks it."""
         return self._ids.get(token, self.unknown)
 
     def start(self) -> int:
-        """The history of a sentence's beginning."""
+        """Return the history at the beginning of a sentence."""
         return int(self.arrays.state[1 + self._begin])
 
     def score(
         self, histories: NDArray[np.int64], tokens: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Log-probability of ``tokens[i]`` after ``histories[i]``, and the history that follows; all (N,).
+        """Return the log-probability of ``tokens[i]`` after ``histories[i]``, and the next histories; all (N,).
 
         Raises:
             ValueError: a history or token is not of this model.
@@ -189,12 +189,12 @@ class NgramModel:
         return scores, following
 
     def finish(self, histories: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Log-probability of the sentence's end after each history, (N,)."""
+        """Return the log-probability that the sentence ends after each history, (N,)."""
         histories = np.asarray(histories, np.int64)
         return self.score(histories, np.full(histories.shape, self._end, np.int64))[0]
 
     def retain(self, histories: NDArray[np.int64]) -> None:
-        """Nothing is forgotten: a history is a node of the trie."""
+        """Do nothing: a history is a node of the trie, so there is nothing to forget."""
 
 
 def _build(orders: Sequence[ArpaOrder], source: str) -> NgramArrays:
@@ -218,8 +218,8 @@ def _build(orders: Sequence[ArpaOrder], source: str) -> NgramArrays:
         last = order.words[:, -1].astype(np.int64)
         if len(parents) and parents.min() < 0:
             raise UserError(
-                f"{source}: has a {order.words.shape[1]}-gram whose first {order.words.shape[1] - 1} words are no "
-                "n-gram; write the file with lm ngram or lmplz"
+                f"{source}: has a {order.words.shape[1]}-gram without the {order.words.shape[1] - 1}-gram that begins "
+                "it; write the file with lm ngram or lmplz"
             )
         sorting = np.lexsort((last, parents))
         parents, last = parents[sorting], last[sorting]

@@ -29,7 +29,7 @@ Doubles = NDArray[np.float64]
 
 
 class WordNumbers:
-    """Numbers of words: ``<unk>``, ``<s>``, ``</s>``, then the words as they first occur, or only the given ones."""
+    """Numbers words: ``<unk>``, ``<s>``, ``</s>``, then all words in order of first occurrence, or the given ones."""
 
     def __init__(self, vocabulary: Sequence[str] | None = None) -> None:
         self._numbers: defaultdict[str, int] = defaultdict()
@@ -40,7 +40,7 @@ class WordNumbers:
         if self._closed:
             self._numbers.default_factory = None
         self.unknown = 0
-        """How many words were not among the given ones."""
+        """Number of words that were not among the given ones."""
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -51,7 +51,7 @@ class WordNumbers:
         return list(self._numbers)
 
     def of(self, words: Sequence[str]) -> list[int]:
-        """The numbers of words."""
+        """Return the numbers of words."""
         if not self._closed:
             return list(map(self._numbers.__getitem__, words))
         numbers = [self._numbers.get(word, UNKNOWN) for word in words]
@@ -102,8 +102,8 @@ def _adjust(
 
     previous: (order,) the open n-grams; that of order k is the first k words. adjusted, actual: (order + 1,) adjusted
     counts and occurrences of the open n-grams, by order. out_words (order, rows, order), out_counts (order, rows): are
-    filled with the closed n-grams, of which there are as many per order as is returned; the count of a pruned one is
-    negative. statistics: see `AdjustedCounts`.
+    filled with the closed n-grams; the count of a pruned one is negative. statistics: see `AdjustedCounts`. Returns the
+    number of closed n-grams of each order.
     """
     order = words.shape[1]
     written = np.zeros(order, np.int64)
@@ -142,11 +142,11 @@ class AdjustedCounts:
     """Turns the sorted n-grams of the highest order into the n-grams and adjusted counts of every order.
 
     Args:
-        thresholds: of each order, the number of occurrences up to which its n-grams are pruned.
+        thresholds: for each order, the number of occurrences up to which its n-grams are pruned.
 
     Attributes:
-        statistics: (order + 1, 6), complete after all blocks. Row k has at 1 to 4 how many k-grams have that adjusted
-            count, at 0 how many k-grams there are, at 5 how many are not pruned.
+        statistics: (order + 1, 6), complete after all blocks. Row k holds, at 1 to 4, the number of k-grams with that
+            adjusted count; at 0, the number of all k-grams; at 5, the number of those that are not pruned.
     """
 
     def __init__(self, thresholds: Sequence[int]) -> None:
@@ -201,8 +201,8 @@ def discount_contexts(
         discounts: (4,) for the counts 0, 1, 2, and 3 or more.
 
     Returns:
-        The discounted share of each n-gram (NaN if pruned), its context's weight of the lower order, both (n,), and the
-        first row of each context.
+        The discounted share of each n-gram (NaN if pruned), the weight of the lower order in its context, both (n,),
+        and the first row of each context.
     """
     n, k = words.shape
     probability, weight = np.empty(n), np.empty(n)

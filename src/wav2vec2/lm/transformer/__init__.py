@@ -1,1 +1,1 @@
-"""Transformer language models: the network, its vocabulary and scoring (section 4.4 of the paper)."""
+"""Transformer language models: the network, its vocabulary, and scoring (section 4.4 of the paper)."""

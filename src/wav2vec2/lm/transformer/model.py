@@ -1,8 +1,8 @@
-"""A Transformer language model in a search, which scores many continuations at once.
+"""A Transformer language model for a search, which scores many continuations at once.
 
 The histories form a tree of tokens (`HistoryTree`) and keep their keys and values. The hidden state of a history is
-computed once, when it is first needed, in one batch with all others needed at the same time. Of the softmax only the
-normalisers and the logits of the words asked for are computed.
+computed once, when it is first needed, in one batch with all others needed at the same time. Only the normalisers of
+the softmax and the logits of the words asked for are computed.
 
 Legend: N histories or pairs, T tokens before, d width, F and K as in ``AdaptiveVocabulary``.
 """
@@ -50,11 +50,11 @@ class TransformerLM:
         return cls(*load_language_model_directory(directory))
 
     def save(self, directory: str | Path) -> None:
-        """Write the model's directory. Raises UserError if that is not possible."""
+        """Write the model's directory. Raises UserError if writing fails."""
         save_language_model(self.network, self.vocabulary, directory)
 
     def forget(self) -> None:
-        """Forget all histories; the memory used is then as after loading."""
+        """Forget all histories and free their memory."""
         a, k = self.network.sizes, len(self.network.vocabulary.tables)
         features = self.network.vocabulary.columns[-1].stop
         like = self.network.norm.weight
@@ -64,15 +64,15 @@ class TransformerLM:
         self._features, self._offsets = like.new_empty(0, features), like.new_empty(0, k)
 
     def index(self, token: str) -> int:
-        """Index of a token, ``unknown`` if the model does not know it."""
+        """Return the index of a token, ``unknown`` if the model lacks it."""
         return self.vocabulary.numbers.get(token, self.unknown)
 
     def start(self) -> int:
-        """The history of a sentence's beginning."""
+        """Return the history at the beginning of a sentence."""
         return START
 
     def score(self, histories: Integers, tokens: Integers) -> tuple[NDArray[np.float32], Integers]:
-        """Log-probability of ``tokens[i]`` after ``histories[i]``, and the following histories; all (N,).
+        """Return the log-probability of ``tokens[i]`` after ``histories[i]``, and the next histories; all (N,).
 
         Equal pairs give equal histories.
         """
@@ -80,14 +80,14 @@ class TransformerLM:
         return self._log_probabilities(histories, tokens), self._tree.follow(histories, tokens)
 
     def finish(self, histories: Integers) -> NDArray[np.float32]:
-        """Log-probability of the sentence's end after each history, (N,)."""
+        """Return the log-probability that the sentence ends after each history, (N,)."""
         histories = np.asarray(histories, np.int64)
         return self._log_probabilities(histories, np.zeros_like(histories))
 
     def retain(self, histories: Integers) -> None:
-        """Allow all histories to be forgotten but these, their ancestors and the start.
+        """Allow all histories but these, their ancestors and the start to be forgotten.
 
-        That happens when the nodes have doubled since the last time, so a call costs little on average.
+        They are forgotten once the number of nodes has doubled since the last time, so a call costs little on average.
         """
         if len(self._tree) > 2 * self._collected + COLLECT_NODES:
             self._tree.retain(np.asarray(histories, np.int64))
@@ -147,8 +147,8 @@ class HistoryTree:
     """The histories of a search as a tree of tokens, so that histories with the same beginning share it.
 
     A node is an integer handle for one token after its parent; node 0, the sentence's beginning, is never forgotten. A
-    search makes a thousand nodes for each that it continues from, so a node is only that at first; it gets a row of the
-    caller's tensors when it is first scored from.
+    search makes about a thousand nodes for each one that it continues from, so a new node has no state: it gets a row
+    of the caller's tensors only when a token after it is first scored.
     """
 
     def __init__(self, mark: int) -> None:
@@ -160,13 +160,13 @@ class HistoryTree:
         self._free = list(range(_FIRST_CAPACITY - 1, START, -1))
         self._free_rows: list[int] = []
         self.rows = 0
-        """Largest number of rows in use at any time: how many the caller's tensors must have."""
+        """Largest number of rows in use at any time; the caller's tensors must have this many."""
 
     def __len__(self) -> int:
         return len(self.parent) - len(self._free)
 
     def follow(self, histories: Integers, tokens: Integers) -> Integers:
-        """The node of each (history, token), which is made if it is new; (N,)."""
+        """Return the node of each (history, token), (N,); a new one is made."""
         out = np.empty(len(histories), np.int64)
         children, pairs = self._children, zip(histories.tolist(), tokens.tolist(), strict=True)
         for place, pair in enumerate(pairs):
@@ -192,7 +192,7 @@ class HistoryTree:
         self._free = list(range(2 * old - 1, old - 1, -1))
 
     def take_rows(self, nodes: Integers) -> Integers:
-        """Give rows to nodes that have none; returns the rows (N,)."""
+        """Give rows to nodes that have none, and return the rows (N,)."""
         reused = min(len(nodes), len(self._free_rows))
         rows = [self._free_rows.pop() for _ in range(reused)]
         rows.extend(range(self.rows, self.rows + len(nodes) - reused))
@@ -201,7 +201,10 @@ class HistoryTree:
         return self.row[nodes]
 
     def ancestor_rows(self, nodes: Integers) -> tuple[Integers, NDArray[np.bool_]]:
-        """Rows of the tokens before each node, nearest first, and which of them exist: (N, T), T the largest depth."""
+        """Return the rows of each node's ancestors, nearest first, and a mask of those that exist.
+
+        Both are (N, T), where T is the largest depth.
+        """
         depths = self.depth[nodes]
         longest = int(depths.max(initial=0))
         rows = np.zeros((len(nodes), longest), np.int64)

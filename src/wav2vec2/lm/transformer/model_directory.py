@@ -1,6 +1,6 @@
 """The directory of a Transformer language model, and its vocabulary of words or characters.
 
-``config.json`` (with a ``model_type`` of our own), ``model.safetensors`` and ``tokens.txt``.
+The directory holds ``config.json`` (with our own ``model_type``), ``model.safetensors`` and ``tokens.txt``.
 """
 
 import json
@@ -28,10 +28,10 @@ CONFIG, WEIGHTS, TOKENS = "config.json", "model.safetensors", "tokens.txt"
 
 @dataclass(frozen=True)
 class TokenVocabulary:
-    """The tokens, ``</s>`` and ``<unk>`` first and then by falling frequency; of characters, ``|`` separates words.
+    """The tokens: ``</s>`` and ``<unk>``, then the rest by falling frequency. ``|`` separates words of characters.
 
     Raises:
-        UserError: the first two tokens are others, or a token occurs twice.
+        UserError: the first two tokens are not ``</s>`` and ``<unk>``, or a token occurs twice.
     """
 
     tokens: tuple[str, ...]
@@ -57,7 +57,7 @@ class TokenVocabulary:
     ) -> "TokenVocabulary":
         """Make a vocabulary of the tokens that occur at least ``min_count`` times, or of exactly the ``allowed`` ones.
 
-        They are sorted by falling count, then by code point. Raises UserError if there are none.
+        Tokens are sorted by falling count, then by code point. Raises UserError if there are none.
         """
         seen = (token for token, count in counts.items() if count >= min_count)
         ordered = sorted(
@@ -76,7 +76,7 @@ class TokenVocabulary:
         return {token: number for number, token in enumerate(self.tokens)}
 
     def encode(self, words: Sequence[str]) -> list[int]:
-        """The numbers of a sentence's tokens, without marks, given its normalised words."""
+        """Return the numbers of a sentence's tokens, without marks, given its normalised words."""
         return [self.numbers.get(token, 1) for token in tokens_of(words, self.unit)]
 
     def save(self, directory: Path) -> None:
@@ -143,7 +143,7 @@ def load_language_model_directory(directory: str | Path) -> tuple[TransformerNet
     vocabulary = TokenVocabulary.load(source, unit, normalization)
     if len(vocabulary) != size:
         raise UserError(
-            f"{source / TOKENS}: has {len(vocabulary)} tokens, the model {size}; use the list it was trained with"
+            f"{source / TOKENS}: has {len(vocabulary)} tokens, the model has {size}; use the list it was trained with"
         )
     network = TransformerNetwork(sizes, size)
     try:
@@ -167,7 +167,7 @@ def _read_config(source: Path) -> dict[str, Any]:
         raise UserError(f"{source / CONFIG}: is damaged ({error}); copy the model directory again") from None
     found = config.get("model_type") if isinstance(config, dict) else None
     if found != MODEL_TYPE:
-        raise UserError(f"{source}: is a model of type {found!r}, not a language model ({MODEL_TYPE!r}); name another")
+        raise UserError(f"{source}: has model_type {found!r}, not a language model's ({MODEL_TYPE!r}); give another")
     return dict(config)
 
 

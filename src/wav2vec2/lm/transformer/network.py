@@ -36,9 +36,10 @@ class LanguageModelSizes:
     ffn_size: int = 6144
     heads: int = 16
     cutoffs: tuple[int, ...] = (60_000, 160_000)
-    """Word numbers, by falling frequency, at which bands of narrower vectors begin; empty: all have full width."""
+    """Numbers of words, sorted by falling frequency, at which bands of narrower vectors begin; empty: all have full
+    width."""
     cutoff_factor: int = 4
-    """By how much the vectors of each band are narrower than those of the band before."""
+    """Ratio of the width of a band's vectors to that of the next band's."""
     layer_norm_first: bool = True
     layer_norm_eps: float = option(1e-5, above=0.0)
 
@@ -53,7 +54,7 @@ class LanguageModelSizes:
 
 @dataclass(frozen=True)
 class LanguageModelDropout:
-    """Dropout probabilities, at the input and in every block."""
+    """Dropout probabilities at the input and in every block."""
 
     dropout: float = option(0.1, low=0.0, below=1.0)
     attention_dropout: float = option(0.1, low=0.0, below=1.0)
@@ -71,7 +72,7 @@ class TransformerNetwork(nn.Module):
         self.norm = nn.LayerNorm(sizes.hidden_size, sizes.layer_norm_eps)
 
     def hidden(self, tokens: Tensor, lengths: Tensor, draw: Draw | None = None) -> Tensor:
-        """(B, T) tokens, of which ``lengths`` (B,) are not padding -> their hidden states, (sum of lengths, d).
+        """Return the hidden states (sum of lengths, d) of tokens (B, T), of which ``lengths`` (B,) are not padding.
 
         ``draw`` determines the dropout of a training step on a CPU.
         """
@@ -93,7 +94,7 @@ class TransformerNetwork(nn.Module):
         return Padded(lengths, tokens.shape[1])
 
     def forward(self, tokens: Tensor, lengths: Tensor, draw: Draw | None = None) -> Tensor:
-        """-ln P of each predicted token, sentence by sentence, (sum of lengths,).
+        """Return -ln P of each predicted token, sentence by sentence, (sum of lengths,).
 
         Args:
             tokens: (B, T + 1), beginning with the mark.
@@ -105,13 +106,16 @@ class TransformerNetwork(nn.Module):
         return self.vocabulary.loss(hidden, tokens[:, 1:][valid])
 
     def extend(self, tokens: Tensor, places: Tensor, past: Iterable[Tensor], visible: Tensor) -> tuple[Tensor, Tensor]:
-        """Continue N sequences by a token each: its hidden states (N, d), and its keys and values (layers, N, 2, d).
+        """Continue each of N sequences by a token.
 
         Args:
             tokens: (N,) numbers of the new tokens.
             places: (N,) their positions.
             past: keys and values of the tokens before, in any order, for each layer (N, T, 2, d).
-            visible: (N, T) which of them exist, bool.
+            visible: (N, T) bool, whether each of these tokens exists.
+
+        Returns:
+            The hidden states of the new tokens (N, d), and their keys and values (layers, N, 2, d).
         """
         x = self.vocabulary.embed(tokens)
         x = x + sinusoids(places, self.sizes.hidden_size).to(x.dtype)
@@ -123,7 +127,7 @@ class TransformerNetwork(nn.Module):
 
 
 def sinusoids(places: Tensor, width: int) -> Tensor:
-    """(N,) positions -> (N, width): sines, then cosines, with wavelengths from 2 pi to 10000 * 2 pi."""
+    """Encode positions (N,) as (N, width): sines, then cosines, with wavelengths from 2 pi to 10000 * 2 pi."""
     rates = torch.exp(torch.arange(width // 2, device=places.device) * (-math.log(10_000) / max(1, width // 2 - 1)))
     angles = places[:, None].float() * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1)
@@ -132,7 +136,7 @@ def sinusoids(places: Tensor, width: int) -> Tensor:
 class AdaptiveVocabulary(nn.Module):
     """Adaptive input and adaptive softmax over a large vocabulary, with shared tables: the first and the last layer.
 
-    See Baevski and Auli (2018) and Grave et al. (2017); the paper's word model (Synnaeve et al. 2020) has it. Tokens
+    See Baevski and Auli (2018) and Grave et al. (2017); the paper's word model (Synnaeve et al. 2020) uses it. Tokens
     are sorted by falling frequency and divided into bands. Band 0, of frequent tokens, has vectors of the network's
     width d, band i vectors of width d / factor^i. A token of band i > 0 has the probability P(band i) P(token | band
     i). Input and output share a band's vectors, but not the projections between its width and d. Without cutoffs this
@@ -142,7 +146,7 @@ class AdaptiveVocabulary(nn.Module):
         size: V.
         width: d.
         cutoffs: increasing token numbers at which bands begin; empty: one band.
-        factor: by how much the vectors of each band are narrower than those of the band before.
+        factor: ratio of the width of a band's vectors to that of the next band's.
     """
 
     def __init__(self, size: int, width: int, cutoffs: tuple[int, ...] = (), factor: int = 4) -> None:
@@ -165,7 +169,7 @@ class AdaptiveVocabulary(nn.Module):
         return self.edges[-1]
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Token numbers of any shape -> vectors (..., d), multiplied by sqrt(d)."""
+        """Return the vectors (..., d), multiplied by sqrt(d), of token numbers of any shape."""
         if len(self.tables) == 1:
             return F.embedding(tokens, self.tables[0]) * self.scale
         flat = tokens.reshape(-1)
@@ -179,7 +183,7 @@ class AdaptiveVocabulary(nn.Module):
         return scaled
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """-ln P(target | hidden), in float32 or wider: hidden (N, d), targets (N,) -> (N,)."""
+        """Return -ln P(target | hidden), (N,), in float32 or wider, for hidden (N, d) and targets (N,)."""
         head = targets
         for band in range(1, len(self.tables)):
             head = torch.where(targets >= self.edges[band], self.edges[1] + band - 1, head)
@@ -192,12 +196,12 @@ class AdaptiveVocabulary(nn.Module):
         return out
 
     def _head(self, hidden: Tensor) -> Tensor:
-        """Logits of the tokens of band 0 and of the other bands: (N, tokens + K - 1)."""
+        """Return the logits of the tokens of band 0 and of the other bands as wholes: (N, tokens + K - 1)."""
         logits = F.linear(hidden, self.tables[0])
         return logits if self.bands is None else torch.cat([logits, self.bands(hidden)], dim=1)
 
     def prepare(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (N, F) and offsets (N, K) of hidden states (N, d), from which ``pick`` scores any tokens."""
+        """Return features (N, F) and offsets (N, K) of hidden states (N, d), from which ``pick`` scores any tokens."""
         head = _wide(self._head(hidden))
         normalizer = head.logsumexp(dim=1)
         features, offsets = [hidden], [-normalizer]
@@ -208,7 +212,7 @@ class AdaptiveVocabulary(nn.Module):
         return torch.cat(features, dim=1), torch.stack(offsets, dim=1)
 
     def pick(self, features: Tensor, offsets: Tensor, rows: Tensor, tokens: Tensor) -> Tensor:
-        """Ln P(tokens[i] | state rows[i]), given what ``prepare`` returned; reads only those rows of the tables."""
+        """Return ln P(tokens[i] | state rows[i]) from what ``prepare`` returned; reads only these tokens' vectors."""
         out = offsets.new_empty(len(tokens))
         for band, (low, high) in enumerate(pairwise(self.edges)):
             where = ((tokens >= low) & (tokens < high)).nonzero()[:, 0]
