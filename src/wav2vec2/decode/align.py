@@ -1,10 +1,10 @@
 """CTC forced alignment: the most probable path of a known label sequence through the frames (Viterbi).
 
-A path has one symbol a frame. There may be blanks between the labels, before the first and after the last; a label may
-last several frames; two equal labels in a row need a blank between them. This gives 2 L + 1 states: blank, label 1,
+A path has one symbol per frame. There may be blanks between the labels, before the first and after the last; a label
+may last several frames; two equal labels in a row need a blank between them. This gives 2 L + 1 states: blank, label 1,
 blank, ..., label L, blank.
 
-Time is O(T L). Memory stays far below the T (2 L + 1) back pointers of the textbook: the forward pass keeps the scores
+Time is O(T L). Memory stays far below the textbook's T (2 L + 1) back pointers: the forward pass keeps the scores
 of every K-th frame only, and the backward pass recomputes one block of K frames at a time. A block that ends in state s
 can only have passed through the 2 K states before s, so that recomputing all blocks costs at most 2 K T. With
 K = (2 T S)^(1/3), S = 2 L + 1, at most 6 (2 T S)^(2/3) bytes are needed besides the emissions: 69 MB for one hour and
@@ -34,8 +34,8 @@ _ABOVE_ZERO = 1e-2  # log-probabilities of a float16 or bfloat16 softmax may be 
 class LabelAlignment:
     """The frames of each label on the best path.
 
-    first, last: (L,) int64, the label's first and last frame, both included. log_probabilities: (L,) float64, the sum
-    over these frames (nats). log_probability: of the whole path, blanks included. frames: T.
+    first, last: (L,) int64, each label's first and last frame, both included. log_probabilities: (L,) float64, the sum
+    over these frames (nats). log_probability: that of the whole path, blanks included. frames: T.
     """
 
     first: NDArray[np.int64]
@@ -55,12 +55,12 @@ def align_labels(
 ) -> LabelAlignment:
     """Find the most probable path of `labels` (L ids, no blanks) through `emissions` (T, V), log-probabilities in nats.
 
-    Without labels the path consists of blanks. Of equally probable paths it is the one whose last label begins
-    earliest, then the label before it, and so on. Emissions are read as float32 and summed as float64. `name` is the
-    name of the recording in messages. Python's lock is released during the computation.
+    Without labels the path consists of blanks. Of equally probable paths, the one whose last label begins earliest is
+    returned; if that is equal too, the label before it decides, and so on. Emissions are read as float32 and summed as
+    float64. `name` is the recording's name in messages. Python's lock is released during the computation.
 
     Raises:
-        UserError: too few frames for the labels (a repeat needs one more), NaN, or a text of probability zero.
+        UserError: too few frames for the labels (a repeat needs one more), NaN, or a text with probability zero.
         ValueError: emissions that are not (T, V) log-probabilities, or labels that are not among their V symbols.
     """
     targets = np.asarray(labels, dtype=np.int64)
@@ -77,7 +77,7 @@ def align_labels(
     kept = np.full((-(-frames // block), 2 * count + 1), -np.inf)
     best, end = _forward(wide, targets.astype(np.uint32), np.uint32(blank), barred, block, kept)
     if best == -np.inf:
-        raise UserError(f"{name}: the model gives this text probability zero; check that they belong together")
+        raise UserError(f"{name}: the model gives the text probability zero; check that it belongs to this recording")
     states = np.empty(frames, dtype=np.int64)
     pointers = np.empty((block, min(2 * block, 2 * count) + 1), dtype=np.uint8)
     for index in range(len(kept) - 1, -1, -1):
@@ -88,8 +88,8 @@ def align_labels(
 
 
 def block_frames(frames: int, labels: int) -> int:
-    """Return K, the frames between two rows of scores that are kept, so that these rows and the back pointers of one
-    block together need the least memory.
+    """Return K, the frames per block, for which the kept rows of scores and the back pointers of a block together need
+    the least memory.
     """
     return max(1, min(frames, math.ceil(math.cbrt(2 * frames * (2 * labels + 1)))))
 
@@ -113,8 +113,8 @@ def _check_fit(frames: int, labels: int, repeats: int, name: str) -> None:
         return
     need = f"{labels} labels and {repeats} repeats (equal neighbours need a blank between them)"
     raise UserError(
-        f"{name}: the text cannot fit: {need} need {labels + repeats} frames and there are {frames}; "
-        "check that the text belongs to this recording and says no more than it"
+        f"{name}: the text does not fit: {need} need {labels + repeats} frames, and there are {frames}; "
+        "check that the text belongs to this recording and contains no more than is spoken"
     )
 
 
@@ -139,7 +139,7 @@ def _step(
     new_here: _Scores,
     new_pause: _Scores,
 ) -> None:
-    """One frame for a stretch of labels and the blanks before them; two loops, which the compiler can vectorise."""
+    """Compute one frame for a range of labels and the blanks before them, in two loops that the compiler vectorises."""
     for place in range(len(here)):
         new_here[place] = scores[wanted[place]]
     for place in range(len(here)):

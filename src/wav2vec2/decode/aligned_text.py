@@ -1,7 +1,7 @@
 """Forced alignment of ordinary text: words and characters with their frames and scores.
 
-The text is brought word by word to the form that the model was trained on, so that every word of the result keeps its
-own spelling ("Hello," is aligned as HELLO). Characters that the vocabulary lacks are counted and get no time.
+The text is normalised word by word to the form that the model was trained on, so that every word of the result keeps
+its own spelling ("Hello," is aligned as HELLO). Characters that the vocabulary lacks are counted and get no times.
 """
 
 import math
@@ -43,7 +43,7 @@ class AlignedSymbol:
 
 @dataclass(frozen=True)
 class AlignedWord:
-    """A word as the text has it; without a word separator in the vocabulary, a symbol.
+    """A word in the form of the given text; without a word separator in the vocabulary, a symbol.
 
     span: from the first frame of the first symbol to the last frame of the last one; None if no symbol has frames. The
     score is the geometric mean of the posterior over the frames of the symbols (blanks between them not counted).
@@ -58,7 +58,8 @@ class AlignedWord:
 class AlignedText:
     """An aligned text. unknown: counts of the symbols that the vocabulary lacks.
 
-    score: as a word's, over all words. log_probability: of the best path, in nats, blanks and separators included.
+    score: computed as for a word, over all words. log_probability: that of the best path, in nats, blanks and
+    separators included.
     """
 
     words: tuple[AlignedWord, ...]
@@ -69,7 +70,7 @@ class AlignedText:
 
 @dataclass(frozen=True)
 class Spelling:
-    """A text as labels. words: each word of the text with its symbols and their places in `labels` (None: unknown)."""
+    """A text and its labels. words: each word with its symbols and their places in `labels` (None: unknown)."""
 
     labels: list[int]
     words: list[tuple[str, list[tuple[str, int | None]]]]
@@ -77,9 +78,9 @@ class Spelling:
 
 
 def spell(text: str, vocabulary: Vocabulary) -> Spelling:
-    """Spell `text` with the symbols of `vocabulary`, with one separator between words that have any.
+    """Spell `text` with the symbols of `vocabulary`, with one separator between words that have known symbols.
 
-    Raises UserError where the vocabulary's text normalisation refuses the text (digits).
+    Raises UserError if the vocabulary's text normalisation refuses the text (digits).
     """
     spelling = Spelling([], [], Counter())
     joins = vocabulary.word_separator is not None and vocabulary.unit == "characters"
@@ -117,7 +118,7 @@ def align_text(emissions: NDArray[Any], text: str, vocabulary: Vocabulary, *, na
 
     Raises:
         UserError: a text without any symbol of the vocabulary, a text that needs more frames than there are, no frames,
-            NaN, or emissions of another width than the vocabulary.
+            NaN, or emissions that do not have the vocabulary's width.
     """
     if emissions.ndim == 2 and emissions.shape[1] != len(vocabulary):
         width = f"emissions of {emissions.shape[1]} symbols do not belong to a vocabulary of {len(vocabulary)}"
@@ -130,7 +131,7 @@ def align_text(emissions: NDArray[Any], text: str, vocabulary: Vocabulary, *, na
         raise UserError(f"{name}: the text is empty; give the words that are spoken")
     if not spelling.labels:
         why = unknown_text(spelling.unknown) if spelling.unknown else "it is punctuation only"
-        raise UserError(f"{name}: nothing of the text can be aligned ({why}); use a model of this language and case")
+        raise UserError(f"{name}: none of the text can be aligned ({why}); use a model of this language and case")
     if not len(emissions):
         raise UserError(
             f"{name}: is shorter than one frame of the model, so that nothing can be aligned to it; remove it"

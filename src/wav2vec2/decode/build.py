@@ -1,4 +1,4 @@
-"""From what a user chooses (options, a preset) to a decoder with everything loaded."""
+"""Builds the decoders that a user chooses by options or a preset, with everything loaded."""
 
 import dataclasses
 import sys
@@ -23,7 +23,7 @@ from wav2vec2.lm.words import is_kenlm_binary, ngram_order, ngram_words
 from wav2vec2.text.vocabulary import Vocabulary
 
 RESCORED = 100
-"""Hypotheses of a search that a second language model ranks, where the user did not ask for more."""
+"""Hypotheses of a search that a second language model rescores, unless the user asked for more."""
 _SEARCH = {option.name for option in dataclasses.fields(SearchOptions)}
 _HOTWORDS = PrimitiveConstructorSpec(
     nargs="*",
@@ -35,13 +35,13 @@ _HOTWORDS = PrimitiveConstructorSpec(
 
 
 def _shown(metavar: str, default: str) -> object:
-    """How --help shows an option that the preset may set: with the default where there is no preset."""
+    """Show in --help, for an option that the preset may set, the default that applies without a preset."""
     return arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
 
 @dataclass(frozen=True)
 class DecodingOptions:
-    """How the model's output becomes text. A preset sets what is not given here; the defaults are those without one."""
+    """How the model's output becomes text. A preset sets the options not given; the defaults are those without one."""
 
     decoder: Literal["auto", "greedy", "beam", "lexicon"] = "auto"
     """greedy: the best symbol of every frame, without a search. beam: our own search. lexicon: flashlight's search over
@@ -50,48 +50,48 @@ class DecodingOptions:
     lm: Annotated[Path | None, _shown("PATH", "none")] = None
     """Language model: an ARPA file, a KenLM binary, or the folder of a Transformer language model."""
     preset: Annotated[str | None, _shown("NAME|FILE", "none")] = None
-    """A file of `wav2vec2 tune`, or settings of the paper: paper-ls-10min-4gram to paper-lv-960h-transformer."""
+    """A file from `wav2vec2 tune`, or settings of the paper: paper-ls-10min-4gram to paper-lv-960h-transformer."""
     hotwords: Annotated[Mapping[str, float], _HOTWORDS, _shown("WORD[:WEIGHT]|FILE ...", "none")] = field(
         default_factory=dict
     )
     """Words and phrases to favour, each with the weight (nats) that every occurrence of a word adds, by default 5:
-    --hotwords anna:8 "saint malo:6" or a text file with one a line. Only our own search takes them."""
+    --hotwords anna:8 "saint malo:6", or a text file with one per line. Only the beam decoder takes them."""
     nbest: Annotated[int | None, _shown("N", "1")] = None
-    """Number of hypotheses; those after the best are in the JSON output only."""
+    """Number of hypotheses; all but the best are in the JSON output only."""
     beam: Annotated[int | None, _shown("N", "50")] = None
-    """Hypotheses kept after each frame. More take longer and find better ones."""
+    """Hypotheses kept after each frame. A larger beam is slower, and finds better hypotheses."""
     lm_weight: Annotated[float | None, _shown("X", "0.87")] = None
     """Weight of the language model's natural logarithms. Weights that other tools give for decimal logarithms (fairseq
     and the paper for their 4-grams) must be divided by 2.303."""
     word_score: Annotated[float | None, _shown("X", "-1")] = None
     """Added for every word."""
     lexicon: Annotated[Path | None, _shown("FILE", "the words of --lm, spelled by the model's vocabulary")] = None
-    """The only words that may be written, one a line, each with its spelling (word, tab, symbols) or without."""
+    """File of the only words that may be written, one per line, with or without a spelling (word, tab, symbols)."""
     lm_case: Annotated[LmCase | None, _shown("{keep,fold}", "keep")] = None
     """fold: use a language model or lexicon in another case than the model's vocabulary."""
     unknown_score: Annotated[float | None, _shown("X", "-inf")] = None
-    """Added for every word that the language model (of the lexicon search: the lexicon) lacks; -inf forbids them."""
+    """Added for every word that the language model (in the lexicon search: the lexicon) lacks; -inf forbids them."""
     silence_score: Annotated[float | None, _shown("X", "0")] = None
-    """Added for every word separator (of the lexicon search: every frame of one)."""
+    """Added for every word separator (in the lexicon search: for every frame of one)."""
     beam_tokens: Annotated[int | None, _shown("N", "0")] = None
-    """Symbols of a frame that extend a hypothesis, best first; 0 is all of them."""
+    """Number of symbols, the most probable ones of a frame, that may extend a hypothesis; 0 means all."""
     threshold: Annotated[float | None, _shown("X", "50")] = None
-    """Hypotheses this far (nats) below the best one are dropped."""
+    """Hypotheses more than this many nats below the best one are dropped."""
     merge: Annotated[Literal["max", "logadd"] | None, _shown("{max,logadd}", "max")] = None
-    """How the paths of one hypothesis are joined: the best one counts, or their sum."""
+    """How the paths of one hypothesis are combined: max keeps the best, logadd adds their probabilities."""
     rescore: Annotated[Path | None, _shown("FOLDER", "none")] = None
-    """A Transformer language model that ranks the n-best list anew."""
+    """A Transformer language model that rescores the n-best list."""
     rescore_weight: Annotated[float | None, _shown("X", "0.5")] = None
     """Weight of the rescoring model's natural logarithms, in place of --lm-weight."""
     rescore_word_score: Annotated[float | None, _shown("X", "0")] = None
     """Added for every word in rescoring."""
     rescore_share: Annotated[float | None, _shown("X", "1")] = None
-    """Share of the rescoring model in a linear mixture with --lm, between 0 and 1; 1 is the rescoring model alone."""
-    workers: Annotated[int | None, _shown("N", "one a core")] = None
-    """Processes (lexicon) or threads (beam) of the search. The results do not depend on them."""
+    """Share of the rescoring model in a linear mixture with --lm, from 0 to 1; 1 means the rescoring model alone."""
+    workers: Annotated[int | None, _shown("N", "one per core")] = None
+    """Number of processes (lexicon) or threads (beam) of the search. It does not change the results."""
 
     def resolve(self) -> Preset:
-        """Return the preset with everything that was given put in. Raises UserError for an impossible choice."""
+        """Return the preset with the given options in place of its own. Raises UserError for an impossible choice."""
         preset = Preset(decoder="greedy") if self.preset is None else load_preset(self.preset, check_lm=self.lm is None)
         search = {name: getattr(self, name) for name in _SEARCH if getattr(self, name) is not None}
         changes: dict[str, object] = {}
@@ -110,7 +110,7 @@ class DecodingOptions:
         return chosen
 
     def _fitting_decoder(self) -> DecoderName:
-        """Return the decoder that suits what was given: our own where it is as good as flashlight's, and faster."""
+        """Return the decoder that suits the options: our own where it is as good as flashlight's, because faster."""
         if self.hotwords:
             return "beam"
         if self.lexicon is not None:
@@ -125,25 +125,25 @@ class DecodingOptions:
         if chosen.rescore is not None and not 0.0 < chosen.rescore_share <= 1.0:
             raise UserError(f"--rescore-share {chosen.rescore_share:g}: must be above 0 and at most 1")
         if chosen.rescore is not None and chosen.rescore_share < 1.0 and chosen.lm is None:
-            raise UserError("--rescore-share: there is nothing to mix with; give --lm as well")
+            raise UserError("--rescore-share: there is no model to mix with; give --lm as well")
         if self.hotwords and chosen.decoder != "beam":
             source = f"preset {self.preset} chooses" if self.decoder == "auto" else "they cannot be used with"
             raise UserError(f"--hotwords: {source} {chosen.decoder} decoding; add --decoder beam")
         if chosen.decoder == "greedy":
             for name in ("lm", "lexicon", "rescore"):
                 if getattr(chosen, name) is not None:
-                    raise UserError(f"--{name}: greedy decoding uses none; choose --decoder beam or lexicon")
+                    raise UserError(f"--{name}: greedy decoding cannot use one; choose --decoder beam or lexicon")
             if chosen.search.nbest > 1:
-                raise UserError("--nbest: greedy decoding has one hypothesis; choose --decoder beam or lexicon")
+                raise UserError("--nbest: greedy decoding gives one hypothesis; choose --decoder beam or lexicon")
         elif chosen.decoder == "lexicon" and chosen.lm is None and chosen.lexicon is None:
-            source = f"preset {self.preset} names none: " if self.preset else ""
-            raise UserError(f"the lexicon search needs words: {source}give --lm, or --lexicon, or both")
+            source = f", and preset {self.preset} names none" if self.preset else ""
+            raise UserError(f"the lexicon search needs words{source}; give --lm, --lexicon, or both")
 
 
 Notice = Callable[[str], None]
 OpenLM = Callable[[str], LanguageModel]
-"""From a path to a language model. Searches that run one after the other may share a model, as those that
-``open_each_once`` opens: each search begins at the model's start and forgets its histories at the end."""
+"""Opens the language model at a path. Searches that run one after the other may share a model (``open_each_once``):
+each begins at the model's start, and forgets its histories at the end."""
 
 
 def _print_notice(line: str) -> None:
@@ -151,7 +151,7 @@ def _print_notice(line: str) -> None:
 
 
 def open_each_once() -> OpenLM:
-    """Return a ``load_language_model`` that reads each path once; the models live as long as the function does."""
+    """Return a ``load_language_model`` that reads each path once and keeps the models for as long as it lives."""
     return cache(load_language_model)
 
 
@@ -162,10 +162,10 @@ def build_searches(
     notice: Notice = _print_notice,
     open_lm: OpenLM | None = None,
 ) -> list[Search]:
-    """Load what `options` name: a search and, on the same decoder, the one that rescores if they name a model for it.
+    """Load the search that `options` name and, if they name a rescoring model, a second one with rescoring.
 
-    The last search is what the user chose. Close all of them. notice takes lines that a user should see (words that
-    cannot be spelled). open_lm opens language models, by default each one once.
+    Both have the same decoder; the last search is the one that the user chose. Close all of them. notice takes lines
+    that a user should see (words that cannot be spelled). open_lm opens language models; by default it opens each once.
 
     Raises UserError for an impossible choice, for files that are missing or broken, and for language models and
     hotwords that do not fit the vocabulary.
@@ -193,7 +193,7 @@ def build_searches(
 
 
 def rescoring_model(chosen: Preset, open_lm: OpenLM = load_language_model) -> LanguageModel:
-    """Return the model that ranks the n-best list anew: `rescore` alone, or mixed with `lm` by its share.
+    """Return the model that rescores the n-best list: `rescore` alone, or mixed with `lm` by its share.
 
     Raises UserError for models that cannot be read, or cannot be mixed.
     """
@@ -205,7 +205,7 @@ def rescoring_model(chosen: Preset, open_lm: OpenLM = load_language_model) -> La
 
 
 def title(chosen: Preset) -> str:
-    """Return what a table calls a search: the kind of its language model, as in the paper."""
+    """Return the title of a search in a table: the kind of its language model, as in the paper."""
     if chosen.lm is None:
         return "no LM" if chosen.decoder == "greedy" else f"{chosen.decoder}, no LM"
     if Path(chosen.lm).is_dir():
@@ -242,11 +242,11 @@ def build_decoder(
 
 
 def _word_list(path: str, vocabulary: Vocabulary, lm_case: LmCase, notice: Notice) -> list[str]:
-    """Read the words of a lexicon for the prefix search, which spells them by the vocabulary."""
+    """Read the words of a lexicon for the prefix search, which spells them with the vocabulary."""
     lexicon = read_lexicon(path, vocabulary, lm_case)
     for word, spelling in zip(lexicon.words, lexicon.spellings, strict=True):
         if tuple(vocabulary.encode(word)) != spelling:
-            raise UserError(f"{path}: does not spell {word!r} by its letters; choose --decoder lexicon")
+            raise UserError(f"{path}: spells {word!r} in symbols other than its letters; choose --decoder lexicon")
     if (line := lexicon.left_out()) is not None:
         notice(f"{path}: {line}")
     return list(dict.fromkeys(lexicon.words))
@@ -260,12 +260,12 @@ def _lexicon_decoder(
         notice(f"{chosen.lexicon or chosen.lm}: {line}")
     lm: str | LanguageModel | None = chosen.lm
     if chosen.lm is not None and workers == 0 and Path(chosen.lm).is_dir():
-        lm = open_lm(chosen.lm)  # worker processes read it for themselves
+        lm = open_lm(chosen.lm)  # worker processes open it themselves
     return LexiconDecoder(vocabulary, lexicon, lm, workers=workers)
 
 
 def make_lexicon(chosen: Preset, vocabulary: Vocabulary, open_lm: OpenLM = load_language_model) -> Lexicon:
-    """Return the lexicon that `chosen` names, matched to its language model, or else that model's words, spelled."""
+    """Return the lexicon that `chosen` names, matched to its language model, or else a lexicon of the model's words."""
     known = None if chosen.lm is None else _lm_words(chosen.lm, open_lm)
     if chosen.lexicon is not None:
         lexicon = read_lexicon(chosen.lexicon, vocabulary, chosen.lm_case)

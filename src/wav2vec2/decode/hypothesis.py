@@ -1,4 +1,7 @@
-"""What decoders read and write: log-probabilities of frames in, hypotheses out. Workers import this: no torch here."""
+"""Input and output of decoders: log-probabilities of frames, and hypotheses.
+
+Worker processes import this module, so it does not import torch.
+"""
 
 import math
 from collections.abc import Sequence
@@ -21,12 +24,13 @@ WordSpan = tuple[str, int, int]
 class Hypothesis:
     """One candidate transcript of an utterance.
 
-    ids: its symbols, repeats merged and blanks removed, word separators included. frames, last_frames: the first and
-    the last frame of each symbol. score: what hypotheses are ranked by, in nats: acoustic_score + LM weight * lm_score
-    + what the decoder adds for words. acoustic_score: log-probability of the symbols. lm_score: log-probability (nats)
-    of the words under the language model, 0 without one. word_confidences: for each word the share of the n-best
-    list's probability (0 to 1) that has this word at this place; empty where a decoder does not compute it. words: the
-    words of a lexicon that spells them otherwise than they are written (in phones); empty: the symbols spell the words.
+    ids: its symbols, with repeats merged and blanks removed, word separators included. frames, last_frames: the first
+    and the last frame of each symbol. score: the number that ranks hypotheses, in nats: acoustic_score + LM weight *
+    lm_score + what the decoder adds for words. acoustic_score: log-probability of the symbols. lm_score:
+    log-probability (nats) of the words under the language model, 0 without one. word_confidences: for each word, the
+    share of the n-best list's probability (0 to 1) of the hypotheses with this word at this place; empty if the decoder
+    does not compute it. words: the written words, if a lexicon spells them in other symbols (phones); empty if the
+    symbols spell the words.
     """
 
     ids: list[int]
@@ -43,7 +47,7 @@ def check_emissions(emissions: Emissions, width: int) -> Emissions:
     """Return (T, width) float32, contiguous. Raises UserError for another shape, NaN and +inf."""
     array = np.ascontiguousarray(emissions, dtype=np.float32)
     if array.ndim != 2 or array.shape[1] != width:
-        raise UserError(f"emissions: have shape {array.shape}; give (frames, {width}), one column a symbol")
+        raise UserError(f"emissions: have shape {array.shape}; give (frames, {width}), one column per symbol")
     if np.isnan(array).any() or (array.size and float(array.max()) == np.inf):
         raise UserError("emissions: contain NaN or +inf; check the model and its input")
     return array
@@ -70,7 +74,7 @@ def collapse(symbols: Sequence[int], blank: int, score: float = 0.0) -> Hypothes
 def word_frames(vocabulary: Vocabulary, hypothesis: Hypothesis) -> list[WordSpan]:
     """Split a hypothesis at its word separators: each word with the first and the last frame of its symbols.
 
-    Without a separator in the vocabulary every symbol is a word. The words of a lexicon replace what symbols spell.
+    Without a separator in the vocabulary every symbol is a word. The words of a lexicon replace the spelled ones.
     """
     words: list[tuple[list[int], int, int]] = []
     joins = False
@@ -89,7 +93,7 @@ def word_frames(vocabulary: Vocabulary, hypothesis: Hypothesis) -> list[WordSpan
 
 
 def hypothesis_text(vocabulary: Vocabulary, hypothesis: Hypothesis) -> str:
-    """Return the text of a hypothesis: the words of a lexicon, or else what the symbols spell."""
+    """Return the text of a hypothesis: the words of a lexicon, or else the text that the symbols spell."""
     return " ".join(hypothesis.words) if hypothesis.words else vocabulary.decode(hypothesis.ids)
 
 
@@ -105,8 +109,8 @@ def hypothesis_words(vocabulary: Vocabulary, hypothesis: Hypothesis) -> list[str
 def with_confidences(vocabulary: Vocabulary, nbest: Sequence[Hypothesis], *, shown: int) -> list[Hypothesis]:
     """Return the first `shown` hypotheses of an n-best list with the confidences of their words.
 
-    The confidence of a word is the share of the whole list's probability that has the same word at an overlapping
-    time. Hypotheses of score -inf, which come last, have none.
+    The confidence of a word is the share of the whole list's probability that belongs to hypotheses with the same word
+    at an overlapping time. Hypotheses with score -inf, which come last, get none.
     """
     possible = [hypothesis for hypothesis in nbest if math.isfinite(hypothesis.score)]
     spans = [word_frames(vocabulary, hypothesis) for hypothesis in possible]
@@ -118,8 +122,9 @@ def with_confidences(vocabulary: Vocabulary, nbest: Sequence[Hypothesis], *, sho
 def word_confidences(
     hypotheses: Sequence[Sequence[WordSpan]], scores: Sequence[float], *, shown: int
 ) -> list[tuple[float, ...]]:
-    """For the first `shown` hypotheses and each of their words: the probability of the hypotheses with the same word
-    at an overlapping time. scores: log-probabilities (nats) of the hypotheses, up to a constant.
+    """Return the confidences of the words of the first `shown` hypotheses; see `with_confidences`.
+
+    scores: log-probabilities (nats) of the hypotheses, up to a constant.
     """
     if not hypotheses:
         return []

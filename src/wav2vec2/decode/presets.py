@@ -1,4 +1,4 @@
-"""Presets: all settings of a search in one TOML file, as `wav2vec2 tune` writes it, and those of the paper by name.
+"""Presets: the settings of a search in a TOML file, as `wav2vec2 tune` writes it, and the paper's settings by name.
 
 Tables 7 and 8 of the paper give the weight of the 4-gram for decimal logarithms, because flashlight passes KenLM's
 scores on as they are, and the weight of the Transformer for natural ones. All weights in this package are for natural
@@ -25,14 +25,14 @@ _PRINT_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a preset was tuned on, and how."""
+    """A record of how a preset was tuned, and on what."""
 
     model: str = ""
     manifest: str = ""
     split: str = ""
     utterances: int = 0
     wer: float = math.nan
-    """Word error rate (a share, not a percentage) of the best trial."""
+    """Word error rate of the best trial, as a fraction."""
     trials: int = 0
     sampler: str = ""
     seed: int = 0
@@ -42,32 +42,32 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Preset:
-    """All that a search needs: decoder, language models and numbers. Paths in a file are relative to its folder."""
+    """All settings of a search: decoder, language models and numbers. Paths in a file are relative to its folder."""
 
     decoder: DecoderName = "lexicon"
     lm: str | None = None
     """ARPA file, KenLM binary, or folder of a Transformer language model."""
     lm_print: str = ""
-    """Fingerprint of `lm`: the weights were tuned for this model and suit no other. Empty: not checked."""
+    """Fingerprint of `lm`: the weights were tuned for this model only. Empty: not checked."""
     lm_case: LmCase = "keep"
     lexicon: str | None = None
     rescore: str | None = None
-    """Folder of a Transformer language model that ranks the n-best list anew."""
+    """Folder of a Transformer language model that rescores the n-best list."""
     rescore_weight: float = 0.5
     rescore_word_score: float = 0.0
     rescore_share: float = 1.0
-    """Share of `rescore` in a linear mixture with `lm`; 1: that model alone."""
+    """Share of `rescore` in a linear mixture with `lm`; 1 means `rescore` alone."""
     search: SearchOptions = field(default_factory=SearchOptions)
     tuned: Tuned = field(default_factory=Tuned)
 
 
 def load_preset(name: str | Path, *, check_lm: bool = True) -> Preset:
-    """Return the paper's preset of that name, or the one in that file with its paths made absolute.
+    """Return the paper's preset of this name, or the preset in this file, with its paths made absolute.
 
     check_lm: whether the language model must be the one that the preset was tuned with.
 
-    Raises UserError for a name or file that does not exist, a broken file, and another language model than the one that
-    the preset was tuned with.
+    Raises UserError for a name or file that does not exist, for a broken file, and, with check_lm, for a language model
+    that the preset was not tuned with.
     """
     if str(name) in PAPER_PRESETS:
         return PAPER_PRESETS[str(name)]
@@ -87,12 +87,12 @@ def load_preset(name: str | Path, *, check_lm: bool = True) -> Preset:
     )
     preset = replace(preset, lm=lm, lexicon=lexicon, rescore=rescore)
     if check_lm and preset.lm is not None and preset.lm_print and fingerprint(preset.lm) != preset.lm_print:
-        raise UserError(f"{preset.lm}: is not the language model that {path} was tuned with; tune again")
+        raise UserError(f"{preset.lm}: {path} was tuned with another language model; give that one, or tune again")
     return preset
 
 
 def write_preset(preset: Preset, path: str | Path) -> None:
-    """Write a file that `load_preset` reads back, whole or not at all. Paths below its folder become relative."""
+    """Write a file that `load_preset` reads back, completely or not at all. Paths below its folder become relative."""
     folder = Path(path).resolve().parent
 
     def portable(part: str | None) -> str | None:

@@ -1,7 +1,7 @@
-"""N-best rescoring: hypotheses of any search, ranked anew by a language model (section 4.4's Transformer).
+"""N-best rescoring: a language model, such as the Transformer of section 4.4, reranks the hypotheses of any search.
 
-The hypotheses of many utterances walk through the model side by side, one token at a time, so that it sees batches;
-what they share is computed once.
+The hypotheses of many utterances are scored side by side, one token at a time, so that the model gets batches; the
+histories that they share are computed once.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ TOGETHER = 4096
 
 @dataclass(frozen=True)
 class Rescorer:
-    """A language model that ranks n-best lists anew, in place of the one of the search.
+    """A language model that reranks n-best lists, in place of the search's own.
 
     lm_case: as in `DecodingOptions`. source: the model's name in messages.
     """
@@ -54,11 +54,11 @@ def rescore(
     """Return each list with new ``lm_score`` and ``score``, best first; equal scores keep their order.
 
     score = acoustic_score + lm_weight * lm_score + word_score * words; lm_score is the log-probability (nats) of the
-    whole sentence, its end included. A model over symbols reads the symbols as they are, with word separators; any
-    other reads words. The confidences of the old ranking are dropped.
+    whole sentence, its end included. A model over symbols reads the symbols as they are, with word separators; a model
+    over words reads words. The confidences of the old ranking are dropped.
 
     Raises:
-        UserError: the model is in another case than the vocabulary, or a score is not a number.
+        UserError: the model is in another case than the vocabulary, or a weight is not a finite number.
     """
     if not np.isfinite([lm_weight, word_score]).all():
         raise UserError("rescoring: lm_weight and word_score must be finite numbers")

@@ -1,4 +1,4 @@
-"""Beam searches: their options, what every decoder does, long recordings, and a search with a second ranking."""
+"""Beam searches: their options, the interface of all decoders, long recordings, and searches with rescoring."""
 
 import heapq
 import itertools
@@ -15,13 +15,13 @@ from wav2vec2.errors import UserError
 from wav2vec2.text.vocabulary import Vocabulary
 
 LONGEST_FRAMES = 3000
-"""Longest piece that is searched at once: one minute at the paper's stride of 20 ms."""
-_AROUND = 10  # frames on either side of a cut that should be silent too
+"""Frames of the longest piece that is searched at once: one minute at the paper's stride of 20 ms."""
+_AROUND = 10  # frames on either side of a cut that should be silent as well
 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """The numbers that steer a beam search (section 4.4 and appendix C of the paper), the same for every decoder.
+    """Numbers of a beam search (section 4.4, Tables 7 and 8 of the paper), the same for every decoder.
 
     Hypotheses are ranked by acoustic score + lm_weight * language model + word_score * words + silence_score *
     separators, in natural logarithms. Raises UserError for sizes below one and for numbers that are not finite.
@@ -30,11 +30,11 @@ class SearchOptions:
     beam: int = 50
     """Hypotheses kept after each frame; the paper tests with 1500 (n-gram) and 500 (Transformer)."""
     beam_tokens: int = 0
-    """Symbols of a frame that extend a hypothesis, best first; 0 is all of them."""
+    """Number of symbols, the most probable ones of a frame, that may extend a hypothesis; 0 means all."""
     threshold: float = 50.0
-    """Hypotheses this far (nats) below the best one are dropped."""
+    """Hypotheses more than this many nats below the best one are dropped."""
     lm_weight: float = 0.87
-    """Of natural logarithms. fairseq's 2, which its KenLM counts in decimal ones, is 0.87 here."""
+    """Weight of the language model's natural logarithms. fairseq's 2, for KenLM's decimal logarithms, is 0.87 here."""
     word_score: float = -1.0
     """Added for every word."""
     unknown_score: float = -math.inf
@@ -42,9 +42,9 @@ class SearchOptions:
     silence_score: float = 0.0
     """Added for every word separator."""
     merge: Literal["max", "logadd"] = "max"
-    """How the paths of one hypothesis are joined: the best one counts, or their sum."""
+    """How the paths of one hypothesis are combined: max keeps the best, logadd adds their probabilities."""
     nbest: int = 1
-    """Hypotheses returned."""
+    """Number of hypotheses returned."""
 
     def __post_init__(self) -> None:
         if self.beam < 1 or self.nbest < 1 or self.beam_tokens < 0 or not self.threshold > 0:
@@ -63,18 +63,18 @@ class Decoder(Protocol):
         """Decode utterances, each to its n-best list: best first, never empty (no frames: one empty hypothesis).
 
         Raises:
-            UserError: log-probabilities that are NaN or of another width than the vocabulary, or a closed decoder.
+            UserError: log-probabilities that are NaN or do not have the vocabulary's width, or a closed decoder.
         """
 
     def close(self) -> None:
-        """Release workers and models; a closed decoder decodes no more."""
+        """Release workers and models; a closed decoder cannot decode."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """One way from emissions to hypotheses, and a column of an evaluation's table.
+    """One way to get hypotheses from emissions, and one column of an evaluation's table.
 
-    decoder: None is greedy decoding. rescorer: ranks the decoder's n-best list anew. nbest: how many hypotheses the
+    decoder: None means greedy decoding. rescorer: reranks the decoder's n-best list. nbest: how many hypotheses the
     user sees; the decoder may return more for the rescorer.
     """
 
@@ -96,9 +96,9 @@ GREEDY = Search("no LM")
 def run_searches(
     searches: Sequence[Search], vocabulary: Vocabulary, emissions: Sequence[Emissions]
 ) -> list[list[list[Hypothesis]]]:
-    """Return for every search its n-best list of every utterance; what several searches share is decoded once.
+    """Return for every search its n-best list of every utterance. Searches that share a decoder decode once.
 
-    Raises UserError for greedy decoding, which needs no emissions.
+    Raises UserError for greedy decoding, which is not a search.
     """
     decoded: dict[tuple[int, SearchOptions], list[list[Hypothesis]]] = {}
     results = []
@@ -123,8 +123,8 @@ def decode_in_pieces(
 ) -> list[list[Hypothesis]]:
     """Decode utterances (T, V) of any length; those of up to `longest` frames in one piece.
 
-    A search keeps all frames of a piece in memory. So longer utterances are cut where nobody speaks, the pieces are
-    decoded apart and their n-best lists joined. The language model starts anew after a cut.
+    A search keeps all frames of a piece in memory. Therefore longer utterances are cut where nobody speaks, the pieces
+    are decoded separately, and their n-best lists are joined. The language model starts afresh after a cut.
     """
     separator = None if vocabulary.word_separator is None else vocabulary.symbols.index(vocabulary.word_separator)
     edges = [cut(array, vocabulary.blank, separator, longest=longest) for array in emissions]
@@ -144,7 +144,8 @@ def decode_in_pieces(
 def cut(emissions: Emissions, blank: int, separator: int | None, *, longest: int) -> list[int]:
     """Return the edges of the pieces, 0 and T included.
 
-    Each piece but the last ends in the second half of the `longest` allowed, amid the likeliest blanks and separators.
+    Each piece but the last ends in the second half of the `longest` allowed, where blanks and separators are the most
+    probable.
     """
     frames = len(emissions)
     edges = [0]
@@ -159,7 +160,7 @@ def cut(emissions: Emissions, blank: int, separator: int | None, *, longest: int
 
 
 def join(lists: Sequence[Sequence[Hypothesis]], edges: Sequence[int], separator: int | None) -> list[Hypothesis]:
-    """Return the best combinations of one hypothesis a piece, as many as the longest list of a piece has."""
+    """Return the best combinations of one hypothesis per piece, as many as the longest list has."""
     wanted = max(map(len, lists))
     joined: list[Hypothesis] = [Hypothesis([], [], 0.0)]
     for nbest, offset in zip(lists, edges, strict=False):

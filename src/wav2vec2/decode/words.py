@@ -1,7 +1,7 @@
-"""Words in a search: how each is spelled in the model's symbols, what the language model calls it, and hotwords.
+"""Words in a search: their spellings in the model's symbols, their forms in the language model, and hotwords.
 
 A language model or lexicon in another case than the vocabulary is refused here, with the option that helps, or matched
-where the user asked for it (`--lm-case fold`).
+if the user asked for it (`--lm-case fold`).
 """
 
 import math
@@ -37,8 +37,9 @@ _FORM = "'word<TAB>s y m b o l s' lines"
 class Lexicon:
     """The words that a search may write, each with one spelling; a word with several spellings has several entries.
 
-    words: as they are written; lm_words: as the language model has them; spellings: ids of their symbols, without the
-    word separator; all of equal length. unspellable: words left out because the vocabulary lacks one of their symbols.
+    words: in their written form; lm_words: in the language model's form; spellings: ids of their symbols, without the
+    word separator. All three have the same length. unspellable: words left out because the vocabulary lacks one of
+    their symbols.
     """
 
     words: tuple[str, ...]
@@ -47,7 +48,7 @@ class Lexicon:
     unspellable: tuple[str, ...] = ()
 
     def left_out(self) -> str | None:
-        """Return one line that counts and names the words that cannot be spelled; None if there are none."""
+        """Return a line with the number of words that cannot be spelled, and some of them; None if there are none."""
         if not self.unspellable:
             return None
         named = ", ".join(self.unspellable[:_NAMED]) + (" ..." if len(self.unspellable) > _NAMED else "")
@@ -57,10 +58,10 @@ class Lexicon:
         )
 
     def with_lm_words(self, known: Iterable[str], vocabulary: Vocabulary, lm_case: LmCase, *, lm: str) -> "Lexicon":
-        """Return the same entries, each under the language model's own form of its word; `fold` finds it in any case.
+        """Return the same entries with the language model's own form of each word; `fold` finds it in any case.
 
-        A word that the model has in several cases gets an entry for each. Raises UserError if no word is in the model,
-        with the remedy if the case is the reason. lm: the model's name in messages.
+        A word that the model has in several cases gets an entry for each. lm: the model's name in messages. Raises
+        UserError if no word is in the model, or if the case is the reason why most are not.
         """
         known = set(known)
         fold = _folding(vocabulary)
@@ -70,9 +71,9 @@ class Lexicon:
         exact = sum(word in known for word in self.words)
         folded = sum(fold(word) in forms for word in self.words)
         if lm_case == "keep" and 2 * exact < folded:
-            raise UserError(f"{lm}: its words are in another case than the lexicon's; --lm-case fold matches them")
+            raise UserError(f"{lm}: its words are not in the lexicon's case; add --lm-case fold to match them")
         if not folded:
-            raise UserError(f"{lm}: knows no word of the lexicon; give the model and the lexicon that belong together")
+            raise UserError(f"{lm}: has no word of the lexicon; give a model and a lexicon that belong together")
         if lm_case == "keep":
             return self
         rows = [
@@ -87,9 +88,9 @@ class Lexicon:
 def build_lexicon(
     words: Iterable[str], vocabulary: Vocabulary, lm_case: LmCase = "keep", *, source: str = "word list"
 ) -> Lexicon:
-    """Spell words by the vocabulary; with `fold` they are written in its case, whatever theirs.
+    """Spell words with the vocabulary; `fold` writes them in the vocabulary's case, whatever their own.
 
-    Raises UserError, naming `source`, if no word can be spelled, with the remedy if the case is the reason.
+    Raises UserError, naming `source`, if no word can be spelled, or if the case is the reason why most cannot.
     """
     write = _writing(vocabulary, lm_case)
     written = {word: write(word) for word in words if word and word not in SENTENCE_MARKS}
@@ -99,18 +100,18 @@ def build_lexicon(
         _refuse_other_case(written, len(good), vocabulary, source)
     if not good:
         why = f"none of its {len(written)} words can be spelled with the vocabulary" if written else "has no words"
-        raise UserError(f"{source}: {why}; give the one that belongs to this model")
+        raise UserError(f"{source}: {why}; give one that belongs to this model")
     spellings = tuple(tuple(vocabulary.encode(written[word])) for word in good)
     unspellable = tuple(word for word in written if written[word] not in possible)
     return Lexicon(tuple(written[word] for word in good), tuple(good), spellings, unspellable)
 
 
 def read_lexicon(path: str | Path, vocabulary: Vocabulary, lm_case: LmCase = "keep") -> Lexicon:
-    """Read a lexicon as fairseq and flashlight write it: a word, white space, its symbols separated by spaces.
+    """Read a lexicon in the form of fairseq and flashlight: a word, white space, its symbols separated by spaces.
 
-    One spelling a line, with or without the word separator at the end. The words of a file with one word a line are
-    spelled by the vocabulary. Raises UserError for a file that is missing, empty or malformed (with the line), and for
-    one whose words cannot be spelled at all.
+    There is one spelling a line, with or without the word separator at the end. If every line is one word, the
+    vocabulary spells the words. Raises UserError for a file that is missing, empty or malformed (with the line), and
+    for one without any word that can be spelled.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
@@ -143,8 +144,10 @@ def _from_spellings(source: str, rows: Sequence[list[str]], vocabulary: Vocabula
     if not entries:
         folded = _folding(vocabulary)
         if lm_case == "keep" and any(all(folded(symbol) in ids for symbol in symbols[1:-1]) for symbols in rows):
-            raise UserError(f"{source}: its spellings are not in the vocabulary's case; --lm-case fold matches them")
-        raise UserError(f"{source}: none of its words can be spelled; give the lexicon that belongs to the model")
+            raise UserError(
+                f"{source}: its spellings are not in the vocabulary's case; add --lm-case fold to match them"
+            )
+        raise UserError(f"{source}: none of its words can be spelled; give a lexicon that belongs to this model")
     words = tuple(word for word, _ in entries)
     spellings = tuple(spelling for _, spelling in entries)
     known = set(words)
@@ -154,7 +157,7 @@ def _from_spellings(source: str, rows: Sequence[list[str]], vocabulary: Vocabula
 def reads_symbols(lm: LanguageModel, vocabulary: Vocabulary) -> bool:
     """Tell whether a language model scores the vocabulary's symbols one by one, and not words.
 
-    So it does if it says so, if each of its tokens is a symbol, or if there is no word separator to make words.
+    This is so if its unit is characters, if each of its tokens is a symbol, or if the vocabulary has no word separator.
     """
     if vocabulary.word_separator is None or lm.unit == "characters":
         return True
@@ -180,7 +183,7 @@ def token_finder(lm: LanguageModel, vocabulary: Vocabulary, lm_case: LmCase, sou
 def symbol_indices(lm: LanguageModel, vocabulary: Vocabulary, lm_case: LmCase, source: str) -> NDArray[np.int64]:
     """Return for each symbol its index in a language model over symbols, (V,); errors as `token_finder`.
 
-    The word separator may be called `|`, a space or `<space>` there.
+    The word separator may be `|`, a space or `<space>` in the model.
     """
     find = token_finder(lm, vocabulary, lm_case, source)
     indices = np.array([find(symbol) for symbol in vocabulary.symbols], np.int64)
@@ -192,7 +195,7 @@ def symbol_indices(lm: LanguageModel, vocabulary: Vocabulary, lm_case: LmCase, s
 
 
 def word_scores(lm: LanguageModel, history: int, words: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the log-probability (nats) of each word after one history, (N,). The model forgets all histories."""
+    """Return the log-probability (nats) of each word after one history, (N,). The model then forgets all histories."""
     scores = [
         lm.score(np.full(len(part), history, np.int64), part)[0]
         for part in np.split(words, range(_SCORED_TOGETHER, len(words), _SCORED_TOGETHER))
@@ -206,12 +209,12 @@ def _refuse_other_case(words: Collection[str], spelled: int, vocabulary: Vocabul
     if vocabulary.case == "keep" or 2 * spelled >= len(words):
         return
     if len(_spellable(set(map(_folding(vocabulary), words)), vocabulary)) > 2 * spelled:
-        other = f"its words are not in {vocabulary.case} case as the vocabulary's symbols are"
-        raise UserError(f"{source}: {other}; --lm-case fold matches them")
+        other = f"its words are not in {vocabulary.case} case like the vocabulary's symbols"
+        raise UserError(f"{source}: {other}; add --lm-case fold to match them")
 
 
 def _spellable(words: Collection[str], vocabulary: Vocabulary) -> set[str]:
-    """Return the words of which the vocabulary has all symbols. Most words are judged by their letters alone."""
+    """Return the words whose symbols are all in the vocabulary. Most words are judged by their letters alone."""
     unknown = {letter for letter in set().union(*words) if vocabulary.unknown_symbols(letter)} if words else set()
     return {
         word
@@ -222,27 +225,27 @@ def _spellable(words: Collection[str], vocabulary: Vocabulary) -> set[str]:
 
 
 def _writing(vocabulary: Vocabulary, lm_case: LmCase) -> Callable[[str], str]:
-    """Return how a word is written: in the vocabulary's case if it has one and the user asked for it."""
+    """Return the function that writes a word: in the vocabulary's case if it has one and the user asked for it."""
     return _folding(vocabulary) if lm_case == "fold" and vocabulary.case != "keep" else str
 
 
 def _folding(vocabulary: Vocabulary) -> Callable[[str], str]:
-    """Return what makes words of different case comparable."""
+    """Return the function that brings words to one case, so that they can be compared."""
     return {"upper": str.upper, "lower": str.lower, "keep": str.casefold}[vocabulary.case]
 
 
 def parse_hotwords(arguments: Sequence[str]) -> dict[str, float]:
-    """Read hotwords as they are given on the command line: WORD, WORD:WEIGHT, or the path of a text file of these.
+    """Parse hotwords from the command line: WORD, WORD:WEIGHT, or the path of a text file of these.
 
-    A file has one word or phrase a line; a tab may stand in place of the colon. Raises UserError, naming file and line,
-    for a file that cannot be read and a weight that is not a number.
+    A file has one word or phrase a line, and may have a tab instead of the colon. Raises UserError, naming file and
+    line, for a file that cannot be read and a weight that is not a number.
     """
     found: dict[str, float] = {}
     for argument in arguments:
         if Path(argument).is_file():
             found.update(_read_hotwords(Path(argument)))
         elif os.sep in argument or argument.endswith(".txt"):
-            raise UserError(f"--hotwords {argument}: no such file; give a text file with one WORD:WEIGHT a line")
+            raise UserError(f"--hotwords {argument}: no such file; give a text file with one WORD:WEIGHT per line")
         else:
             word, weight = _parse_hotword(argument, "--hotwords")
             found[word] = weight
@@ -270,8 +273,8 @@ def _parse_hotword(entry: str, source: str) -> tuple[str, float]:
 def spell_hotwords(hotwords: Mapping[str, float], vocabulary: Vocabulary) -> dict[str, float]:
     """Bring hotwords to the form of the vocabulary's transcripts; each word of a phrase becomes a hotword of its own.
 
-    Of a word that occurs several times the highest weight counts. Raises UserError for a word that the vocabulary
-    cannot spell and for a weight that is not a finite number.
+    If a word occurs several times, its highest weight counts. Raises UserError for a word that the vocabulary cannot
+    spell and for a weight that is not a finite number.
     """
     found: dict[str, float] = {}
     for phrase, weight in hotwords.items():

@@ -1,1 +1,1 @@
-"""The model, as sections 2 and 3 of the paper describe it: networks and losses, without files or training."""
+"""The model of sections 2 and 3 of the paper: networks and losses. Files and training are elsewhere."""

@@ -1,7 +1,7 @@
-"""Sizes of the model (section 4.2, appendix B), and the settings of its regularisation and masking.
+"""Sizes of the model (section 4.2), and settings of its regularisation and masking (sections 3.1, 4.2, 4.3).
 
-Three frozen dataclasses: what a weight file fixes (``Architecture``) is apart from what a recipe may change
-(``Regularization``, ``Masking``). ``ARCHITECTURES`` holds the published models and three small ones.
+Three frozen dataclasses: a weight file fixes ``Architecture``, a recipe may change ``Regularization`` and ``Masking``.
+``ARCHITECTURES`` holds the published models and three small ones.
 """
 
 from dataclasses import dataclass, replace
@@ -76,7 +76,7 @@ class Architecture:
 
     @property
     def all_negatives(self) -> int:
-        """Number of distractors of a masked frame, of all kinds."""
+        """Number of distractors per masked frame, all kinds together."""
         return self.negatives + self.variant.batch_negatives + self.variant.codebook_negatives
 
     @property
@@ -86,7 +86,7 @@ class Architecture:
 
     @property
     def stride(self) -> int:
-        """Samples between two frames (320 = 20 ms)."""
+        """Samples from one frame to the next (320, or 20 ms)."""
         product = 1
         for stride in self.conv_strides:
             product *= stride
@@ -94,7 +94,7 @@ class Architecture:
 
     @property
     def receptive_field(self) -> int:
-        """Samples that one frame sees (400 = 25 ms)."""
+        """Samples that one frame covers (400, or 25 ms)."""
         field, jump = 1, 1
         for kernel, stride in zip(self.conv_kernels, self.conv_strides, strict=True):
             field += (kernel - 1) * jump
@@ -102,7 +102,7 @@ class Architecture:
         return field
 
     def frame_length(self, samples: int) -> int:
-        """Number of frames of ``samples`` samples; 0 below the receptive field."""
+        """Number of frames that ``samples`` samples give; 0 below the receptive field."""
         for kernel, stride in zip(self.conv_kernels, self.conv_strides, strict=True):
             samples = (samples - kernel) // stride + 1 if samples >= kernel else 0
         return samples
@@ -131,13 +131,13 @@ class Regularization:
     layerdrop: float = option(0.05, low=0.0, below=1.0)
     """Probability that a Transformer block is skipped in an update."""
     feature_grad_mult: float = option(0.1, low=0.0)
-    """Factor on the gradient into the feature encoder; 0 freezes it."""
+    """Factor on the gradient that enters the feature encoder; 0 freezes the encoder."""
     tau_start: float = option(2.0, above=0.0)
     """Temperature of the Gumbel softmax at the first update."""
     tau_end: float = option(0.5, above=0.0)
     """Lowest temperature of the Gumbel softmax."""
     tau_decay: float = option(0.999995, above=0.0, high=1.0)
-    """Factor on the temperature at every update."""
+    """Factor by which each update multiplies the temperature."""
 
     def temperature(self, step: int) -> float:
         """Temperature of the Gumbel softmax at an update: max(start * decay^step, end)."""
@@ -155,34 +155,34 @@ class Masking:
     time_start: float = option(0.065, low=0.0, high=1.0)
     """Expected proportion of frames that start a masked span."""
     time_span: int = option(10, low=1)
-    """Frames of a span, or the parameter of ``span_lengths``."""
+    """Length of a span in frames; for random lengths, see ``span_lengths``."""
     min_spans: int = option(2, low=0)
-    """Least number of spans over time in an utterance."""
+    """Minimum number of spans over time in an utterance."""
     channel_start: float = option(0.0, low=0.0, high=1.0)
     """Expected proportion of channels that start a masked span."""
     channel_span: int = option(64, low=1)
     """Channels of a span."""
     span_lengths: Literal["static", "uniform", "normal", "poisson"] = "static"
-    """Distribution of the lengths of spans over time (appendix A), at least 1. static: all ``time_span``; uniform: from
-    ``span_spread`` to twice ``time_span``; normal: mean ``time_span``, deviation ``span_spread``; poisson: mean
-    ``time_span``."""
+    """Distribution of the lengths of spans over time (appendix A); the shortest length is 1. static: always
+    ``time_span``; uniform: from ``span_spread`` to twice ``time_span``; normal: mean ``time_span``, standard deviation
+    ``span_spread``; poisson: mean ``time_span``."""
     span_spread: float = option(0.0, low=0.0)
-    """Second parameter of ``span_lengths``."""
+    """Second parameter of the distribution that ``span_lengths`` names."""
     overlap: bool = True
     """Whether spans over time may overlap."""
     min_space: int = option(1, low=0)
-    """Least number of visible frames between spans that may not overlap."""
+    """Minimum number of visible frames between two spans, where spans may not overlap."""
 
     @property
     def varied(self) -> bool:
-        """Whether spans over time have random lengths, may not overlap, or together outgrow a row on average.
+        """Whether ``model/variants/spans.py`` draws the masks over time, instead of ``model/masking.py``.
 
-        ``model/variants/spans.py`` draws such masks, ``model/masking.py`` those of section 3.1.
+        So if spans have random lengths, may not overlap, or are together longer than their row on average.
         """
         return self.span_lengths != "static" or not self.overlap or self.time_start * self.time_span > 1.0
 
     def check(self) -> None:
-        """Raise ValueError for a distribution of lengths that does not exist."""
+        """Raise ValueError if ``span_spread`` does not fit ``span_lengths``, or ``min_space`` is negative."""
         if self.span_lengths == "uniform" and not 0 <= self.span_spread <= 2 * self.time_span:
             raise ValueError("span_lengths = uniform needs span_spread between 0 and twice time_span")
         if self.span_lengths == "normal" and not self.span_spread > 0:
@@ -226,7 +226,7 @@ def _published() -> tuple[Architecture, ...]:
 
 
 def _small() -> tuple[Architecture, ...]:
-    """With fewer channels in the first convolutions, where the paper's 512 would cost most of the time."""
+    """Small models. Their first convolutions have fewer channels: the paper's 512 would take most of the time."""
     tiny = Architecture(
         name="tiny",
         conv_channels=(64,) + (128,) * 6,

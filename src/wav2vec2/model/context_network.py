@@ -1,7 +1,6 @@
-"""Context network (section 2, "Contextualized representations with Transformers"): masked latent frames to context
-vectors.
+"""Context network (section 2, "Contextualized representations with Transformers"): latent frames to context vectors.
 
-A grouped convolution (kernel 128, 16 groups, GELU) serves as relative positional embedding; Transformer blocks follow.
+A grouped convolution (kernel 128, 16 groups, GELU) acts as relative positional embedding; Transformer blocks follow.
 
 Legend: frames are (N, d) packed or (B, T, d) padded; T frames, C = d channels, c channels of a group, K kernel.
 """
@@ -80,10 +79,10 @@ class ContextNetwork(nn.Module):
         seed, step = layerdrop.seed, layerdrop.step
         threshold = round(self.layerdrop * (WORD + 1))
         if isinstance(step, int):
-            # the same layers on every rank; a dropped layer costs nothing
+            # every rank drops the same layers; a dropped layer costs nothing
             kept = hash_int(seed, int(Purpose.LAYERDROP), step, index) >= threshold
             return block(x, layout, keys) if kept else x
-        # under torch.compile a choice in Python would compile each pattern of dropped layers anew
+        # under torch.compile a branch in Python would mean one compilation for each pattern of dropped layers
         kept_tensor = hash_tensor(seed, Purpose.LAYERDROP, step, index) >= threshold
         return torch.where(kept_tensor, block(x, layout, keys), x)
 
@@ -91,7 +90,7 @@ class ContextNetwork(nn.Module):
 class PositionalConvolution(nn.Module):
     """x (frames, C) -> GELU(conv(x)), of the same shape; frames beyond an utterance's end count as zeros.
 
-    The weight is normalised, with one learned length for each kernel tap.
+    The weight has weight normalisation, with one gain for each kernel tap.
     """
 
     def __init__(self, channels: int, kernel: int, groups: int) -> None:

@@ -1,8 +1,8 @@
 """Contrastive loss (section 3.2, equation 3): pick the true quantized latent among K distractors.
 
 The K distractors of a masked frame are drawn with replacement from the other masked frames of its utterance. Their
-vectors are never gathered: one matrix product gives the similarity of every context vector to every candidate, and the
-logit of a candidate that was drawn n times enters the sum once, with + log n. The sum is the same.
+vectors are never gathered: one matrix product gives the similarity of every context vector to every candidate. The
+logit of a candidate that was drawn c times enters the sum once, with log c added, which gives the same sum.
 
 Legend: B utterances, M masked frames (padded), n distractors, J candidates, D channels, G codebooks.
 """
@@ -27,11 +27,11 @@ def draw_negatives(counts: Tensor, most: int, number: int, draw: Draw) -> Tensor
 
 @dataclass(frozen=True)
 class Pool:
-    """Candidates for distractors, and which of them each masked frame drew.
+    """Candidates for distractors, and those that each masked frame drew.
 
-    ``candidates`` are vectors (J, D) for all frames, or (B, J, D) for those of one utterance; ``codes`` (..., J, G) are
-    their codebook entries, and ``draws`` (B, M, n) the indices of those drawn. Without ``draws``, candidates (B, M, J,
-    D) belong to one frame each, and each is drawn once.
+    ``candidates`` are vectors (J, D) shared by all frames, or (B, J, D) shared by the frames of an utterance; ``codes``
+    (..., J, G) are their codebook entries, and ``draws`` (B, M, n) the indices of those drawn. Without ``draws`` each
+    frame has candidates of its own, (B, M, J, D), and draws each of them once.
     """
 
     candidates: Tensor
@@ -72,7 +72,7 @@ def contrast(
     """Equation 3 over context vectors and their targets (B, M, D), with the distractors of one or more pools.
 
     ``codes`` (B, M, G) are the targets' codebook entries; a distractor with the same entries does not count. ``valid``
-    (B, M) marks the frames that enter the sum. Computed in float32 at least.
+    (B, M) marks the frames that enter the sum. Computed in float32 or float64.
     """
     context = _unit(context)
     positive = (context * _unit(targets)).sum(-1) / temperature
@@ -81,7 +81,7 @@ def contrast(
         logits = pool.logits(context, temperature)
         log_counts = pool.log_counts(codes, logits)
         terms.append(logits + log_counts)
-        # how often a distractor was drawn counts in the sum, but not for the best logit
+        # the number of draws matters to the sum, but not to the comparison of logits
         best.append(torch.where(log_counts > -torch.inf, logits.detach(), -torch.inf).amax(2))
     loss = torch.cat(terms, dim=2).logsumexp(2) - positive
     correct = (positive.detach() > torch.stack(best).amax(0)) & valid
@@ -89,5 +89,5 @@ def contrast(
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Vectors of length 1, in float32 at least."""
+    """Vectors scaled to length 1, in float32 or float64."""
     return F.normalize(vectors if vectors.dtype == torch.float64 else vectors.float(), dim=-1, eps=1e-8)

@@ -1,5 +1,4 @@
-"""Fine-tuned model (section 3.3): a linear layer over the context vectors, trained by connectionist temporal
-classification.
+"""Fine-tuned model (section 3.3): a linear layer over the context vectors, trained with CTC.
 
 Legend: B utterances, S samples, T frames, V symbols, L labels.
 """
@@ -22,8 +21,8 @@ from wav2vec2.text.vocabulary import Vocabulary
 class Wav2Vec2ForCTC(SharedEncoder):
     """Audio to logits over the symbols of a vocabulary.
 
-    ``vocabulary`` belongs to the weights: it is saved and loaded with them. Where the symbols are not known, their
-    number is given instead, and ``blank``, the class of the CTC blank; the attribute ``vocabulary`` is then None.
+    ``vocabulary`` belongs to the weights: it is saved and loaded with them. If the symbols are not known, pass their
+    number instead, and ``blank``, the class of the CTC blank; the attribute ``vocabulary`` is then None.
     """
 
     def __init__(
@@ -57,8 +56,9 @@ class Wav2Vec2ForCTC(SharedEncoder):
     ) -> tuple[Tensor, Tensor]:
         """(B, S) audio -> logits (B, T, V) and frame lengths (B,).
 
-        In training mode frames and channels are masked. ``draw`` names everything random; None is the first step of
-        seed 0. ``train_encoder`` False gives gradients to the head alone, as in the first updates of fine-tuning.
+        In training mode frames and channels are masked. ``draw`` determines everything random; None stands for the
+        first step with seed 0. With ``train_encoder`` False only the head gets gradients, as in the first updates of
+        fine-tuning.
         """
         lengths = check_lengths(waveforms, lengths)
         if not self.training:
@@ -79,7 +79,7 @@ class Wav2Vec2ForCTC(SharedEncoder):
 def ctc_loss(logits: Tensor, frame_lengths: Tensor, targets: Tensor, target_lengths: Tensor, blank: int = 0) -> Tensor:
     """Negative log-likelihood (B,) in nats of ``targets`` (B, L); 0 where the frames are too few for the labels.
 
-    Computed in float32 at least, by PyTorch's own kernel: cuDNN's treats impossible targets differently.
+    Computed in float32 or float64, by PyTorch's own kernel: cuDNN's kernel treats impossible targets differently.
     """
     wide = logits if logits.dtype == torch.float64 else logits.float()
     log_probs = wide.log_softmax(-1).transpose(0, 1)
@@ -90,6 +90,6 @@ def ctc_loss(logits: Tensor, frame_lengths: Tensor, targets: Tensor, target_leng
 
 
 def can_align(frames: int, labels: Sequence[int]) -> bool:
-    """Whether CTC can align ``labels`` to so many frames: equal neighbours need a blank between them."""
+    """Whether CTC can align ``labels`` to this number of frames: two equal neighbours need a blank between them."""
     repeats = sum(a == b for a, b in itertools.pairwise(labels))
     return frames >= len(labels) + repeats

@@ -1,4 +1,4 @@
-"""What pre-training and recognition share (figure 1): feature encoder, projection, masking and context network.
+"""Encoder shared by pre-training and recognition (figure 1): feature encoder, projection, masking, context network.
 
 Legend: B utterances, S samples, T frames, C feature channels, d context channels, N frames of all utterances.
 """
@@ -26,16 +26,16 @@ class Features:
     """Latent speech representations of a batch; all tensors are frames in ``layout``."""
 
     raw: Tensor
-    """The outputs of the convolutions."""
+    """Outputs of the convolutions."""
     normed: Tensor
-    """The same after the layer norm: z in the paper, what is quantized."""
+    """``raw`` after the layer norm: z in the paper, the input of the quantizer."""
     layout: Layout
     keys: DropoutKeys | None
-    """Dropout keys of packed training; None elsewhere, where torch's generator draws."""
+    """Dropout keys of packed training. Elsewhere None: torch's generator draws the masks."""
     inputs: Tensor
-    """What the context network sees: ``normed``, or codebook entries in a variant of Table 4."""
+    """Input of the context network: ``normed``, or codebook entries in a variant of Table 4."""
     input_choice: Quantized | None = None
-    """Those entries, as (B, T, ...)."""
+    """The choice of those entries, as (B, T, ...); None where ``inputs`` is ``normed``."""
 
 
 class Encoder(nn.Module):
@@ -53,7 +53,7 @@ class Encoder(nn.Module):
         self.context = ContextNetwork(architecture, regularization)
         self.input_quantizer = InputQuantizer(architecture) if quantized else None
         self.packed: bool | None = None
-        """Whether to use the packed layout; None: on eager CPU in full precision, and padded elsewhere."""
+        """Whether to use the packed layout. None chooses it on eager CPU in full precision, and padded elsewhere."""
 
     def use_packed(self, waveforms: Tensor) -> bool:
         """Whether these waveforms are computed in the packed layout."""
@@ -67,9 +67,9 @@ class Encoder(nn.Module):
     ) -> Features:
         """(B, S) audio and (B,) samples -> latent representations.
 
-        In training the gradient into the convolutions is scaled. ``draw`` None is evaluation: no dropout, no LayerDrop,
-        no channel masks. ``temperature`` is that of the Gumbel softmax, for quantized inputs; None chooses the best
-        entries.
+        In training the gradient into the convolutions is scaled. ``draw`` None stands for evaluation: no dropout, no
+        LayerDrop, no channel masks. ``temperature`` is that of the Gumbel softmax of quantized inputs; None chooses the
+        best entries.
         """
         scale = self.regularization.feature_grad_mult if self.training else 1.0
         raw, layout = self.feature_encoder(waveforms, lengths, self.use_packed(waveforms), scale)
@@ -80,7 +80,7 @@ class Encoder(nn.Module):
         return features
 
     def draw_time_masks(self, frame_lengths: Tensor, frames: int, draw: Draw) -> Tensor:
-        """(B, T) masks of section 3.1, a function of ``draw`` and the lengths alone."""
+        """(B, T) masks of section 3.1 or appendix A, a function of ``draw`` and the lengths alone."""
         m, positions = self.masking, max(1, frames)
         if m.varied:
             return varied_span_masks(frame_lengths, positions, m, draw)[:, :frames]
@@ -105,7 +105,7 @@ class Encoder(nn.Module):
         return dropout(self.feature_projection(features.inputs), p, features.keys)
 
     def _mask_channels(self, x: Tensor, layout: Layout, draw: Draw) -> Tensor:
-        """Zero spans of channels in all frames of an utterance (appendix B, as SpecAugment)."""
+        """Zero spans of channels in all frames of an utterance (section 3.3 and appendix B, similar to SpecAugment)."""
         m, size = self.masking, self.architecture.hidden_size
         hidden = span_masks(
             torch.full_like(draw.rows, size),
@@ -143,12 +143,12 @@ class Encoder(nn.Module):
     ) -> tuple[list[Tensor], Tensor]:
         """(B, S) audio -> the outputs of chosen blocks, each (B, T, d) as in ``encode``, and frame lengths (B,).
 
-        All in one pass, which ends at the last chosen block. ``closing_norm``: the output of the network's last block
-        passes the closing norm of the pre-LN family. Raises ValueError as ``encode`` does.
+        One pass computes them all, and ends at the last chosen block. With ``closing_norm`` the output of the network's
+        last block goes through the closing norm of the pre-LN family. Raises ValueError as ``encode`` does.
         """
         depth, lengths = self.architecture.layers, check_lengths(waveforms, lengths)
         if not layers or not all(0 <= layer <= depth for layer in layers):
-            raise ValueError(f"layers must be in 0..{depth}, not {list(layers)}")
+            raise ValueError(f"layers must be between 0 and {depth}, not {list(layers)}")
         features = self.features(waveforms, lengths, None)
         outputs = self.context.layer_outputs(self._projected(features), features.layout, layers)
         if closing_norm and depth in outputs:
@@ -160,7 +160,7 @@ class Encoder(nn.Module):
 
 
 class SharedEncoder(nn.Module):
-    """Base of all models: an encoder, and its configuration."""
+    """Base class of all models: an encoder and its configuration."""
 
     def __init__(
         self,
@@ -192,7 +192,7 @@ class SharedEncoder(nn.Module):
 
 
 class Wav2Vec2Encoder(SharedEncoder):
-    """An encoder without a head, as some files hold it: for hidden states, or as the start of fine-tuning."""
+    """An encoder without a head, as some files hold: it gives hidden states, and fine-tuning can start from it."""
 
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(B, S) -> context vectors (B, T, d) and frame lengths (B,)."""
@@ -200,7 +200,7 @@ class Wav2Vec2Encoder(SharedEncoder):
 
 
 def check_lengths(waveforms: Tensor, lengths: Tensor | None) -> Tensor:
-    """(B,) lengths of (B, S) waveforms, all of them S when None; ValueError when they do not fit the waveforms."""
+    """Return (B,) lengths of (B, S) waveforms, all S if None. Raise ValueError if a shape is wrong."""
     if waveforms.dim() != 2:
         raise ValueError(f"waveforms must be (batch, samples), not {tuple(waveforms.shape)}")
     if lengths is None:

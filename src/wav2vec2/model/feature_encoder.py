@@ -1,8 +1,8 @@
 """Feature encoder (section 2, "Feature encoder"): raw audio to one latent vector every 20 ms.
 
 Seven temporal convolutions, each followed by a GELU. The group-norm family (BASE) normalises once, after the first
-convolution: each channel over time. The layer-norm family (LV-60k) normalises after every convolution, over channels. A
-norm over time sees an utterance's own frames only, so padding changes nothing.
+convolution: each channel over time. The layer-norm family (LV-60k) normalises after every convolution, over channels.
+The norm over time uses an utterance's own frames only, so padding changes nothing.
 
 Legend: B utterances, S samples, T frames, C channels, N frames of all utterances.
 """
@@ -26,7 +26,7 @@ class ConvLayer(nn.Module):
         super().__init__()
         self.conv = nn.Conv1d(in_channels, out_channels, kernel, stride=stride, bias=bias)
         nn.init.kaiming_normal_(self.conv.weight)
-        # holds gain and shift of either norm: they have the same shape
+        # holds the gain and shift of either norm: their shapes are the same
         self.norm = nn.LayerNorm(out_channels) if norm else None
 
 
@@ -65,7 +65,7 @@ class FeatureEncoder(nn.Module):
     def _padded(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Layout]:
         group = self.architecture.conv_norm == "group"
         eps = self.architecture.layer_norm_eps
-        # padded to one frame at least, so that a batch of very short recordings has a defined shape
+        # padded to at least one frame, so that a batch of very short recordings has a defined shape
         x = F.pad(waveforms, (0, max(0, self.architecture.receptive_field - waveforms.shape[1])))[:, None]
         for index, layer in enumerate(self.layers):
             assert isinstance(layer, ConvLayer)
@@ -81,7 +81,7 @@ class FeatureEncoder(nn.Module):
         return x.transpose(1, 2), Padded(self.frame_lengths(lengths), x.shape[2])
 
     def _packed(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Layout]:
-        """The same as ``_padded``, by the kernels for a CPU."""
+        """The same as ``_padded``, computed by the CPU kernels."""
         parameters: list[Any] = []
         for layer in self.layers:
             assert isinstance(layer, ConvLayer)
@@ -99,7 +99,10 @@ def convolved_lengths(lengths: Tensor, kernel: int, stride: int) -> Tensor:
 
 
 def masked_group_norm(x: Tensor, lengths: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """Group norm with one group per channel over the first ``lengths`` frames of x (B, C, T), in float32 at least."""
+    """Group norm, one group per channel, over the first ``lengths`` (B,) frames of x (B, C, T).
+
+    Computed in float32 or float64.
+    """
     wide = x if x.dtype == torch.float64 else x.float()
     valid = (torch.arange(x.shape[2], device=x.device) < lengths[:, None])[:, None]
     count = lengths.clamp_min(1)[:, None, None]
@@ -110,7 +113,7 @@ def masked_group_norm(x: Tensor, lengths: Tensor, weight: Tensor, bias: Tensor, 
 
 
 class ScaleGradient(torch.autograd.Function):
-    """Identity whose gradient is multiplied by ``scale`` (released code: the feature encoder learns at a tenth)."""
+    """Identity whose gradient is multiplied by ``scale``: 0.1 for the feature encoder of the released BASE."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:

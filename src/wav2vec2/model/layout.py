@@ -1,10 +1,11 @@
-"""How the frames of a batch lie in memory.
+"""Layouts of the frames of a batch in memory.
 
 - **padded** (B, T, C): one row for each utterance; for accelerators and ``torch.compile``, where fixed shapes pay.
 - **packed** (N, C): the frames of the utterances one after another, without padding; for eager CPU, where a padded
   frame costs as much as any other, and where the work on one utterance stays in the cache.
 
-What works frame by frame (linear layers, norms, dropout) takes either. Only convolutions and attention need to know.
+Operations on single frames (linear layers, norms, dropout) take either layout. Only convolutions and attention have to
+distinguish them.
 
 Legend: B utterances, T frames of the longest, N = sum of all frames, C channels.
 """

@@ -1,11 +1,11 @@
 """Span masking of latent frames (section 3.1, appendix A), and of channels while fine-tuning (appendix B).
 
-A proportion p of a row's positions is drawn without replacement as starts; each start masks the positions of its span,
-and spans may overlap. Each row gets whole spans for its own length, whatever else is in the batch, as a function of
-(seed, step, row). The draws use integers only, so that all devices agree.
+A proportion p of a row's positions is drawn without replacement as starts. Each start masks the positions of its span,
+and spans may overlap. The mask of a row is a function of (seed, step, row) and the row's length, whatever else is in
+the batch. The draws use integers only, so that all devices agree.
 
-No row is ever masked whole. A row too short for full spans gets shorter ones: spans of min(span, max(1, length // 3)),
-at most (length - 1) // span of them.
+No row is ever masked completely. A row too short for full spans gets shorter ones, of min(span, max(1, length // 3))
+positions, and at most (length - 1) // span of them.
 
 Legend: B utterances (rows), T frames (positions), M masked frames (padded), C channels.
 """
@@ -37,7 +37,7 @@ def span_masks(
     spans = (lengths // 3).clamp(1, span)
     counts = start_counts(lengths, spans, start_proportion, min_spans, draw.words(purposes[0]))
     places = torch.arange(positions, device=device)
-    # equal hashes are ordered by place, so that all scores differ
+    # the place breaks ties between equal hashes, so that all scores differ
     scores = draw.words(purposes[1], positions) * (1 << 20) + places
     startable = places <= (lengths - spans)[:, None]
     scores = torch.where(startable, scores, torch.iinfo(torch.int64).max)
@@ -51,22 +51,24 @@ def span_masks(
 
 
 def start_counts(lengths: Tensor, spans: Tensor, proportion: float, min_spans: int, words: Tensor) -> Tensor:
-    """(B,) number of spans, rounded by random ``words`` (B,), in fixed-point arithmetic: every device rounds alike."""
+    """(B,) number of spans, rounded by random ``words`` (B,) in fixed-point arithmetic, so that all devices agree."""
     counts = (lengths * round(proportion * (1 << 24)) + (words >> 8)) >> 24
     most = ((lengths - 1).clamp_min(0)) // spans
     return torch.minimum(counts.clamp_min(min_spans), most)
 
 
 def most_masked(frames: int, start_proportion: float, span: int, min_spans: int) -> int:
-    """Upper bound of the number of masked positions among ``frames``: a fixed shape for compiled code."""
+    """Upper bound on the number of masked positions among ``frames``: a fixed shape for compiled code."""
     counts = max(int(start_proportion * frames) + 1, min_spans)
     return max(1, min(frames - 1, counts * span))
 
 
 @dataclass(frozen=True)
 class MaskedFrames:
-    """The masked frames that enter the loss: ``places`` (B, M) in their utterance, ``flat`` (B, M) among all frames of
-    the layout, ``valid`` (B, M) False for padding; ``counts`` (B,) of masked frames and ``lengths`` (B,) of all frames.
+    """The masked frames that enter the loss.
+
+    ``places`` (B, M) are their positions in the utterance, ``flat`` (B, M) those among all frames of the layout;
+    ``valid`` (B, M) is False for padding. ``counts`` (B,) are the numbers of masked frames, ``lengths`` (B,) of all.
     """
 
     places: Tensor
@@ -78,7 +80,7 @@ class MaskedFrames:
 
 
 def masked_frames(masks: Tensor, lengths: Tensor, layout: Layout, masking: Masking) -> MaskedFrames:
-    """The frames, in order, that masks (B, T) of utterances of ``lengths`` (B,) frames select."""
+    """The frames that ``masks`` (B, T) select, in order, of utterances of ``lengths`` (B,) frames."""
     counts = counts_in_loss(masks)
     frames = masks.shape[1]
     if not torch.compiler.is_compiling():
@@ -95,7 +97,7 @@ def masked_frames(masks: Tensor, lengths: Tensor, layout: Layout, masking: Maski
 
 
 def counts_in_loss(masks: Tensor) -> Tensor:
-    """(B,) masked frames of each row that enter the loss; a single one has no distractors and does not."""
+    """(B,) masked frames of each row that enter the loss; a single one has no distractors and is left out."""
     counts = masks.sum(1)
     return torch.where(counts > 1, counts, 0)
 

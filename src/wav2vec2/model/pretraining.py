@@ -7,8 +7,8 @@ The objective of one update (equation 2, with the feature penalty of the release
 over all utterances of the global batch. The model returns the sums; the training loop divides by the global counts,
 which ``masked_counts`` and ``frame_lengths`` give before any forward pass, so that splitting a batch changes nothing.
 
-The model here is the paper's. ``model/variants/pretraining.py`` holds the ablated ones, and overrides the methods under
-"steps"; ``pretraining_model`` there builds either.
+This is the paper's model. ``model/variants/pretraining.py`` holds the variants, which override the methods under
+"steps"; its function ``pretraining_model`` builds either.
 
 Legend: B utterances, S samples, T frames, M masked frames, C feature channels, G codebooks, V entries.
 """
@@ -32,20 +32,20 @@ from wav2vec2.model.variants.variant import PROPOSED
 
 @dataclass
 class PretrainingOutput:
-    """Sums over the batch; scalars unless said otherwise."""
+    """Sums over the batch; scalars unless stated otherwise."""
 
     contrastive_sum: Tensor
     """Contrastive loss in nats, over the masked frames."""
     masked: Tensor
     """Number of masked frames in that sum (int64)."""
     penalty_sum: Tensor
-    """Squares of the feature encoder's outputs, over valid frames and channels."""
+    """Squared outputs of the feature encoder, over valid frames and channels."""
     penalty_count: Tensor
     """Number of valid frames times channels (int64)."""
     probability_sum: Tensor
-    """(G, V) noise-free softmax over the masked frames, differentiable: the diversity loss needs its global mean."""
+    """(G, V) softmax without noise, over the masked frames, differentiable: the diversity loss uses its global mean."""
     code_counts: Tensor
-    """(G, V) how often each entry was chosen (int64)."""
+    """(G, V) number of times each entry was chosen (int64)."""
     correct: Tensor
     """Masked frames whose true target has the highest logit (int64)."""
 
@@ -54,7 +54,7 @@ class Wav2Vec2ForPretraining(SharedEncoder):
     """Learns representations from raw audio alone."""
 
     quantizer: Targets
-    """A ``Quantizer``, or what a variant has in its place."""
+    """A ``Quantizer``, or its replacement in a variant."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Wav2Vec2ForPretraining(SharedEncoder):
 
     @property
     def learned_codebooks(self) -> bool:
-        """Whether ``code_counts`` are of learned codebooks: the diversity loss is about these."""
+        """Whether ``code_counts`` count entries of learned codebooks, to which the diversity loss applies."""
         return self.quantizes_targets
 
     @property
@@ -107,9 +107,9 @@ class Wav2Vec2ForPretraining(SharedEncoder):
     ) -> PretrainingOutput:
         """One pass over (B, S) audio of ``lengths`` (B,) samples.
 
-        ``draw`` names everything random; None is the first step of seed 0. ``masks`` (B, T) and ``negatives`` (B, M, n;
-        ranks among the row's masked frames), when given, replace the drawn ones. ``units`` (B, T, G) are the targets of
-        the variant whose targets are fixed.
+        ``draw`` determines everything random; None stands for the first step with seed 0. ``masks`` (B, T) and
+        ``negatives`` (B, M, n; ranks among the row's masked frames), if given, replace the drawn ones. ``units`` (B, T,
+        G) are the targets of the variant with fixed targets.
         """
         lengths = check_lengths(waveforms, lengths)
         draw = Draw.first(len(lengths), lengths.device) if draw is None else draw
@@ -138,23 +138,23 @@ class Wav2Vec2ForPretraining(SharedEncoder):
             correct=result.correct,
         )
 
-    # steps, as the paper has them; variants override some
+    # steps, in the paper's form; variants override some of them
 
     def _build_quantizer(self) -> Targets:
         return Quantizer(self.architecture)
 
     def _predicted(self, masks: Tensor, frame_lengths: Tensor) -> Tensor:
-        """(B, T) which masked frames are predicted: all of them."""
+        """(B, T) the masked frames that are predicted: all of them."""
         return masks
 
     def _latents(self, features: Features, waveforms: Tensor, lengths: Tensor) -> Features:
-        """The features that are quantized: those that the context network sees."""
+        """The features that are quantized: the same that enter the context network."""
         return features
 
     def _quantize(self, z: Tensor, places: Tensor, draw: Draw, units: Tensor | None) -> Quantized:
-        """Targets of features (B, M, C) at these places (B, M) of their utterances."""
+        """Targets for features (B, M, C) at ``places`` (B, M) of their utterances."""
         if units is not None:
-            raise ValueError("units are for a model whose targets are fixed (variant.targets = fixed)")
+            raise ValueError("only a model with fixed targets (variant.targets = fixed) takes units")
         return self.quantizer(z, places, draw, self._temperature(draw.step))  # type: ignore[no-any-return]
 
     def _task(
@@ -167,7 +167,7 @@ class Wav2Vec2ForPretraining(SharedEncoder):
         return targets, [Pool(targets.vectors, targets.codes, negatives)]
 
     def _learned_choice(self, targets: Quantized, features: Features, frames: MaskedFrames) -> Quantized:
-        """What ``probability_sum`` and ``code_counts`` are of: the targets."""
+        """The choice that ``probability_sum`` and ``code_counts`` describe: that of the targets."""
         return targets
 
     def _penalty(self, features: Features, latents: Features) -> Tensor:
@@ -197,7 +197,7 @@ class Wav2Vec2ForPretraining(SharedEncoder):
         )
 
     def _temperature(self, step: int | Tensor) -> float | Tensor:
-        """Of the Gumbel softmax at an update."""
+        """Temperature of the Gumbel softmax at an update."""
         r = self.regularization
         if isinstance(step, int):
             return r.temperature(step)
@@ -205,7 +205,7 @@ class Wav2Vec2ForPretraining(SharedEncoder):
 
 
 def sum_of_squares(features: Features) -> Tensor:
-    """Of the feature encoder's outputs over valid frames and channels, in float32 at least."""
+    """Sum of the squared outputs of the feature encoder over valid frames and channels, in float32 or float64."""
     raw = features.raw if features.raw.dtype == torch.float64 else features.raw.float()
     if isinstance(features.layout, Packed):
         return raw.square().sum()

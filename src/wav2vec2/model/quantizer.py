@@ -1,5 +1,4 @@
-"""Quantization module (section 2, equation 1): a product quantizer with a Gumbel softmax; its diversity loss (section
-3.2, equation 4).
+"""Quantization module (section 2, equation 1), a product quantizer with a Gumbel softmax; diversity loss (equation 4).
 
 Legend: B utterances, M masked frames, C feature channels, G codebooks, V entries each, c channels of an entry.
 """
@@ -16,8 +15,8 @@ from wav2vec2.model.variants.layers import gated_unit, logit_layers, reset_linea
 
 @dataclass
 class Quantized:
-    """``vectors`` (B, M, D): entries of all codebooks side by side, or what they are projected to; ``codes`` (B, M, G)
-    the numbers of the entries; ``probabilities`` (B, M, G, V) of all entries, without noise.
+    """Result of quantization. ``vectors`` (B, M, D) are the chosen entries of all codebooks side by side, or their
+    projections; ``codes`` (B, M, G) the entries' numbers; ``probabilities`` (B, M, G, V) the softmax without noise.
     """
 
     vectors: Tensor
@@ -26,7 +25,7 @@ class Quantized:
 
 
 class Codebooks(nn.Module):
-    """Features (B, M, C) -> one entry of each of G codebooks; ``empty`` leaves the entries to a subclass."""
+    """Features (B, M, C) -> one entry of each of G codebooks; an ``empty`` one has no parameters of its own."""
 
     def __init__(self, architecture: Architecture, *, empty: bool = False) -> None:
         super().__init__()
@@ -56,11 +55,11 @@ class Codebooks(nn.Module):
         temperature: float | Tensor | None,
         purpose: Purpose = Purpose.GUMBEL,
     ) -> Quantized:
-        """Equation 1, straight through, in training; the best entries in evaluation. In float32 at least.
+        """Choose by equation 1, straight through, in training, and the best entries in evaluation.
 
-        ``places`` (B, M) are the frames' places in their utterance: with ``draw`` they are the coordinates of the
-        noise. ``temperature`` None takes the best entries in training too; the gradient then reaches the entries, not
-        the logits.
+        Computed in float32 or float64. ``places`` (B, M) are the frames' places in their utterance; with ``draw`` they
+        are the coordinates of the noise. ``temperature`` None takes the best entries in training too; the gradient then
+        reaches the entries, but not the logits.
         """
         logits = self.logits(features).unflatten(-1, (self.groups, self.entries))
         logits = logits if logits.dtype == torch.float64 else logits.float()
@@ -87,12 +86,12 @@ class Codebooks(nn.Module):
 class Quantizer(Codebooks):
     """Features (B, M, C) -> one entry of each codebook, side by side and projected: q in the paper.
 
-    ``shared`` are the codebooks of another module to choose from, instead of own ones (a variant of Table 4).
+    ``shared`` are another module's codebooks, used instead of own ones (a variant of Table 4).
     """
 
     def __init__(self, architecture: Architecture, shared: Codebooks | None = None) -> None:
         super().__init__(architecture, empty=shared is not None)
-        self._shared = () if shared is None else (shared,)  # in a tuple: no submodule, its owner trains it
+        self._shared = () if shared is None else (shared,)  # a tuple, so that it is no submodule: its owner trains it
         self.project = nn.Linear(architecture.codevector_size, architecture.final_size)
         self.glu = gated_unit(architecture.final_size, architecture.variant.target_glu)
         if shared is None:
@@ -100,7 +99,7 @@ class Quantizer(Codebooks):
 
     @property
     def codebooks(self) -> Codebooks:
-        """Where the entries are."""
+        """The module that holds the entries."""
         return self._shared[0] if self._shared else self
 
     @torch.no_grad()
@@ -127,14 +126,15 @@ def entries_of(codevectors: Tensor, codes: Tensor) -> Tensor:
 
 
 def diversity_loss(mean_probabilities: Tensor) -> Tensor:
-    """Equation 4 of the softmax (G, V) averaged over a batch, as (GV - sum_g exp(H_g)) / GV: 0 when all entries are
-    used equally.
+    """Equation 4 in the form (GV - sum_g exp(H_g)) / GV, for the batch mean (G, V) of the softmax.
+
+    It is 0 when all entries are used equally.
     """
     total = mean_probabilities.numel()
     return (total - perplexity(mean_probabilities)) / total
 
 
 def perplexity(mean_probabilities: Tensor) -> Tensor:
-    """Sum over codebooks of exp(entropy): between G (one entry each) and G * V (all equally)."""
+    """Sum over codebooks of exp(entropy): from G (one entry of each is used) to G * V (all are used equally)."""
     entropy = -(mean_probabilities * (mean_probabilities + 1e-7).log()).sum(-1)
     return entropy.exp().sum()

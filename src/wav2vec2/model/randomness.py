@@ -1,4 +1,4 @@
-"""Random numbers as a function of their coordinates.
+"""Random numbers that are functions of their coordinates.
 
 Masks, distractors, Gumbel noise, dropout and LayerDrop are hashes of (seed, purpose, step, row, position), not draws
 from a generator. They are equal on every device, under ``torch.compile``, at any number of ranks and after any restart,
@@ -76,10 +76,10 @@ def hash_tensor(seed: int, purpose: Purpose, *coordinates: int | Tensor) -> Tens
 
 @dataclass(frozen=True)
 class Draw:
-    """Coordinates of everything random in one forward pass.
+    """Coordinates of all random numbers of one forward pass.
 
-    ``step`` is the optimiser's update: a tensor under ``torch.compile``, which would compile anew for each new integer.
-    ``rows`` (B,) are the utterances' places in the global batch.
+    ``step`` is the number of the optimiser's update: a tensor under ``torch.compile``, which would recompile for every
+    new integer. ``rows`` (B,) are the utterances' places in the global batch.
     """
 
     seed: int
@@ -88,11 +88,11 @@ class Draw:
 
     @classmethod
     def first(cls, count: int, device: torch.device) -> "Draw":
-        """The first update of seed 0, over ``count`` utterances."""
+        """Coordinates of the first update with seed 0, for a batch of ``count`` utterances."""
         return cls(0, 0, torch.arange(count, device=device))
 
     def words(self, purpose: Purpose, *shape: int) -> Tensor:
-        """(B, *shape) random 32-bit words; those of an utterance do not depend on the rest of the batch."""
+        """(B, *shape) random 32-bit words. The words of an utterance do not depend on the rest of the batch."""
         if not shape:
             return hash_tensor(self.seed, purpose, self.step, self.rows)
         return self.words_at(purpose, torch.arange(prod(shape), device=self.rows.device).view(1, *shape))

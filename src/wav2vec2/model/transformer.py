@@ -1,8 +1,8 @@
-"""Transformer block (section 2, "Contextualized representations with Transformers"): multi-head self-attention and a
-feed-forward network, each with dropout, a residual connection and a layer norm.
+"""Transformer block (section 2, "Contextualized representations with Transformers").
 
-Post-LN (BASE) or pre-LN (the LV-60k family, language models). A causal block, as the language model of section 4.4
-needs, can also be run one token at a time.
+Multi-head self-attention and a feed-forward network, each with dropout, a residual connection and a layer norm; post-LN
+(BASE) or pre-LN (the LV-60k family, language models). A causal block, for the language model of section 4.4, can also
+be run one token at a time.
 
 Legend: frames are (N, d) packed or (B, T, d) padded; B utterances, T frames, N packed frames, H heads, D channels of a
 head, d = H * D.
@@ -50,7 +50,7 @@ class SelfAttention(nn.Module):
         if self.causal:  # padding follows all tokens, so no token attends to it
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=p)
             return mixed.transpose(1, 2).flatten(2)
-        # an utterance without frames attends to frame 0 of its padding: defined, and never read
+        # an utterance without frames attends to frame 0 of its padding: its result is defined, and never read
         visible = layout.valid | (torch.arange(layout.frames, device=q.device) == 0)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=visible[:, None, None], dropout_p=p)
         return mixed.transpose(1, 2).flatten(2)
@@ -69,9 +69,9 @@ class SelfAttention(nn.Module):
         return torch.cat(parts)
 
     def extend(self, x: Tensor, past: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """One new token of each of N sequences: x (N, d) -> (N, d), and its own key and value (N, 2, d).
+        """Add one token to each of N sequences: x (N, d) -> (N, d), and the token's own key and value (N, 2, d).
 
-        past: (N, T, 2, d) keys and values of the tokens before it; visible: (N, T) bool, False where there is none.
+        past: (N, T, 2, d) keys and values of the earlier tokens; visible: (N, T) bool, False where there is no token.
         """
         own = torch.stack([self.key(x), self.value(x)], dim=1)
         k, v = torch.cat([past, own[:, None]], dim=1).unflatten(-1, (self.heads, -1)).permute(2, 0, 3, 1, 4)
@@ -82,7 +82,7 @@ class SelfAttention(nn.Module):
 
 
 class BlockSizes(Protocol):
-    """The sizes that a block needs, of a speech model or a language model."""
+    """The sizes that a block needs; both speech models and language models have them."""
 
     @property
     def hidden_size(self) -> int: ...  # noqa: D102
@@ -97,7 +97,7 @@ class BlockSizes(Protocol):
 
 
 class BlockDropout(Protocol):
-    """The dropout probabilities of a block: on what attention and the feed-forward network put out, on attention
+    """Dropout probabilities of a block: for the outputs of attention and feed-forward network, for attention
     probabilities, and after the GELU.
     """
 
@@ -110,7 +110,7 @@ class BlockDropout(Protocol):
 
 
 class TransformerLayer(nn.Module):
-    """Frames -> frames, in either layout."""
+    """One Transformer block: frames -> frames, in either layout."""
 
     def __init__(
         self, sizes: BlockSizes, regularization: BlockDropout, *, causal: bool = False, adapter_size: int = 0
@@ -141,7 +141,7 @@ class TransformerLayer(nn.Module):
         return self.ffn_norm(dropout_add(x, self._feed_forward(x, keys), p, keys))  # type: ignore[no-any-return]
 
     def extend(self, x: Tensor, past: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """One new token of each of N sequences, without dropout; see ``SelfAttention.extend``."""
+        """Add one token to each of N sequences, without dropout; see ``SelfAttention.extend``."""
         attended, own = self.attention.extend(self.attention_norm(x) if self.norm_first else x, past, visible)
         if self.norm_first:
             x = x + attended
@@ -158,7 +158,7 @@ class TransformerLayer(nn.Module):
 
 
 def _bert_init(module: nn.Module) -> None:
-    """As BERT: linear weights N(0, 0.02), biases zero; norms keep 1 and 0."""
+    """Initialise as BERT does: linear weights N(0, 0.02), biases 0. Norms keep gain 1 and shift 0."""
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
         nn.init.zeros_(module.bias)

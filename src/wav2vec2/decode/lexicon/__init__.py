@@ -1,1 +1,1 @@
-"""flashlight's lexicon beam search, the paper's, on all cores."""
+"""flashlight's lexicon beam search, which the paper used, on all cores."""

@@ -14,17 +14,18 @@ from wav2vec2.text.vocabulary import Vocabulary
 
 
 class LexiconDecoder:
-    """`Decoder` over flashlight-text: the best sequences of the lexicon's words.
+    """`Decoder` that finds the best sequences of the lexicon's words, with flashlight-text.
 
     lm: path of an ARPA file, KenLM binary or Transformer language model, a LanguageModel over words, or None. workers:
-    processes, each of which loads lexicon and language model once; None takes every core that this process may use, 0
-    decodes in this process. Results are the same for any number.
+    number of processes, each of which loads lexicon and language model once; None takes every core that this process
+    may use, 0 decodes in this process. The results are the same for any number.
 
-    `lm_weight` multiplies natural logarithms for every language model, also for KenLM, whose decimal ones are converted
-    here. A word of the lexicon that the language model lacks has the model's score of unknown words; `unknown_score`
-    above -inf lets the search write words outside the lexicon. `silence_score` counts every frame of the separator.
+    `lm_weight` multiplies natural logarithms for every language model, KenLM included, whose decimal logarithms are
+    converted here. A word of the lexicon that the language model lacks gets the model's score for unknown words;
+    `unknown_score` above -inf lets the search write words outside the lexicon. `silence_score` is added for every frame
+    of the separator.
 
-    Raises UserError where flashlight-text is missing, for a vocabulary without word separator, and for a language model
+    Raises UserError if flashlight-text is missing, for a vocabulary without a word separator, and for a language model
     that cannot be loaded.
     """
 

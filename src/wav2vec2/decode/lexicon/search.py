@@ -1,7 +1,7 @@
 """flashlight's lexicon search (section 4.4) in one process: a trie of the lexicon's spellings and a language model.
 
-A word ends with the word separator. After an utterance's last frame stands one more frame that gives the separator for
-nothing, so that the last word may end without one: models that were not taught to close a sentence write none.
+A word ends with the word separator. One frame is added after an utterance's last, in which the separator costs nothing,
+so that the last word may end without one: some models were not trained to write a separator at the end of a sentence.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ from wav2vec2.lm.ngram.kenlm_file import KENLM_NATS, open_kenlm
 from wav2vec2.text.vocabulary import Vocabulary
 
 _IMPOSSIBLE = 1e4  # nats beyond every threshold; flashlight cannot compute with minus infinity
-_COMPARED = 100  # hypotheses that the confidences of words are taken from
-_HOMOPHONES = 6  # words of one spelling that flashlight's trie holds
+_COMPARED = 100  # hypotheses from which the confidences of words are computed
+_HOMOPHONES = 6  # words with one spelling that flashlight's trie can hold
 _UNKNOWN = "<unk>"
 
 
 def require_flashlight() -> None:
-    """Raise UserError where flashlight-text is not installed (it has no wheel for Python 3.13)."""
+    """Raise UserError if flashlight-text is not installed (it has no wheel for Python 3.13)."""
     try:
         import flashlight.lib.text.decoder  # noqa: F401
     except ImportError as error:
@@ -68,7 +68,7 @@ class LexiconSearch:
         self._trie = Trie(len(vocabulary), self._separator)
         entries = [(label_of[lm], spelling) for lm, spelling in zip(lexicon.lm_words, lexicon.spellings, strict=True)]
         held: dict[tuple[int, ...], int] = {}
-        # The likeliest words first: flashlight keeps only the first few of equal spelling.
+        # The most probable words first: flashlight keeps only the first few of equal spelling.
         for label, spelling in sorted(entries, key=lambda entry: -scores[entry[0]]):
             held[spelling] = held.get(spelling, 0) + 1
             if held[spelling] <= _HOMOPHONES:
@@ -76,7 +76,7 @@ class LexiconSearch:
         self._trie.smear(SmearingMode.MAX)
 
     def decode(self, emissions: Emissions, options: SearchOptions) -> list[Hypothesis]:
-        """Search one utterance, (T, V) log-probabilities without NaN; its n-best list, best first."""
+        """Search one utterance, (T, V) log-probabilities without NaN, and return its n-best list, best first."""
         frames = len(emissions)
         if frames == 0:
             return [Hypothesis([], [], 0.0)]
@@ -105,7 +105,7 @@ class LexiconSearch:
         return LexiconDecoder(chosen, self._trie, self._lm, self._separator, self._blank, unknown, [], False)
 
     def _hypothesis(self, result: Any, frames: int, options: SearchOptions) -> Hypothesis:
-        """Convert flashlight's path: one token and one word label (or -1) a frame, with the start and end around."""
+        """Convert flashlight's path: a token and a word label (or -1) per frame, and one each for the start and end."""
         tokens: Sequence[int] = result.tokens[1 : frames + 2]
         ends = [(frame, label) for frame, label in enumerate(result.words[1 : frames + 2]) if label >= 0]
         words = [(frame, label) for frame, label in ends if label < len(self._labels)]
@@ -115,15 +115,16 @@ class LexiconSearch:
         added += options.word_score * len(words)
         if len(ends) > len(words):
             added += options.unknown_score * (len(ends) - len(words))
-        # The path that ends inside of a word paid for the frame that it could not use.
+        # A path that ends inside a word has paid for the added frame.
         score = result.score + (0.0 if tokens[frames] == self._separator else _IMPOSSIBLE)
         ids, firsts, lasts = self._symbols(tokens[:frames], [frame for frame, _ in ends])
         written = () if self._spelled else tuple(self._written.get(label, _UNKNOWN) for _, label in ends)
         return Hypothesis(ids, firsts, score, lasts, score - added, lm_score, words=written)
 
     def _symbols(self, tokens: Sequence[int], ends: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
-        """Return symbols with their first and last frames, one separator between words. A word that the audio ended
-        inside of is no word of the lexicon and is dropped.
+        """Return symbols with their first and last frames, with one separator between words.
+
+        A word that is cut off by the end of the audio is dropped.
         """
         ids: list[int] = []
         firsts: list[int] = []
@@ -143,17 +144,17 @@ class LexiconSearch:
         return ids, firsts, lasts
 
     def _word(self, tokens: Sequence[int], begin: int, end: int) -> Hypothesis:
-        """The symbols of frames [begin, end) without separators."""
+        """Return the symbols of frames [begin, end) without separators."""
         shown = [self._blank if token == self._separator else token for token in tokens[begin:end]]
         part = collapse(shown, self._blank)
         return Hypothesis(part.ids, [begin + f for f in part.frames], 0.0, [begin + f for f in part.last_frames])
 
 
 def python_lm(model: LanguageModel, words: Sequence[str]) -> Any:
-    """Wrap a LanguageModel; the i-th word is known to the search as i. Its scores stay in nats.
+    """Wrap a LanguageModel for flashlight, which calls the i-th word i. Its scores stay in nats.
 
-    A history is a node of flashlight's tree of word sequences; what was scored is kept until the next utterance
-    starts, when the model may forget everything.
+    A history is a node of flashlight's tree of word sequences. Scores are kept until the next utterance starts; then
+    the model may forget everything.
     """
     from flashlight.lib.text.decoder import LM, LMState
 

@@ -1,10 +1,9 @@
-"""Worker processes that each load a lexicon search once and then answer requests: flashlight holds Python's lock, so
-threads would not use more than one core.
+"""Worker processes, each of which loads a lexicon search once and then answers requests.
 
-Workers are started as programs of their own (this module, run as one), not forked or spawned by `multiprocessing`: a
-script that uses them needs no `if __name__ == "__main__"`, and threads of the parent do no harm. A worker reads pickles
-from stdin and answers each with one of a pair: (True, result), or (False, one line that says what is wrong). It ends
-when its parent does.
+flashlight holds Python's lock, so threads would not use more than one core. Workers are separate programs (this module,
+run as a script), not forked or spawned by `multiprocessing`: code that uses them needs no `if __name__ == "__main__"`,
+and threads of the parent do no harm. A worker reads pickles from stdin and answers each with a pair: (True, result), or
+(False, an error message of one line). It ends when its parent does.
 """
 
 import contextlib
@@ -27,14 +26,14 @@ _PATIENCE_SECONDS = 5.0  # for the exit status of a worker that died
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class WorkerPool:
-    """`count` workers, each with a `LexiconSearch` of the arguments in `setup`.
+    """`count` workers, each with a `LexiconSearch` made from the arguments in `setup`.
 
-    Raises UserError if these cannot be loaded or a worker dies; the pool is then closed.
+    Raises UserError if the search cannot be loaded or a worker dies; the pool is then closed.
     """
 
     def __init__(self, setup: tuple[Any, ...], count: int) -> None:
@@ -51,9 +50,9 @@ class WorkerPool:
             self._free.put(worker)
 
     def ask(self, requests: Sequence[Any]) -> list[Any]:
-        """Return the answers to (emissions, options) requests, in their order, whichever worker does which.
+        """Return the answers to (emissions, options) requests, in their order.
 
-        Requests are dealt out as workers become free: put the longest first.
+        Each request goes to the next worker that is free, so put the longest first.
         """
         try:
             return list(self._threads.map(self._ask, requests))
@@ -69,7 +68,7 @@ class WorkerPool:
             self._free.put(worker)
 
     def close(self) -> None:
-        """End the workers; requests under way are dropped."""
+        """End the workers; unfinished requests are dropped."""
         for worker in self._workers:
             worker.end()
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -140,7 +139,7 @@ class _Worker:
 
 
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    """Load the search whose arguments come first, then answer until the input ends."""
+    """Load the search from the arguments that come first, then answer requests until the input ends."""
 
     def answer(work: Callable[[], Any]) -> tuple[bool, Any]:
         try:
@@ -172,5 +171,5 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     channel = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever prints does not get into the answers
+    os.dup2(2, 1)  # printed lines go to stderr, not among the answers
     serve(sys.stdin.buffer, channel)

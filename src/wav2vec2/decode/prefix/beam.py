@@ -1,10 +1,10 @@
-"""The state of a prefix beam search: its rules and the prefixes in its beam, all in plain arrays; what a prefix gains.
+"""The state of a prefix beam search in plain arrays: its rules, the prefixes in its beam, and their scores.
 
 A prefix is a symbol sequence without blanks and with repeats merged (Graves 2012, section 3.5). It has the
 log-probability of the paths that spell it and end in a blank, that of the paths that end in its last symbol, and a
 bonus: everything that words and the language model add. The bonus depends on the symbols only.
 
-Small functions take the few arrays that they read: passing a whole `Beam` costs more than what they do.
+Small functions take only the arrays that they read: passing a whole `Beam` costs more than their work.
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -37,13 +37,14 @@ Scores = NDArray[np.float64]
 
 
 class Rules(NamedTuple):
-    """What does not change during a search; all scores in nats.
+    """The constants of a search; all scores are in nats.
 
-    symbols: those that may be emitted besides the blank. separator: -1 if there is none. gain: (V,) what a symbol adds
-    by itself, language model aside. by_symbol: the language model scores symbols, not words. lm_index: (V,) index of
-    each symbol in such a model. unknown: index in the language model of a word outside the trie; unknown_gain: what
-    such a word adds, -inf forbids it; outside: the potential of an unfinished one. guided: unfinished words have
-    potentials or must stay in the trie. most_gain: upper bound of what a symbol other than a separator adds.
+    symbols: those that may be emitted besides the blank. separator: -1 if there is none. gain: (V,) score that a symbol
+    adds by itself, without the language model. by_symbol: the language model scores symbols, not words. lm_index: (V,)
+    index of each symbol in such a model. unknown: index in the language model of a word outside the trie; unknown_gain:
+    score that such a word adds, -inf to forbid it; outside: the potential of an unfinished one. guided: unfinished
+    words have potentials or must stay in the trie. most_gain: upper bound on the score that a symbol other than a
+    separator adds.
     """
 
     symbols: NDArray[np.int32]
@@ -71,9 +72,9 @@ class Beam(NamedTuple):
 
     There are few arrays with many columns, because compiled code unpacks every array at each call. order: the slots in
     use, oldest prefix first; former: the same before the frame. slots: (S, 6), scores: (S, 8), history: (S,). cached,
-    cached_history: (S, K) what the language model answered for the end of the word (K = 1) or for each next symbol
-    (K = V), NaN where it was not asked. requests: slot and column to ask for. origin: (C, 2) slot and symbol (-1: the
-    prefix stays); candidates: (C, 3). frame_symbols: best first; extends: (V,) which symbols may be added.
+    cached_history: (S, K) the language model's answers for the end of the word (K = 1) or for each next symbol (K = V),
+    NaN where it was not asked. requests: slot and column to ask for. origin: (C, 2) slot and symbol (-1: the prefix
+    stays); candidates: (C, 3). frame_symbols: best first; extends: (V,) whether a symbol may be added.
     """
 
     tree: Tree
@@ -95,7 +96,7 @@ class Beam(NamedTuple):
 
 
 def new_beam(rules: Rules, width: int, start: int, rows: int) -> Beam:
-    """Make the beam before the first frame: only the empty prefix, after the language model's history `start`."""
+    """Make the beam before the first frame: the empty prefix alone, with the language model's history `start`."""
     slots, columns = 2 * rules.beam, width if rules.by_symbol and rules.scored else 1
     candidates = 4 * rules.beam + 64
     start_gain = float(rules.gain[rules.separator]) if rules.separator >= 0 else 0.0
@@ -165,7 +166,7 @@ def best_score(beam: Beam, n: int) -> float:
 
 @compiled
 def keep_best(beam: Beam, n: int, k: int) -> tuple[int, float]:
-    """Keep the k best of n candidates in their order, the first of equal ones; return how many and the worst score."""
+    """Keep the k best of n candidates in their order, the first of equal ones; return their number and worst score."""
     if n <= k:
         return n, -np.inf
     for i in range(n):  # loops: slices of arrays cost seconds of compiling
@@ -193,7 +194,7 @@ def keep_best(beam: Beam, n: int, k: int) -> tuple[int, float]:
 
 @compiled
 def is_held(slots: NDArray[np.int32], slot: int, symbol: int) -> bool:
-    """Tell whether the prefix in `slot` plus `symbol` is in the beam already: then their paths were joined."""
+    """Tell whether the prefix in `slot` plus `symbol` is already in the beam: then their paths were joined."""
     held = slots[slot, FIRST_HELD]
     while held >= 0 and slots[held, LAST_SYMBOL] != symbol:
         held = slots[held, NEXT_HELD]
@@ -216,7 +217,7 @@ def word_is_open(slots: Slots, separator: int, slot: int) -> bool:
 
 @compiled
 def word_gain(beam: Beam, rules: Rules, trie: SpellingTrie, slot: int) -> float:
-    """Return what the end of the prefix's word adds, language model aside; 0 where no word is open."""
+    """Return the score that the end of the prefix's word adds, without the language model; 0 if no word is open."""
     if not word_is_open(beam.slots, rules.separator, slot):
         return 0.0
     node = beam.slots[slot, NODE]
@@ -230,7 +231,7 @@ def word_gain(beam: Beam, rules: Rules, trie: SpellingTrie, slot: int) -> float:
 def symbol_gain(
     slots: Slots, gains: NDArray[np.float64], outside: float, trie: SpellingTrie, slot: int, symbol: int
 ) -> float:
-    """Return what `symbol` (no separator) adds, language model aside, where a word may leave the trie."""
+    """Return the score that `symbol` (no separator) adds, without the language model, if a word may leave the trie."""
     node = slots[slot, NODE]
     if node < 0:
         return gains[symbol]

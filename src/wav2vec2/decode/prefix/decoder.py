@@ -1,9 +1,9 @@
-"""Our own CTC prefix beam search: no lexicon needed, a language model over words or symbols, hotwords, n-best lists.
+"""Our own CTC prefix beam search: it needs no lexicon, and takes language models over words or symbols, and hotwords.
 
-A hypothesis scores its acoustic log-probability + lm_weight * language model + word_score * words + silence_score *
-separators + the weights of its hotwords. Hypotheses are told apart by their symbols: equal symbols are one hypothesis,
-whatever path led there. A word is scored when a separator ends it and at the end of the utterance, where the end of the
-sentence follows.
+The score of a hypothesis is its acoustic log-probability + lm_weight * language model + word_score * words +
+silence_score * separators + the weights of its hotwords. A hypothesis is a sequence of symbols; all paths that lead to
+it belong to it. A word is scored when a separator ends it, or at the end of the utterance, where the end of the
+sentence is scored too.
 """
 
 import os
@@ -25,29 +25,30 @@ from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.ngram.model import NgramModel
 from wav2vec2.text.vocabulary import Vocabulary
 
-_COMPARED = 16  # hypotheses that the confidences of words are taken from
+_COMPARED = 16  # hypotheses from which the confidences of words are computed
 
 
 class PrefixDecoder:
     """`Decoder` by prefix beam search.
 
     The same input gives the same output, alone, in any batch, on any number of threads. Ties go to the prefix that
-    entered the beam first; of those that enter at one frame, to the one grown from the older prefix, then to the more
-    probable symbol, then to the lower id.
+    entered the beam first; of those that entered at the same frame, to the one grown from the older prefix, then to the
+    more probable symbol, then to the lower id.
 
     lm_over_symbols: whether the tokens of the language model are the vocabulary's symbols (with `|` or a space for the
-    separator) and not words; None finds out. Without a word separator in the vocabulary (phones) every symbol is a
-    word. lm_case: `fold` matches a language model in another case than the vocabulary. lm_name: its name in messages.
-    words: if given, no others are written; with `unknown_score` -inf the words of a language model are that list.
-    hotwords: words with the nats that each occurrence adds; a part of these is granted while the word is being spelled
-    and taken back if it does not become the word. look_ahead: unfinished words are ranked by what a language model over
-    words expects of them without their history, which changes what is pruned but no score. threads: None takes all
-    cores. batch: utterances searched in step where the language model is asked from Python, all of them in one call.
+    separator) and not words; None decides it by its tokens. Without a word separator in the vocabulary (phones) every
+    symbol is a word. lm_case: `fold` matches a language model in another case than the vocabulary. lm_name: its name in
+    messages. words: if given, no other words are written; without them, and with `unknown_score` -inf, only the words
+    of the language model are. hotwords: words with the nats that each occurrence adds; a part of these is granted while
+    the word is being spelled, and taken back if another word results. look_ahead: unfinished words are ranked by the
+    score that a language model over words expects of them without their history; this changes which prefixes are
+    pruned, but no final score. threads: None takes all cores. batch: utterances searched in step if the language model
+    is asked from Python, which is then asked for all of them in one call.
 
-    Hypotheses that differ in separators only are listed once. Where every hypothesis holds a forbidden word, the
-    likeliest is returned all the same, with a score of -inf.
+    Hypotheses that differ only in separators are listed once. If every hypothesis has a forbidden word, the most
+    probable one is returned nevertheless, with a score of -inf.
 
-    Raises UserError for a language model, hotwords or words that cannot be spelled in the vocabulary.
+    Raises UserError for a language model, hotwords or words that cannot be spelled with the vocabulary.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class PrefixDecoder:
         batch: int = 16,
     ) -> None:
         if vocabulary.word_separator is None and (hotwords or words is not None):
-            raise UserError("hotwords and word lists need a word separator in the vocabulary, which has none")
+            raise UserError("hotwords and word lists need a vocabulary with a word separator, and this one has none")
         over_symbols = vocabulary.word_separator is None or bool(lm_over_symbols)
         if lm is not None and lm_over_symbols is None:
             over_symbols = reads_symbols(lm, vocabulary)

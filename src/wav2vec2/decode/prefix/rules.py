@@ -1,4 +1,4 @@
-"""From a vocabulary, word lists, a language model and options to the arrays that a prefix beam search obeys."""
+"""Turns a vocabulary, word lists, a language model and options into the arrays that guide a prefix beam search."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.ngram.model import NgramModel
 from wav2vec2.text.vocabulary import Vocabulary
 
-_LEAST = -1e3  # nats: a word that the language model finds impossible must not make differences of infinities
+_LEAST = -1e3  # nats: words that the language model finds impossible must not lead to differences of infinities
 
 
 @dataclass(frozen=True)
 class Guidance:
-    """What guides a search besides the acoustics, whatever its options. All words are as the vocabulary writes them.
+    """Everything that guides a search besides acoustics and options. All words are in the vocabulary's written form.
 
     lm_symbols: (V,) each symbol's index in a language model over symbols; None for one over words. known: the words of
     a language model over words, with their indices. allowed: the only words that may be written; None for any.
@@ -43,14 +43,15 @@ class Guidance:
         return self.lm is not None and self.lm_symbols is None
 
     def unknown_gain(self, options: SearchOptions) -> float:
-        """What a word outside the trie adds when it ends; -inf forbids it."""
+        """Score that a word outside the trie adds when it ends; -inf forbids it."""
         if self.allowed is not None:
             return -math.inf
         return options.unknown_score if self.scores_words else 0.0
 
     def outside(self, options: SearchOptions) -> float:
-        """What such a word is expected to add: a prefix pays as soon as it leaves the trie, since else a search would
-        prefer words that never end.
+        """Score that a word outside the trie is expected to add.
+
+        A prefix pays it as soon as it leaves the trie; otherwise a search would prefer words that never end.
         """
         gain = self.unknown_gain(options)
         if self.expected is not None and self.lm is not None:
@@ -59,9 +60,9 @@ class Guidance:
 
 
 def known_words(lm: LanguageModel, vocabulary: Vocabulary, lm_case: LmCase, source: str) -> dict[str, int]:
-    """Return the words of a language model that can be spelled, as they are written, with its indices.
+    """Return the words of a language model that can be spelled, in written form, with the model's indices.
 
-    Raises UserError, naming `source`, if none can be.
+    Raises UserError, naming `source`, if none can be spelled.
     """
     lexicon = build_lexicon(lm.tokens, vocabulary, lm_case, source=source)
     words: dict[str, int] = {}
@@ -78,7 +79,7 @@ def known_symbols(lm: LanguageModel, vocabulary: Vocabulary, lm_case: LmCase, so
     """
     indices = symbol_indices(lm, vocabulary, lm_case, source)
     if np.all(indices[_emitted(vocabulary)] == lm.unknown):
-        raise UserError(f"{source}: knows none of the vocabulary's symbols; give one over symbols, not words")
+        raise UserError(f"{source}: has none of the vocabulary's symbols; give a language model over these symbols")
     return indices
 
 
@@ -86,7 +87,7 @@ def expected_scores(lm: LanguageModel, known: Mapping[str, int]) -> NDArray[np.f
     """Return `Guidance.expected` for the known words and the unknown one; 0 for other tokens."""
     words = np.unique([lm.unknown, *known.values()])
     history = 0  # of an n-gram: the empty one
-    if not isinstance(lm, NgramModel):  # an unknown word says next to nothing about the next one
+    if not isinstance(lm, NgramModel):  # after an unknown word: it says next to nothing about the next one
         history = int(lm.score(np.array([lm.start()]), np.array([lm.unknown]))[1][0])
     expected = np.zeros(len(lm.tokens))
     expected[words] = np.maximum(word_scores(lm, history, words), _LEAST)
@@ -94,7 +95,7 @@ def expected_scores(lm: LanguageModel, known: Mapping[str, int]) -> NDArray[np.f
 
 
 def make_trie(guidance: Guidance, options: SearchOptions) -> SpellingTrie:
-    """Spell the words that matter: the allowed ones or else the language model's, and the hotwords."""
+    """Build the trie of the words that matter: the allowed ones, or else the language model's, and the hotwords."""
     known, hotwords = guidance.known, guidance.hotwords
     lm = guidance.lm if guidance.scores_words else None
     entries = dict.fromkeys([*(known if guidance.allowed is None else guidance.allowed), *hotwords])
@@ -117,7 +118,7 @@ def make_trie(guidance: Guidance, options: SearchOptions) -> SpellingTrie:
 
 
 def make_rules(guidance: Guidance, options: SearchOptions, trie: SpellingTrie) -> Rules:
-    """Put options and guidance into the form that the compiled search reads."""
+    """Bring options and guidance to the form that the compiled search reads."""
     vocabulary, lm, lm_symbols = guidance.vocabulary, guidance.lm, guidance.lm_symbols
     separator = -1 if vocabulary.word_separator is None else vocabulary.symbols.index(vocabulary.word_separator)
     symbols = _emitted(vocabulary)
@@ -130,7 +131,7 @@ def make_rules(guidance: Guidance, options: SearchOptions, trie: SpellingTrie) -
     if lm is not None and lm_symbols is not None:
         gain[lm_symbols == lm.unknown] += options.unknown_score
     unknown_gain, outside = guidance.unknown_gain(options), guidance.outside(options)
-    outside = 0.0 if outside == -math.inf else outside  # nothing gets there
+    outside = 0.0 if outside == -math.inf else outside  # no prefix gets outside the trie
     hopeful = options.lm_weight >= 0 or lm is None or not by_symbol
     steps = trie.potential[1:] - trie.potential[_parents(trie)[1:]]
     leaving = outside - float(trie.potential.min()) if unknown_gain > -math.inf else 0.0
@@ -159,7 +160,7 @@ def make_rules(guidance: Guidance, options: SearchOptions, trie: SpellingTrie) -
 
 
 def _emitted(vocabulary: Vocabulary) -> NDArray[np.int32]:
-    """The symbols that a search may write besides the blank: the separator and all that show in text."""
+    """Return the symbols that a search may write besides the blank: the separator and all that are visible in text."""
     separator = vocabulary.word_separator
     hidden = (vocabulary.blank, vocabulary.unknown)
     return np.array(

@@ -1,5 +1,7 @@
-"""The search of whole utterances: an n-gram is asked inside compiled code, any other language model from Python, frame
-by frame for several utterances at once. Both run the same two halves of a frame and ask for the same scores.
+"""The search of whole utterances with a language model's scores.
+
+An n-gram is asked inside compiled code; any other language model is asked from Python, frame by frame, for several
+utterances at once. Both run the same two halves of a frame and ask for the same scores.
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -54,7 +56,7 @@ def _ask_ngram(beam: Beam, rules: Rules, trie: SpellingTrie, ngram: NgramArrays)
 
 @compiled
 def _search_alone(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Matrix, frame: int) -> int:
-    """Search from `frame` on; return the first frame that was not searched because the tree was full."""
+    """Search from `frame` on, until the end or until the tree is full; return the first frame not searched."""
     while frame < len(emission) and open_frame(beam, rules, trie, emission[frame]):
         close_frame(beam, rules, trie, emission[frame], frame)
         frame += 1
@@ -87,7 +89,7 @@ def request_last_words(beam: Beam, rules: Rules) -> None:
 
 @compiled
 def close_words(beam: Beam, rules: Rules, trie: SpellingTrie, frames: int) -> None:
-    """End the last word of every prefix; then bonus, lm_score and history lack the sentence's end only."""
+    """End the last word of every prefix; then bonus, lm_score and history lack only the sentence's end."""
     for k in range(beam.counts[ACTIVE]):
         slot = beam.order[k]
         beam.tree[beam.slots[slot, ROW], LAST] = frames - 1
@@ -120,7 +122,7 @@ def with_more_rows(beam: Beam) -> Beam:
 
 
 def first_rows(rules: Rules) -> int:
-    """Return how many rows of the tree are enough for most utterances."""
+    """Return a number of rows of the tree that is enough for most utterances."""
     return max(4096, 8 * rules.beam)
 
 
@@ -141,7 +143,7 @@ class Unscored:
 
 @dataclass(frozen=True)
 class NgramScored:
-    """A search with an n-gram inside compiled code. start: its first history. end: its index of the sentence's end."""
+    """A search with an n-gram inside compiled code. start: its first history. end: its index for the sentence end."""
 
     arrays: NgramArrays
     start: int
@@ -170,7 +172,7 @@ def _requests(beam: Beam, rules: Rules, trie: SpellingTrie) -> tuple[NDArray[np.
 
 @compiled
 def _histories(beam: Beam) -> NDArray[np.int64]:
-    """Return the histories that the beam still needs: those of its prefixes and those that were returned for them."""
+    """Return the histories that the beam still needs: those of its prefixes, and those cached for their extensions."""
     columns = beam.cached.shape[1]
     found = np.empty(beam.counts[ACTIVE] * (1 + columns), np.int64)
     count = 0

@@ -1,4 +1,4 @@
-"""Words spelled in a model's symbols, as a trie in plain arrays for compiled code."""
+"""A trie of words spelled in a model's symbols, in plain arrays for compiled code."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,10 +12,10 @@ from wav2vec2.lm.compiled import compiled
 class SpellingTrie(NamedTuple):
     """A trie of N nodes, numbered breadth first; node 0 is the beginning of a word.
 
-    symbol: (N,) last symbol of the node. first_child: (N + 1,) the children of n are ``first_child[n]`` to
-    ``first_child[n + 1]``, by rising symbol. word: (N,) index in the language model of the word that ends here (its
-    ``unknown`` for a word that it lacks), -1 where none ends. score: (N,) nats that this word adds when it ends.
-    potential: (N,) nats granted to an unfinished word and taken back when it ends or leaves the trie.
+    symbol: (N,) last symbol of the node. first_child: (N + 1,) the children of n are ``first_child[n]`` up to, but not
+    including, ``first_child[n + 1]``, in ascending order of symbol. word: (N,) index in the language model of the word
+    that ends here (its ``unknown`` for a word that it lacks), -1 if none ends. score: (N,) nats that this word adds
+    when it ends. potential: (N,) nats granted to an unfinished word and taken back when it ends or leaves the trie.
     """
 
     symbol: NDArray[np.int32]
@@ -27,7 +27,7 @@ class SpellingTrie(NamedTuple):
 
 @compiled
 def find_next(trie: SpellingTrie, node: int, symbol: int) -> int:
-    """Return the child of `node` for `symbol`, -1 if there is none."""
+    """Return the child of `node` for `symbol`, or -1 if there is none."""
     low, high = np.int64(trie.first_child[node]), np.int64(trie.first_child[node + 1])
     end = high
     while low < high:
@@ -70,7 +70,7 @@ def _number_nodes(
 
 @compiled
 def _pass_up(first_child: NDArray[np.int32], share: NDArray[np.float64], best: NDArray[np.float64]) -> None:
-    """Give every node the largest share (by amount) and the best expectation among itself and all below it."""
+    """Give every node the largest share (in absolute value) and the best expectation of itself and all nodes below."""
     for node in range(len(share) - 1, -1, -1):
         for child in range(first_child[node], first_child[node + 1]):
             if abs(share[child]) > abs(share[node]):
@@ -86,12 +86,12 @@ def build_trie(
     look_ahead: NDArray[np.float64] | None = None,
     least: float = -np.inf,
 ) -> SpellingTrie:
-    """Build the trie. All sequences have one entry a word; of equal spellings the first counts.
+    """Build the trie. All sequences have one entry per word; of equal spellings the first counts.
 
-    words, scores: as in `SpellingTrie`, without the bonuses. bonuses: nats for a word that is favoured (or, negative,
-    disfavoured); an unfinished word is granted the share of it that is spelled so far, of the largest bonus where
-    several words begin alike. look_ahead: what a word is expected to add when it ends; an unfinished word is granted
-    the best that is still possible, or `least` if nothing better is.
+    words, scores: as in `SpellingTrie`, without the bonuses. bonuses: nats for a word that is favoured (or, if
+    negative, disfavoured). An unfinished word is granted its bonus in proportion to the symbols spelled so far; if
+    several words begin alike, the largest bonus per symbol counts. look_ahead: score that a word is expected to add
+    when it ends. An unfinished word is granted the best that is still possible, and at least `least`.
     """
     order = sorted(range(len(spellings)), key=lambda row: (tuple(spellings[row]), row))
     lengths = np.array([len(spellings[row]) for row in order], np.int64)

@@ -1,8 +1,9 @@
-"""One frame of a prefix beam search in two halves: `open_frame` lists the scores that the language model must give,
-`close_frame` makes all candidates, ranks them and prunes.
+"""One frame of a prefix beam search, in two halves.
 
-Candidates are made in this order: prefixes that stay, oldest first; then the extensions of each of them, a separator
-first and the other symbols from the most to the least probable, the lower id first. Of equal scores the first is kept.
+`open_frame` lists the scores that the language model must give; `close_frame` makes all candidates, ranks them and
+prunes. Candidates are made in this order: prefixes that stay, oldest first; then the extensions of each of them, first
+by the separator and then by the other symbols from the most to the least probable, lower ids first. Of equal scores the
+first is kept.
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -51,7 +52,7 @@ from wav2vec2.lm.compiled import compiled
 
 @compiled
 def open_frame(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row) -> bool:
-    """Let every prefix stay, and put the scores that its extensions may need into `requests`.
+    """Let every prefix stay, and list the scores that its extensions may need in `requests`.
 
     Returns False, with nothing done, if the tree needs more rows first.
     """
@@ -71,7 +72,7 @@ def open_frame(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row) -> b
 @compiled
 def _rank_symbols(beam: Beam, rules: Rules, emission: Row) -> None:
     ranked = beam.frame_symbols
-    for i in range(len(ranked)):  # insertion: the order of the frame before is nearly this one's
+    for i in range(len(ranked)):  # insertion sort: the order is nearly that of the previous frame
         symbol = ranked[i]
         j = i
         while j > 0 and (
@@ -116,7 +117,7 @@ def _stay(beam: Beam, rules: Rules, emission: Row) -> None:
 
 @compiled
 def _floor(beam: Beam, rules: Rules) -> float:
-    """Return the least score that may enter the beam: the staying prefixes may fill it, or one may be far better."""
+    """Return the lowest score that may enter the beam, given the scores of the prefixes that stay."""
     active = beam.counts[ACTIVE]
     floor = best_score(beam, active) - rules.threshold
     if active == rules.beam:
@@ -129,7 +130,7 @@ def _floor(beam: Beam, rules: Rules) -> float:
 
 @compiled
 def _request(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row) -> None:
-    """Request what is not cached yet and could enter the beam if the language model gave it probability one."""
+    """Request scores of extensions that are not cached and could enter the beam if they had probability one."""
     floor = _floor(beam, rules)
     hopeful = rules.lm_weight >= 0
     strict = rules.guided and rules.unknown_gain == -np.inf
@@ -191,7 +192,7 @@ def close_frame(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row, fra
 
 @compiled
 def _enter(beam: Beam, rules: Rules, trie: SpellingTrie, candidate: int, frame: int) -> int:
-    """Give a new prefix a slot, and a row unless it was held before; return the slot."""
+    """Give a new prefix a slot, and a row unless it has one from before; return the slot."""
     counts, tree = beam.counts, beam.tree
     shorter, symbol = beam.origin[candidate, 0], beam.origin[candidate, 1]
     counts[FREE] -= 1
@@ -234,7 +235,7 @@ def _offer(beam: Beam, n: int, slot: int, symbol: int, acoustic: float, bonus: f
 
 @compiled
 def _grow(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row) -> int:
-    """Add the extensions of each prefix to the candidates; return how many candidates there are then."""
+    """Add the extensions of each prefix to the candidates; return the new number of candidates."""
     n = beam.counts[ACTIVE]
     slots, scores, extends, ranked = beam.slots, beam.scores, beam.extends, beam.frame_symbols
     symbol_of, first_child = trie.symbol, trie.first_child
@@ -274,7 +275,7 @@ def _grow(beam: Beam, rules: Rules, trie: SpellingTrie, emission: Row) -> int:
             else:
                 bonus += symbol_gain(slots, rules.gain, rules.outside, trie, slot, symbol)
             if rules.scored and (rules.by_symbol or (i < 0 and word_is_open(slots, rules.separator, slot))):
-                bonus += rules.lm_weight * beam.cached[slot, symbol if rules.by_symbol else 0]  # NaN: hopeless
+                bonus += rules.lm_weight * beam.cached[slot, symbol if rules.by_symbol else 0]  # NaN if not requested
             score = acoustic + bonus
             if not (score >= floor and score > -np.inf):
                 continue

@@ -1,7 +1,7 @@
-"""The tree of the prefixes that a search has held, and the best path through the frames that spells one of them.
+"""The tree of the prefixes that a search has held, and the best path through the frames for one of them.
 
 The tree is one int32 table with a row for each node. Equal prefixes are one node, so they always merge. Row 0 is the
-empty prefix; a parent always stands above its children.
+empty prefix; a parent has a lower row than its children.
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -31,7 +31,7 @@ def new_tree(rows: int) -> Tree:
 
 @compiled
 def find_child(tree: Tree, node: int, symbol: int) -> int:
-    """Return the row of the prefix `node` + `symbol`, -1 if there is none."""
+    """Return the row of the prefix `node` + `symbol`, or -1 if there is none."""
     child = tree[node, CHILD]
     while child >= 0 and tree[child, SYMBOL] != symbol:
         child = tree[child, SIBLING]
@@ -53,9 +53,9 @@ def add_child(tree: Tree, row: int, node: int, symbol: int, frame: int) -> None:
 
 @compiled
 def drop_dead_branches(tree: Tree, rows: int, slots: NDArray[np.int32]) -> int:
-    """Remove every prefix that no held one begins with; return how many rows are left.
+    """Remove every prefix with which no held prefix begins; return how many rows are left.
 
-    slots: (S, columns), the first column being the row of the prefix in each slot, which changes as rows move up.
+    slots: (S, columns). The first column has the row of the prefix in each slot, which changes as rows move up.
     """
     alive = np.zeros(rows, np.bool_)
     alive[0] = True
@@ -84,7 +84,7 @@ def drop_dead_branches(tree: Tree, rows: int, slots: NDArray[np.int32]) -> int:
 
 @compiled
 def spell(tree: Tree, row: int) -> NDArray[np.int32]:
-    """Return the rows of a prefix's own prefixes, from its first symbol to all of it."""
+    """Return the rows of all prefixes of a prefix, from its first symbol to the whole."""
     length = 0
     node = row
     while node > 0:
@@ -104,8 +104,9 @@ def best_frames(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the first and the last frame of each symbol on the most probable path that spells the prefix.
 
-    rows: as `spell` returns them. Each row is considered at those frames only at which the search held it, so the cost
-    grows with the frames and not with frames times symbols. Of equal paths the one that changes symbol earliest counts.
+    rows: as returned by `spell`. Each row is considered only at the frames at which the search held it, so the cost
+    grows with the frames, not with frames times symbols. Of equally probable paths, the one that changes symbol
+    earliest is returned.
     """
     frames, length = len(emission), len(rows)
     start = np.zeros(length + 1, np.int64)

@@ -1,7 +1,7 @@
-"""Self-attention with dropout over packed frames, with nothing of size T x T kept for the backward pass.
+"""Self-attention with dropout over packed frames, which keeps nothing of size T x T for the backward pass.
 
-Probabilities are computed for some heads at a time, in blocks that fit the cache, and computed again in the backward
-pass, dropout mask included.
+Probabilities are computed for a few heads at a time, in blocks that fit the cache. The backward pass computes them
+again, dropout mask included.
 
 Legend: N packed frames, T frames of an utterance, H heads, D channels of a head, d = H * D.
 """
@@ -16,7 +16,7 @@ from wav2vec2.model.cpu.dropout import keep_mask, keep_scale
 from wav2vec2.model.layout import Packed
 
 BLOCK_ELEMENTS = 1 << 20
-"""Attention probabilities in one block."""
+"""Number of attention probabilities in one block."""
 
 
 class DropoutAttention(torch.autograd.Function):

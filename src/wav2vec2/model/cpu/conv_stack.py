@@ -1,13 +1,13 @@
 """The feature encoder's convolutions as matrix products, utterance by utterance, for eager CPU.
 
-The results equal those of a chain of Conv1d modules. The differences are:
+The results equal those of a chain of Conv1d modules. The computation differs:
 - A convolution of kernel k and stride s over channels-last frames is ceil(k / s) matrix products on strided views of
   its input, without an im2col copy or a change of layout.
 - The group norm after the first convolution is folded into it. The mean and variance of its output follow from the mean
   and the k x k covariance of the input windows, so that the widest activation of the network is never stored: it is
   computed from the waveform in blocks, in the forward and in the backward pass.
 - Of every other layer only the convolution's output is kept for the backward pass; norm and GELU are computed again.
-- There is no padding: each utterance is computed alone, so that a batch changes nothing.
+- There is no padding: each utterance is computed alone, so that the rest of the batch changes nothing.
 
 Legend: B utterances, S samples, T frames, C channels, N frames of all utterances, k kernel, s stride.
 """

@@ -19,7 +19,7 @@ _SCRAMBLE = -1640531527  # odd, close to 2**32 over the golden ratio: spreads co
 
 
 class DropoutKeys:
-    """Keys of the masks of one forward pass, which counts the places in the network where it drops."""
+    """Keys of the dropout masks of one forward pass, numbered by the order of the dropouts in the network."""
 
     def __init__(self, draw: Draw, layout: Packed) -> None:
         self.layout = layout
@@ -35,7 +35,7 @@ class DropoutKeys:
 def keep_mask(out: Tensor, key: int, p: float) -> Tensor:
     """Fill ``out`` (float, contiguous) with 1 where an element is kept and 0 where it is dropped, and return it.
 
-    The probability is rounded to a multiple of 2**-16; ``keep_scale`` undoes exactly what was applied.
+    The probability is rounded to a multiple of 2**-16; ``keep_scale`` allows for the rounding.
     """
     words = torch.arange((out.numel() + 1) // 2, dtype=torch.int32).mul_(_SCRAMBLE).add_(_signed(key))
     shifted = torch.empty_like(words)
@@ -48,7 +48,7 @@ def keep_mask(out: Tensor, key: int, p: float) -> Tensor:
 
 
 def keep_scale(p: float) -> float:
-    """Factor on kept elements, which preserves the expectation."""
+    """Factor on the kept elements that preserves the expectation."""
     return 1.0 / (1.0 - _threshold(p) / 0x10000)
 
 

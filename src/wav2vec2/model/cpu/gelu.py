@@ -1,9 +1,9 @@
-"""GELU on packed frames, alone and inside a feed-forward block.
+"""GELU on packed frames, alone and inside a feed-forward network.
 
-PyTorch's fast CPU kernel builds, and keeps, one primitive for every shape that it meets. Ragged batches never show the
-same shape twice, and the kept primitives fragment the heap until no memory can be given back (1 GB after 200 updates
-of a tiny model). Here GELU is computed in pieces whose sizes are powers of two: few primitives, and pieces that fit the
-cache.
+PyTorch's fast CPU kernel builds, and keeps, one primitive for every shape that it meets. Ragged batches hardly ever
+repeat a shape, and the kept primitives fragment the heap until no memory can be given back (1 GB after 200 updates of a
+tiny model). Here GELU is computed in pieces whose sizes are powers of two: there are few primitives, and the pieces fit
+the cache.
 
 Legend: N frames, d channels.
 """
@@ -68,8 +68,9 @@ class Gelu(torch.autograd.Function):
 
 
 class FeedForward(torch.autograd.Function):
-    """Linear, GELU, linear on (N, d). Of the widest tensor of the block only the GELU's input is kept for the backward
-    pass; its output is computed again.
+    """Linear, GELU, linear on (N, d).
+
+    Of the two widest tensors only the GELU's input is kept for the backward pass; its output is computed again.
     """
 
     @staticmethod

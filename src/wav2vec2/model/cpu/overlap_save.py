@@ -56,7 +56,7 @@ class _Blocks:
     def spectrum(self, x: Tensor, left: int, *, hop_only: bool = False) -> Tensor:
         """Spectra of the blocks of x (N, C), each utterance with ``left`` zeros before it.
 
-        Block b holds frames [b * hop - left, b * hop - left + size); with ``hop_only`` zeros follow its first hop.
+        Block b holds frames [b * hop - left, b * hop - left + size); with ``hop_only`` all after the first hop is zero.
         """
         channels = x.shape[1]
         buffer = x.new_zeros(sum(self.counts), self.size, channels)

@@ -1,7 +1,7 @@
-"""Quantized inputs (Table 4): the context network sees codebook entries instead of features.
+"""Quantized inputs (Table 4): codebook entries enter the context network instead of features.
 
-The codebooks are of the same kind as the targets'. While a recogniser is fine-tuned, the best entries are chosen,
-without noise: the gradient reaches the entries, not the choice.
+The codebooks are of the same kind as those of the targets. Fine-tuning of a recogniser chooses the best entries,
+without noise: the gradient reaches the entries, but not the choice.
 
 Legend: C feature channels, G codebooks, c channels of an entry.
 """

@@ -1,4 +1,4 @@
-"""Layers of published models that the paper's do not have.
+"""Layers of other published models, and optional layers of the quantizer and its targets.
 
 Legend: frames are (N, d) packed or (B, T, d) padded; T frames, C channels.
 """
@@ -52,13 +52,14 @@ class LanguageAdapter(nn.Module):
         self.up = nn.Linear(bottleneck, size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Frames in; what is added to them out."""
+        """Frames -> the residual to add to them."""
         return self.up(F.relu(self.down(self.norm(x))))  # type: ignore[no-any-return]
 
 
 def logit_layers(size: int, outputs: int, depth: int, widening: int = 3) -> nn.Linear | nn.Sequential:
-    """``depth`` linear layers with GELU between them, all but the last ``widening`` x ``size`` wide; the paper has
-    one.
+    """``depth`` linear layers with GELU between them, all but the last ``widening`` * ``size`` wide.
+
+    The paper's quantizer has one.
     """
     if depth == 1:
         return nn.Linear(size, outputs)
@@ -69,7 +70,7 @@ def logit_layers(size: int, outputs: int, depth: int, widening: int = 3) -> nn.L
 
 
 def gated_unit(size: int, wanted: bool) -> nn.Module:
-    """A gated linear unit over ``size`` channels; the identity unless ``wanted``."""
+    """A linear layer and a gated linear unit over ``size`` channels; the identity unless ``wanted``."""
     return nn.Sequential(nn.Linear(size, 2 * size), nn.GLU()) if wanted else nn.Identity()
 
 

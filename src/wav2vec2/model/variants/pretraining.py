@@ -1,4 +1,4 @@
-"""Pre-training as the paper ablates it (Table 4, appendix F), and as options of its code have it.
+"""Variants of pre-training: the ablations of the paper (Table 4, appendix F), and options of its released code.
 
 Draws of distractors are functions of (seed, step, row) and do not depend on other rows, with one exception: distractors
 from other utterances come from those of the same forward pass, and therefore change with how an update is cut into
@@ -47,7 +47,7 @@ class VariantForPretraining(Wav2Vec2ForPretraining):
 
     @property
     def learned_codebooks(self) -> bool:
-        """Those of the targets, or of quantized inputs."""
+        """Whether the targets or the inputs have learned codebooks."""
         return self.quantizes_targets or self.encoder.input_quantizer is not None
 
     @property
@@ -78,13 +78,13 @@ class VariantForPretraining(Wav2Vec2ForPretraining):
         if not isinstance(self.quantizer, FixedUnits):
             return super()._quantize(z, places, draw, units)
         if units is None:
-            raise ValueError("units must be given to a model whose targets are fixed")
+            raise ValueError("a model with fixed targets (variant.targets = fixed) needs units")
         return self.quantizer(units, places)  # type: ignore[no-any-return]
 
     def _task(
         self, z: Tensor, frames: MaskedFrames, draw: Draw, negatives: Tensor | None, units: Tensor | None
     ) -> tuple[Quantized, list[Pool]]:
-        """The same with distractors from all frames, from other utterances, or from the codebooks as well."""
+        """Targets and distractors, which may come from all frames, from other utterances and from the codebooks."""
         a, most, pools = self.architecture, frames.places.shape[1], []
         if negatives is not None or not a.variant.other_negatives:
             return super()._task(z, frames, draw, negatives, units)
@@ -113,7 +113,7 @@ class VariantForPretraining(Wav2Vec2ForPretraining):
         return _at(features.input_choice, frames.places)
 
     def _penalty(self, features: Features, latents: Features) -> Tensor:
-        """Of both feature encoders, where there are two."""
+        """Feature penalty of the feature encoder, or of both if there are two."""
         both = sum_of_squares(features)
         return both if self.target_encoder is None else both + sum_of_squares(latents)
 

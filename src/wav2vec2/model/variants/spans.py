@@ -1,14 +1,14 @@
 """Masks of appendix A beside those of section 3.1: spans of random length, and spans that do not overlap.
 
 As in ``model/masking.py``, a mask is a function of (seed, step, row), computed in integers. Lengths are drawn from a
-table of cumulative probabilities that the host makes once, so that every device draws alike. Spans that do not overlap
-are placed uniformly among all possible placements: a random subset cuts what they leave of a row into gaps (stars and
+table of cumulative probabilities that is computed once on the CPU, so that all devices agree. Spans that do not overlap
+are placed uniformly among all possible placements: a random subset divides the rest of the row into gaps (stars and
 bars).
 
-Spans are at most a third of their row. No row is ever masked whole: spans that do not overlap are together shorter than
-the row, and where overlapping ones cover all of it, one frame stays visible.
+A span is at most a third of its row. No row is ever masked completely: spans that do not overlap are together shorter
+than the row, and if overlapping spans cover all of it, one frame stays visible.
 
-Legend: B utterances (rows), T frames (positions), K spans of a row at most, R lengths.
+Legend: B utterances (rows), T frames (positions), K the most spans in a row, R possible lengths.
 """
 
 import math
@@ -95,9 +95,10 @@ def _draw_lengths(masking: Masking, most: int, longest: Tensor, draw: Draw) -> T
 
 @lru_cache
 def length_table(distribution: str, span: int, spread: float) -> tuple[int, ...]:
-    """(R - 1) ascending 32-bit thresholds: a word at or above k of them means a span of k + 1 frames.
+    """(R - 1) ascending 32-bit thresholds: a word that reaches k of them means a span of k + 1 frames.
 
-    Lengths are rounded to the nearest frame, and those below 1 become 1; an upper tail of less than 2**-32 is cut.
+    Lengths are rounded to the nearest frame, and lengths below 1 become 1. The upper tail is cut where its probability
+    falls below 2**-32.
     """
     limit = max(2 * span, span + 20 * math.ceil(max(spread, math.sqrt(span)))) + 1
     below: Callable[[int], float] = {  # P(length <= k)

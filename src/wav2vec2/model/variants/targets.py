@@ -1,7 +1,7 @@
-"""Targets of the contrastive task other than those of the paper's quantizer: features, and given units (Table 4).
+"""Other targets of the contrastive task than quantized ones: continuous features (Table 4), and fixed units.
 
-Like ``Quantizer``, every kind has ``groups`` and ``entries`` of its codes (0 without codebooks). A distractor with the
-codes of the true target does not count.
+Like ``Quantizer``, each kind of target has ``groups`` and ``entries`` (0 without codebooks), the sizes of its codes. A
+distractor with the same codes as the true target does not count.
 
 Legend: B utterances, T frames, M masked frames, C feature channels, G codebooks or kinds of unit, V entries each.
 """
@@ -46,7 +46,7 @@ class FixedUnits(nn.Module):
         self.codevectors = nn.Parameter(torch.empty(1, self.groups * self.entries, size))
         self.project = nn.Linear(architecture.codevector_size, architecture.final_size)
         self.glu = gated_unit(architecture.final_size, architecture.variant.target_glu)
-        nn.init.uniform_(self.codevectors)  # as codebook entries are
+        nn.init.uniform_(self.codevectors)  # the same as for codebook entries
         reset_linear(self.project, self.glu)
 
     def forward(self, units: Tensor, places: Tensor) -> Quantized:

@@ -1,7 +1,7 @@
-"""Options of the pre-training model that the paper ablates (Table 4, appendix F), and some of its code.
+"""Options of the pre-training model: the paper's ablations (Table 4, appendix F), and some of the released code.
 
-``inputs`` changes the encoder, and so the fine-tuned model too. All others change only what is thrown away after
-pre-training.
+``inputs`` changes the encoder, and therefore the fine-tuned model too. All other options change only parts that are
+discarded after pre-training.
 """
 
 from dataclasses import dataclass, fields
@@ -12,24 +12,25 @@ from wav2vec2.config import option
 
 @dataclass(frozen=True)
 class Variant:
-    """How a model differs from the one that the paper proposes."""
+    """Differences between a model and the one that the paper proposes."""
 
     inputs: Literal["continuous", "quantized"] = "continuous"
-    """What the Transformer sees: features, or the codebook entries chosen for them (Table 4)."""
+    """Input of the Transformer: features, or the codebook entries chosen for them (Table 4)."""
     input_quantizer: Literal["own", "shared"] = "own"
-    """Codebooks of quantized inputs: their own, or those of the targets."""
+    """Codebooks of quantized inputs: their own, or the same as those of the targets."""
     targets: Literal["quantized", "continuous", "fixed"] = "quantized"
     """Targets of the contrastive task: codebook entries, features (Table 4), or embeddings of given units."""
     target_mlp: bool = False
-    """Project continuous targets by two layers instead of one (Table 4)."""
+    """Project continuous targets with two layers instead of one (Table 4)."""
     separate_encoder: bool = False
-    """Compute targets by a feature encoder of their own (Table 4)."""
+    """Compute the targets with a second feature encoder (Table 4)."""
     target_glu: bool = False
     """Put a gated linear unit after the projection of the targets."""
     quantizer_depth: int = option(1, low=1, high=100)
-    """Number of layers that compute the codebook logits; all but the last have GELU and 3 x the features' width."""
+    """Number of layers that compute the codebook logits. All but the last are 3 times as wide as the features, and a
+    GELU follows each."""
     gumbel_noise: bool = True
-    """Add Gumbel noise to the codebook logits in training; off, the best entry is chosen."""
+    """Add Gumbel noise to the codebook logits in training; without noise the best entry is chosen."""
     target_gradient: bool = True
     """Let the gradient flow from the targets into the feature encoder."""
     negatives_from: Literal["masked", "anywhere"] = "masked"
@@ -61,9 +62,9 @@ class Variant:
             (self.separate_encoder and fixed, "fixed targets have no encoder: separate_encoder is on"),
             (
                 not self.target_gradient and self.separate_encoder,
-                "without target_gradient separate_encoder never learns",
+                "separate_encoder never learns without target_gradient",
             ),
-            (not self.target_gradient and fixed, "fixed targets have no gradient to switch off by target_gradient"),
+            (not self.target_gradient and fixed, "fixed targets have no gradient: target_gradient is off"),
             (not self.gumbel_noise and not quantized, "gumbel_noise is off, but nothing is quantized"),
             (self.quantizer_depth > 1 and not quantized, "quantizer_depth is set, but nothing is quantized"),
             (
