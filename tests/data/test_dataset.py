@@ -221,6 +221,7 @@ def test_a_worker_has_one_thread_and_leaves_signals_alone(monkeypatch: pytest.Mo
     threads = torch.get_num_threads()
     kept = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    torch.set_num_threads(2)
     try:
         prepare_worker(0)
         assert torch.get_num_threads() == 1
