@@ -47,7 +47,7 @@ def test_extends_applies_the_parent_first(tmp_path: Path) -> None:
         ("[train]\nschedule = 'cosine'", "choose one of 'linear', 'tri-stage'"),
         ("[model]\nconv_channels = 5", "'model.conv_channels' must be an array, not 5"),
         ("train = 5", "'train' must be a table"),
-        ("extends = 5", "'extends' must be the name"),
+        ("extends = 5", "'extends' must be a string"),
         ("extends = 'r.toml'", "extends itself"),
         ("extends = 'other.toml'", "other.toml: no such recipe; give the path of a .toml file"),
         ("a = [", "cannot be read as TOML"),

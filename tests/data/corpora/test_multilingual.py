@@ -80,7 +80,7 @@ def test_common_voice_broken_rows_and_folders(tmp_path: Path) -> None:
     (folder / "dev.tsv").write_text("speaker\tfile\n")
     with pytest.raises(UserError, match=r"dev.tsv: has no column 'client_id' in its first line"):
         common_voice(folder, tmp_path / "out")
-    with pytest.raises(UserError, match="its terms are accepted on its site"):
+    with pytest.raises(UserError, match="you accept its terms on its site"):
         common_voice(tmp_path / "none", tmp_path / "out")
     with pytest.raises(UserError, match="--tables: names no table"):
         common_voice(folder, tmp_path / "out", tables=",")
