@@ -272,7 +272,7 @@ def test_bad_emissions_are_one_line() -> None:
     emissions[2, 3] = np.nan
     with pytest.raises(UserError, match="NaN"):
         search([emissions], SearchOptions())
-    with pytest.raises(UserError, match="one column a symbol"):
+    with pytest.raises(UserError, match="one column per symbol"):
         search([emissions[:, :5]], SearchOptions())
 
 
