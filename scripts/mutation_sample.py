@@ -177,6 +177,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=Path, help="one file of the package, as a path from the repository")
     parser.add_argument("--seconds", type=float, default=60.0, help="of tests that a mutant meets at the most")
+    parser.add_argument("--again", action="store_true", help="once more those of --out that survived")
     parser.add_argument("--part", default="1/1", help="2/3: the second of three shares of the sample")
     parser.add_argument("--out", type=Path, default=Path("mutants.jsonl"), help="a line for each mutant; notes beside")
     o = parser.parse_args()
@@ -192,7 +193,7 @@ def main() -> int:
     try:
         for room, mutant in sampled(tree, o.count, o.seed, o.only)[share - 1 :: of]:
             name = str(mutant).removeprefix(f"{tree}/")
-            if name in known:
+            if name in known and not (o.again and known[name]["result"] == "survived"):
                 continue
             notes = noted(tree, room, beside)
             names = chosen(notes, mutant, tree, o.seconds)
