@@ -4,6 +4,7 @@ Only what a program computes is changed: no text, no annotation, no message of a
 """
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,10 @@ EXCHANGED = {"min": "max", "max": "min", "any": "all", "all": "any", "ceil": "fl
 
 @dataclass(frozen=True)
 class Mutant:
-    """One replacement in one file; ``line`` counts from 1, ``start`` and ``end`` are offsets in bytes."""
+    """One replacement in one file; ``line`` counts from 1, ``start`` and ``end`` are offsets in bytes.
+
+    ``number`` tells equal replacements of one file apart, so that a mutant keeps its name when lines move.
+    """
 
     path: Path
     line: int
@@ -48,6 +52,7 @@ class Mutant:
     end: int
     before: str
     after: str
+    number: int
 
     def applied(self) -> bytes:
         """The file with the fault in it."""
@@ -56,7 +61,7 @@ class Mutant:
 
     def __str__(self) -> str:
         before, after = (" ".join(text.split()) for text in (self.before, self.after))
-        return f"{self.path}:{self.line}: {before} -> {after}"
+        return f"{self.path}: {before} -> {after}" + (f" (no. {self.number + 1})" if self.number else "")
 
 
 def mutants(path: Path) -> list[Mutant]:
@@ -65,15 +70,17 @@ def mutants(path: Path) -> list[Mutant]:
     starts = [0]
     for line in content.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
-    found = []
+    found, numbers = [], Counter[tuple[str, str]]()
     for node, after in _changes(ast.parse(content)):
         start = starts[node.lineno - 1] + node.col_offset
         end = starts[node.end_lineno - 1] + node.end_col_offset
-        mutant = Mutant(path, node.lineno, start, end, content[start:end].decode(), after)
+        before = content[start:end].decode()
+        mutant = Mutant(path, node.lineno, start, end, before, after, numbers[before, after])
         try:
             compile(mutant.applied(), str(path), "exec")
         except SyntaxError:
             continue
+        numbers[before, after] += 1
         found.append(mutant)
     return found
 

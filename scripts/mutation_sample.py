@@ -199,7 +199,7 @@ def main() -> int:
             names = chosen(notes, mutant, tree, o.seconds)
             started = time.monotonic()
             result = verdict(tree, mutant, names, sum(map(notes["seconds"].get, names)), beside)
-            known[name] = {"room": room, "mutant": name, "result": result, "tests": len(names)}
+            known[name] = {"room": room, "mutant": name, "line": mutant.line, "result": result, "tests": len(names)}
             with out.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(known[name]) + "\n")
             print(f"{result:9} {time.monotonic() - started:5.1f} s  {name}", flush=True)
