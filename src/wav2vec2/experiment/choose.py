@@ -74,10 +74,12 @@ def choose_speech(
     spare = (len(training) - len(any_tier)) // 4
     values = _names_of(splits) | {"hold_out": max(0, min(hold_out, spare))}
     for tier in tiers:
-        ids = labelled.get(tier, set(training))
-        samples = sum(one.samples for one in training.values() if one.id in ids)
-        values[f"hours_{tier}"] = round(samples / SAMPLE_RATE / 3600, 4)
+        values[f"hours_{tier}"] = _hours(one for name, one in training.items() if name in labelled.get(tier, training))
     write_values(folder, values)
+
+
+def _hours(utterances: Iterable[Utterance]) -> float:
+    return round(sum(one.samples for one in utterances) / SAMPLE_RATE / 3600, 4)
 
 
 def _names_of(splits: dict[str, str]) -> dict[str, object]:

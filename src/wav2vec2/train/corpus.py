@@ -1,5 +1,6 @@
 """Training data of a run: open manifests, hold utterances out, plan batches, report what is left out."""
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,33 +98,21 @@ def plan_corpus(
     Raises:
         UserError: no utterance is within the limits, or an utterance is longer than a batch.
     """
-
-    def planned(limit: int) -> BatchPlan:
-        return BatchPlan(
-            manifest.samples,
-            batch_samples=round(batch.seconds * SAMPLE_RATE),
-            max_samples=limit,
-            min_samples=round(batch.min_seconds * SAMPLE_RATE),
-            seed=seed,
-            jitter=batch.length_jitter,
-            crop=crop,
-        )
-
-    plan = planned(round(batch.max_seconds * SAMPLE_RATE))
-    hours = plan.epoch_samples / SAMPLE_RATE / 3600
-    lines = [
-        f"training speech: {len(plan)} utterances, {hours:.2f} h an epoch "
-        f"({plan.batches(0)} updates of {batch.seconds:g} s "
-        f"over {ranks.world} process{'es' if ranks.world > 1 else ''})"
-    ]
-    if plan.too_short:
-        lines.append(f"utterances left out: {plan.too_short} shorter than {batch.min_seconds:g} s (batch.min_seconds)")
-    if plan.too_long:
-        lines.append(f"utterances left out: {plan.too_long} longer than {batch.max_seconds:g} s (batch.max_seconds)")
+    planned = functools.partial(
+        BatchPlan,
+        manifest.samples,
+        batch_samples=round(batch.seconds * SAMPLE_RATE),
+        min_samples=round(batch.min_seconds * SAMPLE_RATE),
+        seed=seed,
+        jitter=batch.length_jitter,
+        crop=crop,
+    )
+    plan = planned(max_samples=round(batch.max_seconds * SAMPLE_RATE))
+    lines = _described(plan, batch, ranks)
     ordered: Plan = plan
     if curriculum is not None and (count := round(curriculum.share * updates)):
         limit = short_samples(curriculum, plan.lengths, round(count * batch.seconds * SAMPLE_RATE))
-        short = planned(limit)
+        short = planned(max_samples=limit)
         if len(short) < len(plan):
             ordered = ShortFirst(short, plan, count)
             seconds = f"{limit / SAMPLE_RATE:.4g} s"
@@ -143,3 +132,18 @@ def plan_corpus(
         decoded=DecodedAudio(manifest.samples) if batch.in_memory else None,
     )
     return Corpus(loader, lines, hashlib.sha256(np.ascontiguousarray(manifest.samples).tobytes()).hexdigest()[:16])
+
+
+def _described(plan: BatchPlan, batch: BatchConfig, ranks: Ranks) -> list[str]:
+    """Return lines for the console: how much speech there is, and what is left out."""
+    hours = plan.epoch_samples / SAMPLE_RATE / 3600
+    lines = [
+        f"training speech: {len(plan)} utterances, {hours:.2f} h an epoch "
+        f"({plan.batches(0)} updates of {batch.seconds:g} s "
+        f"over {ranks.world} process{'es' if ranks.world > 1 else ''})"
+    ]
+    if plan.too_short:
+        lines.append(f"utterances left out: {plan.too_short} shorter than {batch.min_seconds:g} s (batch.min_seconds)")
+    if plan.too_long:
+        lines.append(f"utterances left out: {plan.too_long} longer than {batch.max_seconds:g} s (batch.max_seconds)")
+    return lines
