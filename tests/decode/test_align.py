@@ -89,7 +89,9 @@ def test_exact_fit_and_one_frame_less(labels: list[int], frames: int) -> None:
     assert alignment.first.tolist() == alignment.last.tolist()
     check(alignment, emissions, labels, 0)
     repeats = sum(a == b for a, b in itertools.pairwise(labels))
-    said = rf"talk.wav: .*{len(labels)} labels and {repeats} repeats .* need {frames} frames and there are {frames - 1}"
+    said = (
+        rf"talk.wav: .*{len(labels)} labels and {repeats} repeats .* need {frames} frames, and there are {frames - 1}"
+    )
     with pytest.raises(UserError, match=said):
         align_labels(emissions[:-1], labels, name="talk.wav")
 

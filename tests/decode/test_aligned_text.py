@@ -103,9 +103,9 @@ def test_any_script_and_composition() -> None:
     [
         ("", "the text is empty"),
         (" \n\t ", "the text is empty"),
-        ("привет", "nothing of the text can be aligned .*cannot spell 6 of its symbols: 'П' x1"),
-        ("A VERY LONG FOX", "the text cannot fit: 15 labels and 0 repeats"),
-        ("OOOO", "4 labels and 3 repeats .* need 7 frames and there are 6"),
+        ("привет", "none of the text can be aligned .*cannot spell 6 of its symbols: 'П' x1"),
+        ("A VERY LONG FOX", "the text does not fit: 15 labels and 0 repeats"),
+        ("OOOO", "4 labels and 3 repeats .* need 7 frames, and there are 6"),
     ],
 )
 def test_impossible_texts_are_one_line(text: str, said: str) -> None:

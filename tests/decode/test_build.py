@@ -112,7 +112,7 @@ def test_the_share_is_kept_by_a_preset(tmp_path: Path) -> None:
         ({"rescore_share": 0.0}, "--rescore-share 0: must be above 0"),
         ({"rescore_share": 1.5}, "--rescore-share 1.5"),
         ({"rescore_share": float("nan")}, "--rescore-share nan"),
-        ({"rescore_share": 0.5, "lm": None, "decoder": "beam"}, "nothing to mix with"),
+        ({"rescore_share": 0.5, "lm": None, "decoder": "beam"}, "no model to mix with"),
     ],
 )
 def test_impossible_mixtures_are_named(tmp_path: Path, changes: dict[str, object], reason: str) -> None:
@@ -163,7 +163,9 @@ def test_a_rescoring_model_in_the_wrong_case_is_named_at_once_or_folded(tmp_path
 def test_our_search_refuses_a_lexicon_that_spells_words_otherwise(tmp_path: Path) -> None:
     lexicon = tmp_path / "lexicon.txt"
     lexicon.write_text("AB\tA B |\nBA\tC A |\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"lexicon\.txt: does not spell 'BA' by its letters; choose --decoder lexicon"):
+    with pytest.raises(
+        UserError, match=r"lexicon\.txt: spells 'BA' in symbols other than its letters; choose --decoder lexicon"
+    ):
         build_searches(DecodingOptions(decoder="beam", lexicon=lexicon), VOCABULARY)
     lexicon.write_text("AB\tA B |\nBA\tB A |\n", encoding="utf-8")
     (search,) = build_searches(DecodingOptions(decoder="beam", lexicon=lexicon), VOCABULARY)

@@ -83,9 +83,9 @@ def test_another_case_is_refused_and_folded_on_request() -> None:
     assert folded.words == (*WORDS, "AB")
     assert folded.lm_words == (*lower, "Ab")
     given = build_lexicon(WORDS, VOCABULARY)
-    with pytest.raises(UserError, match=r"lm: its words are in another case"):
+    with pytest.raises(UserError, match=r"lm: its words are not in the lexicon's case"):
         given.with_lm_words(lower, VOCABULARY, "keep", lm="lm")
-    with pytest.raises(UserError, match=r"lm: knows no word"):
+    with pytest.raises(UserError, match=r"lm: has no word of the lexicon"):
         given.with_lm_words(["x"], VOCABULARY, "fold", lm="lm")
     matched = given.with_lm_words(["ab", "Ab", "a"], VOCABULARY, "fold", lm="lm")
     assert list(zip(matched.words, matched.lm_words, strict=True)) == [

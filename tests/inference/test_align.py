@@ -77,7 +77,7 @@ def test_many_keep_their_order_and_failures_their_place(tmp_path: Path) -> None:
     aligner = Aligner(LoudnessCTC(), device="cpu", batch_seconds=0.1)
     results = list(aligner.stream(pairs))
     said = [result.message if isinstance(result, Failure) else result.words[0].text for result in results]
-    expected = ["LAZY", "bad.wav", "cannot fit", "not finite", "shorter than one frame", "text is empty", "FOX"]
+    expected = ["LAZY", "bad.wav", "does not fit", "not finite", "shorter than one frame", "text is empty", "FOX"]
     assert all(part in message for part, message in zip(expected, said, strict=True))
     with pytest.raises(UserError, match=r"bad\.wav"):
         aligner(tmp_path / "bad.wav", "A")
@@ -167,7 +167,7 @@ def test_wrong_use_is_one_line(
     (tmp_path / "latin.txt").write_bytes("é".encode("latin-1"))
     for arguments, part in (
         ([audio], "is a recording without a text"),
-        ([audio, "the fox jumps over"], "talk.wav: the text cannot fit: 18 labels and 0 repeats"),
+        ([audio, "the fox jumps over"], "talk.wav: the text does not fit: 18 labels and 0 repeats"),
         ([audio, "no/such/file.txt"], "no/such/file.txt: does not exist"),
         ([audio, str(tmp_path / "latin.txt")], "is not UTF-8"),
         ([audio, "A", "--split", "dev"], "--split"),

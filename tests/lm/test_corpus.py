@@ -41,7 +41,7 @@ def test_gzip_is_read_and_progress_reaches_the_end(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "part"),
-    [(b"", "no words found"), (b" \n\n", "no word of text"), (b"a\nb\xff\n", "text.txt:2: not UTF-8")],
+    [(b"", "no words found"), (b" \n\n", "no words found"), (b"a\nb\xff\n", "text.txt:2: not UTF-8")],
 )
 def test_bad_text_is_one_line(tmp_path, content, part):
     with pytest.raises(UserError, match=part):

@@ -158,7 +158,7 @@ def test_handles_are_used_again() -> None:
 
 
 def test_models_that_do_not_go_together_are_one_line() -> None:
-    with pytest.raises(UserError, match="not between 0 and 1"):
+    with pytest.raises(UserError, match="must be between 0 and 1"):
         InterpolatedLM(language_model(), language_model(), 1.5)
     lower = language_model(tuple(f"word{n}" for n in range(30)))
     with pytest.raises(UserError, match="knows only 0 of the first one's 30 tokens"):
@@ -167,7 +167,7 @@ def test_models_that_do_not_go_together_are_one_line() -> None:
 
 def test_a_share_outside_0_to_1_and_too_few_common_words_are_refused() -> None:
     for share in (-0.01, 1.01):
-        with pytest.raises(UserError, match="not between 0 and 1"):
+        with pytest.raises(UserError, match="must be between 0 and 1"):
             InterpolatedLM(language_model(), language_model(), share)
     first = tuple(f"w{n}" for n in range(20))
     InterpolatedLM(language_model(first), language_model((*first[:2], "x")), 0.5)  # a tenth is enough

@@ -97,7 +97,7 @@ def test_command_with_a_text(folder: Path, tmp_path: Path) -> None:
         (["--start", "5"], "lasts 1.50 s, so nothing is left"),
         (["--picture-seconds", "0"], "--picture-seconds must be above 0"),
         (["--text", "nowhere.txt"], "nowhere.txt: does not exist"),
-        (["--text", "123"], "nothing of the text can be aligned"),
+        (["--text", "123"], "none of the text can be aligned"),
         (["--text", "A FOX " * 100], "frames"),
         (["--seconds", "0.001"], "shorter than one frame"),
     ],
