@@ -1,4 +1,4 @@
-"""How much of the package one command crosses: files in which a function ran, and the lines of those files.
+"""How much of the package one command crosses: files in which a function ran, their lines, and the functions' lines.
 
     python scripts/journeys.py SPEECH              this checkout; SPEECH is a LibriSpeech-like folder
     python scripts/journeys.py SPEECH ../other     another checkout beside it
@@ -8,6 +8,7 @@ seen. Worker processes count. The journey of pre-training ends when the first lo
 """
 
 import argparse
+import ast
 import os
 import subprocess
 import sys
@@ -23,12 +24,12 @@ def watch(frame, event, arg):
     code = frame.f_code
     if event == "return" and until and code.co_name == until and code.co_filename.startswith(package):
         sys.setprofile(None)
-    if event != "call" or not code.co_flags & 1 or code.co_filename in seen:  # 1: function, neither module nor class
+    if event != "call" or not code.co_flags & 1 or code in seen:  # 1: function, neither module nor class
         return
-    seen.add(code.co_filename)
+    seen.add(code)
     if code.co_filename.startswith(package):
         with open(file, "a") as out:
-            out.write(code.co_filename + "\\n")
+            out.write(f"{code.co_filename}:{code.co_firstlineno}\\n")
 threading.setprofile(watch)
 sys.setprofile(watch)
 """
@@ -65,8 +66,28 @@ def excerpt(speech: Path, out: Path) -> Path:
     return out
 
 
-def journeys(speech: Path, checkout: Path, out: Path) -> dict[str, tuple[int, int]]:
-    """Files and lines of each journey."""
+def measured(crossed: Path) -> tuple[int, int, int]:
+    """Return how many files a journey crosses, their lines, and the lines of the functions that ran."""
+    began: dict[Path, set[int]] = {}
+    for line in crossed.read_text(encoding="utf-8").split():
+        name, _, first = line.rpartition(":")
+        began.setdefault(Path(name), set()).add(int(first))
+    whole = inside = 0
+    for path, firsts in began.items():
+        source = path.read_text(encoding="utf-8")
+        whole += len(source.splitlines())
+        ran: set[int] = set()
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
+                first = min(one.lineno for one in (node, *node.decorator_list))
+                if first in firsts:
+                    ran.update(range(first, node.end_lineno + 1))
+        inside += len(ran)
+    return len(began), whole, inside
+
+
+def journeys(speech: Path, checkout: Path, out: Path) -> dict[str, tuple[int, int, int]]:
+    """Return files, lines and lines of functions of each journey."""
     watch = out / "watch"
     watch.mkdir(parents=True)
     speech = excerpt(speech, out / "speech")
@@ -97,8 +118,7 @@ def journeys(speech: Path, checkout: Path, out: Path) -> dict[str, tuple[int, in
     for name, words in commands.items():
         crossed = out / f"{name.replace(' ', '-')}.txt"
         run(checkout, words, watch, crossed, until="loss" if name.startswith("pretrain") else "")
-        files = sorted(set(crossed.read_text(encoding="utf-8").split()))
-        found[name] = len(files), sum(len(Path(file).read_text(encoding="utf-8").splitlines()) for file in files)
+        found[name] = measured(crossed)
     return found
 
 
@@ -109,9 +129,10 @@ def main() -> int:
     options = parser.parse_args()
     for checkout in options.checkouts:
         with tempfile.TemporaryDirectory() as folder:
-            print(f"\n| {checkout.resolve().name} | files | lines |\n|---|---:|---:|")
-            for name, (files, lines) in journeys(options.speech, checkout.resolve(), Path(folder) / "out").items():
-                print(f"| {name} | {files} | {lines:,} |", flush=True)
+            print(f"\n| {checkout.resolve().name} | files | lines | of functions that run |\n|---|---:|---:|---:|")
+            found = journeys(options.speech, checkout.resolve(), Path(folder) / "out")
+            for name, (files, lines, functions) in found.items():
+                print(f"| {name} | {files} | {lines:,} | {functions:,} |", flush=True)
     return 0
 
 
