@@ -1,6 +1,7 @@
 import itertools
 import tracemalloc
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -149,6 +150,7 @@ def test_what_is_no_log_probability_is_refused() -> None:
             align_labels(wrong, labels, blank=blank)
 
 
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="takes hours where compiled code is interpreted")
 def test_memory_is_bounded_for_long_recordings() -> None:
     frames, count = 20_000, 4_000
     labels = np.random.default_rng(0).integers(1, 8, count).tolist()

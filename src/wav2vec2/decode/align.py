@@ -216,7 +216,7 @@ def _backward(
                 best, step = window[place - 2], 2
             window[place] = best + (np.float64(emissions[frame, labels[state >> 1]]) if state & 1 else quiet)
             pointers[frame, place] = step
-    state = end
+    state = np.int64(end)
     for frame in range(frames - 1, -1, -1):
         states[frame] = state
         state -= pointers[frame, state - lowest]
