@@ -216,8 +216,8 @@ def _backward(
                 best, step = window[place - 2], 2
             window[place] = best + (np.float64(emissions[frame, labels[state >> 1]]) if state & 1 else quiet)
             pointers[frame, place] = step
-    state = np.int64(end)
+    state = end
     for frame in range(frames - 1, -1, -1):
         states[frame] = state
-        state -= pointers[frame, state - lowest]
+        state -= int(pointers[frame, state - lowest])
     return state
