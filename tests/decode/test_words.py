@@ -112,6 +112,8 @@ def test_words_and_files_with_and_without_weights(tmp_path: Path) -> None:
 def test_hotwords_take_the_form_of_the_transcripts() -> None:
     hotwords = {"ab": 4.0, "A BA": 2.5, "b": -1.0, "AB": 6.0}
     assert spell_hotwords(hotwords, LETTERS) == {"AB": 6.0, "A": 2.5, "BA": 2.5, "B": -1.0}
+    kept = Vocabulary(LETTERS.symbols, normalization=TextNormalization(case="keep"))
+    assert spell_hotwords({"ab": 4.0}, kept) == {"AB": 4.0}  # transcripts with capitals alone, used as they were
 
 
 @pytest.mark.parametrize(

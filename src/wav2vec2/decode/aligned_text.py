@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from wav2vec2.decode.align import LabelAlignment, align_labels
 from wav2vec2.errors import UserError
-from wav2vec2.text.normalize import normalize_text
 from wav2vec2.text.vocabulary import Vocabulary
 
 _SHOWN = 10
@@ -86,7 +85,7 @@ def spell(text: str, vocabulary: Vocabulary) -> Spelling:
     joins = vocabulary.word_separator is not None and vocabulary.unit == "characters"
     separator = vocabulary.symbols.index(vocabulary.word_separator) if joins and vocabulary.word_separator else None
     for written in text.split():
-        parts = _normal(written, vocabulary).split()
+        parts = vocabulary.fit(written).split()
         symbols: list[tuple[str, int | None]] = []
         for part in parts:
             unknown = vocabulary.unknown_symbols(part)
@@ -105,12 +104,6 @@ def spell(text: str, vocabulary: Vocabulary) -> Spelling:
         else:
             spelling.words.extend((symbol, [(symbol, place)]) for symbol, place in symbols)
     return spelling
-
-
-def _normal(written: str, vocabulary: Vocabulary) -> str:
-    """Bring a word to the form that the model was trained on, and to the case of the symbols if they have only one."""
-    normal = vocabulary.normalize(written)
-    return normalize_text(normal, case=vocabulary.case) if vocabulary.unit == "characters" else normal
 
 
 def align_text(emissions: NDArray[Any], text: str, vocabulary: Vocabulary, *, name: str = "emissions") -> AlignedText:

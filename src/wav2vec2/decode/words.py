@@ -271,7 +271,7 @@ def _parse_hotword(entry: str, source: str) -> tuple[str, float]:
 
 
 def spell_hotwords(hotwords: Mapping[str, float], vocabulary: Vocabulary) -> dict[str, float]:
-    """Bring hotwords to the form of the vocabulary's transcripts; each word of a phrase becomes a hotword of its own.
+    """Bring hotwords to the form and the case of the vocabulary; each word of a phrase becomes a hotword of its own.
 
     If a word occurs several times, its highest weight counts. Raises UserError for a word that the vocabulary cannot
     spell and for a weight that is not a finite number.
@@ -281,7 +281,7 @@ def spell_hotwords(hotwords: Mapping[str, float], vocabulary: Vocabulary) -> dic
         if not math.isfinite(weight):
             raise UserError(f"hotword {phrase!r}: its weight {weight} must be a finite number")
         try:
-            words = vocabulary.normalize(phrase).split()
+            words = vocabulary.fit(phrase).split()
         except UserError as error:
             raise UserError(f"hotword {phrase!r}: {error}") from None
         if not words:

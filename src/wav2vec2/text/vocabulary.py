@@ -188,6 +188,15 @@ class Vocabulary:
             return " ".join(unicodedata.normalize("NFC", text).split())
         return normalize_text(text, case=self.case)
 
+    def fit(self, text: str) -> str:
+        """Bring text in any case to the form of the training transcripts, and to the case of the symbols.
+
+        Raises:
+            UserError: the normalisation refuses the text (digits).
+        """
+        normal = self.normalize(text)
+        return normalize_text(normal, case=self.case) if self.unit == "characters" else normal
+
     def split(self, text: str) -> list[str]:
         """Split `text` into symbols, known or not; an empty string stands for the separator between words."""
         words = unicodedata.normalize("NFC", text).split()
