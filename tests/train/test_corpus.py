@@ -93,3 +93,16 @@ def test_decoded_audio_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
         found = plan_corpus(manifest, replace(BATCH, in_memory=keep), ALONE, seed=1, crop=True, normalize=True)
         assert (found.loader.decoded is not None) == keep
         assert found.loader.normalize
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(1.2, 1), (1.9, 2), (3.0, 3)])
+def test_a_forward_pass_holds_what_fits_into_its_seconds_with_padding(
+    seconds: float, most: int, tmp_path: Path
+) -> None:
+    found = plan_corpus(
+        open_corpus(tmp_path), replace(BATCH, micro_seconds=seconds), ALONE, seed=1, crop=True, normalize=False
+    )
+    updates = found.loader.updates(Position())
+    batches = [batch for _ in range(8) for batch in next(updates).micro_batches]
+    assert max(batch.waveforms.numel() for batch in batches) <= seconds * 16_000
+    assert max(len(batch.rows) for batch in batches) == most

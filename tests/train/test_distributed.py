@@ -128,3 +128,78 @@ def test_a_thread_leaves_the_signals_alone() -> None:
     thread.start()
     thread.join()
     assert found == [("", before)]
+
+
+@pytest.fixture
+def tripled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.dtype, int]]:
+    """As if two other processes had the same numbers as this one; notes the type and size of what is summed."""
+    summed: list[tuple[torch.dtype, int]] = []
+
+    def all_reduce(tensor: torch.Tensor) -> None:
+        summed.append((tensor.dtype, tensor.numel()))
+        tensor.mul_(3)
+
+    monkeypatch.setattr(distributed, "active", lambda: True)
+    monkeypatch.setattr(distributed.dist, "all_reduce", all_reduce)
+    return summed
+
+
+def test_gradients_are_summed_once_each_in_buckets_of_one_type(
+    tripled: list[tuple[torch.dtype, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "BUCKET_ELEMENTS", 10)
+    single, double = torch.float32, torch.float64
+    sizes = [((2, 3), single), ((4,), single), ((3,), single), ((2,), double), ((9,), double), ((5,), double)]
+    parameters = [nn.Parameter(torch.zeros(shape, dtype=dtype)) for shape, dtype in [*sizes, ((1, 2), single)]]
+    before = [torch.arange(float(one.numel()), dtype=one.dtype).view_as(one) + 1 for one in parameters]
+    for parameter, gradient in zip(parameters[:-1], before, strict=False):
+        parameter.grad = gradient.clone()
+    distributed.sum_gradients(parameters)
+    for parameter, gradient in zip(parameters[:-1], before, strict=False):
+        assert parameter.grad is not None
+        assert torch.equal(parameter.grad, 3 * gradient)
+    assert parameters[-1].grad is not None
+    assert parameters[-1].grad.tolist() == [[0.0, 0.0]]
+    # a bucket is closed when it holds at least ten numbers, or when the type changes
+    assert tripled == [(single, 10), (single, 3), (double, 11), (double, 5), (single, 2)]
+
+
+def test_a_sum_over_processes_is_differentiated_by_its_own_term(tripled: list[tuple[torch.dtype, int]]) -> None:
+    own = torch.tensor([1.0, 2.0], requires_grad=True)
+    total = distributed.differentiable_sum(own)
+    assert total.tolist() == distributed.sum_over_ranks(own).tolist() == [3.0, 6.0]
+    (total**2).sum().backward()
+    assert own.grad is not None
+    assert own.grad.tolist() == [6.0, 12.0]
+    assert own.tolist() == [1.0, 2.0]
+    assert len(tripled) == 2
+
+
+def test_a_session_uses_a_group_that_is_there_and_leaves_it(tmp_path: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        with session("cpu") as ranks:
+            assert ranks == Ranks(0, 1, torch.device("cpu"))
+            assert distributed.place() == (0, 1)
+        assert dist.is_initialized()
+    finally:
+        dist.destroy_process_group()
+
+
+def test_a_session_of_torchrun_opens_a_group_and_closes_it_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[object] = []
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, timeout: done.append((backend, timeout.seconds)))
+    monkeypatch.setattr(dist, "get_rank", lambda: 2)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 4)
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: done.append("closed"))
+
+    def fail() -> None:
+        with session("cpu", timeout_minutes=1.5) as ranks:
+            assert ranks == Ranks(2, 4, torch.device("cpu"))
+            assert done == [("gloo", 90)]
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert done[1:] == ["closed"]

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from torch import nn
 
 from wav2vec2.errors import UserError
 from wav2vec2.train.health import HealthMonitor, first_bad_module, first_bad_parameter
+from wav2vec2.train.loop import Trainer
 from wav2vec2.train.options import HealthConfig
+from wav2vec2.train.pretrain import command
 from wav2vec2.train.pretrain.command import run
 from wav2vec2.train.pretrain.objective import ContrastiveObjective
 
@@ -123,8 +126,24 @@ def test_a_run_that_explodes_stops_with_one_line_and_keeps_its_checkpoint(corpus
     config = with_train(pretrain_config(corpus, tmp_path / "run"), lr=1e30, max_skips=2, warmup_share=0.2)
     with pytest.raises(UserError) as caught:
         run(config)
-    assert "not finite at update" in str(caught.value)
+    # the gradients of the update are long bad: what the user reads is where the forward pass went wrong first
+    assert "run: output of encoder.feature_encoder is not finite at update 3, 2 skipped in a row" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_module_whose_output_went_bad_first_is_named(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoilt(model: nn.Module) -> nn.Module:
+        block = model.get_submodule("encoder.context.layers.1")
+        block.register_forward_hook(lambda _, __, output: output * float("nan"))
+        return model
+
+    monkeypatch.setattr(command, "Trainer", partial(Trainer, wrap=spoilt))
+    config = with_train(pretrain_config(corpus, tmp_path / "run"), max_skips=1)
+    message = r"output of encoder\.context\.layers\.1 is not finite at update 0, 1 skipped in a row: lower train\.lr"
+    with pytest.raises(UserError, match=message):
+        run(config)
 
 
 def test_one_skipped_update_is_counted_and_the_run_goes_on(

@@ -137,3 +137,11 @@ def test_dropout_keys_differ_in_every_coordinate() -> None:
     different = [*keys(), *keys(seed=2), *keys(step=3), *keys(place=2)]
     assert len(set(different)) == 8
     assert keys(rows=(9, 4)) == keys()[::-1]
+
+
+def test_the_heads_of_long_utterances_are_divided_as_ever() -> None:
+    """The masks of dropout depend on it: a resumed run goes on with the masks that it began with."""
+    blocks = attention._blocks(12, Packed((295, 296, 1500)), [1, 2, 3], causal=False)
+    heads = [(block.key, block.heads.start, block.heads.stop) for block in blocks]
+    assert heads[:3] == [(1, 0, 12), (2, 0, 11), (2, 11, 12)]
+    assert heads[3:] == [(3, head, head + 1) for head in range(12)]

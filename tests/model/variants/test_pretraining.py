@@ -215,3 +215,12 @@ def test_the_proposed_model_has_the_paper_s_parameters_whatever_the_masks() -> N
     with torch.device("meta"):
         model = pretraining_model(Architecture(), Regularization(), masking)
     assert sum(p.numel() for p in model.parameters()) == 95_044_608
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_model_without_codebooks_says_so(name: str) -> None:
+    variant, model = VARIANTS[name], make_model(variant_of(name))
+    none = variant.targets == "continuous" and variant.inputs == "continuous"
+    assert model.codebooks == ((0, 0) if none else (2, 10))
+    assert model.learned_codebooks == (not none and variant.targets != "fixed")
+    assert forward(model).code_counts.shape == model.codebooks

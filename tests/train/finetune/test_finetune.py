@@ -45,12 +45,15 @@ def test_a_pretrained_model_becomes_a_recogniser_that_loads(
 
 
 def test_the_frozen_phase_trains_the_output_layer_alone_and_the_feature_encoder_never(
-    labelled_corpus: Path, pretrained: Path, tmp_path: Path
+    labelled_corpus: Path, pretrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     before = load(pretrained).encoder.state_dict()
     config = finetune_config(labelled_corpus, tmp_path / "run", str(pretrained))
     config = replace(config, data=replace(config.data, validation_split=""))
     frozen = load(run(replace(config, freeze=FreezeConfig(share=1.0))))
+    said = capsys.readouterr().out
+    assert "the first 6 updates train only the output layer" in said
+    assert "left out of validation" not in said
     assert all(torch.equal(before[n], value) for n, value in frozen.encoder.state_dict().items())
     free = load(run(replace(config, output=str(tmp_path / "free")))).encoder.state_dict()
     changed = {name for name, value in free.items() if not torch.equal(before[name], value)}
@@ -67,7 +70,7 @@ def test_from_scratch_nothing_is_frozen(labelled_corpus: Path, tmp_path: Path, c
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert "all of it trained from the first update" in lines[0]
     run(config)
-    assert "output layer only" not in capsys.readouterr().out
+    assert "train only the output layer" not in capsys.readouterr().out
 
 
 def test_utterances_that_ctc_cannot_align_are_counted_named_and_left_out(

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tests.lm.transformer.tiny_lm import network
@@ -29,6 +30,7 @@ from wav2vec2.train.language_model.token_batches import (
     encode_sentences,
     fixed_token_batches,
     held_out_lines,
+    pad_sentences,
 )
 
 CLOCK = ("time", "tokens_per_second", "wait_share")
@@ -209,3 +211,19 @@ def test_more_bad_input_is_one_line(text: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["lm_transformer_paper", "lm_word_small", "lm_char_small"])
 def test_recipes_are_valid(name: str) -> None:
     assert load_recipe(RECIPES / f"{name}.toml", LanguageModelConfig).train.updates > 0
+
+
+def test_amounts_are_predicted_tokens_without_and_with_padding() -> None:
+    batch = pad_sentences([np.array([0, 5, 0]), np.array([0, 6, 7, 8, 0])], [0, 1])
+    assert (int(batch.amount), batch.padded_amount) == (2 + 4, 2 * 4)
+    nothing = pad_sentences([], [])
+    assert (int(nothing.amount), nothing.padded_amount) == (0, 0)
+
+
+def test_one_sentence_at_least_is_left_to_train_on() -> None:
+    lines = [["a"], ["b"]]
+    assert len(held_out_lines(lines, 1)) == 1
+    with pytest.raises(UserError, match="2 of 2 sentences; hold out fewer"):
+        held_out_lines(lines, 2)
+    with pytest.raises(UserError, match="0 of 0 sentences"):
+        held_out_lines([], 0)

@@ -82,6 +82,23 @@ def test_the_reported_sums_do_not_depend_on_the_split() -> None:
     assert reported[0] == pytest.approx(reported[1], rel=1e-9)
 
 
+@pytest.mark.parametrize("over", ["all", "process"])
+def test_the_loss_that_is_differentiated_is_the_one_that_is_logged(over: str) -> None:
+    """Equation 2 and the penalty: each term with its weight and its sign."""
+    of = objective(LossConfig(diversity_weight=0.7, penalty_weight=3.0, diversity_over=over))  # type: ignore[arg-type]
+    batches, total, sums = [batch(rows) for rows in SPLITS[0]], 0.0, of.sums()
+    counts = of.counts(batches, 2)
+    for number, micro_batch in enumerate(batches):
+        loss, terms = of.loss(of.model, micro_batch, number, counts, 2)
+        assert loss is not None
+        total += loss.item()
+        sums |= {name: sums[name] + value.detach() for name, value in terms.items()}
+    numbers = of.numbers(sums | {"updates": torch.tensor(1.0)}, 2)
+    assert total == pytest.approx(numbers["loss"], rel=1e-9)
+    expected = numbers["contrastive"] + 0.7 * numbers["diversity"] + 3.0 * numbers["penalty"]
+    assert total == pytest.approx(expected, rel=1e-9)
+
+
 def test_diversity_of_k_micro_batches_is_the_mean_of_their_terms() -> None:
     of = objective(LossConfig(diversity_weight=1.0, penalty_weight=0.0))
     batches = [batch((0, 1)), batch((2, 3))]

@@ -56,6 +56,14 @@ def test_numbers_of_the_parts_agree_with_those_of_the_whole(corpus: Path, tmp_pa
             assert all(1 - 1e-5 <= value <= 8 + 1e-5 for value in each)
 
 
+def test_a_run_that_decays_everything_logs_the_rate_of_its_one_group(corpus: Path, tmp_path: Path) -> None:
+    config = with_train(short(corpus, tmp_path / "run"), updates=3, decay_all=True)
+    run(replace(config, log=replace(config.log, every=1)))
+    records = list(map(json.loads, (tmp_path / "run" / LOG_FILE).read_text().splitlines()))
+    rates = [record["lr"] for record in records if record["kind"] == "train"]
+    assert rates == pytest.approx([2e-3 * (3 - update) / 3 for update in range(3)])
+
+
 def test_the_model_is_the_one_of_the_lowest_score_and_of_the_first_among_equals(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
