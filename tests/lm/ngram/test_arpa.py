@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from wav2vec2.errors import UserError
 from wav2vec2.lm.ngram import arpa
 from wav2vec2.lm.ngram.arpa import ArpaWriter, read_arpa
 from wav2vec2.lm.ngram.arpa_lines import _hash, _number, _put_number, find_word, hash_words
@@ -55,6 +56,18 @@ def test_numbers_are_written_with_seven_decimals(value: float) -> None:
     assert "." not in text or not text.endswith(("0", "."))
     assert len(text.partition(".")[2]) <= 7
     assert not out[end:].any()
+
+
+@pytest.mark.parametrize("before", ["\n", "\r\n", "written by a tool\n\n"])
+def test_lines_before_the_header_are_passed_over(before: str, tmp_path) -> None:
+    path = tmp_path / "lm.arpa"
+    path.write_bytes(f"{before}\\data\\\nngram 1=2\n\n\\1-grams:\n-1\ta\n-0.5\tb\n\n\\end\\\n".encode())
+    words, (unigrams,) = read_arpa(path)
+    assert words == ["a", "b"]
+    assert unigrams.log10_probability.tolist() == [-1.0, -0.5]
+    path.write_bytes(path.read_bytes().replace(b"\\data\\", b"no \\data\\"))
+    with pytest.raises(UserError, match=r"no \\data\\ line"):
+        read_arpa(path)
 
 
 letters_of_any_script = st.characters(codec="utf-8", exclude_categories=("Z", "C"))

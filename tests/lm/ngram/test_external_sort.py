@@ -29,6 +29,17 @@ def test_rows_come_sorted_and_summed(tmp_path_factory, merged, count, columns, l
     assert not list(folder.iterdir())
 
 
+@pytest.mark.parametrize(("different", "spills"), [(10, 0), (128, 0), (129, 7), (256, 7)])
+def test_rows_are_spilled_only_where_merging_equal_ones_leaves_memory_half_full(tmp_path, different, spills):
+    told = []
+    sort = ExternalSort(2, np.int64, tmp_path, "rows", memory=1, spilled=lambda: told.append(1))
+    row = np.arange(256, dtype=np.int32) % different
+    for _ in range(8):  # 256 rows are the least that memory holds
+        sort.add(np.stack([row, row], axis=1), np.ones(256, np.int64))
+    assert len(told) == len(list(tmp_path.iterdir())) == spills
+    assert [sum(map(len, column)) for column in zip(*sort.blocks(), strict=True)] == [different, different]
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 4), max_size=60), st.integers(1, 7))
 def test_groups_are_never_parted(keys, size):

@@ -6,6 +6,7 @@ import pytest
 from numba import njit
 
 from wav2vec2.errors import UserError
+from wav2vec2.lm.ngram import model as module
 from wav2vec2.lm.ngram.model import NgramModel, advance
 
 ARPA = """\\data\\
@@ -149,6 +150,15 @@ def test_a_bad_file_is_one_line(path, change, part):
     assert part in str(raised.value)
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_as_many_ngrams_as_numbers_of_nodes_allow(path, monkeypatch):
+    nodes = 1 + 5 + 4 + 1  # with the empty history
+    monkeypatch.setattr(module, "_NODES_MAX", nodes)
+    assert len(NgramModel.load(path).arrays.word) == nodes
+    monkeypatch.setattr(module, "_NODES_MAX", nodes - 1)
+    with pytest.raises(UserError, match=r"small\.arpa: has 11 n-grams, more than 10"):
+        NgramModel.load(path)
 
 
 def test_a_missing_file_and_a_cut_gzip_are_one_line(tmp_path):

@@ -5,7 +5,12 @@ import torch
 from tests.lm.transformer.tiny_lm import SIZES, network
 from torch.nn import functional as F
 
-from wav2vec2.lm.transformer.network import AdaptiveVocabulary, LanguageModelSizes, TransformerNetwork
+from wav2vec2.lm.transformer.network import (
+    AdaptiveVocabulary,
+    LanguageModelDropout,
+    LanguageModelSizes,
+    TransformerNetwork,
+)
 from wav2vec2.model.layout import Packed, Padded
 from wav2vec2.model.randomness import Draw
 
@@ -53,6 +58,21 @@ def test_the_paper_s_model_has_its_parameters() -> None:
     with torch.device("meta"):
         model = TransformerNetwork(LanguageModelSizes(), 221_000)
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(562e6, rel=0.005)
+
+
+def test_the_defaults_are_the_paper_s() -> None:
+    """Section 4.4: 20 blocks of width 1,280 with an inner width of 6,144 and 16 heads."""
+    assert LanguageModelSizes() == LanguageModelSizes(
+        hidden_size=1280,
+        layers=20,
+        ffn_size=6144,
+        heads=16,
+        cutoffs=(60_000, 160_000),
+        cutoff_factor=4,
+        layer_norm_first=True,
+        layer_norm_eps=1e-5,
+    )
+    assert LanguageModelDropout() == LanguageModelDropout(0.1, 0.1, 0.1)
 
 
 def test_sizes_that_contradict_each_other_are_refused() -> None:

@@ -1,0 +1,58 @@
+"""What fields that ``config.json`` leaves out mean: what transformers takes them for."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from wav2vec2.checkpoints.huggingface.config import ModelConfig, read_config
+from wav2vec2.errors import UserError
+from wav2vec2.model.architecture import Masking, Regularization
+
+BARE = {"model_type": "wav2vec2", "architectures": ["Wav2Vec2ForPreTraining"]}
+
+
+def read(directory: Path, content: dict) -> ModelConfig:
+    (directory / "config.json").write_text(json.dumps(content))
+    return read_config(directory)
+
+
+def test_what_is_left_out_has_transformers_own_default(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    theirs = read(tmp_path, transformers.Wav2Vec2Config().to_dict() | BARE)
+    assert replace(theirs, origin="") == read(tmp_path, BARE)
+
+
+def test_what_transformers_has_no_field_for_is_as_the_models_were_trained(tmp_path: Path) -> None:
+    config = read(tmp_path, BARE)
+    assert config.architecture.name == "base"
+    assert config.regularization == Regularization(
+        dropout=0.1,
+        attention_dropout=0.1,
+        activation_dropout=0.1,
+        input_dropout=0.0,
+        feature_dropout=0.0,
+        final_dropout=0.1,
+        layerdrop=0.1,
+        feature_grad_mult=0.1,
+        tau_start=2.0,
+        tau_end=0.5,
+        tau_decay=0.999995,
+    )
+    assert config.masking == Masking(0.005, 10, 2, 0.0, 10)
+    assert (config.vocabulary_size, config.blank, config.has_mask_embedding, config.origin) == (32, 0, True, "")
+
+
+def test_layers_up_to_a_thousand(tmp_path: Path) -> None:
+    assert read(tmp_path, BARE | {"num_hidden_layers": 1000}).architecture.layers == 1000
+    with pytest.raises(UserError, match="1001 layers"):
+        read(tmp_path, BARE | {"num_hidden_layers": 1001})
+
+
+@pytest.mark.parametrize(("time", "channels", "expected"), [(0.0, 0.0, False), (0.1, 0.0, True), (0.0, 0.1, True)])
+def test_only_a_model_that_masks_has_a_mask_embedding(
+    time: float, channels: float, expected: bool, tmp_path: Path
+) -> None:
+    config = read(tmp_path, BARE | {"mask_time_prob": time, "mask_feature_prob": channels})
+    assert config.has_mask_embedding is expected
