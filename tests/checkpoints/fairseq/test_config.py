@@ -89,6 +89,10 @@ def test_a_layer_may_be_repeated_once_to_a_hundred_times(times: int) -> None:
     assert parse_conv_layers(f"[(512, 3, 2)] * {times}") == [(512, 3, 2)] * times
 
 
+def test_the_smallest_convolution_is_one_of_each() -> None:
+    assert parse_conv_layers("[(1, 1, 1)]") == [(1, 1, 1)]
+
+
 @pytest.mark.parametrize("text", ["[(512, 3, 2)] * 0", "[(512, 3, 2)] * 101", "[(512, 3, 2)] * 99 + [(512, 2, 2)] * 2"])
 def test_no_repetition_and_more_than_a_hundred_layers_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="conv_feature_layers"):

@@ -10,6 +10,7 @@ from wav2vec2.lm.transformer.network import (
     LanguageModelDropout,
     LanguageModelSizes,
     TransformerNetwork,
+    sinusoids,
 )
 from wav2vec2.model.layout import Packed, Padded
 from wav2vec2.model.randomness import Draw
@@ -79,6 +80,14 @@ def test_sizes_that_contradict_each_other_are_refused() -> None:
     for wrong in ({"heads": 3}, {"layers": 0}, {"cutoffs": (5, 5)}, {"hidden_size": 15}):
         with pytest.raises(ValueError, match=r"must"):
             LanguageModelSizes(**{**SIZES.__dict__, **wrong})
+
+
+@pytest.mark.parametrize("width", [2, 4, 16])
+def test_positions_are_sines_and_cosines_of_wavelengths_up_to_ten_thousand_turns(width: int) -> None:
+    places, half = [0, 1, 7, 500], width // 2
+    rates = [10_000 ** (-i / (half - 1)) if i else 1.0 for i in range(half)]
+    expected = [[math.sin(p * rate) for rate in rates] + [math.cos(p * rate) for rate in rates] for p in places]
+    torch.testing.assert_close(sinusoids(torch.tensor(places), width), torch.tensor(expected), atol=1e-4, rtol=0)
 
 
 def test_loss_of_a_batch_is_cross_entropy_by_hand() -> None:

@@ -97,7 +97,7 @@ def _number(data: Bytes, start: int, end: int) -> float:
             i += 1
         power, any_digit = 0, False
         while i < end and ord("0") <= data[i] <= ord("9"):
-            power = min(power * 10 + (np.int64(data[i]) - ord("0")), 10_000)
+            power = min(power * 10 + int(np.int64(data[i]) - ord("0")), 10_000)
             any_digit = True
             i += 1
         if i < end or not any_digit:
