@@ -160,15 +160,15 @@ def verdict(tree: Path, mutant: Mutant, names: list[str], seconds: float, out: P
     return {None: "hung", 0: "survived"}.get(status, "killed")
 
 
-def sampled(tree: Path, count: int, seed: int, only: Path | None) -> list[tuple[str, Mutant]]:
-    """The mutants of a sample, in the order in which they are drawn."""
+def every(tree: Path, only: Path | None) -> list[tuple[str, Mutant]]:
+    """Every mutant of every room, or of one file, with its room."""
     found = []
     for room in ROOMS:
         place = tree / PACKAGE / room
         for file in [place] if place.is_file() else sorted(place.rglob("*.py")):
             if only is None or (tree / only) == file:
                 found += [(room, mutant) for mutant in mutants(file)]
-    return random.Random(seed).sample(found, min(count, len(found)))
+    return found
 
 
 def main() -> int:
@@ -177,7 +177,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=Path, help="one file of the package, as a path from the repository")
     parser.add_argument("--seconds", type=float, default=60.0, help="of tests that a mutant meets at the most")
-    parser.add_argument("--again", action="store_true", help="once more those of --out that survived")
+    parser.add_argument("--again", action="store_true", help="once more those of --out that survived, by name")
     parser.add_argument("--part", default="1/1", help="2/3: the second of three shares of the sample")
     parser.add_argument("--out", type=Path, default=Path("mutants.jsonl"), help="a line for each mutant; notes beside")
     o = parser.parse_args()
@@ -191,9 +191,14 @@ def main() -> int:
     share, of = map(int, o.part.split("/"))
     beside.mkdir(parents=True, exist_ok=True)
     try:
-        for room, mutant in sampled(tree, o.count, o.seed, o.only)[share - 1 :: of]:
-            name = str(mutant).removeprefix(f"{tree}/")
-            if name in known and not (o.again and known[name]["result"] == "survived"):
+        found = [(room, str(mutant).removeprefix(f"{tree}/"), mutant) for room, mutant in every(tree, o.only)]
+        if o.again:
+            survivors = {name for name, line in known.items() if line["result"] == "survived"}
+            found = [one for one in found if one[1] in survivors]
+        else:
+            found = random.Random(o.seed).sample(found, min(o.count, len(found)))
+        for room, name, mutant in found[share - 1 :: of]:
+            if name in known and not o.again:
                 continue
             notes = noted(tree, room, beside)
             names = chosen(notes, mutant, tree, o.seconds)
@@ -210,8 +215,8 @@ def main() -> int:
         if total := sum(results.values()):
             print(f"{room:16} {total - results['survived']:4} of {total:4} killed")
     total = len(known)
-    survivors = sum(line["result"] == "survived" for line in known.values())
-    print(f"{'all':16} {total - survivors:4} of {total:4} killed: {100 * (total - survivors) / max(total, 1):.1f} %")
+    killed = sum(line["result"] != "survived" for line in known.values())
+    print(f"{'all':16} {killed:4} of {total:4} killed: {100 * killed / max(total, 1):.1f} %")
     return 0
 
 
