@@ -9,8 +9,8 @@ from tests.decode.lexicon.cases import VOCABULARY, emissions, write_arpa
 
 from wav2vec2.cli import main
 from wav2vec2.decode import build
-from wav2vec2.decode.build import DecodingOptions, build_searches, rescoring_model
-from wav2vec2.decode.presets import load_preset, write_preset
+from wav2vec2.decode.build import DecodingOptions, build_searches, make_lexicon, rescoring_model
+from wav2vec2.decode.presets import Preset, load_preset, write_preset
 from wav2vec2.decode.search import SearchOptions, run_searches
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
@@ -171,6 +171,22 @@ def test_our_search_refuses_a_lexicon_that_spells_words_otherwise(tmp_path: Path
     (search,) = build_searches(DecodingOptions(decoder="beam", lexicon=lexicon), VOCABULARY)
     (((reading,),),) = run_searches([search], VOCABULARY, [emissions(12, seed=3)])
     assert {*VOCABULARY.decode(reading.ids).split()} <= {"AB", "BA"}
+
+
+def test_a_lexicon_is_matched_to_the_words_of_its_language_model(tmp_path: Path) -> None:
+    upper = Vocabulary(VOCABULARY.symbols, unknown=None)
+    lm, lexicon = tmp_path / "lower.arpa", tmp_path / "lexicon.txt"
+    lm.write_text(OTHER.replace("A", "a").replace("B", "b"), encoding="utf-8")
+    lexicon.write_text("AB\tA B |\nBA\tA A |\nCAB\tC A B |\n", encoding="utf-8")
+    chosen = Preset("lexicon", str(lm), lm_case="fold", lexicon=str(lexicon))
+    matched = make_lexicon(chosen, upper)
+    assert matched.words == ("AB", "BA", "CAB")
+    assert matched.lm_words == ("ab", "ba", "CAB")
+    assert matched.spellings == ((2, 3), (2, 2), (4, 2, 3))
+    assert make_lexicon(replace(chosen, lm=None), upper).lm_words == ("AB", "BA", "CAB")
+    assert sorted(make_lexicon(replace(chosen, lexicon=None), upper).lm_words) == ["a", "ab", "ba", "bb"]
+    with pytest.raises(UserError, match=r"lower\.arpa: its words are not in the lexicon's case; add --lm-case fold"):
+        make_lexicon(replace(chosen, lm_case="keep"), upper)
 
 
 def test_our_search_is_the_default_where_it_is_as_good(tmp_path: Path) -> None:

@@ -131,6 +131,18 @@ def test_a_dying_worker_is_named(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_worker_that_ended_by_itself_is_named_with_its_exit_status() -> None:
+    decoder = LexiconDecoder(VOCABULARY, lexicon(), workers=1)
+    pool = decoder._pool
+    assert pool is not None
+    process = pool._workers[0]._process
+    assert process is not None
+    assert process.stdin is not None
+    process.stdin.close()  # a worker ends when nobody can ask it any more
+    with pytest.raises(UserError, match=rf"worker 0 \(process {process.pid}\) died: exit status 0;"):
+        decoder.decode([emissions(5, 0)], SearchOptions())
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_bad_language_models_are_one_line(tmp_path: Path, workers: int) -> None:
     short, wrong = tmp_path / "short.arpa", tmp_path / "wrong.arpa"
@@ -175,6 +187,19 @@ def test_frames_and_word_confidences(tmp_path: Path) -> None:
     even = np.full((12, 5), -1.6, np.float32)
     flat = LexiconDecoder(VOCABULARY, lexicon(), None, workers=0).decode([even], SearchOptions())[0][0]
     assert all(share < 0.9 for share in flat.word_confidences)
+
+
+def test_silence_counts_for_every_frame_of_a_separator_and_not_as_acoustics(tmp_path: Path) -> None:
+    path = [2, 3, 1, 1, 1, 3, 2]  # AB ||| BA
+    array = np.full((len(path), 5), -20.0, dtype=np.float32)
+    array[np.arange(len(path)), path] = -0.01
+    decoder = LexiconDecoder(VOCABULARY, lexicon(), write_arpa(tmp_path), workers=0)
+    for silence in (-0.5, 0.0, 0.7):
+        found = decoder.decode([array], replace(WIDE, silence_score=silence))[0][0]
+        assert VOCABULARY.decode(found.ids) == "AB BA"
+        assert found.acoustic_score == pytest.approx(-0.07, abs=1e-3)
+        added = 0.8 * bigram_nats(("AB", "BA")) + 0.6 * 2 + 3 * silence
+        assert found.score == pytest.approx(-0.07 + added, abs=1e-3)
 
 
 def test_silence_counts_for_real_frames_alone(tmp_path: Path) -> None:

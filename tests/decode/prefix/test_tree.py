@@ -1,0 +1,57 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wav2vec2.decode.prefix.tree import (
+    FIRST,
+    LAST,
+    SLOT,
+    SYMBOL,
+    add_child,
+    drop_dead_branches,
+    find_child,
+    new_tree,
+    spell,
+)
+
+Prefix = tuple[int, ...]
+
+
+def rows_of(tree: np.ndarray, count: int) -> dict[Prefix, int]:
+    return {tuple(tree[spell(tree, row), SYMBOL].tolist()): row for row in range(count)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 3), max_size=5).map(tuple), max_size=12), st.data())
+def test_only_what_held_prefixes_begin_with_is_kept(prefixes: list[Prefix], data: st.DataObject) -> None:
+    tree, rows = new_tree(80), {(): 0}
+    for prefix in prefixes:
+        for length in range(1, len(prefix) + 1):
+            part = prefix[:length]
+            if part not in rows:
+                rows[part] = len(rows)
+                add_child(tree, rows[part], rows[part[:-1]], part[-1], 10 * length)
+                tree[rows[part], LAST] = 10 * length + rows[part]
+    frames = {prefix: (int(tree[row, FIRST]), int(tree[row, LAST])) for prefix, row in rows.items() if prefix}
+    held = data.draw(st.lists(st.sampled_from(sorted(rows)), unique=True))
+    slots = np.zeros((len(held), 6), np.int32)
+    tree[0, SLOT] = -1
+    for slot, prefix in enumerate(held):
+        tree[rows[prefix], SLOT] = slot
+        slots[slot, 0] = rows[prefix]
+
+    count = drop_dead_branches(tree, len(rows), slots)
+
+    kept = rows_of(tree, count)
+    assert set(kept) == {(), *(prefix[:length] for prefix in held for length in range(len(prefix) + 1))}
+    assert count == len(kept)
+    assert [kept[prefix] for prefix in held] == slots[:, 0].tolist()
+    for prefix, row in kept.items():
+        assert tree[row, SLOT] == (held.index(prefix) if prefix in held else -1)
+        assert {symbol for symbol in range(4) if find_child(tree, row, symbol) >= 0} == {
+            longer[-1] for longer in kept if longer[:-1] == prefix and longer
+        }
+        if prefix:
+            assert row > kept[prefix[:-1]] >= 0
+            assert find_child(tree, kept[prefix[:-1]], prefix[-1]) == row
+            assert (tree[row, FIRST], tree[row, LAST]) == frames[prefix]
