@@ -150,6 +150,16 @@ def test_what_is_no_log_probability_is_refused() -> None:
             align_labels(wrong, labels, blank=blank)
 
 
+def test_a_hundredth_above_zero_is_the_rounding_of_half_precision() -> None:
+    emissions = emissions_of(0, 6, 4).astype(np.float64)
+    for highest in (0.0, 0.004, 0.01):
+        emissions[2, 1] = highest
+        check(align_labels(emissions, [1, 2]), emissions, [1, 2], 0)
+    emissions[2, 1] = 0.011
+    with pytest.raises(ValueError, match="take log_softmax"):
+        align_labels(emissions, [1, 2])
+
+
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="takes hours where compiled code is interpreted")
 def test_memory_is_bounded_for_long_recordings() -> None:
     frames, count = 20_000, 4_000

@@ -8,6 +8,7 @@ from wav2vec2.decode.prefix.tree import (
     SLOT,
     SYMBOL,
     add_child,
+    best_frames,
     drop_dead_branches,
     find_child,
     new_tree,
@@ -55,3 +56,25 @@ def test_only_what_held_prefixes_begin_with_is_kept(prefixes: list[Prefix], data
             assert row > kept[prefix[:-1]] >= 0
             assert find_child(tree, kept[prefix[:-1]], prefix[-1]) == row
             assert (tree[row, FIRST], tree[row, LAST]) == frames[prefix]
+
+
+def frames_of_two_symbols(emission: list[list[float]]) -> tuple[list[int], list[int]]:
+    """First and last frames of symbol 1, then symbol 2; columns: blank, 1, 2."""
+    tree = new_tree(4)
+    add_child(tree, 1, 0, 1, 0)
+    add_child(tree, 2, 1, 2, 1)
+    tree[2, SLOT] = 0
+    tree[:2, LAST] = len(emission) - 1
+    first, last = best_frames(tree, spell(tree, 2), np.array(emission, np.float32), 0)
+    return first.tolist(), last.tolist()
+
+
+def test_of_equally_probable_paths_the_one_that_changes_symbol_earliest_is_returned() -> None:
+    one, two, blank = [-9.0, 0.0, -9.0], [-9.0, -9.0, 0.0], [0.0, -9.0, -9.0]
+    one_or_two, one_or_blank, two_or_blank = [-9.0, 0.0, 0.0], [0.0, 0.0, -9.0], [0.0, -9.0, 0.0]
+    assert frames_of_two_symbols([one, one, blank, two, blank]) == ([0, 3], [1, 3])
+    assert frames_of_two_symbols([one, one_or_two, two]) == ([0, 1], [0, 2])
+    assert frames_of_two_symbols([one, one_or_blank, two]) == ([0, 2], [0, 2])
+    assert frames_of_two_symbols([one, two_or_blank, two]) == ([0, 1], [0, 2])
+    assert frames_of_two_symbols([one, two, two_or_blank, blank]) == ([0, 1], [0, 1])
+    assert frames_of_two_symbols([[-1.0, -1.0, -1.0]] * 5) == ([0, 1], [0, 4])
