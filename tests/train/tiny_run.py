@@ -1,9 +1,10 @@
 """A corpus of hums and a recipe that trains on it in seconds; imported by the tests of training."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import soundfile
@@ -17,6 +18,7 @@ from wav2vec2.lm.transformer.network import LanguageModelDropout, LanguageModelS
 from wav2vec2.model.architecture import Masking
 from wav2vec2.train.finetune.command import FinetuneConfig, FinetuneData, FreezeConfig
 from wav2vec2.train.language_model.command import LanguageModelConfig, TextData, TokenBatchConfig
+from wav2vec2.train.metrics import LOG_FILE
 from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig
 from wav2vec2.train.pretrain.command import PretrainConfig, PretrainData
 
@@ -126,3 +128,9 @@ def with_train(config: Config, **changes: object) -> Config:
 def open_corpus(folder: Path, count: int = 12) -> Manifest:
     """The corpus as a manifest object."""
     return Manifest.open(write_corpus(folder, count))
+
+
+def logged(output: str, kind: str = "train") -> list[dict[str, Any]]:
+    """Return the records of one kind in a run's log."""
+    records = map(json.loads, (Path(output) / LOG_FILE).read_text().splitlines())
+    return [record for record in records if record["kind"] == kind]

@@ -267,28 +267,12 @@ def test_forbidden_readings_still_give_one(ngram: NgramModel) -> None:
     assert search([nothing], SearchOptions(beam=3))[0][0].ids == []
 
 
-def test_bad_emissions_are_one_line() -> None:
-    emissions = random_emissions(0, 4)
-    emissions[2, 3] = np.nan
-    with pytest.raises(UserError, match="NaN"):
-        search([emissions], SearchOptions())
-    with pytest.raises(UserError, match="one column per symbol"):
-        search([emissions[:, :5]], SearchOptions())
-
-
 def test_no_frames_and_one_frame(ngram: NgramModel) -> None:
     for lm in (None, ngram, Plain(ngram)):
         nothing, one = search([random_emissions(0, 0), random_emissions(1, 1)], SearchOptions(nbest=2), lm)
         assert [(r.ids, r.frames, r.word_confidences) for r in nothing] == [([], [], ())]
         assert len(one) == 2
         assert search([], SearchOptions(), lm) == []
-
-
-def test_closed_decoder_says_so() -> None:
-    decoder = PrefixDecoder(VOCABULARY)
-    decoder.close()
-    with pytest.raises(UserError, match="closed"):
-        decoder.decode([], SearchOptions())
 
 
 def test_language_model_in_the_wrong_case_says_so(tmp_path: Path, ngram: NgramModel) -> None:
@@ -299,17 +283,3 @@ def test_language_model_in_the_wrong_case_says_so(tmp_path: Path, ngram: NgramMo
         PrefixDecoder(VOCABULARY, model)
     emissions = [random_emissions(5, 30)]
     assert search(emissions, SearchOptions(), model, lm_case="fold") == search(emissions, SearchOptions(), ngram)
-
-
-def test_words_that_cannot_be_spelled_are_one_line(ngram: NgramModel) -> None:
-    with pytest.raises(UserError, match="'XA'"):
-        PrefixDecoder(VOCABULARY, hotwords={"XA": 3.0})
-    with pytest.raises(UserError, match="finite"):
-        PrefixDecoder(VOCABULARY, hotwords={"A": math.nan})
-    with pytest.raises(UserError, match="word list"):
-        PrefixDecoder(VOCABULARY, words=["XYZ"])
-    with pytest.raises(UserError, match="word separator"):
-        PrefixDecoder(PHONES, words=["A"])
-    strange = Vocabulary(("<pad>", "C", "D"), unknown=None, word_separator=None)
-    with pytest.raises(UserError, match="none of the vocabulary's symbols"):
-        PrefixDecoder(strange, ngram)
