@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from wav2vec2.checkpoints.huggingface.config import ModelConfig, read_config
+from wav2vec2.checkpoints.huggingface.directory import config_json
 from wav2vec2.errors import UserError
-from wav2vec2.model.architecture import Masking, Regularization
+from wav2vec2.model.architecture import Architecture, Masking, Regularization
 
 BARE = {"model_type": "wav2vec2", "architectures": ["Wav2Vec2ForPreTraining"]}
 
@@ -56,3 +57,17 @@ def test_only_a_model_that_masks_has_a_mask_embedding(
 ) -> None:
     config = read(tmp_path, BARE | {"mask_time_prob": time, "mask_feature_prob": channels})
     assert config.has_mask_embedding is expected
+
+
+@pytest.mark.parametrize(
+    ("masks", "masked"),
+    [(Masking(0.0, channel_start=0.0), False), (Masking(), True), (Masking(0.0, channel_start=0.01), True)],
+)
+def test_what_is_written_of_a_model_without_a_head(masks: Masking, masked: bool) -> None:
+    written = config_json(Architecture(), Regularization(), masks, kind="encoder")
+    assert written["architectures"] == ["Wav2Vec2Model"]
+    assert written["pad_token_id"] == 0  # transformers' own default
+    assert "vocab_size" not in written
+    assert written["apply_spec_augment"] is masked
+    assert written["mask_feature_min_masks"] == 0
+    assert written["dtype"] == "float32"
