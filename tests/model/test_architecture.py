@@ -2,6 +2,7 @@
 
 import pytest
 
+from wav2vec2.config import options
 from wav2vec2.model.architecture import ARCHITECTURES, Masking, Regularization
 
 # hidden size, layers, feed-forward size, heads, size of codevectors and of the projected vectors
@@ -60,6 +61,25 @@ def test_pretraining_of_base() -> None:
         overlap=True,
         min_space=1,
     )
+
+
+def test_the_ranges_of_regularization_and_masking() -> None:
+    ranges = {key: str(rules.range) for key, _, rules in options(Regularization())}
+    tau = {"tau_start": "above 0", "tau_end": "above 0", "tau_decay": "above 0 and at most 1"}
+    assert ranges == {
+        **dict.fromkeys(ranges, "at least 0 and below 1"),
+        "feature_grad_mult": "at least 0",
+        **tau,
+    }
+    assert {key: str(rules.range) for key, _, rules in options(Masking()) if rules.range} == {
+        "time_start": "at least 0 and at most 1",
+        "channel_start": "at least 0 and at most 1",
+        "time_span": "at least 1",
+        "channel_span": "at least 1",
+        "min_spans": "at least 0",
+        "span_spread": "at least 0",
+        "min_space": "at least 0",
+    }
 
 
 def test_small_sizes() -> None:
