@@ -110,7 +110,7 @@ class DecodingOptions:
         return chosen
 
     def _fitting_decoder(self) -> DecoderName:
-        """Return the decoder that suits the options: our own where it is as good as flashlight's, because faster."""
+        """Return the decoder that suits the options: our own where it is as good as flashlight's, as it is faster."""
         if self.hotwords:
             return "beam"
         if self.lexicon is not None:
