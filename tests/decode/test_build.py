@@ -104,6 +104,8 @@ def test_the_share_is_kept_by_a_preset(tmp_path: Path) -> None:
     assert load_preset(tmp_path / "p.toml").rescore_share == 0.3
     assert type(rescoring_model(chosen)).__name__ == "InterpolatedLM"
     assert type(rescoring_model(replace(chosen, rescore_share=1.0))).__name__ == "NgramModel"
+    alone = options(tmp_path, rescore_share=1.0, lm=None, decoder="beam").resolve()
+    assert type(rescoring_model(alone)).__name__ == "NgramModel"
 
 
 @pytest.mark.parametrize(

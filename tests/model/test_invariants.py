@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.model.conftest import make_model
 from tests.small_models import GROUP, LAYER, noise
 
-from wav2vec2.model.architecture import Regularization
+from wav2vec2.model.architecture import Masking, Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC, can_align, ctc_loss
 from wav2vec2.model.pretraining import PretrainingOutput
 from wav2vec2.model.quantizer import diversity_loss
@@ -125,6 +125,15 @@ def test_ctc_trains_what_it_should(architecture, train_encoder) -> None:
     assert "encoder.feature_encoder" not in trained
     assert ("encoder.context" in trained) == train_encoder
     assert "head.weight" in trained
+
+
+def test_ctc_without_a_draw_takes_the_first_step_of_seed_0() -> None:
+    torch.manual_seed(0)
+    model = Wav2Vec2ForCTC(GROUP, 6, Regularization(dropout=0.3), Masking()).train()
+    waveforms, lengths = noise(9000, 4000)
+    drawn = model(waveforms, lengths)[0]
+    assert torch.equal(drawn, model(waveforms, lengths, draw=Draw.first(2, waveforms.device))[0])
+    assert not torch.equal(drawn, model.eval()(waveforms, lengths)[0])
 
 
 def test_ctc_alignment_rule_is_exact() -> None:

@@ -189,3 +189,4 @@ def test_a_resumed_log_forgets_what_comes_again(tmp_path: Path) -> None:
 def test_durations_are_short_words() -> None:
     assert duration(7_500) == "2 h 05 min"
     assert duration(65) == "1 min 05 s"
+    assert (duration(3_599), duration(3_600)) == ("59 min 59 s", "1 h 00 min")
