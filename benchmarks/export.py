@@ -23,7 +23,8 @@ import torch
 from speech import speech_root, utterances
 from table import machine
 
-from wav2vec2.audio.read import SAMPLE_RATE, normalize_waveform
+from wav2vec2.audio.normalize import normalize_waveform
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
 from wav2vec2.evaluation.evaluate import EvaluateConfig, evaluate

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 import wav2vec2
-from wav2vec2.audio.read import normalize_waveform
+from wav2vec2.audio.normalize import normalize_waveform
 from wav2vec2.audio.recordings import Failure, open_recording
 from wav2vec2.checkpoints.convert import write
 from wav2vec2.model.architecture import ARCHITECTURES

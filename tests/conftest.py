@@ -34,6 +34,12 @@ def speech_root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def common_voice_root() -> Path:
+    """A folder with a release of Common Voice, ``fr``."""
+    return _shared("speech-fr")
+
+
+@pytest.fixture(scope="session")
 def reference_root() -> Path:
     """Inputs and outputs of the original implementation on tiny random models."""
     return _shared("reference")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from wav2vec2.audio.read import SAMPLE_RATE, AudioError, audio_duration, audio_info, normalize_waveform, read_audio
+from wav2vec2.audio.normalize import normalize_waveform
+from wav2vec2.audio.read import SAMPLE_RATE, AudioError, audio_duration, audio_info, read_audio
 from wav2vec2.errors import UserError
 
 

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from wav2vec2.audio.read import normalize_waveform
+from wav2vec2.audio.normalize import normalize_waveform
 from wav2vec2.data.dataset import Row, UpdateLoader, fixed_batches, prepare_worker, read_rows
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import BatchPlan, Position, deal

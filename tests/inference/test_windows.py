@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wav2vec2.audio.read import normalize_waveform
+from wav2vec2.audio.normalize import normalize_waveform
 from wav2vec2.audio.recordings import Recording
 from wav2vec2.errors import UserError
 from wav2vec2.inference.windows import WindowReader, batches_by_length, plan_windows

@@ -20,7 +20,7 @@ from tests.parity.transformers_models import (
 from tests.small_models import noise
 
 import wav2vec2
-from wav2vec2.audio.read import normalize_waveform
+from wav2vec2.audio.normalize import normalize_waveform
 from wav2vec2.checkpoints.load import describe
 from wav2vec2.checkpoints.names import huggingface_name
 from wav2vec2.errors import UserError

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
 
 from wav2vec2.audio.decoders import silent_decoder, sphere_compression
+from wav2vec2.audio.ffmpeg import decode_stream
 from wav2vec2.errors import UserError
 
 SAMPLE_RATE = 16_000
@@ -31,6 +31,10 @@ Source = str | Path | bytes
 # resampling filter needs some context.
 _LOSSY_PREROLL_SECONDS = 0.5
 _RESAMPLER_MARGIN_SECONDS = 0.05
+_TAIL_SECONDS = 2.0  # decoded to learn where an MP3 ends
+# A lossy file may end this much before its header says: the header of an MP3 counts the encoder's padding.
+_PADDING_SECONDS, _PADDING_SHARE = 0.2, 0.01
+_LOSSY = ("MP3", "OGG")
 _LOUDEST = 8.0  # slight overs of float files are clipped; a higher peak means integer values stored as float
 
 
@@ -97,9 +101,7 @@ def audio_info(source: Source) -> AudioInfo:
         if file is None:
             mono, rate, _ = _read_with_av(source, 0, None)
             return AudioInfo(rate, _length_at_16k(len(mono), rate), 1, "other")
-        frames, rate, channels = file.frames, file.samplerate, file.channels
-        if _length_unknown(frames):
-            frames = sum(len(block) for block in _blocks(file))
+        frames, rate, channels = _decoded_frames(source, file), file.samplerate, file.channels
         if frames == 0:
             raise AudioError(f"{_name(source)}: holds no samples: remove it", "no samples")
         return AudioInfo(rate, _length_at_16k(frames, rate), channels, f"{file.format} {file.subtype}")
@@ -108,17 +110,6 @@ def audio_info(source: Source) -> AudioInfo:
 def audio_duration(source: Source) -> int:
     """Return the length of a file at 16 kHz, equal to `len(read_audio(source))`; from the header where possible."""
     return audio_info(source).samples
-
-
-def normalize_waveform(x: np.ndarray) -> np.ndarray:
-    """Scale an utterance to zero mean and unit variance (biased variance, epsilon 1e-5 under the root), float32.
-
-    For models that expect normalised input.
-    """
-    wide = x.astype(np.float64)
-    centred = wide - wide.mean() if len(wide) else wide
-    variance = float(np.mean(centred**2)) if len(wide) else 0.0
-    return np.asarray(centred / math.sqrt(variance + 1e-5), dtype=np.float32)
 
 
 def _name(source: Source) -> str:
@@ -176,6 +167,27 @@ def _length_unknown(frames: int) -> bool:
     return frames < 0 or frames > 1 << 48  # for a streamed file libsndfile gives the largest integer
 
 
+def _decoded_frames(source: Source, file: soundfile.SoundFile) -> int:
+    """Return how many frames a file decodes to. Of an MP3 the end is decoded, because its header counts padding."""
+    if _length_unknown(file.frames):
+        return sum(len(block) for block in _blocks(file))
+    if file.format != "MP3" or file.frames == 0:
+        return int(file.frames)
+    start = max(0, file.frames - round(_TAIL_SECONDS * file.samplerate))
+    file.seek(start)
+    frames: int = start + len(file.read(dtype="float32", always_2d=True))
+    _refuse_if_cut_short(source, file, frames, file.frames)
+    return frames
+
+
+def _refuse_if_cut_short(source: Source, file: soundfile.SoundFile, found: int, promised: int) -> None:
+    """Raise AudioError if a file ends before its header says, and by more than an encoder's padding."""
+    padding = max(_PADDING_SECONDS * file.samplerate, _PADDING_SHARE * file.frames) if file.format in _LOSSY else 0
+    if promised - found > padding:
+        there = f"the header promises {promised} samples, only {found} are there"
+        raise AudioError(f"{_name(source)}: is cut short ({there}): copy it again or remove it", "corrupt")
+
+
 def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
     """Yield successive mono blocks at the file's own rate, to the end of the file."""
     while len(block := file.read(1 << 20, dtype="float32", always_2d=True)):
@@ -193,7 +205,7 @@ def _read_with_soundfile(
     rate = file.samplerate
     if _length_unknown(file.frames):
         return np.concatenate([np.zeros(0, np.float32), *_blocks(file)]), rate, 0
-    preroll = _LOSSY_PREROLL_SECONDS if file.format in ("MP3", "OGG") else 0.0
+    preroll = _LOSSY_PREROLL_SECONDS if file.format in _LOSSY else 0.0
     first, skip, end = _native_range(rate, start, samples, preroll)
     if skip >= file.frames:
         if file.frames == 0:
@@ -202,9 +214,7 @@ def _read_with_soundfile(
     end = file.frames if end is None else min(end, file.frames)
     file.seek(skip)
     frames = file.read(end - skip, dtype="float32", always_2d=True)
-    if len(frames) < end - skip:
-        found = f"the header promises {end} samples, only {skip + len(frames)} are there"
-        raise AudioError(f"{_name(source)}: is cut short ({found}): copy it again or remove it", "corrupt")
+    _refuse_if_cut_short(source, file, skip + len(frames), end)
     return _mono(frames), rate, first
 
 
@@ -261,38 +271,14 @@ def _read_with_av(source: Source, start: int, samples: int | None) -> tuple[np.n
         with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source)) as container:
             if not container.streams.audio:
                 raise AudioError(f"{_name(source)}: holds no audio stream: remove it", "unreadable")
-            pieces, rate, first_native = _av_pieces(container, start, samples)
+            end = None if samples is None else (start + samples) / SAMPLE_RATE
+            pieces, rate, first_native = decode_stream(container, start / SAMPLE_RATE, end)
     except (av.error.FFmpegError, ValueError, EOFError) as error:
         problem = f"is damaged, or not audio that libsndfile or FFmpeg can read ({_one_line(error)})"
         raise AudioError(f"{_name(source)}: {problem}: replace or remove it", "unreadable") from None
     mono = np.concatenate([np.zeros(0, np.float32), *pieces])
     first, wanted, _ = _native_range(rate, start, samples, 0.0)
     return mono[max(0, wanted - first_native) :], rate, first
-
-
-def _av_pieces(container: Any, start: int, samples: int | None) -> tuple[list[np.ndarray], int, int]:
-    """Decode from shortly before `start`: (mono pieces, the file's rate, position of the first at that rate)."""
-    import av
-
-    stream = container.streams.audio[0]
-    rate, origin = int(stream.rate), stream.start_time or 0
-    if start > 10 * SAMPLE_RATE:
-        seconds = start / SAMPLE_RATE - _LOSSY_PREROLL_SECONDS - 0.5
-        container.seek(int(seconds / stream.time_base) + origin, stream=stream)
-    end = math.inf if samples is None else (start + samples) * rate / SAMPLE_RATE + rate
-    planar = av.AudioResampler(format="fltp")
-    pieces: list[np.ndarray] = []
-    first = position = -1
-    for frame in container.decode(stream):
-        if first < 0:
-            seconds_in = float((frame.pts - origin) * stream.time_base) if frame.pts is not None else 0.0
-            first = position = max(0, round(seconds_in * rate))
-        for part in planar.resample(frame):
-            pieces.append(part.to_ndarray().mean(axis=0, dtype=np.float32))
-            position += len(pieces[-1])
-        if position >= end:
-            break
-    return pieces, rate, max(0, first)
 
 
 def _one_line(error: BaseException) -> str:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from wav2vec2.audio.read import SAMPLE_RATE, normalize_waveform
+from wav2vec2.audio.normalize import normalize_waveform
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import Waveform
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import Plan, Position, deal

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wav2vec2.audio.read import SAMPLE_RATE, normalize_waveform
+from wav2vec2.audio.normalize import normalize_waveform
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import Failure, audio_files, open_recording
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.waveforms import read_utterance

@@ -15,7 +15,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from wav2vec2.audio.read import SAMPLE_RATE, normalize_waveform
+from wav2vec2.audio.normalize import normalize_waveform
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import Recording, Waveform
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture
