@@ -14,7 +14,7 @@ SIZES = {
     "1b": (1280, 48, 5120, 16, 1024, 1024),
     "2b": (1920, 48, 7680, 16, 1024, 1024),
 }
-STATED_ALIKE = {"base", "large"}
+GROUP_NORM = {"base", "large"}
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -29,11 +29,11 @@ def test_published_sizes(name: str) -> None:
     assert (one.codebook_groups, one.codebook_entries) == (2, 320)
     assert (one.negatives, one.logit_temperature, one.layer_norm_eps) == (100, 0.1, 1e-5)
     assert one.adapter_size == 0
-    alike = name in STATED_ALIKE
+    group = name in GROUP_NORM
     assert (one.conv_norm, one.conv_bias, one.normalize_input) == (
-        ("group", False, False) if alike else ("layer", True, True)
+        ("group", False, False) if group else ("layer", True, True)
     )
-    assert one.layer_norm_first == (not alike)
+    assert one.layer_norm_first == (not group)
 
 
 def test_pretraining_of_base() -> None:

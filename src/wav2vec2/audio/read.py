@@ -32,9 +32,7 @@ Source = str | Path | bytes
 _LOSSY_PREROLL_SECONDS = 0.5
 _RESAMPLER_MARGIN_SECONDS = 0.05
 _TAIL_SECONDS = 2.0  # decoded to learn where an MP3 ends
-# A lossy file may end this much before its header says: the header of an MP3 counts the encoder's padding.
-_PADDING_SECONDS, _PADDING_SHARE = 0.2, 0.01
-_LOSSY = ("MP3", "OGG")
+_PADDING_SECONDS = 0.2  # an MP3 may end this much before its header says, because the header counts padding
 _LOUDEST = 8.0  # slight overs of float files are clipped; a higher peak means integer values stored as float
 
 
@@ -181,8 +179,8 @@ def _decoded_frames(source: Source, file: soundfile.SoundFile) -> int:
 
 
 def _refuse_if_cut_short(source: Source, file: soundfile.SoundFile, found: int, promised: int) -> None:
-    """Raise AudioError if a file ends before its header says, and by more than an encoder's padding."""
-    padding = max(_PADDING_SECONDS * file.samplerate, _PADDING_SHARE * file.frames) if file.format in _LOSSY else 0
+    """Raise AudioError if a file ends before its header says; an MP3 may, by no more than an encoder's padding."""
+    padding = _PADDING_SECONDS * file.samplerate if file.format == "MP3" else 0.0
     if promised - found > padding:
         there = f"the header promises {promised} samples, only {found} are there"
         raise AudioError(f"{_name(source)}: is cut short ({there}): copy it again or remove it", "corrupt")
@@ -205,7 +203,7 @@ def _read_with_soundfile(
     rate = file.samplerate
     if _length_unknown(file.frames):
         return np.concatenate([np.zeros(0, np.float32), *_blocks(file)]), rate, 0
-    preroll = _LOSSY_PREROLL_SECONDS if file.format in _LOSSY else 0.0
+    preroll = _LOSSY_PREROLL_SECONDS if file.format in ("MP3", "OGG") else 0.0
     first, skip, end = _native_range(rate, start, samples, preroll)
     if skip >= file.frames:
         if file.frames == 0:
