@@ -1,4 +1,7 @@
-"""The exception for problems that a user can solve."""
+"""The exception for problems that a user can solve, and how its message quotes a value."""
+
+MOST_QUOTED = 80
+"""Characters of a value that a message shows."""
 
 
 class UserError(Exception):
@@ -7,3 +10,21 @@ class UserError(Exception):
     The message is one line that names the file or option, what is wrong, and the remedy. The command line prints it on
     stderr and exits with status 2.
     """
+
+
+def quoted(value: object) -> str:
+    """Return a value as Python writes it, control characters escaped, in at most ``MOST_QUOTED`` characters.
+
+    A value comes from a file of anybody's. It may be megabytes long, nested too deeply to be written, or an integer of
+    more digits than Python converts.
+    """
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        text = f"a {type(value).__name__} that is too large to show"
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """Return a text cut to ``MOST_QUOTED`` characters, for a message; the cut is shown by three dots."""
+    return text if len(text) <= MOST_QUOTED else text[: MOST_QUOTED - 3] + "..."
