@@ -66,7 +66,7 @@ def test_pieces_named_by_a_table(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(
         "path,start,end,text\nlong.wav,0.5,1.25,ONE\nlong.wav,2,9,TWO\nlong.wav,2,1,THREE\nlong.wav,x,,FOUR\n,,,\n"
     )
-    manifest = Manifest.open(run(PrepareTable(table=tmp_path / "t.csv", out=tmp_path / "out", workers=1)))
+    manifest = Manifest.open(run(PrepareTable(tables=(tmp_path / "t.csv",), out=tmp_path / "out", workers=1)))
     assert [(row.id, row.start, row.samples, row.text) for row in manifest] == [
         ("long-8000-20000", 8_000, 12_000, "ONE")
     ]
@@ -76,7 +76,7 @@ def test_pieces_named_by_a_table(tmp_path: Path) -> None:
 
 
 def test_a_table_without_path_or_that_is_none(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("file name,text\na,b\n")
+    (tmp_path / "t.csv").write_text("title,text\na,b\n")
     (tmp_path / "t.jsonl").write_text("[1]\n")
     for name, message in (("t.csv", "no column 'path'"), ("t.jsonl", "line 1"), ("none.csv", "cannot be read")):
         with pytest.raises(UserError, match=message):

@@ -43,6 +43,16 @@ def test_splits_speakers_and_phones(tmp_path: Path, lower: bool, capsys: pytest.
     assert "valid-percent" not in printed
 
 
+def test_a_copy_without_the_folders_of_the_dialect_regions(tmp_path: Path) -> None:
+    root = timit_tree(tmp_path / "timit")
+    for region in root.glob("*/DR*"):
+        for speaker in region.iterdir():
+            speaker.rename(region.parent / speaker.name)
+        region.rmdir()
+    splits = {row.speaker: row.split for row in prepared(root)}
+    assert splits == {"fcjf0": "train", "marc0": "train", "felc0": "test", "faks0": "dev", "fadg0": "dev"}
+
+
 def test_labels_and_the_complete_test_set(tmp_path: Path) -> None:
     root = timit_tree(tmp_path / "timit")
     assert {row.text for row in prepared(root, labels="61")} == {SENTENCES["SI648"], SENTENCES["SX37"]}

@@ -40,17 +40,25 @@ def test_every_bad_file_is_rejected_with_its_reason_and_the_rest_goes_on(
     (root / "readme.txt").write_text("is no audio and is not looked at")
     out = tmp_path / "out"
     manifest = Manifest.open(run(PrepareFolder(root=root, out=out, workers=1)))
-    assert manifest.ids == ["good", "misnamed", "twice"]
+    assert manifest.ids == ["good", "misnamed", "twice", "twice.wav"]
     assert reasons(out) == {
         "corrupt": "corrupt", "empty": "empty file", "zero": "no samples", "silent": "silent", "nan": "not finite",
-        "text": "unreadable", "short": "too short", "gone": "missing", "twice": "duplicate id",
+        "text": "unreadable", "short": "too short", "gone": "missing",
     }  # fmt: skip
     printed = capsys.readouterr().out
-    assert "rejected: 9 (of 12 files)" in printed
-    assert "       1  duplicate id\n" in printed
+    assert "rejected: 8 (of 12 files)" in printed
     assert f"{root}/silent.wav: is silent" in printed
     assert "note: files whose format is not that of their suffix: 1, such as " in printed
     assert "misnamed" in (out / "notes.jsonl").read_text()
+
+
+def test_the_second_row_with_an_id_is_rejected(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.wav", voice(0.3))
+    (tmp_path / "t.csv").write_text("id,path\n1,a.wav\n1,b.wav\n")
+    options = PrepareTable(tables=(tmp_path / "t.csv",), out=tmp_path / "out", workers=1)
+    assert Manifest.open(run(options)).ids == ["1"]
+    assert reasons(tmp_path / "out") == {"1": "duplicate id"}
 
 
 def test_transcripts_without_audio_and_the_reverse(tmp_path: Path) -> None:
@@ -72,7 +80,7 @@ def test_an_alphabet_says_which_characters_are_known(tmp_path: Path) -> None:
     write(tmp_path / "a.wav", voice(0.3))
     write(tmp_path / "b.wav", voice(0.3))
     (tmp_path / "t.tsv").write_text("path\ttext\na.wav\tcafe\u0301  ol\u00e9\nb.wav\tnaïve\n", encoding="utf-8")
-    options = PrepareTable(table=tmp_path / "t.tsv", out=tmp_path / "out", alphabet="acfeloé", workers=1)
+    options = PrepareTable(tables=(tmp_path / "t.tsv",), out=tmp_path / "out", alphabet="acfeloé", workers=1)
     manifest = Manifest.open(run(options))
     assert [row.text for row in manifest] == ["café olé"]
     assert reasons(tmp_path / "out") == {"b": "unknown characters"}

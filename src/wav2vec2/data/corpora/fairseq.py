@@ -1,23 +1,30 @@
-"""fairseq manifests: SPLIT.tsv (the root folder, then lines "path<TAB>samples"), with SPLIT.ltr and .wrd beside it."""
+"""fairseq manifests: SPLIT.tsv (the root folder, then lines "path<TAB>samples"); SPLIT.wrd, .ltr and .phn beside it."""
 
 import os
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 from pathlib import Path
+from typing import Literal
 
 from wav2vec2.data.utterance import Rejection, Utterance
 from wav2vec2.errors import UserError
 
+LabelKind = Literal["auto", "wrd", "ltr", "phn"]
 
-def scan_fairseq(manifests: Sequence[Path], *, language: str = "") -> Iterator[Utterance | Rejection]:
+
+def scan_fairseq(
+    manifests: Sequence[Path], *, labels: LabelKind = "auto", language: str = ""
+) -> Iterator[Utterance | Rejection]:
     """Yield the rows of `.tsv` files, or of all those in a folder; the split is the file's name without suffix.
 
-    Transcripts come from the `.wrd` file beside it, or else from the `.ltr` file. A slice of an uncompressed archive,
+    Transcripts come from the file beside it that `labels` names; "auto" takes words (.wrd), or else letters (.ltr), or
+    else phones (.phn, separated by spaces). A slice of an uncompressed archive,
     `corpus.zip:offset:length` in bytes, becomes a byte range. The speaker is the part of the file name before the first
     "-", if there is one, as in LibriSpeech. The sample counts are ignored: lengths come from the audio.
 
     Raises:
-        UserError: a file is not a fairseq manifest, or the number of its transcripts differs from that of its rows.
+        UserError: a file is not a fairseq manifest, the labels asked for are not there, or their number is not that of
+            the rows.
     """
     files = list(chain.from_iterable(sorted(path.glob("*.tsv")) if path.is_dir() else [path] for path in manifests))
     if not files:
@@ -31,7 +38,7 @@ def scan_fairseq(manifests: Sequence[Path], *, language: str = "") -> Iterator[U
                 f"{manifest}: is not a fairseq manifest (its first line is not a folder): try prepare table"
             )
         base = Path(os.path.abspath(manifest.parent / root))
-        for number, (row, text) in enumerate(_with_transcripts(manifest, rows), start=2):
+        for number, (row, text) in enumerate(_with_transcripts(manifest, rows, labels), start=2):
             yield _utterance(manifest, number, base, row.split("\t"), text, language)
 
 
@@ -65,9 +72,11 @@ def _utterance(
     )
 
 
-def _with_transcripts(manifest: Path, rows: Iterator[str]) -> Iterator[tuple[str, str | None]]:
-    words, letters = manifest.with_suffix(".wrd"), manifest.with_suffix(".ltr")
-    labels = words if words.exists() else letters if letters.exists() else None
+def _with_transcripts(manifest: Path, rows: Iterator[str], kind: LabelKind) -> Iterator[tuple[str, str | None]]:
+    beside = [manifest.with_suffix(f".{suffix}") for suffix in ("wrd", "ltr", "phn") if kind in ("auto", suffix)]
+    labels = next((path for path in beside if path.exists()), None)
+    if labels is None and kind != "auto":
+        raise UserError(f"{manifest}: has no {beside[0].name} beside it: give another --labels")
     if labels is None:
         yield from zip(rows, repeat(None))
         return
@@ -77,7 +86,7 @@ def _with_transcripts(manifest: Path, rows: Iterator[str]) -> Iterator[tuple[str
         if text is None:
             raise UserError(f"{labels}: has only {number - 1} lines and {manifest.name} has more: make them match")
         # .ltr: "H E L L O | W O R L D |"
-        yield row, text if labels is words else "".join(text.split()).replace("|", " ").strip()
+        yield row, "".join(text.split()).replace("|", " ").strip() if labels.suffix == ".ltr" else text
     if next(texts, None) is not None:
         raise UserError(f"{labels}: has more lines than {manifest.name} has files: make them match")
 

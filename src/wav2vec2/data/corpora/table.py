@@ -1,118 +1,213 @@
-"""Tables of recordings: CSV or TSV with a header, or JSON lines as NeMo writes them; and the TSV files of corpora.
+"""Tables of recordings: CSV, TSV and the like with a header, JSON or JSON lines; and the TSV files of corpora.
 
-Columns: `path` (relative to the table's folder) and optionally `text`, `speaker`, `split`, `language`, `id`, `start`
-and `end` (in seconds). JSON lines may use NeMo's names `audio_filepath`, `lang`, `offset` and `duration`.
+Columns: a path (relative to the table's folder) and optionally a transcript, speaker, split, language, id, start and
+end (in seconds), under the names that such tables have (`columns`). JSON may be lines as NeMo writes them, one list, or
+one object by id as SpeechBrain writes it.
 """
 
-import csv
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.audio.read import SAMPLE_RATE, audio_info
+from wav2vec2.data.corpora.columns import Columns, listed
+from wav2vec2.data.corpora.delimited import Dialect, dialect_of, table_rows, text_lines
+from wav2vec2.data.corpora.folder import find_audio
 from wav2vec2.data.utterance import Rejection, Utterance
 from wav2vec2.errors import UserError
 
-_ALIASES = {
-    "audio_filepath": "path", "audio": "path", "file": "path", "sentence": "text", "transcript": "text",
-    "lang": "language", "offset": "start", "speaker_id": "speaker", "client_id": "speaker",
-}  # fmt: skip
+_ROOT_VARIABLE = re.compile(r"^(\$\{?\w+\}?|\{\w+\})/+")  # SpeechBrain's {data_root}/...
+_SLICE = re.compile(r"^(.+\.(?:zip|tar)):(\d+):(\d+)$")  # fairseq's slice of an uncompressed archive, in bytes
+_LARGEST_JSON = 1 << 29  # characters of a file that must be read whole
 
 
-def scan_table(table: Path, *, language: str = "") -> Iterator[Utterance | Rejection]:
+@dataclass(frozen=True)
+class TableOptions:
+    """How to read a table. Empty: `text` and `path` columns by their names, `split` of no row, `root` its folder."""
+
+    text: str = ""
+    path: str = ""
+    split: str = ""
+    root: Path | None = None
+
+
+_DEFAULT = TableOptions()
+
+
+def scan_table(table: Path, *, language: str = "", options: TableOptions = _DEFAULT) -> Iterator[Utterance | Rejection]:
     """Yield the table's rows as utterances, not yet opened; a malformed row becomes a Rejection that names its line.
 
+    Args:
+        table: the file; `.json`, `.jsonl` and `.ndjson` are JSON, anything else has a header of column names.
+        language: written into rows without one.
+        options: which columns to take, the split of rows without one, and the folder of relative paths.
+
     Raises:
-        UserError: the table cannot be read, or has no column `path`.
+        UserError: the table cannot be read, has no column of paths, or has no transcript in any row although a column
+            looks like one.
     """
-    for line, row in _rows(table):
-        path = str(row.get("path") or "").strip()
-        where = f"{table}, line {line}"
+    columns = Columns(table, text=options.text, path=options.path)
+    for where, row in _rows(table, columns):
+        if isinstance(row, str):
+            yield Rejection("", str(table), "bad table row", f"{where}: {row}")
+            continue
+        values = _flattened(columns.by_role(row))
+        path = str(values.get("path") or "").strip()
         if not path:
             yield Rejection("", str(table), "bad table row", f"{where}: has no path")
             continue
         try:
-            yield _utterance(table, path, row, language)
-        except ValueError as error:
+            yield _utterance(table, path, values, language, options)
+        except (ValueError, UserError) as error:
             yield Rejection(path, path, "bad table row", f"{where}: {error}")
+    columns.need_transcripts()
 
 
-def _utterance(table: Path, path: str, row: Mapping[str, Any], language: str) -> Utterance:
-    start, end = _seconds(row, "start"), _seconds(row, "end")
-    if end is None and (duration := _seconds(row, "duration")) is not None and start is not None:
+def _utterance(
+    table: Path, path: str, row: Mapping[str, Any], language: str, options: TableOptions
+) -> Utterance | Rejection:
+    path = _ROOT_VARIABLE.sub("", path)
+    offset = size = -1
+    stem = os.path.splitext(path)[0]
+    if piece := _SLICE.match(path):
+        path, offset, size = piece[1], int(piece[2]), int(piece[3])
+        stem = f"{os.path.splitext(path)[0]}-{offset}"
+    if "://" not in path:
+        path = find_audio(os.path.abspath(os.path.join(options.root or table.parent, path)))
+    first, samples = _piece(path, row)
+    text = row.get("text")
+    return Utterance(
+        id=str(row.get("id") or "") or stem + (f"-{first}-{first + samples}" if samples > 0 else ""),
+        path=path,
+        offset=offset,
+        size=size,
+        start=first,
+        samples=samples,
+        text=str(text) if text is not None and str(text).strip() else None,
+        speaker=str(row.get("speaker") or ""),
+        split=str(row.get("split") or options.split),
+        language=str(row.get("language") or language),
+        source=table.name.split(".")[0],
+    )
+
+
+def _piece(path: str, row: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the first sample and the number of samples (-1: to the end) of a row's piece, at 16 kHz."""
+    start, end, stop = (_seconds(row, name) for name in ("start", "end", "stop"))
+    if stop is not None:  # SpeechBrain counts start and stop in samples of the file
+        rate = audio_info(path).sample_rate
+        start, end = (start or 0.0) / rate, stop / rate
+    if end is None and start is not None and (duration := _seconds(row, "duration")) is not None:
         end = start + duration
     first = round((start or 0.0) * SAMPLE_RATE)
     samples = -1 if end is None else round(end * SAMPLE_RATE) - first
     if end is not None and samples < 1:
         raise ValueError(f"the piece from {start or 0:g} s to {end:g} s is empty")
-    identity = str(row.get("id") or "") or os.path.splitext(path)[0] + (f"-{first}-{first + samples}" if end else "")
-    text = row.get("text")
-    return Utterance(
-        id=identity,
-        path=path if "://" in path else os.path.abspath(os.path.join(table.parent, path)),
-        start=first,
-        samples=samples,
-        text=str(text) if text is not None and str(text).strip() else None,
-        speaker=str(row.get("speaker") or ""),
-        split=str(row.get("split") or ""),
-        language=str(row.get("language") or language),
-        source=table.stem,
-    )
+    return first, samples
 
 
 def _seconds(row: Mapping[str, Any], name: str) -> float | None:
     value = row.get(name)
     if value is None or not str(value).strip():
         return None
+    shown = str(value)[:80]
     try:
         seconds = float(value)
-    except ValueError:
-        raise ValueError(f"{name} '{value}' is not a number of seconds") from None
-    if not 0 <= seconds < 1e7:
-        raise ValueError(f"{name} '{value}' is not a time in the file")
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError(f"{name} '{shown}' is not a number of seconds") from None
+    if not 0 <= seconds < 1e11:
+        raise ValueError(f"{name} '{shown}' is not a time in the file")
     return seconds
 
 
-def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, values by column name) of each row; columns have their usual names."""
+def _flattened(values: dict[str, Any]) -> dict[str, Any]:
+    """Take a path and its piece out of an object, as in {"wav": {"file": "a.wav", "start": 0, "stop": 16000}}."""
+    audio = values.get("path")
+    if not isinstance(audio, dict):
+        return values
+    path = next((audio[name] for name in ("path", "file", "audio_filepath") if audio.get(name)), "")
+    return values | {name: audio[name] for name in ("start", "stop") if name in audio} | {"path": path}
+
+
+Row = dict[str, Any] | str
+"""Values by column name, or what is wrong with the row."""
+
+
+def _rows(table: Path, columns: Columns) -> Iterator[tuple[str, Row]]:
+    """Yield (table and line for messages, row) of each row."""
+    if Path(table.name.lower().removesuffix(".gz")).suffix in (".jsonl", ".json", ".ndjson"):
+        yield from _json_rows(table, columns)
+        return
+    rows = table_rows(table, dialect_of(table))
+    _, header = next(rows, (1, [""]))
+    names = [name.strip().strip('"') for name in header]
+    columns.need_path(names)
+    for number, cells in rows:
+        extra = [cell for cell in cells[len(names) :] if cell.strip()]
+        row: Row = dict(zip(names, cells, strict=False))
+        if extra:
+            row = (
+                f"has {len(cells)} columns instead of {len(names)}: enclose a text with a separator in quotation marks"
+            )
+        yield f"{table}, line {number}", row
+
+
+def _json_rows(table: Path, columns: Columns) -> Iterator[tuple[str, Row]]:
+    lines = ((number, line) for number, line in enumerate(text_lines(table), start=1) if line.strip())
+    number, line = next(lines, (1, ""))
+    first = _parsed(line)
+    if not isinstance(first, dict) or _is_whole(first):
+        for number, row in enumerate(_whole_json(table), start=1):
+            columns.need_path(list(row))
+            yield f"{table}, entry {number}", row
+        return
+    if {"supervisions", "sources", "recording_id"} & first.keys():
+        raise UserError(f"{table}: is a manifest of lhotse: read it by 'wav2vec2 prepare lhotse {table}'")
+    columns.need_path(list(first))
+    yield f"{table}, line {number}", first
+    for number, line in lines:
+        row = _parsed(line)
+        yield f"{table}, line {number}", row if isinstance(row, dict) else "is not a JSON object"
+
+
+def _is_whole(content: dict[str, Any]) -> bool:
+    """Whether an object is not a row but holds the rows, by id or in a list."""
+    values = list(content.values())
+    lists = [value for value in values if isinstance(value, list) and value and isinstance(value[0], dict)]
+    return bool(values) and (all(isinstance(value, dict) for value in values) or (len(values) == len(lists) == 1))
+
+
+def _whole_json(table: Path) -> list[dict[str, Any]]:
+    text: list[str] = []
+    size = 0
+    for line in text_lines(table):
+        text.append(line)
+        size += len(line)
+        if size > _LARGEST_JSON:
+            raise UserError(f"{table}: is too large to be read at once: write JSON lines, one object a line")
+    content = _parsed("\n".join(text))
+    if isinstance(content, dict):
+        inner = [value for value in content.values() if isinstance(value, list)]
+        if content and all(isinstance(value, dict) for value in content.values()):
+            content = [{"id": identity} | value for identity, value in content.items()]
+        elif len(inner) == 1:
+            content = inner[0]
+    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+        remedy = "write one object per line, a list of objects, or one object of objects by id"
+        raise UserError(f"{table}: line 1 is not a JSON object, nor is the file a list or table of objects: {remedy}")
+    return content
+
+
+def _parsed(text: str) -> Any:
+    """Parse JSON; None if it is none, or nested too deeply."""
     try:
-        with table.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
-            if table.suffix.lower() in (".jsonl", ".json", ".ndjson"):
-                yield from _json_rows(table, lines)
-            else:
-                yield from _csv_rows(table, lines)
-    except (OSError, csv.Error) as error:
-        why = getattr(error, "strerror", None) or error
-        raise UserError(f"{table}: cannot be read as a table ({why}): give a CSV or TSV file with a header") from None
-
-
-def _csv_rows(table: Path, lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    header = next(lines, "")
-    tabs = "\t" in header
-    names = next(csv.reader([header], delimiter="\t" if tabs else ","), [])
-    columns = [_ALIASES.get(name.strip().lower(), name.strip().lower()) for name in names]
-    if "path" not in columns:
-        raise UserError(f"{table}: has no column 'path' in its first line: write a header such as path,text,speaker")
-    # A quotation mark in a TSV is part of the transcript; in a CSV it encloses a field.
-    reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(lines)
-    for row in reader:
-        if row:
-            yield reader.line_num + 1, dict(zip(columns, row, strict=False))
-
-
-def _json_rows(table: Path, lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            row = None
-        if not isinstance(row, dict):
-            raise UserError(f"{table}: line {number} is not a JSON object: write one object per line")
-        yield number, {_ALIASES.get(name.lower(), name.lower()): value for name, value in row.items()}
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def read_tsv(
@@ -120,7 +215,7 @@ def read_tsv(
 ) -> Iterator[dict[str, str] | Rejection]:
     """Yield the rows of a corpus's TSV file by column name; a malformed row becomes a Rejection that names its line.
 
-    Nothing is quoted: a quotation mark is part of the sentence.
+    Quotation marks are part of the sentence, unless the file was written again by a CSV writer (see `delimited`).
 
     Args:
         path: the table; bytes that are not UTF-8 become U+FFFD.
@@ -132,25 +227,21 @@ def read_tsv(
     Raises:
         UserError: the file cannot be read, or lacks a column.
     """
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as lines:
-            names = columns or next(lines, "").rstrip("\r\n").split("\t")
-            for name in needed:
-                if name not in names:
-                    raise UserError(f"{path}: has no column '{name}' in its first line: unpack the corpus again")
-            for number, line in enumerate(lines, start=1 if columns else 2):
-                if not line.strip():
-                    continue
-                cells = line.rstrip("\r\n").split("\t")
-                row = dict(zip(names, cells, strict=False))
-                if len(cells) < len(names) or (len(cells) > len(names) and not columns):
-                    problem = f"has {len(cells)} columns instead of {len(names)}"
-                elif not row[filled].strip():
-                    problem = f"column '{filled}' is empty"
-                else:
-                    yield row
-                    continue
-                message = f"{path}, line {number}: {problem}"
-                yield Rejection(f"{path.stem}-{number}", str(path), "bad table row", message)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}): unpack the corpus again") from None
+    rows = table_rows(path, Dialect("\t", dialect_of(path, "\t").quoted))
+    names = columns or next(rows, (1, [""]))[1]
+    for name in needed:
+        if name not in names:
+            raise UserError(
+                f"{path}: has no column '{name}' in its first line, only {listed(names)}: unpack the corpus again"
+            )
+    for number, cells in rows:
+        row = dict(zip(names, cells, strict=False))
+        if len(cells) < len(names) or (len(cells) > len(names) and not columns):
+            problem = f"has {len(cells)} columns instead of {len(names)}"
+        elif not row[filled].strip():
+            problem = f"column '{filled}' is empty"
+        else:
+            yield row
+            continue
+        message = f"{path}, line {number}: {problem}"
+        yield Rejection(f"{path.stem}-{number}", str(path), "bad table row", message)

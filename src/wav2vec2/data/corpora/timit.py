@@ -1,10 +1,13 @@
 """TIMIT (LDC93S1): {TRAIN,TEST}/DR{1..8}/SPEAKER/SENTENCE.{WAV,PHN,WRD,TXT}, names in upper or lower case.
 
+Copies without the folders of the dialect regions, {TRAIN,TEST}/SPEAKER, are read too.
+
 The usual protocol of phone recognition leaves out the two SA sentences, which every speaker reads. TRAIN then has 3,696
 utterances; 24 speakers of TEST are the core test set (192 utterances), 50 others the development set (400).
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -30,6 +33,7 @@ UTTERANCES = {"train": 3_696, "dev": 400, "test": 192}
 REST = "test-rest"
 """Split of the other 94 speakers of TEST, who with dev and test make up the complete test set."""
 
+_SPEAKER = re.compile(r"[mf][a-z]{3}\d")
 _LICENCE = "TIMIT is licensed (LDC93S1): bring your own copy and name the folder that holds TRAIN and TEST"
 
 
@@ -51,17 +55,18 @@ def scan_timit(
         raise UserError(f"{root}: is not a folder: {_LICENCE}")
     found = False
     for folder, names in walk(root):
-        parts = [part.lower() for part in Path(folder).parts[-3:]]
-        if len(parts) < 3 or parts[0] not in ("train", "test") or not parts[1].startswith("dr"):
+        *_, part, region, speaker = ("", "", *(name.lower() for name in Path(folder).parts[-3:]))
+        part, regional = (part, True) if region.startswith("dr") else (region, False)
+        if part not in ("train", "test") or not (regional or _SPEAKER.fullmatch(speaker)):
             continue
         found = True
-        split = _split(parts[0], parts[2])
+        split = _split(part, speaker)
         if split == REST and not complete_test:
             continue
-        row = Utterance("", "", speaker=parts[2], split=split, language=language, source="timit")
+        row = Utterance("", "", speaker=speaker, split=split, language=language, source="timit")
         yield from _sentences(folder, names, row, labels)
     if not found:
-        raise UserError(f"{root}: has no TRAIN/DR1/SPEAKER or TEST/DR1/SPEAKER: {_LICENCE}")
+        raise UserError(f"{root}: has no TRAIN/DR1/SPEAKER or TEST/SPEAKER: {_LICENCE}")
 
 
 def _split(part: str, speaker: str) -> str:

@@ -15,18 +15,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
-import pyarrow as pa
 from tyro.conf import Positional
 
 from wav2vec2.audio.pauses import Detector, Segmentation, load_silero
 from wav2vec2.data.corpora.download import LIBRISPEECH_URL, download, librispeech_archives
-from wav2vec2.data.corpora.fairseq import scan_fairseq
+from wav2vec2.data.corpora.fairseq import LabelKind, scan_fairseq
 from wav2vec2.data.corpora.folder import SpeakerRule, scan_folder
 from wav2vec2.data.corpora.librispeech import scan_librispeech
-from wav2vec2.data.corpora.table import scan_table
+from wav2vec2.data.corpora.table import TableOptions, scan_table
 from wav2vec2.data.prepare.examine import Rules
-from wav2vec2.data.prepare.journal import chunks, examine_all, read_journal, remove_other_journals
+from wav2vec2.data.prepare.journal import chunks, examine_all, gather, remove_other_journals
 from wav2vec2.data.prepare.summary import Summary, rejection_lines
 from wav2vec2.data.utterance import Rejection, Utterance, write_batches
 from wav2vec2.errors import UserError
@@ -112,26 +110,44 @@ class PrepareFolder(PrepareOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareTable(PrepareOptions):
-    """Manifest of a CSV, TSV or JSONL table: columns path, text and, if known, speaker, split, start, end, ..."""
+    """Manifest of tables of paths and transcripts: CSV, TSV, semicolons, pipes, JSON, JSON lines; UTF-8 or UTF-16.
 
-    table: Positional[Path]
-    """The table; paths in it may be relative to its folder."""
+    Columns are found by name: path (or file_name, wav_filename, audio_filepath, wav, ...), text (or sentence,
+    transcript, transcription, normalized_text, tgt_text, raw_text, wrd, ...) and, if there, speaker (client_id,
+    spk_id), split, language, id, start and end in seconds. Tables of NeMo, DeepSpeech, Coqui and SpeechBrain are read
+    as they are.
+    """
+
+    tables: Positional[tuple[Path, ...]]
+    """The tables; of several, the file's name is the split of rows without one: train.csv, dev.csv."""
+    text_column: str = ""
+    """Column of the transcripts, if its name is unusual or there are several; none: read no transcripts."""
+    path_column: str = ""
+    """Column of the paths, if its name is unusual."""
+    audio_root: Path | None = None
+    """Folder to which relative paths refer; by default that of the table."""
 
     def scan(self) -> Iterator[Utterance | Rejection]:
         """See `PrepareOptions.scan`."""
-        return scan_table(self.table, language=self.language)
+        for table in self.tables:
+            split = table.name.split(".")[0] if len(self.tables) > 1 else ""
+            options = TableOptions(self.text_column, self.path_column, split, self.audio_root)
+            yield from scan_table(table, language=self.language, options=options)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareFairseq(PrepareOptions):
-    """Manifest of fairseq .tsv files, with the .wrd or .ltr files beside them."""
+    """Manifest of fairseq .tsv files, with the .wrd, .ltr or .phn files beside them."""
 
     manifests: Positional[tuple[Path, ...]]
     """The .tsv files, or a folder of them; the split is the file's name."""
+    labels: LabelKind = "auto"
+    """Which file has the transcripts: words (wrd), letters (ltr) or phones separated by spaces (phn); auto: the first
+    of these that is there."""
 
     def scan(self) -> Iterator[Utterance | Rejection]:
         """See `PrepareOptions.scan`."""
-        return scan_fairseq(self.manifests, language=self.language)
+        return scan_fairseq(self.manifests, labels=self.labels, language=self.language)
 
 
 def run(options: PrepareOptions) -> Path:
@@ -154,7 +170,7 @@ def run(options: PrepareOptions) -> Path:
     summary = Summary()
     notes: list[Rejection] = []
     path = options.out / f"manifest{suffix}.parquet"
-    write_batches(_gather(journals, rejected, notes, summary), path)
+    write_batches(gather(journals, rejected, notes, summary.add), path)
     refused = options.out / f"rejected{suffix}.jsonl"
     _write_lines(rejected, refused)
     if notes:
@@ -215,39 +231,6 @@ def _without_rejections(items: Iterable[Utterance | Rejection], rejected: list[R
             rejected.append(item)
         else:
             yield item
-
-
-def _gather(
-    journals: list[Path], rejected: list[Rejection], notes: list[Rejection], summary: Summary
-) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of all journal files, without repeated ids; adds to `rejected`, `notes` and `summary`."""
-    first_rows = _first_rows(journals)
-    seen = 0
-    for journal in journals:
-        batch, metadata = read_journal(journal)
-        rejected += [Rejection(**item) for item in json.loads(metadata["rejected"])]
-        notes += [Rejection(**item) for item in json.loads(metadata["notes"])]
-        if batch is None:
-            continue
-        keep = first_rows[seen : seen + batch.num_rows]
-        seen += batch.num_rows
-        for row in batch.filter(pa.array(~keep)).to_pylist():
-            message = f"{row['path']}: an earlier file has the same id, {row['id']}: rename it"
-            rejected.append(Rejection(row["id"], row["path"], "duplicate id", message))
-        kept = batch.filter(pa.array(keep))
-        if kept.num_rows:
-            summary.add(kept)
-            yield kept
-
-
-def _first_rows(journals: list[Path]) -> np.ndarray:
-    """Mark the rows of all journal files that are the first with their id, bool (rows,); no Python object per row."""
-    batches = (read_journal(journal)[0] for journal in journals)
-    ids = pa.chunked_array([batch.column("id") for batch in batches if batch is not None], type=pa.string())
-    codes = ids.combine_chunks().cast(pa.large_string()).dictionary_encode().indices.to_numpy(zero_copy_only=False)
-    first = np.zeros(len(codes), dtype=bool)
-    first[np.unique(codes, return_index=True)[1]] = True
-    return first
 
 
 def _write_lines(items: list[Rejection], path: Path) -> None:

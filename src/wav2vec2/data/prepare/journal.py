@@ -7,6 +7,7 @@ and times; their transcripts), so that a change of a file or option is noticed.
 import contextlib
 import hashlib
 import itertools
+import json
 import multiprocessing
 import os
 import signal
@@ -18,6 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
@@ -25,7 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.data.prepare.examine import Rules, examine_chunk
-from wav2vec2.data.utterance import Utterance
+from wav2vec2.data.utterance import Rejection, Utterance
 from wav2vec2.errors import UserError
 
 _CHUNK_BYTES = 256 << 20
@@ -122,6 +124,68 @@ def remove_other_journals(folder: Path, journals: Iterable[Path]) -> None:
         if path.name not in current:
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def gather(
+    journals: list[Path],
+    rejected: list[Rejection],
+    notes: list[Rejection],
+    count: Callable[[pa.RecordBatch], None],
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of all journal files; adds to `rejected` and `notes`, and calls `count` with the rows yielded.
+
+    Every id is there once. Of two files that differ in their suffix only (`a.mp3` and `a.wav`), the second has the
+    suffix in its id. Any other row with the id of an earlier one is rejected.
+    """
+    ids = _ids(journals)
+    codes = ids.dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    first = np.zeros(len(codes), dtype=bool)
+    first[np.unique(codes, return_index=True)[1]] = True
+    repeated = set(ids.filter(pa.array(~first)).to_pylist())
+    taken: dict[str, str] = {}  # the path, without suffix, of the first row with a repeated id
+    extra: set[str] = set()
+    seen = 0
+    for journal in journals:
+        batch, metadata = read_journal(journal)
+        rejected += [Rejection(**item) for item in json.loads(metadata["rejected"])]
+        notes += [Rejection(**item) for item in json.loads(metadata["notes"])]
+        if batch is None:
+            continue
+        keep = first[seen : seen + batch.num_rows].copy()
+        seen += batch.num_rows
+        if repeated:
+            batch = _renamed(batch, keep, repeated, taken, extra)
+        for row in batch.filter(pa.array(~keep)).to_pylist():
+            message = f"{row['path']}: an earlier file has the same id, {row['id']}: rename it"
+            rejected.append(Rejection(row["id"], row["path"], "duplicate id", message))
+        kept = batch.filter(pa.array(keep))
+        if kept.num_rows:
+            count(kept)
+            yield kept
+
+
+def _ids(journals: list[Path]) -> pa.LargeStringArray:
+    batches = (read_journal(journal)[0] for journal in journals)
+    ids = pa.chunked_array([batch.column("id") for batch in batches if batch is not None], type=pa.string())
+    return ids.combine_chunks().cast(pa.large_string())
+
+
+def _renamed(
+    batch: pa.RecordBatch, keep: np.ndarray, repeated: set[str], taken: dict[str, str], extra: set[str]
+) -> pa.RecordBatch:
+    """Give rows that differ from an earlier one in their file's suffix only an id with it, and mark them to `keep`."""
+    ids, paths = batch.column("id").to_pylist(), batch.column("path").to_pylist()
+    for row, identity in enumerate(ids):
+        if identity not in repeated:
+            continue
+        stem, suffix = os.path.splitext(paths[row])
+        own = identity + suffix
+        if keep[row]:
+            taken[identity] = stem
+        elif taken[identity] == stem and suffix and own not in repeated | extra:
+            extra.add(own)
+            ids[row], keep[row] = own, True
+    return batch.set_column(batch.schema.get_field_index("id"), batch.schema.field("id"), pa.array(ids, pa.string()))
 
 
 def _fresh_digest(rules: Rules) -> "hashlib._Hash":
