@@ -9,8 +9,9 @@ import os
 import re
 import stat
 import tomllib
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from wav2vec2.errors import UserError, quoted
 
@@ -44,7 +45,7 @@ def refuse_special(path: str | Path) -> None:
             raise UserError(f"{path}: is {kind}, not a file; {remedy}")
 
 
-def open_input(path: str | Path) -> BinaryIO:
+def open_input(path: str | Path) -> BufferedReader:
     """Open a file for reading its bytes.
 
     Raises:

@@ -2,10 +2,16 @@
 
 A checkpoint is written under a temporary name and then renamed. A process that is killed at any moment therefore leaves
 the previous checkpoint intact. A checkpoint can be loaded by any number of processes.
+
+torch's own reader unpickles what it finds, and so runs the code of whoever wrote the folder. Here the description
+(``.metadata``) and the tensors are read by the closed unpickler of model files; anything but tensors is refused.
 """
 
 import json
 import logging
+import math
+import pickle
+import re
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,14 +24,31 @@ from typing import Any
 import torch
 from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.metadata import (
+    ChunkStorageMetadata,
+    Metadata,
+    MetadataIndex,
+    StorageMeta,
+    TensorProperties,
+    TensorStorageMetadata,
+)
+from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.distributed.checkpoint.state_dict_loader import load as load_distributed
 from torch.distributed.checkpoint.state_dict_saver import save as save_distributed
+from torch.futures import Future
 
+from wav2vec2.checkpoints.tensors.torch_file import TorchFile
+from wav2vec2.checkpoints.tensors.unpickle import Opaque, closed_load, plain_size
 from wav2vec2.config import as_plain, differing_keys, options
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, quoted
+from wav2vec2.input_file import open_input, parse_json, read_input
 from wav2vec2.train import distributed
 
 STATE_FILE = "state.json"
+_DESCRIPTION = ".metadata"
+_TENSOR_FILE = re.compile(r"__\d+_\d+\.distcp")
+_LARGEST_DESCRIPTION = 1 << 28
 
 
 class Checkpoints:
@@ -90,12 +113,25 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
         UserError: it is damaged.
     """
     try:
-        state: dict[str, Any] = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+        state = parse_json(read_input(checkpoint / STATE_FILE))
+        if not isinstance(state, dict):
+            raise ValueError(f"{STATE_FILE} is not an object")
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{checkpoint}: is damaged ({error}): remove this folder and run the same command again"
-        ) from None
+        raise _damaged(checkpoint, error) from None
     return state
+
+
+@contextmanager
+def read_without_trust(checkpoint: Path) -> Iterator[None]:
+    """Within this context, a state that lacks a value or has an impossible one is a UserError naming the folder."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(checkpoint, error) from None
+
+
+def _damaged(checkpoint: Path, error: Exception) -> UserError:
+    return UserError(f"{checkpoint}: is damaged ({_reason(error)}): remove this folder and run the same command again")
 
 
 def restore(checkpoint: Path, tensors: dict[str, Any]) -> None:
@@ -106,11 +142,93 @@ def restore(checkpoint: Path, tensors: dict[str, Any]) -> None:
     """
     try:
         with _quiet():
-            load_distributed(tensors, checkpoint_id=str(checkpoint), no_dist=not distributed.active())
+            load_distributed(tensors, storage_reader=_ClosedReader(checkpoint), no_dist=not distributed.active())
     except (OSError, RuntimeError, ValueError, KeyError, CheckpointException) as error:
         raise UserError(
             f"{checkpoint}: cannot be loaded ({_reason(error)}): remove this folder to continue from an older one"
         ) from None
+
+
+class _ClosedReader(FileSystemReader):
+    """torch's reader of a checkpoint's folder, but for what it would unpickle."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        super().__init__(checkpoint)
+        self._folder = checkpoint
+
+    def read_metadata(self, *_args: Any, **_kwargs: Any) -> Metadata:
+        """Return the description of the tensors."""
+        path = self._folder / _DESCRIPTION
+        content, _ = closed_load(read_input(path, _LARGEST_DESCRIPTION), path, names=_NAMES)
+        try:
+            return _described(content)
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise pickle.UnpicklingError(f"{_DESCRIPTION} does not describe tensors ({quoted(error)})") from None
+
+    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
+        """Fill the tensors of ``plan``, each with its piece of a stored tensor."""
+        for item in plan.items:
+            place = self.storage_data[item.storage_index]
+            path = self._folder / place["relative_path"]
+            with open_input(path) as file:
+                file.seek(place["offset"])
+                stored = TorchFile(path, file.read(place["length"]))
+            if not isinstance(stored.content, torch.Tensor):
+                raise pickle.UnpicklingError(f"{item.storage_index.fqn} is not a tensor")
+            values = stored.values(stored.content)
+            for dimension, (first, size) in enumerate(zip(item.storage_offsets, item.lengths, strict=True)):
+                values = values.narrow(dimension, first, size)
+            target = planner.resolve_tensor(item).detach()
+            if target.size() != values.size():
+                raise pickle.UnpicklingError(f"{item.storage_index.fqn} has another size than described")
+            target.copy_(values)
+            planner.commit_tensor(item, target)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+
+def _stand_ins(module: str, *names: str) -> dict[tuple[str, str], object]:
+    return {(module, name): type(name, (Opaque,), {}) for name in names}
+
+
+_CLASSES = ("Metadata", "MetadataIndex", "StorageMeta", "TensorProperties", "TensorStorageMetadata")
+_NAMES: dict[tuple[str, str], object] = {
+    **_stand_ins("torch.distributed.checkpoint.metadata", *_CLASSES, "ChunkStorageMetadata", "_MEM_FORMAT_ENCODING"),
+    **_stand_ins("torch.distributed.checkpoint.filesystem", "_StorageInfo"),
+    **_stand_ins("torch.serialization", "_get_layout"),
+}
+
+
+def _described(content: Any) -> Metadata:
+    """Return torch's description of a checkpoint, given what the closed unpickler made of it; each value is checked."""
+    described = content.state
+    tensors: dict[str, Any] = {
+        str(name): _tensor(entry.state) for name, entry in described["state_dict_metadata"].items()
+    }
+    storage = {}
+    for index, place in described["storage_data"].items():
+        key, info = index.state, dict(place.state)
+        whole = all(type(info[name]) is int and 0 <= info[name] < 1 << 62 for name in ("offset", "length"))
+        if not whole or not _TENSOR_FILE.fullmatch(info["relative_path"]) or info.get("transform_descriptors"):
+            raise pickle.UnpicklingError(f"{_DESCRIPTION} describes {quoted(info)}, which is not the place of a tensor")
+        offset = None if key.get("offset") is None else plain_size(key["offset"])
+        storage[MetadataIndex(key["fqn"], offset, key.get("index"))] = info
+    return Metadata(tensors, None, storage, StorageMeta(), "1.0.0")
+
+
+def _tensor(state: Any) -> TensorStorageMetadata:
+    size = plain_size(state["size"])
+    pieces = [(plain_size(chunk.state["offsets"]), plain_size(chunk.state["sizes"])) for chunk in state["chunks"]]
+    inside = all(
+        len(first) == len(length) == len(size)
+        and all(f >= 0 and n >= 0 and f + n <= whole for f, n, whole in zip(first, length, size, strict=True))
+        for first, length in pieces
+    )
+    if not inside or sum(math.prod(length) for _, length in pieces) != math.prod(size):
+        raise pickle.UnpicklingError(f"{_DESCRIPTION} describes a tensor that its pieces do not make up")
+    chunks = [ChunkStorageMetadata(torch.Size(first), torch.Size(length)) for first, length in pieces]
+    return TensorStorageMetadata(TensorProperties(), torch.Size(size), chunks)
 
 
 def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -137,7 +255,7 @@ def refuse_changes(directory: Path, old: Mapping[str, Any], config: Any) -> None
     for key, before, after in differing_keys(_filled(old, usual), as_plain(config)):
         if key not in free:
             raise UserError(
-                f"{directory}: was started with {key} = {before!r}, now it is {after!r}: "
+                f"{directory}: was started with {key} = {quoted(before)}, now it is {quoted(after)}: "
                 "put the old value back, or choose another output folder for a new run"
             )
 

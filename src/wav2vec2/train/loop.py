@@ -258,14 +258,16 @@ class Trainer(Generic[BatchT]):
         if latest is None:
             return False
         saved = checkpoint.read_state(latest)
-        checkpoint.refuse_changes(self.run.output, saved["config"], self.run.config)
-        if saved["fingerprint"] != self.run.fingerprint:
+        with checkpoint.read_without_trust(latest):
+            state, clock = RunState.from_plain(saved), tuple(map(float, saved.get("clock", (0.0, 0.0))))
+            checkpoint.refuse_changes(self.run.output, saved["config"], self.run.config)
+        if saved.get("fingerprint") != self.run.fingerprint:
             raise UserError(
                 f"{self.run.output}: was started on other data: give the old data, or choose another output folder"
             )
         checkpoint.restore(latest, self._tensors())
-        self.state = RunState.from_plain(saved)
-        self.window.busy, self.window.waited = saved.get("clock", (0.0, 0.0))
+        self.state = state
+        self.window.busy, self.window.waited = clock
         return True
 
     def _finish(self, reason: str) -> Path:

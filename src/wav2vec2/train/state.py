@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from wav2vec2.data.sampler import Position
+from wav2vec2.errors import quoted
 from wav2vec2.train import distributed
 
 
@@ -36,9 +37,19 @@ class RunState:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "RunState":
-        """Inverse of :meth:`as_plain`; other keys are ignored."""
+        """Inverse of :meth:`as_plain`; other keys are ignored.
+
+        Raises:
+            KeyError, TypeError, ValueError: a value is missing or impossible.
+        """
         values = {one.name: plain[one.name] for one in fields(cls)}
-        return cls(**values | {"position": Position(*plain["position"])})
+        best, position = values.pop("best"), values.pop("position")
+        for value in (*values.values(), *position):
+            if type(value) is not int or not 0 <= value < 1 << 62:
+                raise ValueError(f"{quoted(value)} is not a count")
+        if best is not None and not isinstance(best, float | int):
+            raise ValueError(f"best is {quoted(best)}")
+        return cls(**values, best=best, position=Position(*position))
 
 
 class LogWindow:

@@ -6,10 +6,11 @@ an optimiser's state beside the weights costs nothing, and no weight is in memor
 """
 
 import io
+import mmap
 import pickle
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,8 +18,9 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from wav2vec2.checkpoints.tensors.unpickle import SOURCE_ATTRIBUTE, ClosedUnpickler, StoredStorage, StoredTensor
+from wav2vec2.checkpoints.tensors.unpickle import SOURCE_ATTRIBUTE, StoredStorage, StoredTensor, closed_load
 from wav2vec2.errors import UserError
+from wav2vec2.input_file import open_input
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LARGEST_PICKLE = 1 << 28
@@ -39,15 +41,19 @@ def write_torch_file(content: Mapping[str, Any], path: Path) -> None:
 class TorchFile:
     """An opened file: ``content`` is its structure, with tensors on the meta device; ``values`` reads one of them.
 
+    Args:
+        path: the file.
+        data: its bytes, if they are a part of a larger file; ``path`` is then only named in messages.
+
     Raises:
         UserError: The file is missing, damaged, or asks for anything but tensors and plain containers.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, data: bytes | None = None) -> None:
+        self.path, self._data = path, data
         self._places: dict[str, tuple[int, int]] = {}
         """Storage key -> offset of its values in the file, and their bytes."""
-        with self._explained(), path.open("rb") as file:
+        with self._explained(), self._file() as file:
             self._size = file.seek(0, io.SEEK_END)
             zipped = zipfile.is_zipfile(file)
             file.seek(0)
@@ -63,7 +69,7 @@ class TorchFile:
         dtype = stored.storage.dtype
         if not stored.span:
             return torch.empty(stored.size, dtype=dtype)
-        with self._explained(), self.path.open("rb") as file:
+        with self._explained(), self._file() as file:
             begin, length = self._places[stored.storage.key]
             first, size = stored.offset * dtype.itemsize, stored.span * dtype.itemsize
             if first + size > length:
@@ -73,6 +79,9 @@ class TorchFile:
             if file.readinto(data) != size:
                 raise pickle.UnpicklingError("the file is cut short")
         return torch.frombuffer(data, dtype=dtype).as_strided(stored.size, stored.stride).contiguous()
+
+    def _file(self) -> io.BufferedReader | io.BytesIO:
+        return open_input(self.path) if self._data is None else io.BytesIO(self._data)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -113,7 +122,7 @@ class TorchFile:
 
             if members[pickles[0]].file_size > _LARGEST_PICKLE:
                 raise pickle.UnpicklingError("its pickle is larger than in any model")
-            return ClosedUnpickler(io.BytesIO(archive.read(pickles[0])), self.path, storage).load()
+            return closed_load(archive.read(pickles[0]), self.path, storage)[0]
 
     def _open_legacy(self, file: BinaryIO) -> Any:
         """Read the older format: five pickles (magic, protocol, system, object, keys), then the storages.
@@ -132,12 +141,16 @@ class TorchFile:
                 raise pickle.UnpicklingError("a storage has two sizes")
             return stored
 
-        load: Callable[[], Any] = lambda: ClosedUnpickler(file, self.path, storage).load()  # noqa: E731
-        if load() != _LEGACY_MAGIC:
+        data = self._data if self._data is not None else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        found, end = closed_load(data, self.path, storage)
+        if found != _LEGACY_MAGIC:
             raise pickle.UnpicklingError("neither a zip archive nor torch's older format")
-        load()
-        load()
-        content, keys = load(), load()
+        pickles = []
+        for _ in range(4):
+            found, end = closed_load(data, self.path, storage, begin=end)
+            pickles.append(found)
+        content, keys = pickles[2:]
+        file.seek(end)
         for key in keys:
             count = struct.unpack("<q", file.read(8))[0]
             length = count * known[key].dtype.itemsize

@@ -4,22 +4,26 @@ A pickle names functions to import and call. Here every name is looked up in a c
 and ``argparse.Namespace`` become inert values. Classes of fairseq, omegaconf and numpy, which old files keep beside
 their weights (meters, optimiser history), become an ``Opaque`` that keeps its arguments and does nothing with them.
 Anything else is refused by name. Nothing but this file's own code runs, and neither fairseq nor omegaconf is imported.
+The opcodes are scanned first (``opcodes``): a pickle whose execution would not end, or take all memory, is refused.
 ``plain_settings`` turns a configuration in any of these forms into dicts, lists and scalars.
 """
 
+import io
 import math
+import mmap
 import pickle
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from wav2vec2.errors import UserError
+from wav2vec2.checkpoints.tensors.opcodes import Scan
+from wav2vec2.errors import UserError, shortened
 
 _STORAGE_DTYPES = {
     "FloatStorage": torch.float32,
@@ -35,6 +39,8 @@ _STORAGE_DTYPES = {
 }
 _OPAQUE_PACKAGES = ("fairseq", "fairseq2", "omegaconf", "numpy", "pathlib")
 # Types that omegaconf keeps in its metadata; replaced by stand-ins, because a type can be called.
+_SCALARS = (str, bytes, int, float)
+_MOST_DIMENSIONS = 64
 _TYPE_NAMES = ("dict", "list", "tuple", "int", "long", "float", "str", "unicode", "bool", "object")
 
 
@@ -97,7 +103,9 @@ SOURCE_ATTRIBUTE = "stored_tensor"
 def _rebuild_tensor(
     storage: StoredStorage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_rest: object
 ) -> Tensor:
-    stored = StoredTensor(storage, offset, tuple(size), tuple(stride))
+    stored = StoredTensor(storage, offset, plain_size(size), plain_size(stride))
+    if not isinstance(storage, StoredStorage) or type(offset) is not int or len(stored.size) != len(stored.stride):
+        raise pickle.UnpicklingError("a tensor is not one")
     if min((offset, *stored.size, *stored.stride)) < 0:
         raise pickle.UnpicklingError("a tensor has negative sizes")
     if math.prod(stored.size) > max(storage.count, 1):
@@ -109,49 +117,99 @@ def _rebuild_tensor(
     return tensor
 
 
+# Whatever these return may become a key: it must be cheap to hash.
 def _rebuild_parameter(data: Tensor, *_rest: object) -> Tensor:
+    if not isinstance(data, Tensor):
+        raise pickle.UnpicklingError("a parameter is not a tensor")
     return data
+
+
+def plain_size(values: object = ()) -> tuple[int, ...]:
+    """Return the sizes of a tensor, stored as a tuple or list. Raises UnpicklingError if they are anything else."""
+    if not isinstance(values, tuple | list) or len(values) > _MOST_DIMENSIONS:
+        raise pickle.UnpicklingError("a tensor's size is not one")
+    if not all(type(value) is int and abs(value) < 1 << 62 for value in values):
+        raise pickle.UnpicklingError("a tensor's size is not one")
+    return tuple(values)
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1" if encoding not in ("utf-8", "ascii") else encoding)
 
 
+def _set(items: object = ()) -> set[object]:
+    return {item for item in items if isinstance(item, _SCALARS)} if isinstance(items, list | tuple | set) else set()
+
+
+def _ordered(items: object = ()) -> OrderedDict[object, object]:
+    pairs = items if isinstance(items, list | tuple) else ()
+    return OrderedDict((pair[0], pair[1]) for pair in pairs if isinstance(pair[0], _SCALARS))
+
+
 _ALLOWED: dict[tuple[str, str], object] = {
     ("argparse", "Namespace"): Namespace,
-    ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "OrderedDict"): _ordered,
     ("collections", "defaultdict"): Opaque,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-    ("torch", "Size"): tuple,
+    ("torch", "Size"): plain_size,
     ("torch", "device"): Opaque,
     ("typing", "Any"): Opaque,
     ("_codecs", "encode"): _encode,
-    ("builtins", "set"): set,
-    ("__builtin__", "set"): set,
+    ("builtins", "set"): _set,
+    ("__builtin__", "set"): _set,
     **{(module, name): Opaque for module in ("builtins", "__builtin__") for name in _TYPE_NAMES},
     **{("torch", name): dtype for name, dtype in _STORAGE_DTYPES.items()},
     **{("torch", str(dtype).removeprefix("torch.")): Opaque for dtype in _STORAGE_DTYPES.values()},
 }
 
 
-class ClosedUnpickler(pickle.Unpickler):
+Names = Mapping[tuple[str, str], object]
+Storages = Callable[[tuple[Any, ...]], StoredStorage]
+
+
+def no_storage(_pid: tuple[Any, ...]) -> StoredStorage:
+    """Refuse a storage, for a pickle that has none."""
+    raise pickle.UnpicklingError("a tensor where there is none")
+
+
+def closed_load(
+    data: bytes | mmap.mmap, path: Path, storage: Storages = no_storage, *, begin: int = 0, names: Names | None = None
+) -> tuple[Any, int]:
+    """Return the object that the pickle at ``begin`` stands for, and where the pickle ends.
+
+    Args:
+        data: the bytes of the pickle, and what follows it.
+        path: the file, for messages.
+        storage: called for each storage that the pickle refers to.
+        begin: where the pickle begins.
+        names: stand-ins for further global names.
+
+    Raises:
+        UserError: the pickle asks for a name outside the closed list.
+        Exception: it is damaged or hostile; which exception, the pickle decides.
+    """
+    end = Scan(data, begin).end
+    return _ClosedUnpickler(data[begin:end], path, storage, {**_ALLOWED, **(names or {})}).load(), end
+
+
+class _ClosedUnpickler(pickle.Unpickler):
     """A pickle reader that imports nothing and takes every name from the closed list; it reads no storage."""
 
-    def __init__(self, file: BinaryIO, path: Path, storage: Callable[[tuple[Any, ...]], StoredStorage]) -> None:
-        super().__init__(file, encoding="utf-8")
+    def __init__(self, data: bytes, path: Path, storage: Storages, names: Names) -> None:
+        super().__init__(io.BytesIO(data), encoding="utf-8")
         self._path = path
-        self._storage = storage
+        self._storage, self._names = storage, names
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the harmless stand-in for a global name, or refuse it."""
-        if (module, name) in _ALLOWED:
-            return _ALLOWED[module, name]
+        if (module, name) in self._names:
+            return self._names[module, name]
         if module.split(".")[0] in _OPAQUE_PACKAGES:
             return Opaque
         raise UserError(
-            f"{self._path}: not loaded, because it asks for {module}.{name}; a checkpoint may hold only tensors and "
-            "plain containers"
+            f"{self._path}: not loaded, because it asks for {shortened(f'{module}.{name}')}; a checkpoint may hold "
+            "only tensors and plain containers"
         )
 
     def persistent_load(self, pid: Any) -> StoredStorage:
