@@ -7,7 +7,8 @@ import pytest
 import torch
 from tests.small_models import GROUP, LAYER
 
-from wav2vec2.checkpoints.names import sizes_from_shapes
+from wav2vec2.audio.normalize import FAIRSEQ_EPSILON
+from wav2vec2.checkpoints.sizes import sizes_from_shapes
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
@@ -26,7 +27,7 @@ SIZES = {
 
 @pytest.mark.parametrize("name", SIZES)
 def test_shapes_give_back_the_sizes(name: str) -> None:
-    a = replace(SIZES[name], name="custom")
+    a = replace(SIZES[name], name="custom", input_epsilon=FAIRSEQ_EPSILON)
     with torch.device("meta"):
         tensors = Wav2Vec2ForPretraining(a).state_dict()
     # what no shape shows, and what no other tool stores

@@ -31,7 +31,7 @@ def manifest(tmp_path: Path) -> Manifest:
 
 def loader(manifest: Manifest, **changes: object) -> UpdateLoader:
     plan = BatchPlan(manifest.samples, batch_samples=16_000, max_samples=4_000, min_samples=1, seed=3)
-    options: dict[str, object] = {"micro_samples": 8_000, "normalize": False, "workers": 0} | changes
+    options: dict[str, object] = {"micro_samples": 8_000, "epsilon": None, "workers": 0} | changes
     return UpdateLoader(manifest, plan, **options)  # type: ignore[arg-type]
 
 
@@ -41,7 +41,7 @@ def take(source: UpdateLoader, position: Position, count: int) -> list[object]:
 
 def test_micro_batches_are_padded_with_zeros_and_keep_their_rows(manifest: Manifest) -> None:
     rows = tuple(Row(manifest.utterance(i), 10 + i, 100, 1_000 + 300 * i) for i in (3, 0))
-    batch = read_rows(rows, normalize=False)
+    batch = read_rows(rows, epsilon=None)
     assert batch.waveforms.shape == (2, 1_900)
     assert batch.lengths.tolist() == [1_900, 1_000]
     assert batch.rows.tolist() == [13, 10]
@@ -53,8 +53,8 @@ def test_micro_batches_are_padded_with_zeros_and_keep_their_rows(manifest: Manif
 
 def test_normalisation_sees_the_whole_utterance_before_the_crop(manifest: Manifest) -> None:
     utterance = manifest.utterance(5)
-    batch = read_rows((Row(utterance, 0, 500, 700),), normalize=True)
-    expected = normalize_waveform(read_utterance(utterance))[500:1200]
+    batch = read_rows((Row(utterance, 0, 500, 700),), epsilon=1e-7)
+    expected = normalize_waveform(read_utterance(utterance), 1e-7)[500:1200]
     assert np.array_equal(batch.waveforms[0].numpy(), expected)
 
 
@@ -103,7 +103,7 @@ def test_validation_reads_everything_once_with_the_manifests_rows(manifest: Mani
     for world in (1, 3):
         seen = {}
         for rank in range(world):
-            for batch in fixed_batches(manifest, 9_000, normalize=False, rank=rank, world=world, max_samples=5_000):
+            for batch in fixed_batches(manifest, 9_000, epsilon=None, rank=rank, world=world, max_samples=5_000):
                 seen |= dict(zip(batch.ids, batch.rows.tolist(), strict=True))
                 assert batch.waveforms.shape[1] <= 5_000
         assert seen == {f"u{i}": i for i in range(8)}
@@ -113,7 +113,7 @@ def test_decoded_speech_in_memory_is_read_once_and_equals_the_files_to_16_bits(m
     decoded = DecodedAudio(manifest.samples)
     plain = take(loader(manifest), Position(), 6)
     kept = take(loader(manifest, decoded=decoded), Position(), 6)
-    normalized = take(loader(manifest, decoded=decoded, normalize=True), Position(), 6)
+    normalized = take(loader(manifest, decoded=decoded, epsilon=1e-7), Position(), 6)
     for reference, update, scaled in zip(plain, kept, normalized, strict=True):
         for a, b, c in zip(reference.micro_batches, update.micro_batches, scaled.micro_batches, strict=True):  # type: ignore[attr-defined]
             assert torch.equal(a.rows, b.rows)
@@ -139,23 +139,23 @@ def test_a_crop_is_cut_out_of_its_utterance(tmp_path: Path) -> None:
     ]
     decoded = DecodedAudio(np.array([4_000, 90]))
     rows = (Row(utterances[0], 5, 300, 700, 0), Row(utterances[1], 2, 20, 60, 1))
-    plain = read_rows(rows, normalize=False)
+    plain = read_rows(rows, epsilon=None)
     assert plain.lengths.tolist() == [700, 60]
     assert np.array_equal(plain.waveforms[0].numpy(), WAVE[1_300:2_000])
     assert np.array_equal(plain.waveforms[1, :60].numpy(), WAVE[70:130])
-    kept = read_rows(rows, normalize=False, decoded=decoded)
+    kept = read_rows(rows, epsilon=None, decoded=decoded)
     torch.testing.assert_close(kept.waveforms, plain.waveforms, rtol=0, atol=1 / 65_536)
-    scaled = read_rows(rows, normalize=True)
-    assert np.array_equal(scaled.waveforms[1, :60].numpy(), normalize_waveform(WAVE[50:140])[20:80])
+    scaled = read_rows(rows, epsilon=1e-7)
+    assert np.array_equal(scaled.waveforms[1, :60].numpy(), normalize_waveform(WAVE[50:140], 1e-7)[20:80])
     torch.testing.assert_close(
-        read_rows(rows, normalize=True, decoded=decoded).waveforms, scaled.waveforms, rtol=0, atol=1e-3
+        read_rows(rows, epsilon=1e-7, decoded=decoded).waveforms, scaled.waveforms, rtol=0, atol=1e-3
     )
-    assert read_rows((), normalize=False).waveforms.shape == (0, 0)
+    assert read_rows((), epsilon=None).waveforms.shape == (0, 0)
 
 
 def test_a_micro_batch_counts_its_seconds_and_moves_to_a_device(manifest: Manifest) -> None:
     rows = tuple(Row(manifest.utterance(i), i, 0, length) for i, length in ((3, 1_600), (1, 800)))
-    batch = read_rows(rows, normalize=False)
+    batch = read_rows(rows, epsilon=None)
     assert float(batch.amount) == pytest.approx(0.15)
     assert batch.padded_amount == pytest.approx(0.2)
     moved = batch.to(torch.device("cpu"), torch.bfloat16)
@@ -184,17 +184,17 @@ def test_updates_read_the_plan_row_by_row(manifest: Manifest) -> None:
 
 
 def test_validation_batches_go_from_long_to_short_and_are_as_large_as_fits(manifest: Manifest) -> None:
-    batches = list(fixed_batches(manifest, 16_000, normalize=False))
+    batches = list(fixed_batches(manifest, 16_000, epsilon=None))
     lengths = [length for batch in batches for length in batch.lengths.tolist()]
     assert lengths == sorted(manifest.samples.tolist(), reverse=True)
     assert [len(batch.ids) for batch in batches] == [1, 2, 2, 3]  # 8300 | 7400 6500 | 5600 4700 | 3800 2900 2000
     assert all(
         torch.equal(b.waveforms[0], torch.from_numpy(WAVE[: b.lengths[0]]) * (b.rows[0] + 1) / 8) for b in batches
     )
-    cut = list(fixed_batches(manifest, 16_000, normalize=False, max_samples=4_000))
+    cut = list(fixed_batches(manifest, 16_000, epsilon=None, max_samples=4_000))
     assert [length for batch in cut for length in batch.lengths.tolist()] == [4_000] * 5 + [3_800, 2_900, 2_000]
     assert [len(batch.ids) for batch in cut] == [4, 4]
-    assert [batch.ids for batch in fixed_batches(manifest, 1, normalize=False, rank=1, world=3)] == [
+    assert [batch.ids for batch in fixed_batches(manifest, 1, epsilon=None, rank=1, world=3)] == [
         ("u6",),
         ("u3",),
         ("u0",),

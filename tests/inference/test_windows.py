@@ -50,17 +50,19 @@ def test_short_recordings_are_one_window_or_none() -> None:
     assert (only.start, only.samples, only.skip, only.keep) == (0, 400, 0, 1)
 
 
-def test_normalisation_is_over_the_whole_recording() -> None:
-    random = np.random.default_rng(0)
-    waveform = (0.3 + 0.1 * random.standard_normal(70 * 16_000) * np.linspace(0, 1, 70 * 16_000)).astype(np.float32)
-    whole = normalize_waveform(waveform)
+@pytest.mark.parametrize("epsilon", [1e-5, 1e-7])
+@pytest.mark.parametrize("loudness", [0.1, 0.003])
+def test_normalisation_is_over_the_whole_recording(loudness: float, epsilon: float) -> None:
+    rising = np.random.default_rng(0).standard_normal(70 * 16_000) * np.linspace(0, 1, 70 * 16_000)
+    waveform = (0.3 + loudness * rising).astype(np.float32)
+    whole = normalize_waveform(waveform, epsilon)
     windows = plan_windows(len(waveform), ARCHITECTURE, window_frames=500, context_frames=50)
-    reader = WindowReader(of(waveform), windows, normalize=True)
+    reader = WindowReader(of(waveform), windows, epsilon=epsilon)
     for window in windows:
         np.testing.assert_allclose(reader.read(window), whole[window.start : window.start + window.samples], atol=1e-5)
     (one,) = plan_windows(32_000, ARCHITECTURE, window_frames=500, context_frames=50)
-    short = WindowReader(of(waveform[:32_000]), [one], normalize=True).read(one)
-    np.testing.assert_array_equal(short, normalize_waveform(waveform[:32_000]))
+    short = WindowReader(of(waveform[:32_000]), [one], epsilon=epsilon).read(one)
+    np.testing.assert_array_equal(short, normalize_waveform(waveform[:32_000], epsilon))
 
 
 def test_unusable_samples_are_refused_by_name() -> None:
@@ -68,10 +70,10 @@ def test_unusable_samples_are_refused_by_name() -> None:
     waveform[5] = np.nan
     (window,) = plan_windows(16_000, ARCHITECTURE, window_frames=500, context_frames=0)
     with pytest.raises(UserError, match=r"array: .*not finite"):
-        WindowReader(of(waveform), [window], normalize=False).read(window)
+        WindowReader(of(waveform), [window], epsilon=None).read(window)
     short = Recording("tape", 16_000, lambda start, count: waveform[:100])
     with pytest.raises(UserError, match="tape: ends before"):
-        WindowReader(short, [window], normalize=False).read(window)
+        WindowReader(short, [window], epsilon=None).read(window)
 
 
 @settings(max_examples=100, deadline=None)

@@ -132,12 +132,13 @@ def test_their_shards_and_half_precision(tmp_path: Path) -> None:
 
 
 def test_the_same_normalised_audio(tmp_path: Path) -> None:
-    wav2vec2.save(Wav2Vec2ForCTC(tiny("layer"), 5), tmp_path)
+    ours = Wav2Vec2ForCTC(tiny("layer"), 5)
+    wav2vec2.save(ours, tmp_path)
     extractor = transformers.AutoFeatureExtractor.from_pretrained(tmp_path)
-    values = np.random.default_rng(0).normal(3, 2, 5000).astype(np.float32)
-    theirs = extractor(values, sampling_rate=16_000, return_tensors="np").input_values[0]
-    # theirs has 1e-7 under the root, ours the 1e-5 of the layer norm that models were trained with
-    assert np.abs(normalize_waveform(values) - theirs).max() < 1e-5
+    for scale in (2.0, 0.006, 0.0003):  # the last two, speech at -44 and -70 dBFS, show the epsilon
+        values = np.random.default_rng(0).normal(0, scale, 5000).astype(np.float32)
+        theirs = extractor(values, sampling_rate=16_000, return_tensors="np").input_values[0]
+        assert np.abs(normalize_waveform(values, ours.architecture.input_epsilon) - theirs).max() < 1e-5
 
 
 def test_an_encoder_that_transformers_lacks_is_refused_by_it(tmp_path: Path) -> None:

@@ -38,18 +38,18 @@ def test_ids_are_lines(tmp_path: Path) -> None:
 
 def test_short_and_long_utterances_are_left_out_or_cropped_and_counted(tmp_path: Path) -> None:
     manifest = open_corpus(tmp_path)  # 0.5 to 1.27 s, 0.069 s apart
-    left = plan_corpus(manifest, BATCH, ALONE, seed=1, crop=False, normalize=False)
+    left = plan_corpus(manifest, BATCH, ALONE, seed=1, crop=False, epsilon=None)
     assert left.lines[0].startswith("training speech: 10 utterances, 0.00 h an epoch (4 updates of 3 s over 1 process)")
     assert left.lines[1:] == [
         "utterances left out: 1 shorter than 0.55 s (batch.min_seconds)",
         "utterances left out: 1 longer than 1.2 s (batch.max_seconds)",
     ]
-    cropped = plan_corpus(manifest, BATCH, ALONE, seed=1, crop=True, normalize=False)
+    cropped = plan_corpus(manifest, BATCH, ALONE, seed=1, crop=True, epsilon=None)
     assert "11 utterances" in cropped.lines[0]
     assert len(cropped.lines) == 2
     longest = max(int(batch.lengths.max()) for batch in next(cropped.loader.updates(Position())).micro_batches)
     assert longest <= 1.2 * 16_000
-    two = plan_corpus(manifest, BATCH, Ranks(1, 2, torch.device("cpu")), seed=1, crop=True, normalize=False)
+    two = plan_corpus(manifest, BATCH, Ranks(1, 2, torch.device("cpu")), seed=1, crop=True, epsilon=None)
     assert "over 2 processes" in two.lines[0]
     assert (two.loader.rank, two.loader.world, two.loader.pin_memory) == (1, 2, False)
 
@@ -57,7 +57,7 @@ def test_short_and_long_utterances_are_left_out_or_cropped_and_counted(tmp_path:
 def test_the_fingerprint_is_one_of_the_lengths(tmp_path: Path) -> None:
     def fingerprint(count: int) -> str:
         manifest = open_corpus(tmp_path / str(count), count)
-        return plan_corpus(manifest, BATCH, ALONE, seed=1, crop=True, normalize=False).fingerprint
+        return plan_corpus(manifest, BATCH, ALONE, seed=1, crop=True, epsilon=None).fingerprint
 
     assert fingerprint(11) == fingerprint(11) != fingerprint(12)
 
@@ -70,7 +70,7 @@ def test_a_curriculum_takes_its_share_of_the_updates(share: float, updates: int,
         ALONE,
         seed=1,
         crop=False,
-        normalize=False,
+        epsilon=None,
         curriculum=CurriculumConfig(share=share, seconds=0.8, epochs=1e3),
         updates=updates,
     )
@@ -90,9 +90,9 @@ def test_a_curriculum_takes_its_share_of_the_updates(share: float, updates: int,
 def test_decoded_audio_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
     manifest = open_corpus(tmp_path)
     for keep in (False, True):
-        found = plan_corpus(manifest, replace(BATCH, in_memory=keep), ALONE, seed=1, crop=True, normalize=True)
+        found = plan_corpus(manifest, replace(BATCH, in_memory=keep), ALONE, seed=1, crop=True, epsilon=1e-7)
         assert (found.loader.decoded is not None) == keep
-        assert found.loader.normalize
+        assert found.loader.epsilon
 
 
 @pytest.mark.parametrize(("seconds", "most"), [(1.2, 1), (1.9, 2), (3.0, 3)])
@@ -100,7 +100,7 @@ def test_a_forward_pass_holds_what_fits_into_its_seconds_with_padding(
     seconds: float, most: int, tmp_path: Path
 ) -> None:
     found = plan_corpus(
-        open_corpus(tmp_path), replace(BATCH, micro_seconds=seconds), ALONE, seed=1, crop=True, normalize=False
+        open_corpus(tmp_path), replace(BATCH, micro_seconds=seconds), ALONE, seed=1, crop=True, epsilon=None
     )
     updates = found.loader.updates(Position())
     batches = [batch for _ in range(8) for batch in next(updates).micro_batches]

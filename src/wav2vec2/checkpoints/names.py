@@ -1,19 +1,10 @@
 """The names of our parameters in other tools: transformers, fairseq, fairseq2 and torchaudio.
 
-Every name is translated from ours, so one table serves reading and writing. For files without a configuration, the
-sizes of the model follow from the shapes of the tensors under these names.
+Every name is translated from ours, so one table serves reading and writing.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
-
-from torch import Tensor
-
-from wav2vec2.errors import UserError
-from wav2vec2.model.architecture import ARCHITECTURES, Architecture
+from collections.abc import Iterable
 
 _Rules = tuple[tuple[str, str], ...]
 
@@ -69,6 +60,7 @@ _FAIRSEQ: _Rules = (
     (r"quantizer\.logits\.", "quantizer.weight_proj."),
     (r"quantizer\.codevectors", "quantizer.vars"),
     (r"quantizer\.project\.", "project_q."),
+    (r"quantizer\.glu\.", "target_glu."),
     (r"context_projection\.", "final_proj."),
 )
 
@@ -111,10 +103,8 @@ _TORCHAUDIO: _Rules = (
 )
 
 _EXTRACTOR_NORM = re.compile(r"encoder\.feature_encoder\.layers\.(\d+)\.norm\.(\w+)")
+_DEEP_LOGITS = re.compile(r"quantizer\.logits\.(\d+)\.(\w+)")
 _WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
-
-_PUBLISHED = ARCHITECTURES["base"]
-_HEADS = {known.hidden_size: known.heads for known in ARCHITECTURES.values()}
 
 
 def _translate(name: str, rules: _Rules) -> str:
@@ -131,12 +121,19 @@ def huggingface_name(name: str, *, bare: bool = False) -> str:
     return translated.removeprefix("wav2vec2.") if bare else translated
 
 
-def fairseq_name(name: str, *, ctc: bool, layer_norm_extractor: bool) -> str:
-    """Return fairseq's name of one of our parameters; ``ctc``: in a fine-tuned model, which adds prefixes."""
+def fairseq_name(name: str, *, ctc: bool, layer_norm_extractor: bool, quantizer_depth: int = 1) -> str:
+    """Return fairseq's name of one of our parameters; ``ctc``: in a fine-tuned model, which adds prefixes.
+
+    ``quantizer_depth`` is the number of layers that compute the codebook logits.
+    """
     if name.startswith("head."):
         return f"w2v_encoder.proj.{name.removeprefix('head.')}"
-    norm = _EXTRACTOR_NORM.fullmatch(name)
-    if norm:
+    norm, deep = _EXTRACTOR_NORM.fullmatch(name), _DEEP_LOGITS.fullmatch(name)
+    if deep:
+        # a pair (linear, GELU) for each layer but the last, where ours counts linear layers and GELUs alike
+        place = int(deep[1]) // 2
+        theirs = f"quantizer.weight_proj.{place}{'' if place == quantizer_depth - 1 else '.0'}.{deep[2]}"
+    elif norm:
         # Sequential(conv, dropout, norm, gelu), where a layer norm sits between two transposes.
         middle = "2.1" if layer_norm_extractor else "2"
         theirs = f"feature_extractor.conv_layers.{norm[1]}.{middle}.{norm[2]}"
@@ -185,114 +182,3 @@ def new_weight_norm(name: str) -> str:
 def matches(name: str, patterns: Iterable[str]) -> bool:
     """Whether any of the regular expressions matches some part of a name."""
     return any(re.search(pattern, name) for pattern in patterns)
-
-
-def named(sizes: Architecture, name: object = None) -> Architecture:
-    """Give an architecture its stored name, or that of the published one with the same sizes, or "custom"."""
-    if isinstance(name, str):
-        return replace(sizes, name=name)
-    return next((known for known in ARCHITECTURES.values() if replace(sizes, name=known.name) == known), sizes)
-
-
-def sizes_from_shapes(
-    shapes: Mapping[str, Tensor],
-    names: Callable[[str], str | None],
-    path: Path,
-    *,
-    layer_norm_first: bool,
-    described: Mapping[str, Any],
-) -> Architecture:
-    """Return the architecture of a table of tensors, for formats that store no sizes (torchaudio, fairseq2).
-
-    No shape shows the strides or the number of heads. They are taken from the published model with these kernels or
-    this width. ``described``, fields from a description beside the file, overrides them and the shapes. The input
-    counts as normalised where the extractor has layer norms, as in every published model.
-
-    Raises:
-        UserError: A tensor that every model has is missing, or strides or heads cannot be known.
-    """
-    tensors = _Tensors(shapes, names, path)
-    extractor = "encoder.feature_encoder.layers"
-    convolutions = [
-        tensors.shape(f"{extractor}.{index}.conv.weight", 3)
-        for index in range(tensors.count(extractor + ".{}.conv.weight"))
-    ]
-    width = tensors.shape("encoder.context.layers.0.attention.out.bias", 1)[0]
-    depth = tensors.count("encoder.context.pos_conv.layers.{}.weight")
-    positions = "encoder.context.pos_conv.layers.0.weight" if depth else "encoder.context.pos_conv.weight_v"
-    kernel = tensors.shape(positions, 3)
-    kernels = tuple(convolution[2] for convolution in convolutions)
-    layer_norms = tensors.has(f"{extractor}.1.norm.weight")
-    found: dict[str, Any] = {
-        "conv_channels": tuple(convolution[0] for convolution in convolutions),
-        "conv_kernels": kernels,
-        "conv_strides": described.get("conv_strides") or _strides(kernels, path),
-        "conv_bias": tensors.has(f"{extractor}.0.conv.bias"),
-        "conv_norm": "layer" if layer_norms else "group",
-        "normalize_input": layer_norms,
-        "hidden_size": width,
-        "layers": tensors.count("encoder.context.layers.{}.attention.out.bias"),
-        "ffn_size": tensors.shape("encoder.context.layers.0.ffn_in.bias", 1)[0],
-        "heads": described.get("heads") or _heads(width, path),
-        "layer_norm_first": layer_norm_first,
-        "pos_conv_kernel": kernel[2] * max(depth, 1),
-        "pos_conv_groups": max(1, width // max(1, kernel[1])),
-        "pos_conv_depth": max(depth, 1),
-    }
-    if tensors.has("quantizer.codevectors"):
-        found |= _quantizer_sizes(tensors)
-    try:
-        return named(Architecture(name="custom", **{**found, **described}))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path}: its sizes contradict each other ({error}); the file is damaged") from error
-
-
-@dataclass(frozen=True)
-class _Tensors:
-    """Shapes of another tool's tensors, found by our names."""
-
-    shapes: Mapping[str, Tensor]
-    names: Callable[[str], str | None]
-    path: Path
-
-    def shape(self, name: str, dimensions: int) -> list[int]:
-        theirs = self.names(name)
-        found = None if theirs is None else self.shapes.get(theirs)
-        if found is None or found.dim() != dimensions:
-            raise UserError(f"{self.path}: tensor {theirs} is missing; give the complete file of a wav2vec 2.0 model")
-        return list(found.shape)
-
-    def has(self, name: str) -> bool:
-        return self.names(name) in self.shapes
-
-    def count(self, pattern: str) -> int:
-        return next(index for index in range(10_000) if not self.has(pattern.format(index)))
-
-
-def _quantizer_sizes(tensors: _Tensors) -> dict[str, int]:
-    codevectors, projection = tensors.shape("quantizer.codevectors", 3), tensors.shape("quantizer.project.weight", 2)
-    groups = max(1, projection[1] // max(1, codevectors[2]))
-    return {
-        "codebook_groups": groups,
-        "codebook_entries": max(1, codevectors[1] // groups),
-        "codevector_size": projection[1],
-        "final_size": projection[0],
-    }
-
-
-def _strides(kernels: tuple[int, ...], path: Path) -> tuple[int, ...]:
-    if kernels != _PUBLISHED.conv_kernels:
-        raise UserError(
-            f"{path}: no published model has the convolution kernels {list(kernels)}, and the file stores no strides; "
-            "put the description that was written with the file beside it"
-        )
-    return _PUBLISHED.conv_strides
-
-
-def _heads(width: int, path: Path) -> int:
-    if width not in _HEADS:
-        raise UserError(
-            f"{path}: no published model is {width} wide, and the file does not store the number of heads; "
-            "put the description that was written with the file beside it"
-        )
-    return _HEADS[width]

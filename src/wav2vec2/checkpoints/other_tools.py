@@ -6,48 +6,62 @@ symbols lacks, are stored under a key of ours that the tool ignores.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from wav2vec2.audio.normalize import FAIRSEQ_EPSILON
 from wav2vec2.checkpoints.checkpoint import Model
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.encoder import Wav2Vec2Encoder
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
-from wav2vec2.model.variants.variant import PROPOSED
 from wav2vec2.text.vocabulary import BEGIN_NAMES, END_NAMES, Vocabulary
 
 NEVER = -1e4
 """Bias of a class that a format requires and the model lacks: it never wins, not even in half precision."""
 
 _RULES_KEY = "wav2vec2_text"
+_EPSILON_KEY = "wav2vec2_input_epsilon"
 _PROJECTION = "encoder.feature_projection"
 
 
-def check_expressible(model: Model, target: object, tool: str, *, headless: bool, stacked_positions: bool) -> None:
+def input_entry(architecture: Architecture) -> dict[str, float]:
+    """Return our entry, the model's epsilon of input normalisation, for a tool that has only fairseq's; empty for that.
+
+    The tool ignores it. Read back by ``input_epsilon``, the model computes here what it computed before.
+    """
+    epsilon = architecture.input_epsilon
+    return {} if epsilon == FAIRSEQ_EPSILON else {_EPSILON_KEY: epsilon}
+
+
+def input_epsilon(stored: Mapping[str, Any]) -> float:
+    """Return the epsilon that ``input_entry`` stored, or fairseq's. Raises TypeError or ValueError for no number."""
+    return float(stored.get(_EPSILON_KEY, FAIRSEQ_EPSILON))  # a string in YAML, which wants a point in 1e-07
+
+
+def check_expressible(
+    model: Model, target: object, tool: str, *, headless: bool, stacked_positions: bool, variants: Collection[str] = ()
+) -> None:
     """Refuse a model whose output would change in ``tool``'s format.
 
     ``headless`` and ``stacked_positions`` say whether the tool has encoders without a head, and stacked positional
-    convolutions. Messages name ``target``, the file to be written.
+    convolutions; ``variants`` are the options of the pre-training head that it has. Messages name ``target``, the file
+    to be written.
 
     Raises:
         UserError: The message names the property and the remedy.
     """
     a = model.architecture
-    if a.normalize_input and a.conv_norm == "group":
-        raise UserError(
-            f"{target}: the model's configuration says that its input is normalised, but {tool}'s models with a "
-            "group-norm extractor take raw input only; if it was trained on raw audio, as fairseq's BASE models were, "
-            "add --input raw"
-        )
-    variant_encoder = a.variant.inputs != "continuous"
-    if variant_encoder or (a.variant != PROPOSED and isinstance(model, Wav2Vec2ForPretraining)):
-        changed = ", ".join(f"{name} = {value}" for name, value in a.variant.differences().items())
+    lacking = {name: value for name, value in a.variant.differences().items() if name not in variants}
+    if a.variant.targets == "fixed":
+        lacking["targets"] = "fixed"
+    if a.variant.inputs != "continuous" or (lacking and isinstance(model, Wav2Vec2ForPretraining)):
+        changed = ", ".join(f"{name} = {value}" for name, value in lacking.items())
         raise UserError(f"{target}: {tool} does not have this variant of the model ({changed}); use --to huggingface")
     if a.adapter_size:
         raise UserError(f"{target}: {tool} has no language adapters; use --to huggingface")

@@ -20,17 +20,20 @@ from torch import Tensor
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.checkpoints.checkpoint import Checkpoint, Model
-from wav2vec2.checkpoints.names import old_weight_norm, sizes_from_shapes, torchaudio_name
+from wav2vec2.checkpoints.names import old_weight_norm, torchaudio_name
 from wav2vec2.checkpoints.other_tools import (
     arranged_head,
     check_blank,
     check_expressible,
+    input_entry,
+    input_epsilon,
     own_vocabulary,
     plain_ids,
     plain_symbols,
     text_rules_entry,
     with_text_rules,
 )
+from wav2vec2.checkpoints.sizes import sizes_from_shapes
 from wav2vec2.checkpoints.tensors.table import ChangedTable, TensorTable
 from wav2vec2.checkpoints.tensors.torch_file import write_torch_file
 from wav2vec2.config import read_json
@@ -198,6 +201,7 @@ def _described_sizes(described: Mapping[str, Any], path: Path) -> dict[str, Any]
             sizes["heads"] = int(arguments["encoder_num_heads"])
         if "normalize_waveform" in described:
             sizes["normalize_input"] = bool(described["normalize_waveform"])
+        sizes["input_epsilon"] = input_epsilon(described)
     except (TypeError, ValueError, IndexError, KeyError) as error:
         beside = path.with_suffix(".json")
         raise UserError(f"{beside}: a size is impossible ({error}); convert the model again") from error
@@ -246,6 +250,7 @@ def save_torchaudio(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
         "labels": labels,
         "sample_rate": SAMPLE_RATE,
         "normalize_waveform": model.architecture.normalize_input,
+        **input_entry(model.architecture),
         **text_rules_entry(vocabulary),
     }
     with writing_together(path.parent, last=path.name) as folder:

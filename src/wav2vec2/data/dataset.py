@@ -102,27 +102,27 @@ class _Request:
 class _Reader(Dataset[tuple[MicroBatch, bool, Position]]):
     """Reads the micro-batch of a request; the only object that is sent to the workers."""
 
-    def __init__(self, normalize: bool, decoded: DecodedAudio | None) -> None:
-        self._normalize, self._decoded = normalize, decoded
+    def __init__(self, epsilon: float | None, decoded: DecodedAudio | None) -> None:
+        self._epsilon, self._decoded = epsilon, decoded
 
     def __getitem__(self, request: Any) -> tuple[MicroBatch, bool, Position]:
-        batch = read_rows(request.rows, normalize=self._normalize, decoded=self._decoded)
+        batch = read_rows(request.rows, epsilon=self._epsilon, decoded=self._decoded)
         return batch, request.last, request.following
 
 
-def read_rows(rows: tuple[Row, ...], *, normalize: bool, decoded: DecodedAudio | None = None) -> MicroBatch:
+def read_rows(rows: tuple[Row, ...], *, epsilon: float | None, decoded: DecodedAudio | None = None) -> MicroBatch:
     """Read rows and pad them to the longest.
 
     Args:
         rows: what to read.
-        normalize: give each whole utterance zero mean and unit variance before it is cropped.
+        epsilon: give each whole utterance zero mean and unit variance before it is cropped; None: leave it as it is.
         decoded: where decoded utterances are kept, if anywhere.
     """
     kept: list[tuple[Row, Waveform]] = []
     bad: list[str] = []
     for row in rows:
         try:
-            kept.append((row, _read_row(row, normalize, decoded)))
+            kept.append((row, _read_row(row, epsilon, decoded)))
         except UserError as error:
             bad.append(f"{row.utterance.id}: {error}")
     waveforms = torch.zeros(len(kept), max((len(waveform) for _, waveform in kept), default=0))
@@ -138,15 +138,15 @@ def read_rows(rows: tuple[Row, ...], *, normalize: bool, decoded: DecodedAudio |
     )
 
 
-def _read_row(row: Row, normalize: bool, decoded: DecodedAudio | None) -> Waveform:
-    if not normalize and decoded is None:
+def _read_row(row: Row, epsilon: float | None, decoded: DecodedAudio | None) -> Waveform:
+    if epsilon is None and decoded is None:
         piece = dataclasses.replace(row.utterance, start=row.utterance.start + row.start, samples=row.samples)
         return read_utterance(piece)
     if decoded is None:
         whole = read_utterance(row.utterance)
     else:
         whole = decoded.waveform(row.index, lambda: read_utterance(row.utterance))
-    whole = normalize_waveform(whole) if normalize else whole
+    whole = whole if epsilon is None else normalize_waveform(whole, epsilon)
     return np.ascontiguousarray(whole[row.start : row.start + row.samples])
 
 
@@ -161,7 +161,7 @@ class UpdateLoader:
     plan: Plan
     micro_samples: int
     """Most samples, padding included, of one rank's micro-batch."""
-    normalize: bool
+    epsilon: float | None
     rank: int = 0
     world: int = 1
     workers: int = 1
@@ -182,7 +182,7 @@ class UpdateLoader:
 
     def _batches(self, requests: "_Requests") -> Iterator[tuple[MicroBatch, bool, Position]]:
         loader: DataLoader[Any] = DataLoader(
-            _Reader(self.normalize, self.decoded),
+            _Reader(self.epsilon, self.decoded),
             sampler=requests,
             batch_size=None,
             num_workers=self.workers,
@@ -240,7 +240,7 @@ def fixed_batches(
     manifest: Manifest,
     micro_samples: int,
     *,
-    normalize: bool,
+    epsilon: float | None,
     rank: int = 0,
     world: int = 1,
     max_samples: int | None = None,
@@ -259,5 +259,5 @@ def fixed_batches(
         count = max(1, micro_samples // max(1, int(lengths[order[first]])))
         members = order[first : first + count]
         rows = tuple(Row(manifest.utterance(int(i)), int(i), 0, int(lengths[i])) for i in members)
-        yield read_rows(rows, normalize=normalize)
+        yield read_rows(rows, epsilon=epsilon)
         first += count

@@ -80,7 +80,7 @@ def check_export(
     """
     ours = Transcriber(exported, device="cpu")
     if check is None:
-        waveforms = _noise(transcriber.architecture.normalize_input)
+        waveforms = _noise(transcriber.architecture.normalization_epsilon)
         found = Agreement(compare_outputs(transcriber.model, exported, waveforms))
     elif _is_manifest(check):
         manifest = Manifest.open(check, split=split)
@@ -154,23 +154,26 @@ def _is_manifest(check: str) -> bool:
     return "*" in check or "://" in check or path.suffix in (".parquet", ".arrow")
 
 
-def _noise(normalize: bool) -> list[Tensor]:
+def _noise(epsilon: float | None) -> list[Tensor]:
     """Return noise of several lengths and levels, one of them shorter than two frames."""
     generator = torch.Generator().manual_seed(0)
     sizes = ((48_000, 0.1), (31_333, 0.02), (16_001, 0.3), (500, 0.1))
     noise = [loudness * torch.randn(samples, generator=generator) for samples, loudness in sizes]
-    return [torch.from_numpy(normalize_waveform(w.numpy())) for w in noise] if normalize else noise
+    if epsilon is None:
+        return noise
+    return [torch.from_numpy(normalize_waveform(w.numpy(), epsilon)) for w in noise]
 
 
 def _waveforms(sources: Sequence[Any], transcriber: Transcriber) -> list[Tensor]:
     """Return the beginnings of a few recordings, normalised if the model expects that."""
+    epsilon = transcriber.architecture.normalization_epsilon
     found: list[Tensor] = []
     for source in sources[:_COMPARED_RECORDINGS]:
         recording = open_recording(source)
         if isinstance(recording, Failure):
             raise UserError(recording.message)
         waveform = recording.read(0, min(recording.samples, _COMPARED_SAMPLES))
-        if transcriber.architecture.normalize_input:
-            waveform = normalize_waveform(waveform)
+        if epsilon is not None:
+            waveform = normalize_waveform(waveform, epsilon)
         found.append(torch.from_numpy(waveform))
-    return found or _noise(transcriber.architecture.normalize_input)
+    return found or _noise(epsilon)

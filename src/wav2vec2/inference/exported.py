@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wav2vec2.audio.normalize import FAIRSEQ_EPSILON
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.config import from_plain
 from wav2vec2.errors import UserError
@@ -29,6 +30,8 @@ from wav2vec2.text.vocabulary import Vocabulary
 Precision = Literal["float32", "int8", "int8 with convolutions"]
 FORMAT = "wav2vec2_export"
 VERSION = "1"
+# Files from before `input_epsilon` was stored were normalised with fairseq's.
+_OLDEST = Architecture(input_epsilon=FAIRSEQ_EPSILON)
 METADATA_FILE = "wav2vec2.json"  # inside a .pt2 archive
 
 
@@ -56,6 +59,7 @@ class ExportMetadata:
             "precision": self.precision,
             "sample_rate": SAMPLE_RATE,
             "normalize_input": self.architecture.normalize_input,
+            "input_epsilon": self.architecture.input_epsilon,
             "stride": self.architecture.stride,
             "receptive_field": self.architecture.receptive_field,
             "minimum_samples": self.minimum_samples,
@@ -70,7 +74,7 @@ class ExportMetadata:
             raise UserError(f"{source}: was not written by this version of wav2vec2 export; export the model again")
         try:
             return cls(
-                from_plain(Architecture, json.loads(facts["architecture"]), source="architecture", base=Architecture()),
+                from_plain(Architecture, json.loads(facts["architecture"]), source="architecture", base=_OLDEST),
                 Vocabulary.from_plain(json.loads(facts["vocabulary"])),
                 facts["outputs"] == "log-probabilities",
                 cast(Precision, facts["precision"]),

@@ -150,7 +150,7 @@ class _Pool:
         for row, recording in enumerate(recordings):
             if isinstance(recording, Recording):
                 plan = sizes.plan(recording.samples, architecture)
-                self._readers[row] = WindowReader(recording, plan, normalize=architecture.normalize_input)
+                self._readers[row] = WindowReader(recording, plan, epsilon=architecture.normalization_epsilon)
                 self._items += [(row, place, window) for place, window in enumerate(plan)]
                 self._parts[row] = [()] * len(plan)
 

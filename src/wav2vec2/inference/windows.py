@@ -21,7 +21,6 @@ from wav2vec2.audio.recordings import Recording, Waveform
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture
 
-_NORMALIZATION_EPS = 1e-5
 _STATISTICS_BLOCK = 60 * SAMPLE_RATE
 
 
@@ -92,12 +91,12 @@ def plan_windows(samples: int, architecture: Architecture, *, window_frames: int
 
 
 class WindowReader:
-    """Reads the windows of one recording; with `normalize`, to zero mean and unit variance over the whole recording."""
+    """Reads the windows of one recording; with `epsilon`, to zero mean and unit variance over the whole recording."""
 
-    def __init__(self, recording: Recording, windows: list[Window], *, normalize: bool) -> None:
+    def __init__(self, recording: Recording, windows: list[Window], *, epsilon: float | None) -> None:
         self._recording = recording
         self._whole = len(windows) == 1
-        self._normalize = normalize
+        self._epsilon = epsilon
         self._scale: tuple[float, float] | None = None
 
     def read(self, window: Window) -> Waveform:
@@ -114,16 +113,16 @@ class WindowReader:
             )
         if not np.isfinite(waveform).all():
             raise UserError(f"{recording.name}: holds values that are not finite; export it again")
-        if not self._normalize:
+        if self._epsilon is None:
             return waveform
         if self._whole:
-            return np.asarray(normalize_waveform(waveform), dtype=np.float32)
+            return np.asarray(normalize_waveform(waveform, self._epsilon), dtype=np.float32)
         if self._scale is None:
-            self._scale = self._statistics()
+            self._scale = self._statistics(self._epsilon)
         mean, deviation = self._scale
         return ((waveform - mean) / deviation).astype(np.float32)
 
-    def _statistics(self) -> tuple[float, float]:
+    def _statistics(self, epsilon: float) -> tuple[float, float]:
         """Mean and standard deviation of the recording, as in `normalize_waveform`, read block by block."""
         total = squares = 0.0
         count = 0
@@ -134,7 +133,7 @@ class WindowReader:
             total, squares, count = total + block.sum(), squares + np.square(block).sum(), count + len(block)
         mean = total / max(count, 1)
         variance = max(squares / max(count, 1) - mean * mean, 0.0)
-        return mean, float(np.sqrt(variance + _NORMALIZATION_EPS))
+        return mean, float(np.sqrt(variance + epsilon))
 
 
 def batches_by_length(lengths: Sequence[int], budget: int) -> list[list[int]]:

@@ -7,6 +7,7 @@ Three frozen dataclasses: a weight file fixes ``Architecture``, a recipe may cha
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from wav2vec2.audio.normalize import TRANSFORMERS_EPSILON
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.config import option
 from wav2vec2.model.variants.variant import PROPOSED, Variant
@@ -18,6 +19,7 @@ class Architecture:
 
     ``conv_norm`` "group" is the BASE family: one group norm after the first convolution, raw input. "layer" is the
     LV-60k family: a layer norm after every convolution, and input that the caller normalises (``normalize_input``).
+    ``input_epsilon`` is what this normalisation adds to the variance: a model keeps that of the tool which trained it.
     ``pos_conv_depth`` above 1 replaces the one long positional convolution by that many short ones (data2vec).
     ``adapter_size`` is the width of the residual block at the end of every layer that holds one language of a
     multilingual model (MMS); 0 for none.
@@ -30,6 +32,7 @@ class Architecture:
     conv_bias: bool = False
     conv_norm: Literal["group", "layer"] = "group"
     normalize_input: bool = False
+    input_epsilon: float = TRANSFORMERS_EPSILON
     hidden_size: int = 768
     layers: int = 12
     ffn_size: int = 3072
@@ -70,9 +73,16 @@ class Architecture:
             raise ValueError("negatives must be at least 1")
         if not self.logit_temperature > 0:
             raise ValueError("logit_temperature must be above 0")
+        if not 0 < self.input_epsilon < 1:
+            raise ValueError("input_epsilon must be above 0 and below 1")
         if self.pos_conv_depth < 1 or self.adapter_size < 0:
             raise ValueError("pos_conv_depth must be at least 1 and adapter_size at least 0")
         self.variant.check()
+
+    @property
+    def normalization_epsilon(self) -> float | None:
+        """Epsilon with which the caller normalises the input; None for raw input."""
+        return self.input_epsilon if self.normalize_input else None
 
     @property
     def all_negatives(self) -> int:

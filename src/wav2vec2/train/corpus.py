@@ -79,7 +79,7 @@ def plan_corpus(
     *,
     seed: int,
     crop: bool,
-    normalize: bool,
+    epsilon: float | None,
     curriculum: CurriculumConfig | None = None,
     updates: int = 0,
 ) -> Corpus:
@@ -91,7 +91,7 @@ def plan_corpus(
         ranks: this process.
         seed: of order and crops.
         crop: crop long utterances at random; otherwise leave them out.
-        normalize: give each utterance mean 0 and variance 1.
+        epsilon: give each utterance mean 0 and variance 1, with this epsilon; None: leave it as it is.
         curriculum: begin with short utterances.
         updates: length of the run, of which the curriculum takes its share.
 
@@ -123,7 +123,7 @@ def plan_corpus(
         manifest,
         ordered,
         micro_samples=round(batch.micro_seconds * SAMPLE_RATE),
-        normalize=normalize,
+        epsilon=epsilon,
         rank=ranks.rank,
         world=ranks.world,
         workers=batch.workers,

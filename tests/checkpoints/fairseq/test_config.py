@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from wav2vec2.audio.normalize import FAIRSEQ_EPSILON
 from wav2vec2.checkpoints.fairseq.config import (
     architecture,
     finetuning_settings,
@@ -26,6 +27,7 @@ BASE = Architecture(
     conv_bias=False,
     conv_norm="group",
     normalize_input=False,
+    input_epsilon=FAIRSEQ_EPSILON,
     hidden_size=768,
     layers=12,
     ffn_size=3072,
@@ -104,7 +106,7 @@ MASKS = [Masking(0.065, 10, 2, 0.0, 64), Masking(0.0, 10, 2, 0.004, 64), Masking
 @pytest.mark.parametrize("m", MASKS)
 def test_settings_that_are_written_are_read(a: Architecture, m: Masking) -> None:
     written = pretraining_settings(a, PRETRAINING, m)
-    assert architecture(written, a.normalize_input) == a
+    assert architecture(written, normalize=a.normalize_input, epsilon=a.input_epsilon, ctc=False) == a
     assert regularization(written, None) == PRETRAINING
     assert masking(written) == m
     assert "conv_pos_batch_norm" not in written  # older fairseq refuses a setting that it does not know

@@ -14,6 +14,7 @@ import torch
 from tests.small_models import GROUP
 
 import wav2vec2
+from wav2vec2.audio.normalize import FAIRSEQ_EPSILON
 from wav2vec2.checkpoints.fairseq.config import parse_conv_layers
 from wav2vec2.checkpoints.fairseq.files import read_dictionary
 from wav2vec2.checkpoints.load import describe
@@ -23,7 +24,9 @@ from wav2vec2.model.architecture import Architecture, Masking
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 
-TINY = replace(GROUP, codevector_size=32, final_size=32, negatives=100, logit_temperature=0.1)
+TINY = replace(
+    GROUP, input_epsilon=FAIRSEQ_EPSILON, codevector_size=32, final_size=32, negatives=100, logit_temperature=0.1
+)
 LAYER = replace(TINY, conv_norm="layer", conv_bias=True, normalize_input=True, layer_norm_first=True)
 
 
@@ -125,22 +128,32 @@ def test_a_missing_projection_is_the_identity(tmp_path: Path) -> None:
     assert torch.equal(projection(x), x)
 
 
-VARIANTS = {
+REFUSED = {
     "layer_type": "conformer",
     "quantize_input": True,
-    "target_glu": True,
-    "quantizer_depth": 2,
+    "quantizer_factor": 2,
     "conv_pos_batch_norm": True,
+    "crop_seq_to_multiple": 8,
     "adp_num": 1,
     "activation_fn": "relu",
-    "quantize_targets": False,
+    "extractor_mode": "batch_norm",
 }
 
 
-@pytest.mark.parametrize("field", VARIANTS)
-def test_variants_are_refused_by_name(field: str, tmp_path: Path) -> None:
-    write(tmp_path / "m.pt", TINY, new_era=True, ctc=False, change=lambda s: s.update({field: VARIANTS[field]}))
-    with pytest.raises(UserError, match=f"{field} = {VARIANTS[field]!r} is not supported"):
+@pytest.mark.parametrize("field", REFUSED)
+def test_settings_that_change_the_encoder_are_refused_by_name(field: str, tmp_path: Path) -> None:
+    change = {"quantizer_depth": 2, field: REFUSED[field]}
+    write(tmp_path / "m.pt", TINY, new_era=True, ctc=False, change=lambda s: s.update(change))
+    with pytest.raises(UserError, match=f"{field} = {REFUSED[field]!r} is not supported"):
+        wav2vec2.load(tmp_path / "m.pt")
+
+
+def test_a_blank_that_is_favoured_after_the_head_is_refused_by_name(tmp_path: Path) -> None:
+    write(tmp_path / "m.pt", TINY, new_era=True, ctc=True)
+    content = torch.load(tmp_path / "m.pt")
+    content["cfg"]["model"]["blank_weight"] = 2.0
+    torch.save(content, tmp_path / "m.pt")
+    with pytest.raises(UserError, match=r"blank_weight = 2\.0 is not supported; only 0 can be loaded"):
         wav2vec2.load(tmp_path / "m.pt")
 
 

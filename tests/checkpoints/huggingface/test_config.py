@@ -45,6 +45,26 @@ def test_what_transformers_has_no_field_for_is_as_the_models_were_trained(tmp_pa
     assert (config.vocabulary_size, config.blank, config.has_mask_embedding, config.origin) == (32, 0, True, "")
 
 
+@pytest.mark.parametrize(
+    ("stored", "epsilon"),
+    [
+        ({}, 1e-7),  # of transformers
+        ({"normalize_input": True}, 1e-5),  # of ours, from before the epsilon was stored
+        ({"normalize_input": True, "input_epsilon": 1e-7}, 1e-7),
+        ({"normalize_input": True, "input_epsilon": 1e-5}, 1e-5),
+    ],
+)
+def test_epsilon_of_the_input_is_that_of_the_origin(stored: dict, epsilon: float, tmp_path: Path) -> None:
+    assert read(tmp_path, BARE | stored).architecture.input_epsilon == epsilon
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -1e-5, float("nan"), "small", None, [1e-5]])
+def test_an_impossible_epsilon_is_one_line(value: object, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a field has an impossible value") as caught:
+        read(tmp_path, BARE | {"input_epsilon": value})
+    assert "\n" not in str(caught.value)
+
+
 def test_layers_up_to_a_thousand(tmp_path: Path) -> None:
     assert read(tmp_path, BARE | {"num_hidden_layers": 1000}).architecture.layers == 1000
     with pytest.raises(UserError, match="1001 layers"):

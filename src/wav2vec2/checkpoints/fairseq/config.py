@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from wav2vec2.checkpoints.checkpoint import mask_share, mask_start
-from wav2vec2.checkpoints.names import named
+from wav2vec2.checkpoints.sizes import named
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
+from wav2vec2.model.variants.variant import PROPOSED, Variant
 
-# fairseq's defaults for settings that a file leaves out.
+# fairseq's defaults for the lengths and places of masked spans.
+_SPANS: dict[str, Any] = {"mask_selection": "static", "mask_other": 0, "no_mask_overlap": False, "mask_min_space": 1}
+# fairseq's defaults for settings that a file leaves out, but for the targets: all published models are quantized.
 DEFAULTS: dict[str, Any] = {
     "extractor_mode": "default",
     "encoder_layers": 12,
@@ -43,16 +46,25 @@ DEFAULTS: dict[str, Any] = {
     "conv_pos": 128,
     "conv_pos_groups": 16,
     "pos_conv_depth": 1,
+    "quantize_targets": True,
+    "target_glu": False,
+    "quantizer_depth": 1,
+    "negatives_from_everywhere": False,
+    "cross_sample_negatives": 0,
+    "codebook_negatives": 0,
 }
-# Settings for which our model has only one value; with another value, fairseq's model computes something else.
+# Settings for which our model has only one value; with another value, fairseq's model computes something else. Whatever
+# is neither here nor in DEFAULTS (masks of channels, checkpointing, padding to a multiple) leaves its outputs alone.
 FIXED: dict[str, Any] = {
     "activation_fn": "gelu",
     "layer_type": "transformer",
     "conv_pos_batch_norm": False,
+    "crop_seq_to_multiple": 1,
     "quantize_input": False,
 }
-# The same for the parts that a fine-tuned model no longer has.
-FIXED_PRETRAINING: dict[str, Any] = {"quantize_targets": True, "target_glu": False, "quantizer_depth": 1}
+VARIANTS = ("targets", "target_glu", "quantizer_depth", "negatives_from", "batch_negatives", "codebook_negatives")
+"""Options of our pre-training head that fairseq has."""
+_MODES = {"default": "group", "layer_norm": "layer"}
 # fairseq's defaults for the settings of fine-tuning that a fine-tuned file leaves out.
 FINETUNING: dict[str, Any] = {
     "dropout": 0.0,
@@ -65,6 +77,7 @@ FINETUNING: dict[str, Any] = {
     "mask_channel_prob": 0.0,
     "mask_channel_length": 10,
     "feature_grad_mult": 0.0,
+    **_SPANS,
 }
 
 
@@ -101,9 +114,45 @@ def parse_conv_layers(stored: object) -> list[tuple[int, int, int]]:
     return layers
 
 
-def architecture(s: Mapping[str, Any], normalize: bool) -> Architecture:
-    """Return the architecture that pre-training settings describe; ``normalize`` is a setting of the task."""
-    modes = {"default": "group", "layer_norm": "layer"}
+def unsupported(pretraining: Mapping[str, Any], finetuning: Mapping[str, Any] | None) -> str:
+    """Return the first setting under which our model would compute something else, with the reason; empty if none."""
+    if pretraining.get("layer_type") == "conformer":
+        kind = pretraining.get("pos_enc_type") or "abs"
+        return (
+            f"layer_type = 'conformer' is not supported (a Conformer encoder, {kind} positions); only 'transformer' "
+            "can be loaded"
+        )
+    head = {"blank_weight": (finetuning or {}).get("blank_weight", 0)}
+    for field, value in {**FIXED, "blank_weight": 0}.items():
+        stored = {**pretraining, **head}.get(field, value)
+        if stored != value:
+            return f"{field} = {repr(stored)[:80]} is not supported; only {value!r} can be loaded"
+    if pretraining.get("extractor_mode", "default") not in _MODES:
+        return f"extractor_mode = {pretraining['extractor_mode']!r} is not supported; only {' and '.join(_MODES)} are"
+    if finetuning is None and pretraining.get("quantizer_depth", 1) > 1 and pretraining.get("quantizer_factor", 3) != 3:
+        return f"quantizer_factor = {pretraining['quantizer_factor']!r} is not supported; only 3 can be loaded"
+    if (pretraining.get("adp_num") or -1) > 0:
+        return f"adp_num = {pretraining['adp_num']} is not supported; load MMS from its transformers directory"
+    return ""
+
+
+def _variant(s: Mapping[str, Any]) -> Variant:
+    return Variant(
+        targets="quantized" if s["quantize_targets"] else "continuous",
+        target_glu=bool(s["target_glu"]),
+        quantizer_depth=s["quantizer_depth"] if s["quantize_targets"] else 1,
+        negatives_from="anywhere" if s["negatives_from_everywhere"] else "masked",
+        batch_negatives=s["cross_sample_negatives"],
+        codebook_negatives=s["codebook_negatives"] if s["quantize_targets"] else 0,
+    )
+
+
+def architecture(s: Mapping[str, Any], *, normalize: bool, epsilon: float, ctc: bool) -> Architecture:
+    """Return the architecture that pre-training settings describe.
+
+    ``normalize`` is a setting of the task, ``epsilon`` that of the normalisation. ``ctc``: a fine-tuned model no longer
+    has the pre-training head, whose variant then does not count.
+    """
     channels, kernels, strides = zip(*parse_conv_layers(s["conv_feature_layers"]), strict=True)
     final = s["final_dim"] or s["encoder_embed_dim"]
     return named(
@@ -113,8 +162,9 @@ def architecture(s: Mapping[str, Any], normalize: bool) -> Architecture:
             conv_kernels=kernels,
             conv_strides=strides,
             conv_bias=bool(s["conv_bias"]),
-            conv_norm=modes[s["extractor_mode"]],  # type: ignore[arg-type]
+            conv_norm=_MODES[s["extractor_mode"]],  # type: ignore[arg-type]
             normalize_input=normalize,
+            input_epsilon=epsilon,
             hidden_size=s["encoder_embed_dim"],
             layers=s["encoder_layers"],
             ffn_size=s["encoder_ffn_embed_dim"],
@@ -129,6 +179,7 @@ def architecture(s: Mapping[str, Any], normalize: bool) -> Architecture:
             final_size=final,
             negatives=s["num_negatives"],
             logit_temperature=s["logit_temp"],
+            variant=PROPOSED if ctc else _variant(s),
         )
     )
 
@@ -158,13 +209,23 @@ def regularization(s: Mapping[str, Any], finetuning: Mapping[str, Any] | None) -
 def masking(s: Mapping[str, Any]) -> Masking:
     """Return the masking of pre-training or fine-tuning settings; none if ``apply_mask`` is off."""
     used = float(s.get("apply_mask", True))
-    return Masking(
+    s = {**_SPANS, **s}
+    lengths, spread = s["mask_selection"], float(s["mask_other"] or 0)
+    if lengths == "normal" and not spread:
+        lengths = "static"
+    found = Masking(
         time_start=mask_start(used * s["mask_prob"], s["mask_length"]),
         time_span=s["mask_length"],
         min_spans=2,
         channel_start=mask_start(used * s["mask_channel_prob"], s["mask_channel_length"]),
         channel_span=s["mask_channel_length"],
+        span_lengths=lengths,
+        span_spread=spread if lengths in ("uniform", "normal") else 0.0,
+        overlap=not s["no_mask_overlap"],
+        min_space=s["mask_min_space"],
     )
+    found.check()
+    return found
 
 
 def pretraining_settings(a: Architecture, r: Regularization, m: Masking) -> dict[str, Any]:
@@ -172,8 +233,13 @@ def pretraining_settings(a: Architecture, r: Regularization, m: Masking) -> dict
     layers = zip(a.conv_channels, a.conv_kernels, a.conv_strides, strict=True)
     return {
         "_name": "wav2vec2",
-        **{name: value for name, value in FIXED.items() if name != "conv_pos_batch_norm"},
-        **FIXED_PRETRAINING,
+        **{name: FIXED[name] for name in ("activation_fn", "layer_type", "quantize_input")},
+        "quantize_targets": a.variant.targets == "quantized",
+        "target_glu": a.variant.target_glu,
+        "quantizer_depth": a.variant.quantizer_depth,
+        "negatives_from_everywhere": a.variant.negatives_from == "anywhere",
+        "cross_sample_negatives": a.variant.batch_negatives,
+        "codebook_negatives": a.variant.codebook_negatives,
         "extractor_mode": "default" if a.conv_norm == "group" else "layer_norm",
         "encoder_layers": a.layers,
         "encoder_embed_dim": a.hidden_size,
@@ -222,7 +288,10 @@ def finetuning_settings(r: Regularization, m: Masking, normalize: bool) -> dict[
 
 
 def _mask_settings(m: Masking) -> dict[str, Any]:
+    spans = dict(zip(_SPANS, (m.span_lengths, m.span_spread, not m.overlap, m.min_space), strict=True))
     return {
+        # older fairseq refuses a setting that it does not know
+        **{name: value for name, value in spans.items() if value != _SPANS[name]},
         "mask_prob": mask_share(m.time_start, m.time_span),
         "mask_length": m.time_span,
         "mask_channel_prob": mask_share(m.channel_start, m.channel_span),

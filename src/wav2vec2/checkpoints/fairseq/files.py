@@ -10,7 +10,7 @@ written so that it never wins.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from wav2vec2.checkpoints.other_tools import (
     check_expressible,
     fairseq_tensors,
     identity_projection,
+    input_entry,
+    input_epsilon,
     own_vocabulary,
     plain_symbols,
     text_rules_entry,
@@ -33,6 +35,7 @@ from wav2vec2.checkpoints.tensors.table import ChangedTable, TorchTable
 from wav2vec2.checkpoints.tensors.torch_file import TorchFile, write_torch_file
 from wav2vec2.checkpoints.tensors.unpickle import plain_settings
 from wav2vec2.errors import UserError
+from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.output_file import writing_together
 from wav2vec2.text.vocabulary import SPECIALS, Vocabulary
@@ -64,10 +67,13 @@ def open_fairseq(file: TorchFile) -> Checkpoint:
     pretraining, pretraining_task = _pretraining(model, path) if ctc else (model, task)
     normalize = bool(task.get("normalize", model.get("normalize", False)))
     _check_input(path, task, normalize, bool(pretraining_task.get("normalize", normalize)))
-    _check_variants(path, pretraining, ctc)
     settings = {**fairseq_config.DEFAULTS, **pretraining}
     try:
-        architecture = fairseq_config.architecture(settings, normalize)
+        if reason := fairseq_config.unsupported(pretraining, model if ctc else None):
+            raise UserError(f"{path}: {reason}")
+        architecture = fairseq_config.architecture(
+            settings, normalize=normalize, epsilon=input_epsilon(content), ctc=ctc
+        )
         regularization = fairseq_config.regularization(settings, model if ctc else None)
         masking = fairseq_config.masking({**settings, **fairseq_config.FINETUNING, **model} if ctc else settings)
     except (TypeError, ValueError, KeyError, SyntaxError) as error:
@@ -80,12 +86,21 @@ def open_fairseq(file: TorchFile) -> Checkpoint:
         regularization=regularization,
         masking=masking,
         tensors=lambda: ChangedTable(table, rename=old_weight_norm),
-        names=functools.partial(fairseq_name, ctc=ctc, layer_norm_extractor=architecture.conv_norm == "layer"),
+        names=_names(architecture, ctc),
         vocabulary=None if rows is None else _vocabulary(path, str(task.get("labels") or "ltr"), rows, content),
         vocabulary_size=rows,
         optional=identity_projection(architecture),
         origin=str(model.get("_name") or model.get("arch") or ""),
         training=_training(content),
+    )
+
+
+def _names(architecture: Architecture, ctc: bool) -> Callable[[str], str]:
+    return functools.partial(
+        fairseq_name,
+        ctc=ctc,
+        layer_norm_extractor=architecture.conv_norm == "layer",
+        quantizer_depth=architecture.variant.quantizer_depth,
     )
 
 
@@ -134,24 +149,6 @@ def _check_input(path: Path, task: _Settings, normalize: bool, pretrained_with: 
     rate = task.get("sample_rate") or SAMPLE_RATE
     if rate != SAMPLE_RATE:
         raise UserError(f"{path}: sample_rate is {rate}; only models for {SAMPLE_RATE} Hz can be loaded")
-
-
-def _check_variants(path: Path, pretraining: _Settings, ctc: bool) -> None:
-    """Refuse settings under which our model would compute something else; the message names the setting."""
-    if pretraining.get("layer_type") == "conformer":
-        kind = pretraining.get("pos_enc_type") or "abs"
-        raise UserError(
-            f"{path}: layer_type = 'conformer' is not supported (a Conformer encoder, {kind} positions); "
-            "only 'transformer' can be loaded"
-        )
-    fixed = fairseq_config.FIXED if ctc else fairseq_config.FIXED | fairseq_config.FIXED_PRETRAINING
-    for field, value in fixed.items():
-        if pretraining.get(field, value) != value:
-            raise UserError(f"{path}: {field} = {pretraining[field]!r} is not supported; only {value!r} can be loaded")
-    if (pretraining.get("adp_num") or -1) > 0:
-        raise UserError(
-            f"{path}: adp_num = {pretraining['adp_num']} is not supported; load MMS from its transformers directory"
-        )
 
 
 def _settings(value: object, path: Path) -> _Settings:
@@ -203,14 +200,10 @@ def save_fairseq(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
     Raises:
         UserError: fairseq cannot express the model or a symbol, or the folder cannot be written.
     """
-    check_expressible(model, path, "fairseq", headless=False, stacked_positions=True)
+    check_expressible(model, path, "fairseq", headless=False, stacked_positions=True, variants=fairseq_config.VARIANTS)
     vocabulary = own_vocabulary(model, path)
     labels = "phn" if vocabulary is not None and vocabulary.unit == "whitespace" else "ltr"
-    names = functools.partial(
-        fairseq_name,
-        ctc=isinstance(model, Wav2Vec2ForCTC),
-        layer_norm_extractor=model.architecture.conv_norm == "layer",
-    )
+    names = _names(model.architecture, isinstance(model, Wav2Vec2ForCTC))
     symbols = [] if vocabulary is None else plain_symbols(vocabulary, path)
     content = {
         "args": None,
@@ -223,6 +216,7 @@ def save_fairseq(model: Model, path: Path, dtype: torch.dtype) -> list[Path]:
         "task_state": {},
         "extra_state": {"epoch": 1, "train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
         "last_optimizer_state": None,
+        **input_entry(model.architecture),
         **text_rules_entry(vocabulary),
     }
     with writing_together(path.parent, last=path.name) as folder:

@@ -13,6 +13,7 @@ from typing import Any
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.checkpoints.checkpoint import Model, mask_share, mask_start
+from wav2vec2.checkpoints.other_tools import input_entry, input_epsilon
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Masking, Regularization
 
@@ -88,6 +89,7 @@ def described_sizes(described: Mapping[str, Any], path: Path) -> dict[str, Any]:
             sizes["logit_temperature"] = float(config["logit_temp"])
         if "normalize_audio" in described:
             sizes["normalize_input"] = bool(described["normalize_audio"])
+        sizes["input_epsilon"] = input_epsilon(described)
     return sizes
 
 
@@ -160,6 +162,7 @@ def card(model: Model, path: Path, rows: int | None, *, tokenizer: bool) -> dict
         "checkpoint": path.name,
         "sample_rate": SAMPLE_RATE,
         "normalize_audio": a.normalize_input,
+        **input_entry(a),
         **found,
     }
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from wav2vec2.checkpoints.checkpoint import Checkpoint, Model
 from wav2vec2.checkpoints.fairseq2.config import card, described_sizes, masking, read_card, regularization
 from wav2vec2.checkpoints.fairseq2.sentencepiece import read_pieces, write_character_model
-from wav2vec2.checkpoints.names import fairseq2_name, old_weight_norm, sizes_from_shapes
+from wav2vec2.checkpoints.names import fairseq2_name, old_weight_norm
 from wav2vec2.checkpoints.other_tools import (
     check_expressible,
     fairseq_tensors,
@@ -28,6 +28,7 @@ from wav2vec2.checkpoints.other_tools import (
     text_rules_entry,
     with_text_rules,
 )
+from wav2vec2.checkpoints.sizes import sizes_from_shapes
 from wav2vec2.checkpoints.tensors.table import ChangedTable, TensorTable, TorchTable
 from wav2vec2.checkpoints.tensors.torch_file import TorchFile, write_torch_file
 from wav2vec2.errors import UserError

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from wav2vec2.audio.normalize import FAIRSEQ_EPSILON, TRANSFORMERS_EPSILON
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.checkpoints.checkpoint import Kind, mask_start
-from wav2vec2.checkpoints.names import named
+from wav2vec2.checkpoints.sizes import named
 from wav2vec2.config import from_plain, read_json
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
@@ -178,6 +179,12 @@ def _normalize_input(directory: Path, config: Mapping[str, Any]) -> bool:
     return config["feat_extract_norm"] == "layer" if stored is None else bool(stored)
 
 
+def _input_epsilon(raw: Mapping[str, Any]) -> float:
+    """Return the epsilon of the input normalisation: as stored, else that of the tool which wrote the file."""
+    ours_without = FAIRSEQ_EPSILON if "normalize_input" in raw else TRANSFORMERS_EPSILON
+    return float(raw.get("input_epsilon", ours_without))
+
+
 def _architecture(config: Mapping[str, Any], normalize_input: bool, variant: Variant) -> Architecture:
     if config["feat_extract_norm"] not in ("group", "layer"):
         raise ValueError(f"feat_extract_norm {config['feat_extract_norm']!r}")
@@ -189,6 +196,7 @@ def _architecture(config: Mapping[str, Any], normalize_input: bool, variant: Var
         conv_bias=config["conv_bias"],
         conv_norm=config["feat_extract_norm"],
         normalize_input=normalize_input,
+        input_epsilon=_input_epsilon(config),
         hidden_size=config["hidden_size"],
         layers=config["num_hidden_layers"],
         ffn_size=config["intermediate_size"],

@@ -251,6 +251,7 @@ def _sizes(a: Architecture) -> dict[str, Any]:
         "contrastive_logits_temperature": a.logit_temperature,
         "architecture": a.name,
         "normalize_input": a.normalize_input,
+        "input_epsilon": a.input_epsilon,
         **({"adapter_attn_dim": a.adapter_size} if a.adapter_size else {}),
         **({"pos_conv_depth": a.pos_conv_depth} if a.pos_conv_depth > 1 else {}),
         **({"variant": a.variant.differences()} if a.variant != PROPOSED else {}),

@@ -140,7 +140,6 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
     normalization = TextNormalization(config.text.case, config.text.digits, config.text.punctuation)
     vocabulary = build_vocabulary(config.text, manifest, normalization)
     model, lines = build_model(config, vocabulary)
-    normalize = model.architecture.normalize_input
     transcripts = usable_transcripts(manifest, vocabulary, model.architecture)
     corpus = plan_corpus(
         transcripts.manifest,
@@ -148,7 +147,7 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
         ranks,
         seed=config.seed,
         crop=False,
-        normalize=normalize,
+        epsilon=model.architecture.normalization_epsilon,
         curriculum=config.curriculum,
         updates=config.train.updates,
     )

@@ -117,7 +117,7 @@ class CTCObjective:
         for batch in fixed_batches(
             self._validation,
             self._micro_samples,
-            normalize=self._model.architecture.normalize_input,
+            epsilon=self._model.architecture.normalization_epsilon,
             rank=rank,
             world=world,
         ):

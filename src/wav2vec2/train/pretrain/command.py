@@ -96,8 +96,8 @@ def _run(config: PretrainConfig, ranks: Ranks) -> Path:
         avoid = read_ids(config.data.hold_out_avoid) if config.data.hold_out_avoid else set()
         manifest, validation = hold_out(manifest, config.data.hold_out, avoid)
     model, lines = build_model(config)
-    normalize = model.architecture.normalize_input
-    corpus = plan_corpus(manifest, config.batch, ranks, seed=config.seed, crop=True, normalize=normalize)
+    epsilon = model.architecture.normalization_epsilon
+    corpus = plan_corpus(manifest, config.batch, ranks, seed=config.seed, crop=True, epsilon=epsilon)
     if validation is not None:
         hours = float(validation.samples.sum()) / SAMPLE_RATE / 3600
         lines.append(f"validation: {len(validation)} utterances, {hours:.2f} h")

@@ -239,9 +239,9 @@ def _fitting_points(
         chosen.append(int(place))
         frames += architecture.frame_length(int(manifest.samples[place]))
     points = []
-    normalize = architecture.normalize_input
+    epsilon = architecture.normalization_epsilon
     limit = _FIT_BATCH_SECONDS * SAMPLE_RATE
-    for batch in fixed_batches(manifest.select(chosen), limit, normalize=normalize, max_samples=limit):
+    for batch in fixed_batches(manifest.select(chosen), limit, epsilon=epsilon, max_samples=limit):
         if len(batch.rows):
             there = batch.to(device)
             hidden, lengths = features(there.waveforms, there.lengths)
