@@ -16,7 +16,8 @@ from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.errors import UserError
 from wav2vec2.export import command as export
 from wav2vec2.export.onnx_graph import data_file
-from wav2vec2.inference.exported import ExportedRecognizer, ExportMetadata, OnnxModel, TorchProgram
+from wav2vec2.inference.exported import ExportedRecognizer, ExportMetadata, OnnxModel
+from wav2vec2.inference.torch_program import TorchProgram
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 
 

@@ -14,7 +14,8 @@ from tests.small_models import FAMILIES, noise, recognizer
 from wav2vec2.errors import UserError
 from wav2vec2.export import onnx_graph
 from wav2vec2.export.formats import write_onnx, write_program
-from wav2vec2.inference.exported import ExportMetadata, OnnxModel, Precision, TorchProgram
+from wav2vec2.inference.exported import ExportMetadata, OnnxModel, Precision
+from wav2vec2.inference.torch_program import TorchProgram
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 
 pytest.importorskip("onnx")

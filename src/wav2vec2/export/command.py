@@ -12,7 +12,8 @@ from wav2vec2.errors import UserError
 from wav2vec2.export.formats import write_onnx, write_program
 from wav2vec2.export.gate import Limits, check_export
 from wav2vec2.export.onnx_graph import data_file
-from wav2vec2.inference.exported import ExportedRecognizer, ExportMetadata, OnnxModel, Precision, TorchProgram
+from wav2vec2.inference.exported import ExportedRecognizer, ExportMetadata, OnnxModel, Precision
+from wav2vec2.inference.torch_program import TorchProgram
 from wav2vec2.inference.transcribe import Transcriber
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.output_file import writing_together

@@ -149,7 +149,8 @@ def load_recognizer(source: str | Path) -> "Model | ExportedRecognizer":
     """
     suffix = Path(source).suffix
     if suffix in _EXPORTED:
-        from wav2vec2.inference.exported import OnnxModel, TorchProgram
+        from wav2vec2.inference.exported import OnnxModel
+        from wav2vec2.inference.torch_program import TorchProgram
 
         return OnnxModel(source) if suffix == ".onnx" else TorchProgram(source)
     from wav2vec2.checkpoints.load import load

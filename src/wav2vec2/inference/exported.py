@@ -1,4 +1,4 @@
-"""Exported recognisers (.onnx, .pt2): what a file says about itself, and running it without the model code.
+"""Exported recognisers: what a file says about itself, and running an ONNX file (`torch_program` runs .pt2 files).
 
 An exported recogniser is used like a `Wav2Vec2ForCTC`: it has `architecture`, `blank` and `vocabulary`, and is called
 with padded waveforms. It runs each utterance alone: nothing is computed for padding, and where activations are
@@ -7,9 +7,8 @@ quantized dynamically an utterance has the same output in any batch.
 Legend: B utterances, S samples, T frames, V symbols.
 """
 
-import io
 import json
-import zipfile
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from wav2vec2.audio.normalize import FAIRSEQ_EPSILON
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.config import from_plain
 from wav2vec2.errors import UserError
+from wav2vec2.input_file import parse_json, refuse_special
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.text.vocabulary import Vocabulary
 
@@ -74,8 +74,8 @@ class ExportMetadata:
             raise UserError(f"{source}: was not written by this version of wav2vec2 export; export the model again")
         try:
             return cls(
-                from_plain(Architecture, json.loads(facts["architecture"]), source="architecture", base=_OLDEST),
-                Vocabulary.from_plain(json.loads(facts["vocabulary"])),
+                from_plain(Architecture, parse_json(facts["architecture"]), source="architecture", base=_OLDEST),
+                Vocabulary.from_plain(parse_json(facts["vocabulary"])),
                 facts["outputs"] == "log-probabilities",
                 cast(Precision, facts["precision"]),
             )
@@ -123,9 +123,11 @@ class OnnxModel(ExportedRecognizer):
     """
 
     def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
-        runtime = onnx_runtime()
+        refuse_special(path)
         if not Path(path).is_file():
             raise UserError(f"{path}: no such file; give one that wav2vec2 export wrote")
+        self._path = path
+        runtime = onnx_runtime()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or torch.get_num_threads()
         options.log_severity_level = 4  # errors become UserErrors instead
@@ -140,39 +142,23 @@ class OnnxModel(ExportedRecognizer):
     def run(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """See `ExportedRecognizer.run`."""
         feeds = {"waveforms": waveforms.numpy(), "lengths": lengths.numpy()}
-        outputs, frames = self._session.run(None, feeds)
+        try:
+            outputs, frames = self._session.run(None, feeds)
+        except Exception as error:  # the exceptions of ONNX Runtime have no common class
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(f"{self._path}: its graph does not run ({reason}); export the model again") from None
         return torch.from_numpy(outputs), torch.from_numpy(frames)
 
 
 def onnx_runtime() -> Any:
-    """Return the module `onnxruntime`. Raises UserError, naming the extra to install, if it is missing."""
+    """Return the module `onnxruntime`. Raises UserError, naming the extra to install, if it is missing.
+
+    It is told to collect nothing: when imported, it would write an identifier of the device and a database of telemetry
+    into the user's cache folder.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError:
         raise UserError("ONNX Runtime is not installed: pip install 'wav2vec2[export]'") from None
     return onnxruntime
-
-
-class TorchProgram(ExportedRecognizer):
-    """A torch program (.pt2) of `wav2vec2 export`. Raises UserError for a missing, damaged or foreign file."""
-
-    def __init__(self, path: str | Path) -> None:
-        if not Path(path).is_file():
-            raise UserError(f"{path}: no such file; give one that wav2vec2 export wrote")
-        extra = {METADATA_FILE: ""}
-        try:
-            if not zipfile.is_zipfile(path):
-                raise ValueError("not a .pt2 archive")
-            program = torch.export.load(io.BytesIO(Path(path).read_bytes()), extra_files=extra)
-            facts = json.loads(extra[METADATA_FILE] or "{}")
-        except Exception as error:  # torch raises anything for a damaged archive
-            reason = " ".join(str(error).split())[:160]
-            raise UserError(f"{path}: torch.export cannot open it ({reason}); export the model again") from None
-        super().__init__(ExportMetadata.from_strings(facts, str(path)))
-        self._graph: Any = program.module()
-
-    @torch.inference_mode()
-    def run(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """See `ExportedRecognizer.run`."""
-        logits, frames = self._graph(waveforms, lengths)
-        return logits, frames
