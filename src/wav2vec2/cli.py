@@ -34,27 +34,38 @@ class Command:
     """The first argument may be a TOML file, whose values become the defaults of the options."""
 
 
-_PREPARE, _PUBLISHED = "data.prepare.command", "data.prepare.published"
+_PREPARE, _PUBLISHED, _LAYOUTS = "data.prepare.command", "data.prepare.published", "data.prepare.layouts"
 
 GROUPS: dict[str, dict[str, Command]] = {
     "First steps": {
         "demo": Command("demo.command", "DemoOptions", "run the whole pipeline on a small corpus, in minutes"),
     },
-    "Data (a manifest is the table of utterances that the other commands read)": {
-        "prepare folder": Command(_PREPARE, "PrepareFolder", "manifest of recordings without transcripts"),
-        "prepare table": Command(_PREPARE, "PrepareTable", "manifest of a CSV, TSV or JSONL table of paths and texts"),
-        "prepare fairseq": Command(_PREPARE, "PrepareFairseq", "manifest of fairseq's .tsv, .ltr and .wrd files"),
-        "prepare librispeech": Command(_PREPARE, "PrepareLibriSpeech", "manifest of LibriSpeech"),
-        "prepare librilight": Command(_PUBLISHED, "PrepareLibriLight", "manifest of Libri-light, split at pauses"),
-        "prepare limited": Command(
-            _PUBLISHED, "PrepareLimited", "manifest of Libri-light's transcribed 10 min, 1 h or 10 h"
+    "Data ('prepare' writes a manifest, the table of utterances that the other commands read)": {
+        "prepare auto": Command(
+            _LAYOUTS, "PrepareAuto", "find out which of these layouts a folder has, and prepare it", function="run_auto"
         ),
-        "prepare timit": Command(_PUBLISHED, "PrepareTimit", "manifest of TIMIT, with phones as transcripts"),
-        "prepare commonvoice": Command(_PUBLISHED, "PrepareCommonVoice", "manifest of Common Voice"),
-        "prepare mls": Command(
-            _PUBLISHED, "PrepareMls", "manifest of Multilingual LibriSpeech, or of its limited sets"
+        "prepare folder": Command(_PREPARE, "PrepareFolder", "recordings without transcripts"),
+        "prepare pairs": Command(_LAYOUTS, "PreparePairs", "recordings with a .txt, .lab, .srt or .vtt each"),
+        "prepare table": Command(_PREPARE, "PrepareTable", "CSV, TSV or JSON tables of paths and texts"),
+        "prepare huggingface": Command(_LAYOUTS, "PrepareHuggingFace", "Parquet with audio; folders with metadata.csv"),
+        "prepare kaldi": Command(_LAYOUTS, "PrepareKaldi", "Kaldi's data directories (wav.scp, segments, text)"),
+        "prepare lhotse": Command(_LAYOUTS, "PrepareLhotse", "lhotse's cuts, or recordings and supervisions"),
+        "prepare fairseq": Command(_PREPARE, "PrepareFairseq", "fairseq's .tsv, with .wrd, .ltr or .phn"),
+        "prepare librispeech": Command(_PREPARE, "PrepareLibriSpeech", "LibriSpeech"),
+        "prepare librilight": Command(_PUBLISHED, "PrepareLibriLight", "Libri-light, split at pauses"),
+        "prepare limited": Command(_PUBLISHED, "PrepareLimited", "Libri-light's transcribed 10 min, 1 h or 10 h"),
+        "prepare timit": Command(_PUBLISHED, "PrepareTimit", "TIMIT, with phones as transcripts"),
+        "prepare commonvoice": Command(
+            _PUBLISHED, "PrepareCommonVoice", "Common Voice, as downloaded or from the hub; Spontaneous Speech"
         ),
-        "prepare fleurs": Command(_PUBLISHED, "PrepareFleurs", "manifest of FLEURS, or of tables in its format"),
+        "prepare mls": Command(_PUBLISHED, "PrepareMls", "Multilingual LibriSpeech, or its limited sets"),
+        "prepare fleurs": Command(_PUBLISHED, "PrepareFleurs", "FLEURS, or tables in its format"),
+        "prepare voxpopuli": Command(_LAYOUTS, "PrepareVoxPopuli", "VoxPopuli's transcribed speech"),
+        "prepare libritts": Command(_LAYOUTS, "PrepareLibriTts", "LibriTTS, LibriTTS-R"),
+        "prepare vctk": Command(_LAYOUTS, "PrepareVctk", "VCTK"),
+        "prepare ljspeech": Command(_LAYOUTS, "PrepareLjSpeech", "LJSpeech, M-AILABS, CSS10: tables with pipes"),
+        "prepare aishell": Command(_LAYOUTS, "PrepareAishell", "AISHELL-1"),
+        "prepare stm": Command(_LAYOUTS, "PrepareStm", "TED-LIUM, or other recordings with .stm files"),
         "prepare shards": Command("data.shards", "PrepareShards", "pack the recordings of a manifest into tar files"),
     },
     "Training": {

@@ -15,13 +15,13 @@ def test_devices_and_pipes_are_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
     (tmp_path / "zero.csv").symlink_to("/dev/zero")
     for table in (tmp_path / "pipe.csv", tmp_path / "zero.csv", tmp_path):
-        with pytest.raises(UserError, match="is a folder or a device"):
+        with pytest.raises(UserError, match=r"is a pipe|is a device|Is a directory"):
             list(scan_table(table))
 
 
 def test_an_endless_line_ends(tmp_path: Path) -> None:
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"path,text\n" + b"x" * 3_000_000))
-    with pytest.raises(UserError, match="line 2: is longer than a million characters"):
+    with pytest.raises(UserError, match="line 2: is longer than 1,048,576 characters"):
         list(scan_table(tmp_path / "t.csv.gz"))
     (tmp_path / "u.csv.gz").write_bytes(gzip.compress(b"path,text\na.wav,x\n" * 99)[:-9])
     with pytest.raises(UserError, match="cannot be read"):

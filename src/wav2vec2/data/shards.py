@@ -118,19 +118,20 @@ def _add_recording(shard: tarfile.TarFile, rows: list[Utterance]) -> tuple[int, 
     encoded = read_bytes(row.path, row.offset, row.size)
     suffix = container_of(encoded[:64]) or Path(row.path).suffix.lstrip(".").lower() or "audio"
     key = row.id.replace(".", "_")  # to WebDataset, the key ends at the first dot
-    _add(shard, f"{key}.{suffix}", encoded)
-    offset = shard.offset - -(-len(encoded) // _TAR_BLOCK) * _TAR_BLOCK
+    offset = add_member(shard, f"{key}.{suffix}", encoded)
     kept = ("id", "start", "samples", "sample_rate", "text", "speaker", "split", "language", "source")
     segments = [{name: value for name, value in asdict(segment).items() if name in kept} for segment in rows]
     described = segments[0] if len(segments) == 1 else {"id": row.id, "segments": segments}
-    _add(shard, f"{key}.json", json.dumps(described, ensure_ascii=False).encode())
+    add_member(shard, f"{key}.json", json.dumps(described, ensure_ascii=False).encode())
     if len(rows) == 1 and row.text is not None:
-        _add(shard, f"{key}.txt", row.text.encode())
+        add_member(shard, f"{key}.txt", row.text.encode())
     return offset, len(encoded)
 
 
-def _add(shard: tarfile.TarFile, name: str, content: bytes) -> None:
+def add_member(shard: tarfile.TarFile, name: str, content: bytes) -> int:
+    """Append a file to an archive; returns the offset of its first byte in it."""
     member = tarfile.TarInfo(name)
     member.size = len(content)
     member.mode = 0o644
     shard.addfile(member, io.BytesIO(content))
+    return shard.offset - -(-len(content) // _TAR_BLOCK) * _TAR_BLOCK

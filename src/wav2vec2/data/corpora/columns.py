@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, quoted
 
 NO_TEXT = "none"
 """Value of --text-column for a table that is to be read without transcripts."""
@@ -14,6 +14,8 @@ _PATHS = (
     "path filename audiofilename audiofilepath audiopath audiofile wavfilename wavpath wavfile wav filepath file audio "
     "clip clippath recordingpath"
 )
+PATH_NAMES = frozenset(_PATHS.split())
+"""Names of columns of paths, in lower case, letters and digits only."""
 _TEXTS = (
     "text sentence transcript transcription normalizedtext normalisedtext normedtext textnormalized textnormalised "
     "normalizedtranscription normalizedtranscript srctext tgttext rawtext rawtranscription rawtranscript originaltext "
@@ -78,7 +80,7 @@ class Columns:
         for role, chosen in self._chosen.items():
             if chosen and not (role == "text" and chosen == NO_TEXT):
                 if chosen not in names:
-                    raise UserError(f"{self._table}: has no column '{chosen[:80]}': choose among {listed(names)}")
+                    raise UserError(f"{self._table}: has no column {quoted(chosen)}: choose among {listed(names)}")
                 found[role] = chosen
         return found
 
@@ -123,7 +125,7 @@ class Columns:
 
 def listed(names: Sequence[str]) -> str:
     """Column names for a message, shortened if there are many or they are long."""
-    shown = ", ".join(repr(name if len(name) <= 80 else name[:77] + "...") for name in names[:_SHOWN])
+    shown = ", ".join(quoted(name) for name in names[:_SHOWN])
     return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wav2vec2.errors import UserError
+from wav2vec2.input_file import open_input
 
-_LONGEST_LINE = 1 << 20  # characters
+LONGEST_LINE = 1 << 20
+"""Characters of a line of text."""
 _LONGEST_RECORD = 50  # lines of one quoted cell
 _BOMS = {
     b"\xef\xbb\xbf": "utf-8-sig",
@@ -38,19 +40,17 @@ class Dialect:
     quoted: bool
 
 
-def text_lines(path: Path) -> Iterator[str]:
+def text_lines(path: Path, longest: int = LONGEST_LINE) -> Iterator[str]:
     """Yield the lines of a text file, or of one packed by gzip (.gz), without their ends.
 
     UTF-16 and UTF-32 are recognised; anything else is UTF-8, with U+FFFD for bytes that are none.
 
     Raises:
-        UserError: the file is missing, unreadable, a folder or a device, or has a line of more than a million
+        UserError: the file is missing, unreadable, a folder or a device, or has a line of more than `longest`
             characters.
     """
-    if path.exists() and not path.is_file():  # a pipe or /dev/zero would be read for ever
-        raise UserError(f"{path}: cannot be read: it is a folder or a device: name a file")
     try:
-        with path.open("rb") as raw:
+        with open_input(path) as raw:
             stream: BinaryIO = gzip.GzipFile(fileobj=raw) if path.suffix.lower() == ".gz" else raw  # type: ignore[assignment]
             head = stream.read(4096)
             stream.seek(0)
@@ -58,9 +58,9 @@ def text_lines(path: Path) -> Iterator[str]:
             start = head.decode(encoding, errors="replace")
             end = "\r" if "\r" in start and "\n" not in start else "\n"
             text = io.TextIOWrapper(stream, encoding=encoding, errors="replace", newline=end)
-            for number, line in enumerate(iter(lambda: text.readline(_LONGEST_LINE), ""), start=1):
-                if len(line) == _LONGEST_LINE:
-                    raise UserError(f"{path}, line {number}: is longer than a million characters: is it a text file?")
+            for number, line in enumerate(iter(lambda: text.readline(longest), ""), start=1):
+                if len(line) == longest:
+                    raise UserError(f"{path}, line {number}: is longer than {longest:,} characters: is it a text file?")
                 yield line.rstrip("\r\n")
     except (OSError, EOFError, ValueError, zlib.error) as error:
         why = getattr(error, "strerror", None) or " ".join(str(error).split())[:80]

@@ -50,16 +50,16 @@ def scan_folder(root: Path, *, speaker: SpeakerRule = "folder", language: str = 
         raise UserError(f"{root}: is not a folder: name the one that holds the recordings")
     for path in recordings_below(root):
         relative = path.relative_to(root)
-        who = {
-            "folder": _speaker_folder(relative, root),
-            "prefix": path.name.replace("_", "-").split("-")[0],
-            "none": "",
-        }[speaker]
+        who = speaker_of(path, root, speaker)
         identity = relative.with_suffix("").as_posix()
         yield Utterance(identity, os.path.abspath(path), speaker=who, language=language, source=root.name)
 
 
-def _speaker_folder(relative: Path, root: Path) -> str:
-    if any(name in root.absolute().parts or name in relative.parts for name in _NO_SPEAKERS):
+def speaker_of(path: Path, root: Path, rule: SpeakerRule) -> str:
+    """Return the name of the speaker of a file below `root`, or "" if it is not known; see `scan_folder`."""
+    relative = path.relative_to(root)
+    if rule == "prefix":
+        return path.name.replace("_", "-").split("-")[0]
+    if rule == "none" or any(name in root.absolute().parts or name in relative.parts for name in _NO_SPEAKERS):
         return ""
     return next((name for name in relative.parts[:-1] if name.lower() not in _NOT_SPEAKERS), "")

@@ -25,7 +25,7 @@ def scan_librispeech(root: Path, *, language: str = "") -> Iterator[Utterance | 
     if not root.is_dir():
         raise UserError(f"{root}: is not a folder: name the one that holds train-clean-100, dev-clean, ...")
     for folder, names in walk(root):
-        split, speaker = _split_and_speaker(os.path.relpath(folder, root))
+        split, speaker = split_and_speaker(os.path.relpath(folder, root))
         row = Utterance("", "", speaker=speaker, split=split, language=language, source=root.name)
         yield from match_transcripts(folder, audio_names(names), transcripts_in(folder, names), row)
 
@@ -72,7 +72,7 @@ def match_transcripts(
         yield Rejection(identity, folder, "transcript without audio", message)
 
 
-def _split_and_speaker(relative: str) -> tuple[str, str]:
+def split_and_speaker(relative: str) -> tuple[str, str]:
     """Return split and speaker of SPLIT/SPEAKER/CHAPTER. SPEAKER/CHAPTER and SPEAKER have no split, "." has neither."""
     parts = [] if relative == "." else relative.split(os.sep)
     if len(parts) >= 3:

@@ -1,8 +1,4 @@
-"""Multilingual corpora: Common Voice, Multilingual LibriSpeech (MLS) and FLEURS.
-
-Common Voice (Ardila et al., LREC 2020): LOCALE/{train,dev,test,validated,other,invalidated}.tsv beside LOCALE/clips.
-Columns used: client_id (the speaker), path, sentence and, if there is one, locale. The official train, dev and test
-sets share no speaker; from every other table, the rows of speakers of dev and test are rejected.
+"""Multilingual corpora: Multilingual LibriSpeech (MLS), FLEURS and VoxPopuli.
 
 MLS (Pratap et al., Interspeech 2020): mls_LANGUAGE/{train,dev,test} with transcripts.txt, lines "ID<TAB>TEXT". An ID is
 SPEAKER_BOOK_NUMBER and its audio is audio/SPEAKER/BOOK/ID.flac (.opus in mls_LANGUAGE_opus). The limited sets are lists
@@ -11,6 +7,10 @@ of ids in train/limited_supervised: 1hr/{0..5} and 9hr.
 FLEURS (Conneau et al., SLT 2022), or a corpus like it: LANGUAGE/{train,dev,test}.tsv without a header. Columns: id of
 the sentence, file name, transcription as written, normalised transcription, ... The audio is LANGUAGE/audio/SPLIT/NAME
 or LANGUAGE/SPLIT/NAME. Speakers are unknown.
+
+VoxPopuli (Wang et al., ACL 2021): transcribed_data/LANGUAGE/asr_{train,dev,test}.tsv with the columns id, raw_text,
+normalized_text and speaker_id, and LANGUAGE/YEAR/ID.ogg, as its own scripts write them. Its recordings without
+transcripts (raw_audios, unlabelled_data) are a plain folder.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,90 +19,11 @@ from typing import Literal
 
 from wav2vec2.audio.recordings import audio_names, walk
 from wav2vec2.data.corpora.download import MLS_LANGUAGES
+from wav2vec2.data.corpora.folder import find_audio
 from wav2vec2.data.corpora.librilight import hour_folds
 from wav2vec2.data.corpora.table import read_tsv
 from wav2vec2.data.utterance import Rejection, Utterance
 from wav2vec2.errors import UserError
-
-HELD_OUT = ("dev", "test")
-OFFICIAL = ("train", *HELD_OUT)
-_CV_COLUMNS = ("client_id", "path", "sentence")
-_CV_LICENCE = (
-    "download the language yourself from Common Voice (you accept its terms on its site), unpack it and name the "
-    "folder that holds train.tsv and clips, or the one above"
-)
-
-
-def scan_common_voice(
-    root: Path, *, tables: Sequence[str] = OFFICIAL, language: str = ""
-) -> Iterator[Utterance | Rejection]:
-    """Yield the rows of the tables, not yet opened, with the table's name as split and ids LOCALE/CLIP.
-
-    A clip that is also in an earlier table is skipped (validated.tsv repeats the official three).
-
-    Args:
-        root: a language's folder, or one that holds several.
-        tables: names of tables, without .tsv.
-        language: written into each row; empty: the row's own locale, or else the folder's name.
-
-    Raises:
-        UserError: no language is there, or a table is missing.
-    """
-    for folder in _cv_languages(root, tables):
-        held_out = _cv_held_out(folder) if set(tables) - set(OFFICIAL) else set()
-        seen: set[str] = set()
-        for table in tables:
-            path = folder / f"{table}.tsv"
-            if not path.is_file():
-                there = ", ".join(sorted(file.stem for file in folder.glob("*.tsv")))
-                raise UserError(f"{path}: is not there: give --tables of {there}, or unpack the language again")
-            yield from _cv_rows(folder, path, table, set() if table in HELD_OUT else held_out, seen, language)
-
-
-def _cv_rows(
-    folder: Path, path: Path, table: str, held_out: set[str], seen: set[str], language: str
-) -> Iterator[Utterance | Rejection]:
-    for row in read_tsv(path, _CV_COLUMNS, "path"):
-        if isinstance(row, Rejection):
-            yield row
-            continue
-        clip, speaker = row["path"].strip(), row["client_id"]
-        clip = clip if Path(clip).suffix else f"{clip}.mp3"  # releases before 2019-06 omit the suffix
-        if clip in seen:
-            continue
-        seen.add(clip)
-        identity = f"{folder.name}/{clip.rpartition('.')[0]}"
-        if speaker in held_out:
-            message = f"{path}: {clip} is by a speaker of dev or test, who must not be in {table}"
-            yield Rejection(identity, str(folder / "clips" / clip), "speaker held out", message)
-            continue
-        yield Utterance(
-            id=identity,
-            path=str(folder / "clips" / clip),
-            text=row["sentence"],
-            speaker=speaker,
-            split=table,
-            language=language or row.get("locale") or folder.name,
-            source="common-voice",
-        )
-
-
-def _cv_languages(root: Path, tables: Sequence[str]) -> list[Path]:
-    if not tables:
-        raise UserError("--tables: names no table: give one or more, such as train,dev,test")
-    folders = [root, *sorted(root.iterdir())] if root.is_dir() else []
-    found = [folder for folder in folders if (folder / "clips").is_dir() and any(folder.glob("*.tsv"))]
-    if not found:
-        raise UserError(f"{root}: holds no language of Common Voice (*.tsv beside clips): {_CV_LICENCE}")
-    return found
-
-
-def _cv_held_out(folder: Path) -> set[str]:
-    """The speakers of dev and test."""
-    tables = [folder / f"{name}.tsv" for name in HELD_OUT]
-    rows = (row for path in tables if path.is_file() for row in read_tsv(path, _CV_COLUMNS, "path"))
-    return {row["client_id"] for row in rows if not isinstance(row, Rejection)}
-
 
 SPLITS = ("train", "dev", "test")
 MlsTraining = Literal["all", "10min", "1h", "10h"]
@@ -235,3 +156,50 @@ def scan_fleurs(
                     language=code,
                     source="fleurs",
                 )
+
+
+_VOXPOPULI_COLUMNS = ("id", "raw_text", "normalized_text", "speaker_id")
+
+
+def scan_voxpopuli(
+    root: Path, *, transcription: Transcription = "normalised", language: str = ""
+) -> Iterator[Utterance | Rejection]:
+    """Yield the rows of each language's tables, not yet opened.
+
+    Args:
+        root: a language's folder, or transcribed_data, or the folder above it. Missing splits are skipped.
+        transcription: the normalised one (lower case, no punctuation), or the one as written.
+        language: written into each row; empty: the folder's name.
+
+    Raises:
+        UserError: no language is there, or a table cannot be read.
+    """
+    folders = voxpopuli_languages(root)
+    if not folders:
+        remedy = "name the folder transcribed_data that get_asr_data of VoxPopuli has written, or a language in it"
+        raise UserError(f"{root}: has no asr_train.tsv, asr_dev.tsv or asr_test.tsv: {remedy}")
+    column = "normalized_text" if transcription == "normalised" else "raw_text"
+    for folder in folders:
+        for split in SPLITS:
+            table = folder / f"asr_{split}.tsv"
+            for row in read_tsv(table, _VOXPOPULI_COLUMNS, "id") if table.is_file() else ():
+                if isinstance(row, Rejection):
+                    yield row
+                    continue
+                speaker = row["speaker_id"].strip()
+                yield Utterance(
+                    id=row["id"],
+                    path=find_audio(str(folder / row["id"][:4] / f"{row['id']}.ogg")),
+                    text=row[column],
+                    speaker="" if speaker == "None" else speaker,
+                    split=split,
+                    language=language or folder.name,
+                    source="voxpopuli",
+                )
+
+
+def voxpopuli_languages(root: Path) -> list[Path]:
+    """Return the folders of VoxPopuli's languages with transcripts, in or below a folder."""
+    top = root / "transcribed_data" if (root / "transcribed_data").is_dir() else root
+    folders = [top, *sorted(top.iterdir())] if top.is_dir() else []
+    return [folder for folder in folders if any((folder / f"asr_{split}.tsv").is_file() for split in SPLITS)]

@@ -5,7 +5,6 @@ end (in seconds), under the names that such tables have (`columns`). JSON may be
 one object by id as SpeechBrain writes it.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,8 @@ from wav2vec2.data.corpora.columns import Columns, listed
 from wav2vec2.data.corpora.delimited import Dialect, dialect_of, table_rows, text_lines
 from wav2vec2.data.corpora.folder import find_audio
 from wav2vec2.data.utterance import Rejection, Utterance
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, quoted
+from wav2vec2.input_file import parse_json
 
 _ROOT_VARIABLE = re.compile(r"^(\$\{?\w+\}?|\{\w+\})/+")  # SpeechBrain's {data_root}/...
 _SLICE = re.compile(r"^(.+\.(?:zip|tar)):(\d+):(\d+)$")  # fairseq's slice of an uncompressed archive, in bytes
@@ -114,13 +114,12 @@ def _seconds(row: Mapping[str, Any], name: str) -> float | None:
     value = row.get(name)
     if value is None or not str(value).strip():
         return None
-    shown = str(value)[:80]
     try:
         seconds = float(value)
     except (ValueError, TypeError, OverflowError):
-        raise ValueError(f"{name} '{shown}' is not a number of seconds") from None
+        raise ValueError(f"{name} {quoted(value)} is not a number of seconds") from None
     if not 0 <= seconds < 1e11:
-        raise ValueError(f"{name} '{shown}' is not a time in the file")
+        raise ValueError(f"{name} {quoted(value)} is not a time in the file")
     return seconds
 
 
@@ -205,8 +204,8 @@ def _whole_json(table: Path) -> list[dict[str, Any]]:
 def _parsed(text: str) -> Any:
     """Parse JSON; None if it is none, or nested too deeply."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return parse_json(text)
+    except ValueError:
         return None
 
 

@@ -11,6 +11,7 @@ import os
 import zlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,6 +23,7 @@ from wav2vec2.data.corpora.download import LIBRISPEECH_URL, download, librispeec
 from wav2vec2.data.corpora.fairseq import LabelKind, scan_fairseq
 from wav2vec2.data.corpora.folder import SpeakerRule, scan_folder
 from wav2vec2.data.corpora.librispeech import scan_librispeech
+from wav2vec2.data.corpora.recognise import recognise
 from wav2vec2.data.corpora.table import TableOptions, scan_table
 from wav2vec2.data.prepare.examine import Rules
 from wav2vec2.data.prepare.journal import chunks, examine_all, gather, remove_other_journals
@@ -100,12 +102,20 @@ class PrepareFolder(PrepareOptions):
     root: Positional[Path]
     """The folder; it is searched at any depth."""
     speaker: SpeakerRule = "folder"
-    """Where the speaker's name is: the first folder below the root (folder), the file's name up to the first "-" or "_"
-    (prefix), or nowhere (none)."""
+    """Where the speaker's name is: the first folder below the root that is not named wav48, train or the like (folder),
+    the file's name up to the first "-" or "_" (prefix), or nowhere (none)."""
 
     def scan(self) -> Iterator[Utterance | Rejection]:
         """See `PrepareOptions.scan`."""
         return scan_folder(self.root, speaker=self.speaker, language=self.language)
+
+    def remarks(self, summary: Summary) -> list[str]:
+        """Return also a note if the folder has transcripts that another command would read."""
+        notes = super().remarks(summary)
+        with suppress(UserError):
+            if (layout := recognise(self.root)).command != "folder":
+                notes.append(f"note: {layout.why}: 'wav2vec2 prepare {layout.command}' would read its transcripts")
+        return notes
 
 
 @dataclass(frozen=True, kw_only=True)

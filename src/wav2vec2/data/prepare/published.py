@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional
 
+from wav2vec2.data.corpora.common_voice import scan_common_voice
 from wav2vec2.data.corpora.download import (
     FLEURS_URL,
     LIBRILIGHT_URL,
@@ -21,7 +22,7 @@ from wav2vec2.data.corpora.download import (
     mls_archives,
 )
 from wav2vec2.data.corpora.librilight import LimitedSize, scan_librilight, scan_limited
-from wav2vec2.data.corpora.multilingual import MlsTraining, Transcription, scan_common_voice, scan_fleurs, scan_mls
+from wav2vec2.data.corpora.multilingual import MlsTraining, Transcription, scan_fleurs, scan_mls
 from wav2vec2.data.corpora.timit import UTTERANCES, TimitLabels, scan_timit
 from wav2vec2.data.prepare.command import PrepareOptions
 from wav2vec2.data.prepare.command import run as run
@@ -132,13 +133,17 @@ class PrepareTimit(_OfficialSplits):
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareCommonVoice(_OfficialSplits):
-    """Manifest of a Common Voice archive that you have downloaded and unpacked: LOCALE/*.tsv beside LOCALE/clips."""
+    """Manifest of your copy of Common Voice: LOCALE/*.tsv beside LOCALE/clips, as its site gives it.
+
+    The layout of the Hugging Face hub (transcript/LOCALE/*.tsv, audio/LOCALE/*/*.tar) and Spontaneous Speech
+    (ss-corpus-LOCALE.tsv beside audios) are read too. Clips that were converted to another format are found.
+    """
 
     root: Positional[Path]
     """A language's folder, or one that holds several."""
     tables: str = "train,dev,test"
-    """Tables to read, each of which becomes a split. Other tables than these are read without dev's and test's
-    speakers."""
+    """Tables to read, each of which becomes a split; of Spontaneous Speech, splits. Other tables than these are read
+    without dev's and test's speakers."""
 
     def scan(self) -> Iterator[Utterance | Rejection]:
         """See `PrepareOptions.scan`."""
