@@ -182,7 +182,7 @@ def _members(path: str) -> Iterator[tuple[str, int, int]]:
             while (member := archive.next()) is not None:
                 if member.isreg() and not member.issparse() and is_audio_name(member.name):
                     yield member.name, member.offset_data, member.size
-                archive.members.clear()  # tarfile keeps every header it has read
+                archive.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every header it has read
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         why = " ".join(str(error).split())[:80]
         raise UserError(f"{path}: is not a whole tar archive ({why}): download it again") from None

@@ -59,6 +59,7 @@ def _kaldi_directory(folder: Path, language: str) -> Iterator[Utterance | Reject
     texts, speakers, languages = (_mapping(folder / name) for name in ("text", "utt2spk", "utt2lang"))
     recordings = {key: _kaldi_file(key, value, folder) for key, value in _mapping(folder / "wav.scp").items()}
     spans = {key: (key, 0, -1) for key in recordings}
+    broken: set[str] = set()
     if (folder / "segments").is_file():
         spans = {}
         for key, value in _mapping(folder / "segments").items():
@@ -70,6 +71,7 @@ def _kaldi_directory(folder: Path, language: str) -> Iterator[Utterance | Reject
             except (ValueError, OverflowError):
                 message = f"{folder / 'segments'}: {quoted(key)} is not 'UTTERANCE RECORDING BEGIN END'"
                 yield Rejection(key, str(folder), "bad table row", message)
+                broken.add(key)
                 continue
             spans[key] = (recording, first, last - first if last >= 0 else -1)  # an end of -1 is that of the file
     for key, (recording, first, samples) in spans.items():
@@ -94,7 +96,7 @@ def _kaldi_directory(folder: Path, language: str) -> Iterator[Utterance | Reject
                 language=language or languages.get(key, ""),
                 source=folder.absolute().parent.name,
             )
-    for key in texts.keys() - spans.keys():
+    for key in sorted(texts.keys() - spans.keys() - broken):
         message = f"{folder / 'text'}: {quoted(key)} has no recording"
         yield Rejection(key, str(folder), "transcript without audio", message)
 

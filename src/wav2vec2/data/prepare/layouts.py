@@ -1,6 +1,6 @@
 """`wav2vec2 prepare` for the layouts of other tools and of more corpora, and `prepare auto`, which finds it out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -211,7 +211,7 @@ class PrepareAuto(PrepareOptions):
 
 
 _DEFAULTS = PrepareAuto(root=Path())
-_COMMANDS: dict[str, tuple[type[PrepareOptions], str]] = {
+_COMMANDS: dict[str, tuple[Callable[..., PrepareOptions], str]] = {
     "folder": (command.PrepareFolder, "root"),
     "table": (command.PrepareTable, "tables"),
     "pairs": (PreparePairs, "root"),
