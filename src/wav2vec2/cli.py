@@ -13,13 +13,14 @@ import importlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from wav2vec2 import __version__
-from wav2vec2.errors import UserError
+from wav2vec2.errors import FileWarning, UserError
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,9 @@ _UNWRITABLE = {
 }
 
 
+_PYTHONS_WARNING = warnings.showwarning
+
+
 def entry() -> None:
     """Run the command that this process was started with, and exit with its status: the ``wav2vec2`` script."""
     sys.exit(main(sys.argv[1:]))
@@ -136,7 +140,10 @@ def entry() -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run one command and return its exit status; user errors are printed, not raised."""
     try:
-        status = _dispatch(list(arguments))
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", FileWarning)
+            warnings.showwarning = _show_warning
+            status = _dispatch(list(arguments))
         sys.stdout.flush()
     except UserError as error:
         return _complain(str(error))
@@ -152,6 +159,13 @@ def main(arguments: Sequence[str]) -> int:
             raise
         return _complain(f"{error.filename or 'output'}: {error.strerror}; free some space or choose another folder")
     return status
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+    if issubclass(category, FileWarning):
+        print(message, file=sys.stderr)
+    else:
+        _PYTHONS_WARNING(message, category, *place, **options)
 
 
 def _complain(message: str) -> int:

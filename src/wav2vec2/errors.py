@@ -1,4 +1,4 @@
-"""The exception for problems that a user can solve, and how its message quotes a value."""
+"""The exception for problems that a user can solve, the warning about a file, and how its message quotes a value."""
 
 MOST_QUOTED = 80
 """Characters of a value that a message shows."""
@@ -9,6 +9,13 @@ class UserError(Exception):
 
     The message is one line that names the file or option, what is wrong, and the remedy. The command line prints it on
     stderr and exits with status 2.
+    """
+
+
+class FileWarning(UserWarning):
+    """A file is used, although something about it is odd: it is cut short, say.
+
+    The message is one line that names the file. The command line prints it on stderr.
     """
 
 

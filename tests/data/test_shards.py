@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from tests.data.made_up_speech import librispeech_tree, voice, write
 
-from wav2vec2.audio.read import AudioError, read_audio
+from wav2vec2.audio.encoded_file import AudioError
+from wav2vec2.audio.read import read_audio
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.prepare.command import PrepareLibriSpeech, run
 from wav2vec2.data.shards import PrepareShards, write_shards

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from wav2vec2.audio.read import AudioError
+from wav2vec2.audio.encoded_file import AudioError
 from wav2vec2.data import waveforms
 from wav2vec2.data.utterance import Utterance
 from wav2vec2.data.waveforms import DecodedAudio, read_bytes, read_utterance

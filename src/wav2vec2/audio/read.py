@@ -1,47 +1,34 @@
 """Decode any audio file, or the bytes of one, to mono float32 at 16 kHz.
 
-libsndfile (through soundfile) reads WAV, FLAC, MP3, Ogg Vorbis and Opus, AIFF, AU and CAF. PyAV, the optional extra
-`wav2vec2[av]`, reads other formats (M4A, MP4, WebM, WMA, AMR, ...). A format is recognised by content, not by name.
-Outside this module, lengths and positions are always counted in samples at 16 kHz.
+A format is recognised by content, not by name. libsndfile reads WAV, FLAC, MP3, Ogg Vorbis and Opus, AIFF, AU and
+others; FFmpeg reads every other container, and the files that libsndfile would misread (`wav2vec2.audio.container`).
+The length of a file is what decodes, not what its header says. Outside this package, lengths and positions are always
+counted in samples at 16 kHz.
 """
 
-import io
+import collections
 import math
-import os
-import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 
-from wav2vec2.audio.decoders import silent_decoder, sphere_compression
-from wav2vec2.audio.ffmpeg import decode_stream
-from wav2vec2.errors import UserError
+from wav2vec2.audio.decoder_messages import quietly, silent_decoder
+from wav2vec2.audio.encoded_file import AudioError, EncodedFile, Source, check_rate, open_encoded, source_name
+from wav2vec2.audio.ffmpeg import open_ffmpeg
+from wav2vec2.audio.libsndfile import DAMAGED, SndfileStream, open_sndfile
+from wav2vec2.audio.native import NativeStream, examine
 
 SAMPLE_RATE = 16_000
 """Samples a second of every waveform in the package."""
 
-Source = str | Path | bytes
+LONGEST_SECONDS = 4 * 3600
+"""A longer recording is not read into one array."""
 
-# A piece is decoded from a little before its start: MP3 and Opus frames depend on the frames before them, and the
-# resampling filter needs some context.
-_LOSSY_PREROLL_SECONDS = 0.5
+# The resampling filter needs some context, so a piece is decoded from a little before its start.
 _RESAMPLER_MARGIN_SECONDS = 0.05
-_TAIL_SECONDS = 2.0  # decoded to learn where an MP3 ends
-_PADDING_SECONDS = 0.2  # an MP3 may end this much before its header says, because the header counts padding
 _LOUDEST = 8.0  # slight overs of float files are clipped; a higher peak means integer values stored as float
-
-
-class AudioError(UserError):
-    """A file without usable audio. `reason` is a short label under which such files are counted."""
-
-    def __init__(self, message: str, reason: str = "unreadable") -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -52,6 +39,65 @@ class AudioInfo:
     samples: int
     channels: int
     container: str
+    warning: str = ""
+    """One line if the file is cut short or damaged, or if something in it is not read; else empty."""
+
+
+class AudioStream:
+    """Decodes a file once, from its beginning to its end, in bounded memory."""
+
+    def __init__(self, source: Source) -> None:
+        """Take a path, or the bytes of an encoded file; nothing is read yet."""
+        self._source = source
+        self.info = AudioInfo(0, 0, 0, "")
+        """What is known of the file; complete after the last block."""
+        self.seekable = True
+        """Whether `read_audio` reaches a place in the file without decoding up to it, and finds the same samples."""
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Yield the samples as mono float32 at 16 kHz in [-1, 1], in blocks of about a minute at most.
+
+        Raises:
+            AudioError: the file is missing, empty, not audio, not finite, or has no samples.
+        """
+        name = source_name(self._source)
+        yield from (_checked(block, name) for block in self._resampled() if len(block))
+
+    def _resampled(self) -> Iterator[np.ndarray]:
+        with open_encoded(self._source) as file:
+            native = NativeStream(file)
+            resampler = None
+            found = 0
+            for block in quietly(native.blocks()):
+                if resampler is None:
+                    resampler = _Resampler(native.rate)
+                part = resampler.push(block)
+                found += len(part)
+                yield part
+            samples = length_at_16k(native.samples, native.rate or 1)
+            self.info = AudioInfo(native.rate, samples, native.channels, native.format, native.warning)
+            self.seekable = native.seekable
+            if resampler is not None:
+                yield resampler.last(samples - found)
+
+
+class _Resampler:
+    """Blocks of one recording to 16 kHz."""
+
+    def __init__(self, rate: int) -> None:
+        self._stream = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
+
+    def push(self, block: np.ndarray) -> np.ndarray:
+        if self._stream is None:
+            return block
+        return np.asarray(self._stream.resample_chunk(np.ascontiguousarray(block)))
+
+    def last(self, samples: int) -> np.ndarray:
+        """The last `samples` samples, with zeros where there are fewer: soxr rounds lengths differently."""
+        rest = self.push(np.zeros(0, np.float32))
+        if self._stream is not None:
+            rest = self._stream.resample_chunk(rest, last=True)
+        return np.pad(rest, (0, max(0, samples - len(rest))))[: max(0, samples)]
 
 
 def read_audio(source: Source, *, start: int = 0, samples: int | None = None) -> np.ndarray:
@@ -60,7 +106,7 @@ def read_audio(source: Source, *, start: int = 0, samples: int | None = None) ->
     Args:
         source: a path, or the bytes of an encoded file.
         start: first sample of the piece, counted at 16 kHz.
-        samples: length of the piece at 16 kHz; None reads to the end.
+        samples: length of the piece at 16 kHz; None reads to the end, at most four hours.
 
     Channels are averaged and other sampling rates are resampled. A piece of a long file is reached by seeking, without
     decoding what precedes it; its values equal those of the same samples in the whole file (to rounding, if the codec
@@ -70,150 +116,106 @@ def read_audio(source: Source, *, start: int = 0, samples: int | None = None) ->
         AudioError: a `UserError` that names the file: it is missing, empty, corrupt, not audio, not finite, or shorter
             than `start + samples`.
     """
+    name = source_name(source)
     if start < 0 or (samples is not None and samples < 1):
         piece = f"a piece of {samples} samples from {start}"
-        raise AudioError(f"{_name(source)}: {piece} is impossible: correct the manifest", "bad segment")
-    with silent_decoder(), _opened(source) as file:
-        if file is None:
-            mono, rate, first = _read_with_av(source, start, samples)
-        else:
-            mono, rate, first = _read_with_soundfile(source, file, start, samples)
-    waveform = _resampled(mono, rate)[start - first :]
-    if samples is not None:
-        if len(waveform) < samples:
-            missing = f"ends {samples - len(waveform)} samples (16 kHz) before the piece {start}+{samples} does"
-            raise AudioError(f"{_name(source)}: {missing}: the file has changed; prepare it again", "cut short")
-        waveform = waveform[:samples]
-    return _checked(waveform, source)
+        raise AudioError(f"{name}: {piece} is impossible: correct the manifest", "bad segment")
+    if start == 0 and samples is None:
+        return _gathered(AudioStream(source).blocks(), name)
+    with silent_decoder(), open_encoded(source) as file:
+        waveform = _piece(file, start, samples)
+    if len(waveform) < (samples or 1):
+        missing = f"ends {(samples or 1) - len(waveform)} samples (16 kHz) before the piece {start}+{samples or 1} does"
+        raise AudioError(f"{name}: {missing}: the file has changed; prepare it again", "cut short")
+    return _checked(waveform[:samples], name)
 
 
 def audio_info(source: Source) -> AudioInfo:
-    """Return sampling rate, length, channels and container of a file, from its header or, if need be, by decoding it.
+    """Return sampling rate, length, channels and container of a file.
 
-    A file that only PyAV can read is reported with one channel and the container "other".
+    The length is that of `read_audio(source)`: from the header if the end of the file bears it out, else by decoding.
 
     Raises:
         AudioError: as `read_audio`, as far as can be told without decoding.
     """
-    with silent_decoder(), _opened(source) as file:
-        if file is None:
-            mono, rate, _ = _read_with_av(source, 0, None)
-            return AudioInfo(rate, _length_at_16k(len(mono), rate), 1, "other")
-        frames, rate, channels = _decoded_frames(source, file), file.samplerate, file.channels
-        if frames == 0:
-            raise AudioError(f"{_name(source)}: holds no samples: remove it", "no samples")
-        return AudioInfo(rate, _length_at_16k(frames, rate), channels, f"{file.format} {file.subtype}")
+    with silent_decoder(), open_encoded(source) as file:
+        container = examine(file)
+        if container.whole and not container.remark:
+            with open_sndfile(file, container) as stream:
+                if stream is not None and (frames := _end_borne_out(stream)):
+                    rate = check_rate(stream.rate, file.name)
+                    return AudioInfo(rate, length_at_16k(frames, rate), stream.channels, stream.format)
+        native = NativeStream(file)
+        collections.deque(native.blocks(), maxlen=0)
+        samples = length_at_16k(native.samples, native.rate)
+        return AudioInfo(native.rate, samples, native.channels, native.format, native.warning)
 
 
-def audio_duration(source: Source) -> int:
-    """Return the length of a file at 16 kHz, equal to `len(read_audio(source))`; from the header where possible."""
-    return audio_info(source).samples
+def length_at_16k(frames: int, rate: int) -> int:
+    """Return how many samples at 16 kHz a recording of `frames` samples at `rate` has."""
+    return (frames * SAMPLE_RATE + rate // 2) // rate
 
 
-def _name(source: Source) -> str:
-    return f"<{len(source)} bytes of audio>" if isinstance(source, bytes) else str(source)
-
-
-@contextmanager
-def _opened(source: Source) -> Iterator[soundfile.SoundFile | None]:
-    """Open the file with libsndfile; None if it does not know the format.
-
-    libsndfile is given a descriptor instead of the name, because it trusts an extension such as .gsm.
-    """
-    descriptor = -1
+def _end_borne_out(stream: SndfileStream) -> int:
+    """Return where the samples of a file end, at its own rate; 0 if its header is far from what decodes."""
     try:
-        if not isinstance(source, bytes):
-            descriptor = _open_descriptor(source)
-        if (len(source) if isinstance(source, bytes) else os.fstat(descriptor).st_size) == 0:
-            raise AudioError(f"{_name(source)}: is empty (0 bytes): remove it or copy it again", "empty file")
-        try:
-            file = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else descriptor, closefd=False)
-        except soundfile.LibsndfileError:
-            file = None
-        try:
-            yield file
-        except soundfile.LibsndfileError as error:
-            message = f"{_name(source)}: is damaged ({_one_line(error)}): copy it again or remove it"
-            raise AudioError(message, "corrupt") from None
-        finally:
-            if file is not None:
-                file.close()
-    finally:
-        if descriptor >= 0:
-            os.close(descriptor)
+        end = stream.end()
+    except DAMAGED:
+        return 0
+    return end if stream.frames - end <= stream.tolerated_shortfall else 0
 
 
-def _open_descriptor(path: str | Path) -> int:
+def _piece(file: EncodedFile, start: int, samples: int | None) -> np.ndarray:
+    """Decode a piece, at 16 kHz; it may be longer than wanted, or shorter if the file ends before."""
+    container = examine(file)
+    if container.whole:
+        with open_sndfile(file, container) as stream:
+            if stream is not None:
+                rate = check_rate(stream.rate, file.name)
+                first, begin, end = _native_range(rate, start, samples, stream.preroll_seconds)
+                last = stream.frames if end is None else min(end, stream.frames)
+                mono = _read_to(stream, begin, last)
+                if begin + len(mono) >= last - (stream.tolerated_shortfall if last == stream.frames else 0):
+                    return _resampled(mono, rate)[start - first :]
+    with open_ffmpeg(file) as decoder:
+        first, begin, end = _native_range(decoder.rate, start, samples, 0.0)
+        wanted = LONGEST_SECONDS * decoder.rate if end is None else end - begin
+        mono = _concatenated(_up_to(wanted, decoder.blocks(begin)))
+        return _resampled(mono, decoder.rate)[start - first :]
+
+
+def _read_to(stream: SndfileStream, begin: int, end: int) -> np.ndarray:
+    """The samples from `begin` to `end`; none if libsndfile cannot decode them all."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a named pipe could block for ever
-            raise AudioError(f"{path}: is a folder or device, not an audio file: name a file", "unreadable")
-        return os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        raise AudioError(f"{path}: does not exist: correct the path or prepare the manifest again", "missing") from None
-    except (OSError, ValueError) as error:
-        raise AudioError(f"{path}: cannot be opened ({error}): check its permissions", "unreadable") from None
+        return _concatenated(stream.blocks(begin, end)) if begin < end else np.zeros(0, np.float32)
+    except DAMAGED:
+        return np.zeros(0, np.float32)
 
 
-def _head(source: Source) -> bytes:
-    if isinstance(source, bytes):
-        return source[:1024]
-    with open(source, "rb") as file:
-        return file.read(1024)
+def _up_to(wanted: int, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    found = 0
+    for block in blocks:
+        yield block
+        found += len(block)
+        if found >= wanted:
+            return
 
 
-def _length_unknown(frames: int) -> bool:
-    return frames < 0 or frames > 1 << 48  # for a streamed file libsndfile gives the largest integer
+def _concatenated(blocks: Iterator[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.zeros(0, np.float32), *blocks])
 
 
-def _decoded_frames(source: Source, file: soundfile.SoundFile) -> int:
-    """Return how many frames a file decodes to. Of an MP3 the end is decoded, because its header counts padding."""
-    if _length_unknown(file.frames):
-        return sum(len(block) for block in _blocks(file))
-    if file.format != "MP3" or file.frames == 0:
-        return int(file.frames)
-    start = max(0, file.frames - round(_TAIL_SECONDS * file.samplerate))
-    file.seek(start)
-    frames: int = start + len(file.read(dtype="float32", always_2d=True))
-    _refuse_if_cut_short(source, file, frames, file.frames)
-    return frames
-
-
-def _refuse_if_cut_short(source: Source, file: soundfile.SoundFile, found: int, promised: int) -> None:
-    """Raise AudioError if a file ends before its header says; an MP3 may, by no more than an encoder's padding."""
-    padding = _PADDING_SECONDS * file.samplerate if file.format == "MP3" else 0.0
-    if promised - found > padding:
-        there = f"the header promises {promised} samples, only {found} are there"
-        raise AudioError(f"{_name(source)}: is cut short ({there}): copy it again or remove it", "corrupt")
-
-
-def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
-    """Yield successive mono blocks at the file's own rate, to the end of the file."""
-    while len(block := file.read(1 << 20, dtype="float32", always_2d=True)):
-        yield _mono(block)
-
-
-def _mono(frames: np.ndarray) -> np.ndarray:
-    return frames[:, 0] if frames.shape[1] == 1 else np.asarray(frames.mean(axis=1), dtype=np.float32)
-
-
-def _read_with_soundfile(
-    source: Source, file: soundfile.SoundFile, start: int, samples: int | None
-) -> tuple[np.ndarray, int, int]:
-    """Read a piece and its context: (mono samples at the file's rate, that rate, position of the first at 16 kHz)."""
-    rate = file.samplerate
-    if _length_unknown(file.frames):
-        return np.concatenate([np.zeros(0, np.float32), *_blocks(file)]), rate, 0
-    preroll = _LOSSY_PREROLL_SECONDS if file.format in ("MP3", "OGG") else 0.0
-    first, skip, end = _native_range(rate, start, samples, preroll)
-    if skip >= file.frames:
-        if file.frames == 0:
-            raise AudioError(f"{_name(source)}: holds no samples: remove it", "no samples")
-        raise AudioError(f"{_name(source)}: ends before sample {start} (16 kHz): prepare it again", "cut short")
-    end = file.frames if end is None else min(end, file.frames)
-    file.seek(skip)
-    frames = file.read(end - skip, dtype="float32", always_2d=True)
-    _refuse_if_cut_short(source, file, skip + len(frames), end)
-    return _mono(frames), rate, first
+def _gathered(blocks: Iterator[np.ndarray], name: str) -> np.ndarray:
+    """All blocks as one array. Raises AudioError if it would be too long."""
+    found: list[np.ndarray] = []
+    samples = 0
+    for block in blocks:
+        found.append(block)
+        samples += len(block)
+        if samples > LONGEST_SECONDS * SAMPLE_RATE:
+            hours = LONGEST_SECONDS // 3600
+            raise AudioError(f"{name}: is longer than {hours} hours: cut it with 'prepare --segment'", "too long")
+    return np.concatenate(found)
 
 
 def _native_range(rate: int, start: int, samples: int | None, preroll: float) -> tuple[int, int, int | None]:
@@ -231,53 +233,18 @@ def _native_range(rate: int, start: int, samples: int | None, preroll: float) ->
     return blocks * ours, blocks * native, end
 
 
-def _length_at_16k(frames: int, rate: int) -> int:
-    return (frames * SAMPLE_RATE + rate // 2) // rate
-
-
 def _resampled(mono: np.ndarray, rate: int) -> np.ndarray:
-    if rate == SAMPLE_RATE or not len(mono):
-        return mono
-    resampled = soxr.resample(mono, rate, SAMPLE_RATE)
-    length = _length_at_16k(len(mono), rate)  # soxr rounds differently; headers and data must agree
-    return np.pad(resampled, (0, max(0, length - len(resampled))))[:length]
+    resampler = _Resampler(rate)
+    resampled = resampler.push(mono)
+    return np.concatenate([resampled, resampler.last(length_at_16k(len(mono), rate) - len(resampled))])
 
 
-def _checked(waveform: np.ndarray, source: Source) -> np.ndarray:
-    if not len(waveform):
-        raise AudioError(f"{_name(source)}: holds no samples: remove it", "no samples")
+def _checked(waveform: np.ndarray, name: str) -> np.ndarray:
+    """Return samples that are finite and within [-1, 1]. Raises AudioError."""
     low, high = float(waveform.min()), float(waveform.max())
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise AudioError(f"{_name(source)}: holds NaN or infinite samples: export it again", "not finite")
+        raise AudioError(f"{name}: holds NaN or infinite samples: export it again", "not finite")
     peak = max(-low, high)
     if peak > _LOUDEST:
-        raise AudioError(f"{_name(source)}: peaks at {peak:.0f} instead of 1: scale its samples", "out of range")
+        raise AudioError(f"{name}: peaks at {peak:.0f} instead of 1: scale its samples", "out of range")
     return np.ascontiguousarray(waveform if peak <= 1.0 else np.clip(waveform, -1.0, 1.0), dtype=np.float32)
-
-
-def _read_with_av(source: Source, start: int, samples: int | None) -> tuple[np.ndarray, int, int]:
-    """Like `_read_with_soundfile`, with PyAV, for containers that libsndfile does not know."""
-    if packing := sphere_compression(_head(source)):
-        message = f"is a NIST SPHERE file compressed with {packing}: convert it with 'sph2pipe -f wav' first"
-        raise AudioError(f"{_name(source)}: {message}", "packed SPHERE")
-    try:
-        import av
-    except ImportError:
-        remedy = "install wav2vec2[av] for M4A, MP4, WebM, WMA and AMR; any other file is damaged or not audio"
-        raise AudioError(f"{_name(source)}: cannot be read by libsndfile: {remedy}", "unreadable") from None
-    try:
-        with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source)) as container:
-            if not container.streams.audio:
-                raise AudioError(f"{_name(source)}: holds no audio stream: remove it", "unreadable")
-            end = None if samples is None else (start + samples) / SAMPLE_RATE
-            pieces, rate, first_native = decode_stream(container, start / SAMPLE_RATE, end)
-    except (av.error.FFmpegError, ValueError, EOFError) as error:
-        problem = f"is damaged, or not audio that libsndfile or FFmpeg can read ({_one_line(error)})"
-        raise AudioError(f"{_name(source)}: {problem}: replace or remove it", "unreadable") from None
-    mono = np.concatenate([np.zeros(0, np.float32), *pieces])
-    first, wanted, _ = _native_range(rate, start, samples, 0.0)
-    return mono[max(0, wanted - first_native) :], rate, first
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160]

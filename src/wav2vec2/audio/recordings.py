@@ -1,6 +1,7 @@
 """Recordings: finding the audio files of a folder, and reading a recording on demand, piece by piece."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2vec2.audio.read import audio_duration, read_audio
-from wav2vec2.errors import UserError
+from wav2vec2.audio.encoded_file import Source
+from wav2vec2.audio.read import SAMPLE_RATE, AudioStream, read_audio
+from wav2vec2.errors import FileWarning, UserError
 
 Waveform = NDArray[np.float32]
 
 _SUFFIXES = (
     ".wav .rf64 .w64 .flac .mp3 .ogg .oga .opus .aiff .aif .aifc .au .snd .caf .sph "
-    ".m4a .m4b .mp4 .aac .mov .3gp .webm .mkv .mka .wma .amr .ac3"
+    ".m4a .m4b .mp4 .aac .mov .3gp .webm .weba .mkv .mka .wma .amr .awb .ac3 .eac3 .mp2 .spx .gsm .wv .tta "
+    ".ts .flv .avi .mpg .mpeg .m4v"
 )
+_KEPT_SAMPLES = 60 * SAMPLE_RATE
 AUDIO_SUFFIXES = frozenset(_SUFFIXES.split())
 """Suffixes of the names of audio files, in lower case."""
 
@@ -32,6 +36,8 @@ class Recording:
     name: str
     samples: int
     read: Callable[[int, int], Waveform]
+    warning: str = ""
+    """One line if the file is cut short or damaged, or if something in it is not read; else empty."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +51,58 @@ class Failure:
 def open_recording(source: Any) -> Recording | Failure:
     """Open a path, the bytes of an encoded file, or a float array (mono, 16 kHz).
 
-    Only the header of a file is read; bytes are decoded at once. A source that cannot be read gives a `Failure`.
+    A file is decoded once to learn its length; a recording of up to a minute is kept in memory meanwhile. A source that
+    cannot be read gives a `Failure`.
+
+    Warns:
+        FileWarning: a file is cut short or damaged, or something in it is not read.
     """
     if hasattr(source, "__array__"):  # a NumPy array, or a tensor, for which torch need not be imported
         return _array_recording(np.asarray(source))
     name = "bytes" if isinstance(source, bytes) else str(source)
+    stream = AudioStream(source)
+    beginning: list[Waveform] = []
+    samples = 0
     try:
-        if isinstance(source, bytes):
-            return _array_recording(read_audio(source), name)
-        samples = audio_duration(source)
+        for block in stream.blocks():
+            samples += len(block)
+            if samples <= _KEPT_SAMPLES:
+                beginning.append(block)
     except UserError as error:
         return Failure(name, str(error))
-    return Recording(name, samples, lambda start, count: read_audio(source, start=start, samples=count))
+    if warning := stream.info.warning:
+        warnings.warn(warning, FileWarning, stacklevel=2)
+    if samples <= _KEPT_SAMPLES:
+        waveform = np.concatenate(beginning)
+        return Recording(name, samples, lambda start, count: waveform[start : start + count], warning)
+    if stream.seekable:
+        return Recording(name, samples, lambda start, count: read_audio(source, start=start, samples=count), warning)
+    return Recording(name, samples, _ForwardReader(source).read, warning)
+
+
+class _ForwardReader:
+    """Reads pieces of a recording that can only be decoded from its start, without starting anew for each."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._restart()
+
+    def _restart(self) -> None:
+        self._blocks = AudioStream(self._source).blocks()
+        self._kept, self._begin = np.zeros(0, np.float32), 0
+
+    def read(self, start: int, count: int) -> Waveform:
+        """See `Recording`."""
+        if start < self._begin:
+            self._restart()
+        while self._begin + len(self._kept) < start + count:
+            block = next(self._blocks, None)
+            if block is None:
+                break
+            # a window begins a little before the one before it ends
+            keep = max(0, min(len(self._kept), start - _KEPT_SAMPLES - self._begin))
+            self._kept, self._begin = np.concatenate([self._kept[keep:], block]), self._begin + keep
+        return self._kept[start - self._begin : start - self._begin + count]
 
 
 def _array_recording(samples: np.ndarray[Any, Any], name: str = "array") -> Recording | Failure:

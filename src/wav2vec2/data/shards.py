@@ -18,8 +18,8 @@ from typing import Annotated
 
 import tyro
 
-from wav2vec2.audio.decoders import container_of
-from wav2vec2.audio.read import AudioError
+from wav2vec2.audio.container import container_of
+from wav2vec2.audio.encoded_file import AudioError
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.data.waveforms import read_bytes

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from wav2vec2.audio.read import AudioError, read_audio
+from wav2vec2.audio.encoded_file import AudioError
+from wav2vec2.audio.read import read_audio
 from wav2vec2.audio.recordings import Waveform
 from wav2vec2.data.utterance import Utterance
 from wav2vec2.errors import UserError

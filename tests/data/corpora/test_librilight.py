@@ -10,7 +10,7 @@ from tests.data.made_up_speech import voice, write
 from wav2vec2.cli import main
 from wav2vec2.data.corpora.librilight import LONG_PAUSE, scan_librilight, voice_pieces
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.data.prepare.examine import Rules
+from wav2vec2.data.prepare.decode import Rules
 from wav2vec2.data.prepare.journal import chunks
 from wav2vec2.data.prepare.published import PrepareLibriLight, PrepareLimited, run
 from wav2vec2.data.utterance import Rejection, Utterance

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from tests.data.corpora.timit_tree import SENTENCES, timit_tree, write_sphere, write_utterance
 
-from wav2vec2.audio.read import AudioError, audio_info, read_audio
+from wav2vec2.audio.encoded_file import AudioError
+from wav2vec2.audio.read import audio_info, read_audio
 from wav2vec2.cli import main
 from wav2vec2.data.corpora.timit import CORE_TEST, DEVELOPMENT
 from wav2vec2.data.manifest import Manifest

@@ -48,7 +48,7 @@ def test_every_bad_file_is_rejected_with_its_reason_and_the_rest_goes_on(
     printed = capsys.readouterr().out
     assert "rejected: 8 (of 12 files)" in printed
     assert f"{root}/silent.wav: is silent" in printed
-    assert "note: files whose format is not that of their suffix: 1, such as " in printed
+    assert "note: 1 files: the format is not that of the suffix; such as " in printed
     assert "misnamed" in (out / "notes.jsonl").read_text()
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wav2vec2.audio.decoders import container_of
+from wav2vec2.audio.container import container_of
 from wav2vec2.audio.recordings import audio_names, walk
 from wav2vec2.data.corpora.columns import Columns, listed
 from wav2vec2.data.corpora.folder import find_audio

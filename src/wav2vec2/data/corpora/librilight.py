@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from wav2vec2.audio.read import SAMPLE_RATE, AudioError, audio_info
+from wav2vec2.audio.encoded_file import AudioError
+from wav2vec2.audio.read import SAMPLE_RATE, audio_info
 from wav2vec2.audio.recordings import audio_names, walk
 from wav2vec2.data.corpora.librispeech import match_transcripts, transcripts_in
 from wav2vec2.data.utterance import Rejection, Utterance

@@ -10,6 +10,7 @@ import json
 import os
 import zlib
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -25,7 +26,7 @@ from wav2vec2.data.corpora.folder import SpeakerRule, scan_folder
 from wav2vec2.data.corpora.librispeech import scan_librispeech
 from wav2vec2.data.corpora.recognise import recognise
 from wav2vec2.data.corpora.table import TableOptions, scan_table
-from wav2vec2.data.prepare.examine import Rules
+from wav2vec2.data.prepare.decode import Rules
 from wav2vec2.data.prepare.journal import chunks, examine_all, gather, remove_other_journals
 from wav2vec2.data.prepare.summary import Summary, rejection_lines
 from wav2vec2.data.utterance import Rejection, Utterance, write_batches
@@ -258,8 +259,7 @@ def _print_summary(
     remarks: list[str],
 ) -> None:
     lines = [*summary.lines(), *rejection_lines(rejected, total, str(refused))]
-    if notes:
-        lines.append(
-            f"note: files whose format is not that of their suffix: {len(notes):,}, such as {notes[0].message}"
-        )
+    for reason, number in Counter(note.reason for note in notes).items():
+        first = next(note.message for note in notes if note.reason == reason)
+        lines.append(f"note: {number:,} files: {reason}; such as {first}")
     print("\n".join([*lines, *remarks, f"manifest: {path}"]))

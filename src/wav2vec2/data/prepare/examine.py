@@ -7,32 +7,21 @@ file in the journal, written in one step: after an interruption, a chunk that ha
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-
-from wav2vec2.audio.decoders import container_of
-from wav2vec2.audio.pauses import (
-    Detector,
-    Segmentation,
-    frame_energies,
-    load_silero,
-    pause_segments,
-    speech_by_energy,
-    speech_by_silero,
-)
-from wav2vec2.audio.read import SAMPLE_RATE, AudioError, AudioInfo, Source, audio_info, read_audio
+from wav2vec2.audio.container import container_of
+from wav2vec2.audio.encoded_file import AudioError
+from wav2vec2.audio.pauses import load_silero
+from wav2vec2.audio.read import SAMPLE_RATE, AudioInfo
+from wav2vec2.data.prepare.decode import Rules, decode
 from wav2vec2.data.utterance import Rejection, Utterance, record_batch, write_batches
-from wav2vec2.data.waveforms import read_bytes
 
-SILENT_PEAK = 1e-4
-"""A recording whose loudest sample is below this (-80 dB, three steps of 16 bits) is silent."""
+WRONG_SUFFIX = "the format is not that of the suffix"
+"""The reason of a note about a file with a misleading name."""
 
-# Longer recordings are decoded in blocks, so that memory does not grow with their length. A whole number of frames.
-_BLOCK = 300 * SAMPLE_RATE
 _UNWRITABLE = frozenset({"Cc", "Cs", "Co", "Cn"})
 _SAME_CONTAINER = (
     {"ogg", "oga", "opus"},
@@ -41,19 +30,6 @@ _SAME_CONTAINER = (
     {"webm", "mkv", "mka"},
     {"wav", "rf64"},
 )
-
-
-@dataclass(frozen=True)
-class Rules:
-    """Which recordings are accepted, and how they are split and cut: options of `prepare`; all times in seconds."""
-
-    valid_percent: float = 1.0
-    min_seconds: float = 0.1
-    max_seconds: float | None = None
-    segmentation: Segmentation | None = None
-    detector: Detector = "energy"
-    alphabet: str | None = None
-    check: Literal["decode", "header"] = "decode"
 
 
 @dataclass
@@ -124,32 +100,30 @@ def speaker_fraction(speaker: str) -> float:
 
 def _examine(recording: Utterance, rules: Rules, silero: Any, found: Findings) -> None:
     text = _checked_text(recording, rules.alphabet)
-    source = _source(recording)
-    info = audio_info(source)
-    whole = info.samples - recording.start if recording.samples < 0 else recording.samples
-    long = rules.segmentation is not None and text is None and whole > rules.segmentation.longest * SAMPLE_RATE
-    samples, speech, energies = _decode(recording, source, whole, rules, silero, segmented=long)
-    found.samples += samples
+    decoded = decode(recording, rules, silero, segmentation=rules.segmentation if text is None else None)
+    found.samples += decoded.samples
     row = replace(
         recording,
-        samples=samples,
-        sample_rate=info.sample_rate,
+        samples=decoded.samples,
+        sample_rate=decoded.info.sample_rate,
         text=text,
         split=recording.split or _split(recording, rules.valid_percent),
     )
-    pieces = [(0, samples)]
-    if long and rules.segmentation is not None:
-        pieces = pause_segments(speech, energies, samples, rules.segmentation)
+    pieces = [(0, decoded.samples)]
+    if decoded.long and rules.segmentation is not None:
+        pieces = decoded.pauses(rules.segmentation)
         if not pieces:
             raise AudioError(f"{recording.path}: holds no speech: remove it, or try --vad silero", "no speech")
-    rows = [_piece(row, start, length) if long else row for start, length in pieces]
+    rows = [_piece(row, start, length) if decoded.long else row for start, length in pieces]
     kept = [piece for piece in rows if _length_problem(piece, rules) is None]
     if not kept:
         reason, message = _length_problem(rows[0], rules) or ("", "")
         raise AudioError(f"{recording.path}: {message}", reason)
     found.rows += kept
-    if note := _extension_note(recording, source, info):
-        found.notes.append(Rejection(recording.id, recording.path, "wrong extension", note))
+    if note := _extension_note(recording, decoded.info):
+        found.notes.append(Rejection(recording.id, recording.path, WRONG_SUFFIX, note))
+    if decoded.info.warning:
+        found.notes.append(Rejection(recording.id, recording.path, "cut short or damaged", decoded.info.warning))
 
 
 def _checked_text(recording: Utterance, alphabet: str | None) -> str | None:
@@ -167,46 +141,6 @@ def _checked_text(recording: Utterance, alphabet: str | None) -> str | None:
         shown = " ".join(f"{char!r} (U+{ord(char):04X})" for char in sorted(unknown)[:5])
         raise AudioError(f"{recording.path}: has unknown characters in its transcript: {shown}", "unknown characters")
     return text
-
-
-def _source(recording: Utterance) -> Source:
-    if recording.size >= 0 or "://" in recording.path:
-        return read_bytes(recording.path, recording.offset, recording.size)
-    return recording.path
-
-
-def _decode(
-    recording: Utterance, source: Source, whole: int, rules: Rules, silero: Any, *, segmented: bool
-) -> tuple[int, np.ndarray, np.ndarray]:
-    """Decode and check a recording; returns its length and, if `segmented`, its speech frames and their energies."""
-    peak, samples = 0.0, 0
-    energies: list[np.ndarray] = []
-    speech: list[np.ndarray] = []
-    for waveform in _blocks(recording, source, whole, header=rules.check == "header" and not segmented):
-        samples += len(waveform)
-        peak = max(peak, float(np.abs(waveform).max()))
-        if segmented:
-            energies.append(frame_energies(waveform))
-            if silero is not None:
-                speech.append(speech_by_silero(waveform, silero))
-    if peak < SILENT_PEAK:
-        raise AudioError(f"{recording.path}: is silent (peak {peak:.1e}): remove it, or record it again", "silent")
-    if not segmented:
-        return (whole if rules.check == "header" else samples), np.zeros(0, bool), np.zeros(0, np.float32)
-    every = np.concatenate(energies)
-    return samples, np.concatenate(speech) if speech else speech_by_energy(every), every
-
-
-def _blocks(recording: Utterance, source: Source, whole: int, *, header: bool) -> Iterator[np.ndarray]:
-    """Yield a recording's samples in blocks; if `header`, only a second at its beginning and one in the middle."""
-    if header and whole > 2 * SAMPLE_RATE:
-        for start in (0, whole // 2):
-            yield read_audio(source, start=recording.start + start, samples=SAMPLE_RATE)
-    elif whole <= _BLOCK:
-        yield read_audio(source, start=recording.start, samples=None if recording.samples < 0 else whole)
-    else:
-        for start in range(0, whole, _BLOCK):
-            yield read_audio(source, start=recording.start + start, samples=min(_BLOCK, whole - start))
 
 
 def _split(recording: Utterance, valid_percent: float) -> str:
@@ -228,12 +162,12 @@ def _length_problem(row: Utterance, rules: Rules) -> tuple[str, str] | None:
     return None
 
 
-def _extension_note(recording: Utterance, source: Source, info: AudioInfo) -> str | None:
-    if isinstance(source, bytes):
+def _extension_note(recording: Utterance, info: AudioInfo) -> str | None:
+    if recording.size >= 0 or "://" in recording.path:
         return None
-    with open(source, "rb") as file:
+    with open(recording.path, "rb") as file:
         container = container_of(file.read(64))
-    suffix = Path(source).suffix.lower().lstrip(".")
+    suffix = Path(recording.path).suffix.lower().lstrip(".")
     if container is None or suffix == container or any({container, suffix} <= same for same in _SAME_CONTAINER):
         return None
     return f"{recording.path}: ends in '.{suffix}' but contains {container} ({info.container})"

@@ -26,7 +26,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from wav2vec2.audio.read import SAMPLE_RATE
-from wav2vec2.data.prepare.examine import Rules, examine_chunk
+from wav2vec2.data.prepare.decode import Rules
+from wav2vec2.data.prepare.examine import examine_chunk
 from wav2vec2.data.utterance import Rejection, Utterance
 from wav2vec2.errors import UserError
 
@@ -189,7 +190,7 @@ def _renamed(
 
 
 def _fresh_digest(rules: Rules) -> "hashlib._Hash":
-    return hashlib.sha256(f"1 {rules!r}\n".encode())  # increase the number when the findings of examine.py change
+    return hashlib.sha256(f"2 {rules!r}\n".encode())  # increase the number when the findings of examine.py change
 
 
 def _stamp(recording: Utterance) -> tuple[int, str]:

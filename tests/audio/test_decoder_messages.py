@@ -4,7 +4,6 @@ import os
 import platform
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,8 @@ import pytest
 import soundfile
 
 from wav2vec2.audio import read as audio
-from wav2vec2.audio.decoders import silent_decoder
-from wav2vec2.audio.read import AudioError, read_audio
+from wav2vec2.audio.decoder_messages import silent_decoder
+from wav2vec2.audio.read import read_audio
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="silent with glibc only")
 
@@ -38,23 +37,19 @@ def say_in_c(text: bytes) -> None:
 def test_a_damaged_mp3_is_our_line_and_no_other(
     broken: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(AudioError, match=r"broken\.mp3: is (damaged|cut short)"):
-        read_audio(broken)
+    assert len(read_audio(broken)) > 16_000
     assert capfd.readouterr().err == ""
-    monkeypatch.setattr(audio, "silent_decoder", nullcontext)
-    with pytest.raises(AudioError):
-        read_audio(broken)
+    monkeypatch.setattr(audio, "quietly", iter)
+    read_audio(broken)
     assert "Illegal Audio-MPEG-Header" in capfd.readouterr().err
 
 
 def test_many_threads_are_silent_and_stderr_is_there_afterwards(broken: Path, capfd: pytest.CaptureFixture) -> None:
-    def read(_: int) -> str:
-        with pytest.raises(AudioError) as caught:
-            read_audio(broken)
-        return caught.value.reason
+    def read(_: int) -> int:
+        return len(read_audio(broken))
 
     with ThreadPoolExecutor(8) as threads:
-        assert set(threads.map(read, range(64))) == {"corrupt"}
+        assert len(set(threads.map(read, range(64)))) == 1
     say_in_c(b"still here\n")
     assert capfd.readouterr().err == "still here\n"
 
