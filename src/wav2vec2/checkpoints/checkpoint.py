@@ -41,8 +41,9 @@ class Checkpoint:
     path: the file that messages name. tensors: opens the table of weights. names: gives the table's name of one of our
     parameters, None if the format lacks it. vocabulary_size: rows of the CTC head, None without a head. blank: row of
     the blank, used if no vocabulary is stored. ignored: patterns of tensors that may be present without being used.
-    optional: values, under our names, for parameters that may be missing. origin: the tool that wrote the model.
-    training: how long it was trained. These two are text to be printed, empty where unknown.
+    optional: values, under our names, for parameters that may be missing. head: in words, what an encoder's file holds
+    besides it and is not read; empty if nothing. origin: the tool that wrote the model.
+    training: how long it was trained. These three are text to be printed, empty where unknown.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class Checkpoint:
     blank: int = 0
     ignored: tuple[str, ...] = ()
     optional: Mapping[str, Tensor] = field(default_factory=dict)
+    head: str = ""
     origin: str = ""
     training: str = ""
 

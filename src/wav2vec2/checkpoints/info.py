@@ -46,8 +46,10 @@ def rows(model: "Checkpoint") -> dict[str, str]:
         "convolutions": f"channels {', '.join(map(str, a.conv_channels))}; a frame every {a.stride} samples",
         "transformer": f"{a.layers} layers, width {a.hidden_size}, feed-forward {a.ffn_size}, {a.heads} heads",
         "parameters": f"{model.parameters():,}",
-        "input": "16 kHz, " + ("zero mean and unit variance per utterance" if a.normalize_input else "not normalised"),
+        "input": "16 kHz, " + _input(a),
     }
+    if model.head:
+        lines |= {"kind": "encoder", "head": f"{model.head}; not read"}
     if a.pos_conv_depth > 1:
         lines["positions"] = f"{a.pos_conv_depth} stacked convolutions"
     if a.adapter_size:
@@ -69,6 +71,12 @@ def rows(model: "Checkpoint") -> dict[str, str]:
         lines["masking"] = "none"
     known = (("origin", model.origin), ("training", model.training))
     return lines | {name: text for name, text in known if text}
+
+
+def _input(a: Architecture) -> str:
+    if not a.normalize_input:
+        return "not normalised"
+    return f"zero mean and unit variance per utterance (epsilon {a.input_epsilon:g})"
 
 
 def _family(a: Architecture) -> str:

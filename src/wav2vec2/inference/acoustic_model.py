@@ -123,11 +123,21 @@ def _model_and_vocabulary(
     name = str(source) if isinstance(source, str | Path) else "model"
     model: Any = load_recognizer(locate_recognizer(source)) if isinstance(source, str | Path) else source
     if not hasattr(model, "vocabulary"):
-        raise UserError(f"{name}: has no CTC head and cannot write text; fine-tune it first")
+        raise UserError(f"{name}: {_why_no_text(source)}")
     vocabulary = vocabulary or model.vocabulary
     if vocabulary is None:
         raise UserError(f"{name}: has no vocabulary; pass one, or use a model directory with vocab.json")
     return model, vocabulary
+
+
+def _why_no_text(source: ModelSource) -> str:
+    """Return why a model cannot write text, and the remedy: another head that its file holds, or none."""
+    if isinstance(source, str | Path):
+        from wav2vec2.checkpoints.load import describe
+
+        if head := describe(source).head:
+            return f"holds {head}, which cannot write text; fine-tune its encoder (wav2vec2 finetune --init)"
+    return "has no CTC head and cannot write text; fine-tune it first"
 
 
 def locate_recognizer(source: str | Path) -> Path:

@@ -17,13 +17,12 @@ from wav2vec2.config import as_plain, from_plain
 from wav2vec2.errors import UserError
 from wav2vec2.text.normalize import WORD_SEPARATOR, TextNormalization, is_spaceless_script, normalize_text
 from wav2vec2.text.phones import scoring_fold
-from wav2vec2.text.tokenizer_files import TokenizerFiles, read_tokenizer, write_tokenizer
+from wav2vec2.text.tokenizer_files import UNKNOWN_NAMES, TokenizerFiles, read_tokenizer, write_tokenizer
 
 Unit = Literal["characters", "whitespace"]
 
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
 BEGIN_NAMES, END_NAMES = ("<s>", "[BOS]"), ("</s>", "[EOS]")
-_UNKNOWN_NAMES = ("<unk>", "[UNK]")
 SENTENCEPIECE_SPACE = "\u2581"
 """The character that stands for a space in a SentencePiece model."""
 UNKNOWN_MARK = "\u2047"
@@ -104,9 +103,9 @@ class Vocabulary:
         SentencePiece's mark of a space is the separator if it is a symbol, and `|` otherwise. Without a separator,
         symbols of several characters are taken for phones, which white space separates.
         """
-        unknown = next((index for index, symbol in enumerate(symbols) if symbol in _UNKNOWN_NAMES), None)
+        unknown = next((index for index, symbol in enumerate(symbols) if symbol in UNKNOWN_NAMES), None)
         separator = next((name for name in (SENTENCEPIECE_SPACE, WORD_SEPARATOR) if name in symbols), None)
-        special = {*SPECIALS, *BEGIN_NAMES, *END_NAMES, *_UNKNOWN_NAMES}
+        special = {*SPECIALS, *BEGIN_NAMES, *END_NAMES, *UNKNOWN_NAMES}
         plain = [symbol for index, symbol in enumerate(symbols) if index != blank and symbol not in special]
         phones = separator is None and any(len(symbol) > 1 for symbol in plain)
         return cls(tuple(symbols), blank, unknown, separator, "whitespace" if phones else "characters")
@@ -255,13 +254,13 @@ class Vocabulary:
         write_tokenizer(files, Path(directory))
 
     @classmethod
-    def load(cls, directory: str | Path, *, language: str | None = None) -> "Vocabulary":
+    def load(cls, directory: str | Path, *, language: str | None = None, size: int | None = None) -> "Vocabulary":
         """Read the vocabulary of a model directory, ours or transformers'.
 
-        `language` chooses one of a multilingual table. Raises UserError, naming the file, if it is missing, broken or
-        lacks the blank.
+        `language` chooses one of a multilingual table. `size`: rows of the CTC head, if known; special tokens beyond it
+        are left out. Raises UserError, naming the file, if it is missing, broken or lacks the blank.
         """
-        files = read_tokenizer(Path(directory), language)
+        files = read_tokenizer(Path(directory), language, size)
         stored = files.own.get(_NORMALIZATION_KEY)
         source = f"{Path(directory) / 'tokenizer_config.json'}: {_NORMALIZATION_KEY}"
         return cls(

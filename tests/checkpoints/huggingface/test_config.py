@@ -42,7 +42,7 @@ def test_what_transformers_has_no_field_for_is_as_the_models_were_trained(tmp_pa
         tau_decay=0.999995,
     )
     assert config.masking == Masking(0.005, 10, 2, 0.0, 10)
-    assert (config.vocabulary_size, config.blank, config.has_mask_embedding, config.origin) == (32, 0, True, "")
+    assert (config.vocabulary_size, config.blank, config.origin) == (32, 0, "")
 
 
 @pytest.mark.parametrize(
@@ -69,14 +69,6 @@ def test_layers_up_to_a_thousand(tmp_path: Path) -> None:
     assert read(tmp_path, BARE | {"num_hidden_layers": 1000}).architecture.layers == 1000
     with pytest.raises(UserError, match="1001 layers"):
         read(tmp_path, BARE | {"num_hidden_layers": 1001})
-
-
-@pytest.mark.parametrize(("time", "channels", "expected"), [(0.0, 0.0, False), (0.1, 0.0, True), (0.0, 0.1, True)])
-def test_only_a_model_that_masks_has_a_mask_embedding(
-    time: float, channels: float, expected: bool, tmp_path: Path
-) -> None:
-    config = read(tmp_path, BARE | {"mask_time_prob": time, "mask_feature_prob": channels})
-    assert config.has_mask_embedding is expected
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,6 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "hubert": (lambda d: edit(d, lambda c: c.update(model_type="hubert")), "model_type is 'hubert'"),
     "adapter": (lambda d: edit(d, lambda c: c.update(add_adapter=True)), "add_adapter = True is not supported"),
     "relu": (lambda d: edit(d, lambda c: c.update(hidden_act="relu")), "hidden_act = 'relu' is not supported"),
-    "headless": (lambda d: edit(d, lambda c: c.update(architectures=["Wav2Vec2ForXVector"])), "only Wav2Vec2ForPre"),
     "heads": (lambda d: edit(d, lambda c: c.update(num_attention_heads=5)), "hidden_size must be a multiple of heads"),
     "type": (lambda d: edit(d, lambda c: c.update(hidden_size="x")), "impossible value"),
     "norm": (lambda d: edit(d, lambda c: c.update(feat_extract_norm="batch")), "impossible value"),

@@ -69,19 +69,30 @@ _DEFAULTS: dict[str, Any] = {
 # Fields for which our model has only one value; with another value, transformers' model computes something else.
 _FIXED = {"hidden_act": "gelu", "feat_extract_activation": "gelu", "add_adapter": False}
 _MOST_LAYERS = 1000
+PREPROCESSOR_FILE, PROCESSOR_FILE = "preprocessor_config.json", "processor_config.json"
+# Heads of transformers that are no part of wav2vec 2.0: what they are, for messages.
+_OTHER_HEADS = {
+    "Wav2Vec2ForSequenceClassification": "a classifier of whole recordings",
+    "Wav2Vec2ForAudioFrameClassification": "a classifier of frames",
+    "Wav2Vec2ForXVector": "a head for speaker embeddings",
+}
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A directory's configuration in our terms."""
+    """A directory's configuration in our terms.
 
-    kind: Kind
+    kind: None where only the names of the tensors show it. head: in words, a head that is neither for CTC nor for
+    pre-training; empty if none is named.
+    """
+
+    kind: Kind | None
+    head: str
     architecture: Architecture
     regularization: Regularization
     masking: Masking
     vocabulary_size: int
     blank: int
-    has_mask_embedding: bool
     origin: str
 
 
@@ -107,13 +118,13 @@ def read_config(directory: Path) -> ModelConfig:
         masking = _differences(Masking, config, "mask_time_variant", _masking(config), path)
         masking.check()
         return ModelConfig(
-            kind=_kind(raw, path),
+            kind=_kind(raw),
+            head=_head(raw),
             architecture=_architecture(config, _normalize_input(directory, config), variant),
             regularization=_regularization(config),
             masking=masking,
             vocabulary_size=int(config["vocab_size"]),
-            blank=int(config["pad_token_id"]),
-            has_mask_embedding=config["mask_time_prob"] > 0 or config["mask_feature_prob"] > 0,
+            blank=int(config["pad_token_id"] or 0),
             origin=_origin(raw),
         )
     except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
@@ -144,12 +155,20 @@ def _check_sizes(config: Mapping[str, Any]) -> None:
         raise ValueError(f"layer_norm_eps {config['layer_norm_eps']!r}")
 
 
-def _kind(raw: Mapping[str, Any], path: Path) -> Kind:
-    classes = raw.get("architectures") or []
-    for name, kind in CLASSES.items():
-        if name in classes:
-            return kind
-    raise UserError(f"{path}: architectures is {classes}; only {', '.join(CLASSES)} can be loaded")
+def _classes(raw: Mapping[str, Any]) -> list[str]:
+    """Return transformers' names of the model's classes, which some files lack."""
+    stored = raw.get("architectures")
+    return [name for name in stored if isinstance(name, str)] if isinstance(stored, list) else []
+
+
+def _kind(raw: Mapping[str, Any]) -> Kind | None:
+    named: list[Kind] = [kind for name, kind in CLASSES.items() if name in _classes(raw)]
+    return None if not named or named[0] == "encoder" else named[0]
+
+
+def _head(raw: Mapping[str, Any]) -> str:
+    name = next((name for name in _classes(raw) if name not in CLASSES), "")
+    return name and f"{_OTHER_HEADS.get(name, 'a head that is not known here')} ({name[:80]})"
 
 
 def _origin(raw: Mapping[str, Any]) -> str:
@@ -164,19 +183,33 @@ def _normalize_input(directory: Path, config: Mapping[str, Any]) -> bool:
     The wrong choice lowers accuracy without any other sign, so two files that contradict each other are refused.
     """
     stored = config.get("normalize_input")
-    path = directory / "preprocessor_config.json"
+    path, extractor = _feature_extractor(directory)
+    if extractor is None:
+        return config["feat_extract_norm"] == "layer" if stored is None else bool(stored)
+    rate = extractor.get("sampling_rate", SAMPLE_RATE)
+    if rate != SAMPLE_RATE:
+        raise UserError(f"{path}: sampling_rate is {rate}; only models for {SAMPLE_RATE} Hz can be loaded")
+    normalize = extractor.get("do_normalize", True if stored is None else stored)  # True is transformers' default
+    if stored is not None and normalize != stored:
+        raise UserError(
+            f"{path}: do_normalize is {normalize}, config.json says {stored}; set both as the model was trained"
+        )
+    return bool(normalize)
+
+
+def _feature_extractor(directory: Path) -> tuple[Path, dict[str, Any] | None]:
+    """Return transformers' settings of the feature extractor, None if there are none, and the file they are in.
+
+    transformers 5 writes them inside those of the processor, and prefers these to the older file of their own.
+    """
+    path = directory / PROCESSOR_FILE
     if path.exists():
-        preprocessor = read_json(path)
-        rate = preprocessor.get("sampling_rate", SAMPLE_RATE)
-        if rate != SAMPLE_RATE:
-            raise UserError(f"{path}: sampling_rate is {rate}; only models for {SAMPLE_RATE} Hz can be loaded")
-        normalize = preprocessor.get("do_normalize", stored)
-        if stored is not None and normalize != stored:
-            raise UserError(
-                f"{path}: do_normalize is {normalize}, config.json says {stored}; set both as the model was trained"
-            )
-        stored = normalize
-    return config["feat_extract_norm"] == "layer" if stored is None else bool(stored)
+        processor = read_json(path)
+        for key in ("feature_extractor", "audio_processor"):
+            if isinstance(processor.get(key), dict):
+                return path, processor[key]
+    path = directory / PREPROCESSOR_FILE
+    return path, read_json(path) if path.exists() else None
 
 
 def _input_epsilon(raw: Mapping[str, Any]) -> float:

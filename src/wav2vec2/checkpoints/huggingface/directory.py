@@ -15,12 +15,25 @@ from safetensors.torch import save_file
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.checkpoints.checkpoint import Checkpoint, Kind, Model, mask_share
-from wav2vec2.checkpoints.huggingface.config import CLASSES, OWN_TYPE, THEIR_TYPE, ModelConfig, read_config
-from wav2vec2.checkpoints.names import huggingface_name, new_weight_norm
+from wav2vec2.checkpoints.huggingface.config import (
+    CLASSES,
+    OWN_TYPE,
+    PROCESSOR_FILE,
+    THEIR_TYPE,
+    ModelConfig,
+    read_config,
+)
+from wav2vec2.checkpoints.huggingface.weights import (
+    BESIDE_ENCODER,
+    head_shown_by,
+    kind_shown_by,
+    tensor_table,
+    tensors_of,
+    weight_path,
+)
+from wav2vec2.checkpoints.names import huggingface_name
 from wav2vec2.checkpoints.other_tools import own_vocabulary
-from wav2vec2.checkpoints.tensors.table import ChangedTable, JoinedTable, SafetensorsTable, TensorTable, TorchTable
-from wav2vec2.checkpoints.tensors.torch_file import TorchFile
-from wav2vec2.config import read_json
+from wav2vec2.checkpoints.tensors.table import TensorTable
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
@@ -40,33 +53,42 @@ def open_directory(directory: Path, language: str | None = None) -> Checkpoint:
     """Open a model directory, ours or transformers': read its configuration and vocabulary, but no weights.
 
     Weights may be in ``model.safetensors``, its shards, or ``pytorch_model.bin``, with either spelling of weight norm.
-    ``language`` chooses adapter, head and symbols of a multilingual model (``adapter.LANGUAGE.safetensors``).
+    Where the configuration does not say what kind of model it is, the names of the tensors do; of a model with another
+    head than those for CTC and pre-training, the encoder is opened. ``language`` chooses adapter, head and symbols of a
+    multilingual model (``adapter.LANGUAGE.safetensors``).
 
     Raises:
         UserError: A file is missing, cut short, or does not fit its configuration; the message names it and the tensor.
     """
     config = read_config(directory)
-    architecture = config.architecture
-    adapter = _language_table(directory, config, language) if language else None
-    size = config.vocabulary_size if config.kind == "ctc" else None
+    architecture, kind, head = config.architecture, config.kind, ""
+    if kind is None:
+        names = tensors_of(directory).shapes
+        kind = kind_shown_by(names)
+        shown = head_shown_by(names) if kind == "encoder" else ""
+        head = shown and (config.head or f"a head that is not known here ({shown})")
+    adapter = _language_table(directory, config, kind, language) if language else None
+    size = config.vocabulary_size if kind == "ctc" else None
     if adapter is not None:
         size = adapter.shapes[_HEAD].shape[0]
-    # transformers leaves the embedding out of models that never mask, where its value is not used.
-    unmasked = {} if config.has_mask_embedding else {"encoder.mask_embedding": torch.zeros(architecture.hidden_size)}
+    # transformers leaves the mask embedding out of models that never mask. Some old files, as base-960h's on the hub,
+    # lack it although their configuration asks for masks: transformers draws a new one, here it is zero.
+    unmasked = {"encoder.mask_embedding": torch.zeros(architecture.hidden_size)}
     return Checkpoint(
-        path=_weight_path(directory),
+        path=weight_path(directory),
         file_format="model directory",
-        kind=config.kind,
+        kind=kind,
         architecture=architecture,
         regularization=config.regularization,
         masking=config.masking,
-        tensors=lambda: _tensors(directory, adapter),
+        tensors=lambda: tensors_of(directory, adapter),
         names=huggingface_name,
         vocabulary=_vocabulary(directory, size, language),
         vocabulary_size=size,
         blank=config.blank,
-        ignored=_IGNORED,
+        ignored=(*_IGNORED, BESIDE_ENCODER) if head else _IGNORED,
         optional=unmasked,
+        head=head,
         origin=config.origin,
     )
 
@@ -74,7 +96,7 @@ def open_directory(directory: Path, language: str | None = None) -> Checkpoint:
 def _vocabulary(directory: Path, size: int | None, language: str | None) -> Vocabulary | None:
     if size is None or not (directory / "vocab.json").exists():
         return None
-    vocabulary = Vocabulary.load(directory, language=language)
+    vocabulary = Vocabulary.load(directory, language=language, size=size)
     if len(vocabulary) != size:
         raise UserError(
             f"{directory / 'vocab.json'}: has {len(vocabulary)} symbols, the model's head has {size} rows; "
@@ -83,13 +105,13 @@ def _vocabulary(directory: Path, size: int | None, language: str | None) -> Voca
     return vocabulary
 
 
-def _language_table(directory: Path, config: ModelConfig, language: str) -> TensorTable:
-    if not config.architecture.adapter_size or config.kind != "ctc":
+def _language_table(directory: Path, config: ModelConfig, kind: Kind, language: str) -> TensorTable:
+    if not config.architecture.adapter_size or kind != "ctc":
         raise UserError(f"{directory}: has no adapters; only a multilingual CTC model takes a language")
     for suffix in ("safetensors", "bin"):
         path = directory / f"adapter.{language}.{suffix}"
         if path.is_file():
-            table = _table([path])
+            table = tensor_table([path])
             if _HEAD not in table.shapes or table.shapes[_HEAD].dim() != 2:
                 raise UserError(f"{path}: tensor {_HEAD} is missing; fetch or copy the file again")
             return table
@@ -98,52 +120,12 @@ def _language_table(directory: Path, config: ModelConfig, language: str) -> Tens
     raise UserError(f"{directory}: no file adapter.{language}.safetensors; {have}")
 
 
-def _weight_path(directory: Path) -> Path:
-    """The file to name in messages about weights."""
-    for name in ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"):
-        if (directory / name).exists():
-            return directory / name
-    return directory / "pytorch_model.bin.index.json"
-
-
-def _tensors(directory: Path, adapter: TensorTable | None) -> TensorTable:
-    table = _stored_tensors(directory)
-    if adapter is not None:
-        table = JoinedTable(table, adapter)
-    return ChangedTable(table, rename=_full_name)
-
-
-def _full_name(name: str) -> str:
-    """Add the prefix that a Wav2Vec2Model stored alone lacks, and give weight norm its newer spelling."""
-    prefixes = ("feature_extractor.", "feature_projection.", "encoder.", "input_quantizer.")
-    bare = name.startswith(prefixes) or name == "masked_spec_embed"
-    return new_weight_norm(f"wav2vec2.{name}" if bare else name)
-
-
-def _stored_tensors(directory: Path) -> TensorTable:
-    for single in ("model.safetensors", "pytorch_model.bin"):
-        if (directory / single).exists():
-            return _table([directory / single])
-        index = directory / f"{single}.index.json"
-        if index.exists():
-            weights = read_json(index).get("weight_map")
-            if not isinstance(weights, dict) or not all(isinstance(shard, str) for shard in weights.values()):
-                raise UserError(f"{index}: its weight_map is not a table of file names; copy it again from its model")
-            return _table([directory / Path(shard).name for shard in sorted(set(weights.values()))])
-    raise UserError(f"{directory}: has neither model.safetensors nor pytorch_model.bin; give the complete directory")
-
-
-def _table(files: list[Path]) -> TensorTable:
-    if files[0].suffix == ".safetensors":
-        return SafetensorsTable(files)
-    return TorchTable([TorchFile(file) for file in files])
-
-
 def save(model: Model, directory: str | Path, dtype: torch.dtype = torch.float32) -> None:
     """Write a model directory that ``load`` and transformers read.
 
     Its files are ``config.json``, ``model.safetensors``, ``preprocessor_config.json`` and, for a CTC model with a
-    vocabulary, the tokenizer's. If writing fails, the files already in the directory are unchanged.
+    vocabulary, the tokenizer's. A ``processor_config.json`` of another model, which transformers would prefer, is
+    removed. If writing fails, the files already in the directory are unchanged.
 
     Raises:
         UserError: The vocabulary does not fit the head, or the directory cannot be written (disk full, no permission).
@@ -152,7 +134,7 @@ def save(model: Model, directory: str | Path, dtype: torch.dtype = torch.float32
     vocabulary = own_vocabulary(model, target)
     names = functools.partial(huggingface_name, bare=isinstance(model, Wav2Vec2Encoder))
     tensors = {names(name): value.detach() for name, value in model.state_dict().items()}
-    with writing_together(target, obsolete=TOKENIZER_FILES) as folder:
+    with writing_together(target, obsolete=(*TOKENIZER_FILES, PROCESSOR_FILE)) as folder:
         _write_json(folder / "config.json", _model_config(model, dtype))
         _write_json(
             folder / "preprocessor_config.json",

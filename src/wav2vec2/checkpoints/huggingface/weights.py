@@ -1,0 +1,81 @@
+"""The weights of a Hugging Face model directory: its files, the names of their tensors, and what they show of the head.
+
+transformers stores a headless model without the prefix ``wav2vec2.``. Every other class has the encoder under this
+prefix, and its own head beside it.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from wav2vec2.checkpoints.checkpoint import Kind
+from wav2vec2.checkpoints.names import new_weight_norm
+from wav2vec2.checkpoints.tensors.table import ChangedTable, JoinedTable, SafetensorsTable, TensorTable, TorchTable
+from wav2vec2.checkpoints.tensors.torch_file import TorchFile
+from wav2vec2.config import read_json
+from wav2vec2.errors import UserError
+
+_ENCODER = "wav2vec2."
+BESIDE_ENCODER = r"^(?!wav2vec2\.)"
+"""Pattern of the tensors that are no part of the encoder."""
+_PRETRAINING = ("quantizer.", "project_hid.", "project_q.", "target_encoder.")
+
+
+def weight_path(directory: Path) -> Path:
+    """Return the file to name in messages about weights."""
+    for name in ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"):
+        if (directory / name).exists():
+            return directory / name
+    return directory / "pytorch_model.bin.index.json"
+
+
+def tensors_of(directory: Path, adapter: TensorTable | None = None) -> TensorTable:
+    """Open a directory's weights, with those of ``adapter`` in place of the adapters of another language.
+
+    Raises:
+        UserError: A file is missing or damaged.
+    """
+    table = _stored_tensors(directory)
+    bare = not any(name.startswith(_ENCODER) for name in table.shapes)
+    if adapter is not None:
+        table = JoinedTable(table, adapter)
+    return ChangedTable(table, rename=_with_prefix if bare else new_weight_norm)
+
+
+def _with_prefix(name: str) -> str:
+    """Add the prefix that a Wav2Vec2Model stored alone lacks, and give weight norm its newer spelling."""
+    prefixes = ("feature_extractor.", "feature_projection.", "encoder.", "input_quantizer.")
+    bare = name.startswith(prefixes) or name == "masked_spec_embed"
+    return new_weight_norm(f"{_ENCODER}{name}" if bare else name)
+
+
+def kind_shown_by(names: Iterable[str]) -> Kind:
+    """Return what kind of model has tensors of these names, for a directory that does not say it."""
+    names = tuple(names)
+    if any(name.startswith("lm_head.") for name in names):
+        return "ctc"
+    return "pretraining" if any(name.startswith(_PRETRAINING) for name in names) else "encoder"
+
+
+def head_shown_by(names: Iterable[str]) -> str:
+    """Return the first part of the names of an encoder's head, such as "classifier"; empty if it has none."""
+    return next((name.partition(".")[0] for name in names if not name.startswith(_ENCODER)), "")
+
+
+def _stored_tensors(directory: Path) -> TensorTable:
+    for single in ("model.safetensors", "pytorch_model.bin"):
+        if (directory / single).exists():
+            return tensor_table([directory / single])
+        index = directory / f"{single}.index.json"
+        if index.exists():
+            weights = read_json(index).get("weight_map")
+            if not isinstance(weights, dict) or not all(isinstance(shard, str) for shard in weights.values()):
+                raise UserError(f"{index}: its weight_map is not a table of file names; copy it again from its model")
+            return tensor_table([directory / Path(shard).name for shard in sorted(set(weights.values()))])
+    raise UserError(f"{directory}: has neither model.safetensors nor pytorch_model.bin; give the complete directory")
+
+
+def tensor_table(files: list[Path]) -> TensorTable:
+    """Open files of one kind, safetensors or ``torch.save``. Raises UserError if one is missing or damaged."""
+    if files[0].suffix == ".safetensors":
+        return SafetensorsTable(files)
+    return TorchTable([TorchFile(file) for file in files])
