@@ -159,7 +159,12 @@ def test_json_lines_with_a_broken_line_go_on(tmp_path: Path) -> None:
     assert [type(item).__name__ for item in found] == ["Utterance", "Rejection", "Rejection", "Utterance"]
     assert isinstance(found[0], Utterance)
     assert (found[0].start, found[0].samples) == (16_000, 32_000)
-    for text in (json.dumps([{"path": "a.wav", "text": "x"}]), json.dumps({"data": [{"path": "a.wav", "text": "x"}]})):
+    by_column = json.dumps({"path": {"0": "a.wav"}, "text": {"0": "x"}})  # pandas' to_json
+    for text in (
+        by_column,
+        json.dumps([{"path": "a.wav", "text": "x"}]),
+        json.dumps({"data": [{"path": "a.wav", "text": "x"}]}),
+    ):
         assert rows(saved(tmp_path / "u.json", text))[0].text == "x"
     with pytest.raises(UserError, match="wav2vec2 prepare lhotse"):
         rows(saved(tmp_path / "v.jsonl", json.dumps({"id": "1", "recording_id": "1", "supervisions": []})))

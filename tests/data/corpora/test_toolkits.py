@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.data.corpora.test_pairs import layout
 from tests.data.made_up_speech import voice, write
@@ -77,6 +78,23 @@ def test_no_command_of_kaldi_is_run(tmp_path: Path, command: str, path: str | No
     else:
         assert isinstance(item, Utterance)
         assert (item.path, item.text) == (path, None)
+
+
+def test_a_command_that_chooses_a_channel_is_read_only_if_there_is_one(tmp_path: Path) -> None:
+    """The commands of lhotse's export_to_kaldi and of Kaldi's recipes for Switchboard and AMI."""
+    write(tmp_path / "wav" / "mono.wav", voice(0.3))
+    write(tmp_path / "wav" / "two.wav", np.stack([voice(0.3), voice(0.3, seed=1)], axis=1))
+    for command in (
+        "ffmpeg -threads 1 -i wav/{} -ar 16000 -map_channel 0.0.0  -f wav -threads 1 pipe:1 |",
+        "sph2pipe -f wav -p -c 1 wav/{} |",
+        "sox wav/{} -t wav - remix 1 |",
+    ):
+        layout(
+            tmp_path / "train",
+            {"wav.scp": "".join(f"{name} {command.format(f'{name}.wav')}\n" for name in ("mono", "two"))},
+        )
+        found = list(scan_kaldi([tmp_path / "train"]))
+        assert [getattr(item, "reason", item.path) for item in found] == [str(tmp_path / "wav" / "mono.wav"), "command"]
 
 
 def test_kaldi_paths_and_archives(tmp_path: Path) -> None:

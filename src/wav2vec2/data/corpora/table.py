@@ -160,7 +160,7 @@ def _json_rows(table: Path, columns: Columns) -> Iterator[tuple[str, Row]]:
     number, line = next(lines, (1, ""))
     first = _parsed(line)
     if not isinstance(first, dict) or _is_whole(first):
-        for number, row in enumerate(_whole_json(table), start=1):
+        for number, row in enumerate(_whole_json(table, columns), start=1):
             columns.need_path(list(row))
             yield f"{table}, entry {number}", row
         return
@@ -180,7 +180,7 @@ def _is_whole(content: dict[str, Any]) -> bool:
     return bool(values) and (all(isinstance(value, dict) for value in values) or (len(values) == len(lists) == 1))
 
 
-def _whole_json(table: Path) -> list[dict[str, Any]]:
+def _whole_json(table: Path, columns: Columns) -> list[dict[str, Any]]:
     text: list[str] = []
     size = 0
     for line in text_lines(table):
@@ -192,6 +192,9 @@ def _whole_json(table: Path) -> list[dict[str, Any]]:
     if isinstance(content, dict):
         inner = [value for value in content.values() if isinstance(value, list)]
         if content and all(isinstance(value, dict) for value in content.values()):
+            if "path" in columns.roles(list(content)):  # by column, as pandas writes it
+                keys = next(iter(content.values()))
+                return [{name: cells.get(key) for name, cells in content.items()} for key in keys]
             content = [{"id": identity} | value for identity, value in content.items()]
         elif len(inner) == 1:
             content = inner[0]

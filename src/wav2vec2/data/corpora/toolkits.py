@@ -11,11 +11,12 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.audio.read import SAMPLE_RATE, AudioError, audio_info
 from wav2vec2.audio.recordings import is_audio_name, walk
 from wav2vec2.data.corpora.delimited import text_lines
 from wav2vec2.data.utterance import Rejection, Utterance
@@ -24,15 +25,16 @@ from wav2vec2.input_file import parse_json
 
 Row = dict[str, Any]
 
-# Options that change nothing of what is said: programs that unpack a file, or only change its rate or coding.
+# Words that change nothing of what is said: programs that unpack a file, or only change its rate or coding.
 _HARMLESS = {
     "flac": "-c -d -s -dc -cd -dcs -cds --decode --stdout --silent --totally-silent",
     "sph2pipe": "-f wav -p",
-    "sox": "-t wav -r 16k 16000 8000 -b 16 -c 1 -e signed -G -V1 -",
-    "ffmpeg": "-i -f wav -ar 16000 -ac 1 -acodec pcm_s16le -vn -loglevel -v -y quiet error panic fatal - pipe:1 "
-    "-nostdin -hide_banner -ab 16 -threads",
+    "sox": "-t wav -r 16k 8k -b -c -e signed -G -V1 -",
+    "ffmpeg": "-i -f wav -ar -ac -acodec pcm_s16le -vn -loglevel -v -y quiet error fatal - pipe:1 -nostdin -threads",
     "cat": "",
 }
+# These choose a channel, which changes nothing of a file that has only one.
+_CHANNEL = re.compile(r"(?<=\s)(-map_channel 0\.0\.0|remix 1|(?<=pipe )-c 1|(?<=-f wav )-c 1|(?<=-p )-c 1)(?=\s|$)")
 _LONGEST_JSON = 1 << 24  # characters of a cut
 _MANIFEST = re.compile(r"\.jsonl?(\.gz)?$")
 
@@ -111,7 +113,7 @@ def _mapping(path: Path) -> dict[str, str]:
 
 def _kaldi_file(key: str, value: str, folder: Path) -> str | Rejection:
     if value.endswith("|"):
-        path = _unpacked_file(value)
+        path = _unpacked_file(value, folder)
         if path is None:
             remedy = f"run it once yourself, {value.rstrip('| ')[:80]} > {key[:40]}.wav, and name that file in wav.scp"
             message = f"{folder / 'wav.scp'}: {quoted(key)} is a command, and no command is run from a file: {remedy}"
@@ -124,10 +126,11 @@ def _kaldi_file(key: str, value: str, folder: Path) -> str | Rejection:
     return _located(value, folder)
 
 
-def _unpacked_file(command: str) -> str | None:
+def _unpacked_file(command: str, folder: Path) -> str | None:
     """Return the one file that a command unpacks, unless it does anything else to the sound; it is not run."""
     files: list[str] = []
-    for stage in command.rstrip("| \t").split("|"):
+    plain, channels = _CHANNEL.subn("", command.rstrip("| \t"))
+    for stage in plain.split("|"):
         try:
             program, *words = shlex.split(stage)
         except ValueError:  # nothing, or a quotation mark that is not closed
@@ -135,11 +138,14 @@ def _unpacked_file(command: str) -> str | None:
         allowed = _HARMLESS.get(os.path.basename(program))
         if allowed is None or set("$`;&<>") & set(stage):
             return None
-        rest = [word for word in words if word not in allowed.split()]
-        files += rest
-        if not all(is_audio_name(word) for word in rest):
-            return None
-    return files[0] if len(files) == 1 else None
+        files += [word for word in words if word not in allowed.split() and not word.isdecimal()]
+    if len(files) != 1 or not is_audio_name(files[0]):
+        return None
+    if channels:
+        with suppress(AudioError):
+            info = audio_info(_located(files[0], folder))
+            return files[0] if info.channels == 1 and info.container != "other" else None
+    return None if channels else files[0]
 
 
 def _located(path: str, folder: Path) -> str:
