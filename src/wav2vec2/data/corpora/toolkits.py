@@ -16,7 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wav2vec2.audio.read import SAMPLE_RATE, AudioError, audio_info
+from wav2vec2.audio.encoded_file import AudioError
+from wav2vec2.audio.read import SAMPLE_RATE, audio_info
 from wav2vec2.audio.recordings import is_audio_name, walk
 from wav2vec2.data.corpora.delimited import text_lines
 from wav2vec2.data.utterance import Rejection, Utterance
@@ -144,7 +145,7 @@ def _unpacked_file(command: str, folder: Path) -> str | None:
     if channels:
         with suppress(AudioError):
             info = audio_info(_located(files[0], folder))
-            return files[0] if info.channels == 1 and info.container != "other" else None
+            return files[0] if info.channels == 1 else None
     return None if channels else files[0]
 
 
