@@ -28,6 +28,10 @@ def find_audio(path: str) -> str:
     """
     if "://" in path or "\0" in path or os.path.exists(path):
         return path
+    if "\\" in path:  # a table written on Windows
+        path = path.replace("\\", "/")
+        if os.path.exists(path):
+            return path
     stem, suffix = os.path.splitext(path)
     stems = [stem] if suffix.lower() in AUDIO_SUFFIXES else [path]
     return next((stem + other for stem in stems for other in _COMMON if os.path.exists(stem + other)), path)

@@ -13,7 +13,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -140,10 +140,14 @@ class PrepareTable(PrepareOptions):
 
     def scan(self) -> Iterator[Utterance | Rejection]:
         """See `PrepareOptions.scan`."""
+        folders = {table.absolute().parent for table in self.tables}
+        above = os.path.commonpath(folders) if folders else ""
         for table in self.tables:
+            inside = os.path.relpath(table.absolute().parent, above)
             split = table.name.split(".")[0] if len(self.tables) > 1 else ""
             options = TableOptions(self.text_column, self.path_column, split, self.audio_root)
-            yield from scan_table(table, language=self.language, options=options)
+            for row in scan_table(table, language=self.language, options=options):
+                yield replace(row, id=f"{inside}/{row.id}") if len(folders) > 1 else row
 
 
 @dataclass(frozen=True, kw_only=True)
