@@ -140,8 +140,10 @@ class PrepareTable(PrepareOptions):
 
     def scan(self) -> Iterator[Utterance | Rejection]:
         """See `PrepareOptions.scan`."""
+        if not self.tables:
+            raise UserError("prepare table: names no table: give one or more, such as train.csv")
         folders = {table.absolute().parent for table in self.tables}
-        above = os.path.commonpath(folders) if folders else ""
+        above = os.path.commonpath(folders)
         for table in self.tables:
             inside = os.path.relpath(table.absolute().parent, above)
             split = table.name.split(".")[0] if len(self.tables) > 1 else ""
@@ -195,7 +197,8 @@ def run(options: PrepareOptions) -> Path:
     remarks = options.remarks(summary) if parts == 1 else []
     _print_summary(summary, rejected, notes, total, path, refused, remarks)
     if parts == 1 and not summary.splits:
-        why = f"{total} files, all rejected, see {refused}" if total else "no audio file was found"
+        everything = total or len(rejected)
+        why = f"{everything} files, all rejected, see {refused}" if everything else "no audio file was found"
         raise UserError(f"{path}: has no utterances ({why}): name another folder or correct the files")
     return path
 
