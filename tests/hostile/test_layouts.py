@@ -26,8 +26,8 @@ from wav2vec2.errors import UserError
 
 CUT = (
     b'{"id": "c", "start": 0, "duration": 1.5, "channel": 0, "type": "MonoCut", "supervisions": [{"id": "s", '
-    b'"start": 0, "duration": 1.5, "text": "X"}], "recording": {"id": "r", "sources": [{"type": "file", "channels": [0], "source": '
-    b'"a.wav"}], "sampling_rate": 16000, "duration": 1.5}}\n'
+    b'"start": 0, "duration": 1.5, "text": "X"}], "recording": {"id": "r", "sources": [{"type": "file", '
+    b'"channels": [0], "source": "a.wav"}], "sampling_rate": 16000, "duration": 1.5}}\n'
 )
 CV = b'client_id\tpath\tsentence\nann\ta.mp3\t"Ja", x\nben\tb.mp3\t"""q"""\n'
 PIECES = [
