@@ -44,7 +44,7 @@ def split_of(relative: Path) -> str:
     """Return the split that a file's path names: train-00000-of-00005.parquet, train/0000.parquet, data/test/a.wav."""
     words = [_SHARD_OF.sub("", relative.stem), *reversed(relative.parent.parts)]
     for word in words:
-        for part in (word, *re.split(r"[-_.]", word)):
+        for part in (word, *re.split(r"[-_.=]", word)):
             if part.lower() in _SPLITS:
                 return _SPLITS[part.lower()]
     return ""
@@ -72,7 +72,10 @@ def scan_audio_folder(
     """
     tables = audio_folder_metadata(root)
     if not tables:
-        raise UserError(f"{root}: holds none of {', '.join(METADATA)}: name an audio folder, or try 'prepare pairs'")
+        neither = (
+            f"holds none of {', '.join(METADATA)} with file_name, nor Parquet with encoded audio (a column of bytes)"
+        )
+        raise UserError(f"{root}: {neither}: name another folder, or try 'prepare auto'")
     top = Path(os.path.abspath(root))
     seen: set[str] = set()
     for table in tables:
@@ -250,7 +253,8 @@ def scan_unpacked(listings: Sequence[Path], source: str) -> Iterator[Utterance |
 def _opened(path: Path) -> pq.ParquetFile:
     refuse_special(path)
     try:
-        return pq.ParquetFile(path, memory_map=True)
+        # Read page by page: a row group may hold gigabytes of audio.
+        return pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
     except (pa.ArrowException, OSError) as error:
         why = " ".join(str(error).split())[:80]
         raise UserError(f"{path}: cannot be read as Parquet ({why}): download it again") from None
