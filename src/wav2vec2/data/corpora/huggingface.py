@@ -253,8 +253,7 @@ def scan_unpacked(listings: Sequence[Path], source: str) -> Iterator[Utterance |
 def _opened(path: Path) -> pq.ParquetFile:
     refuse_special(path)
     try:
-        # Read page by page: a row group may hold gigabytes of audio.
-        return pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
+        return pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)  # a row group may hold gigabytes of audio
     except (pa.ArrowException, OSError) as error:
         why = " ".join(str(error).split())[:80]
         raise UserError(f"{path}: cannot be read as Parquet ({why}): download it again") from None
