@@ -91,6 +91,18 @@ def test_every_layout_is_recognised_by_a_file_that_it_names(tmp_path: Path, comm
     assert recognise(tmp_path).command == command
 
 
+def test_a_single_split_is_not_taken_for_an_archive_s_own_folder(tmp_path: Path) -> None:
+    tree = librispeech_tree(tmp_path / "a" / "LibriSpeech", splits=("dev-clean",), speakers=1)
+    for root in (tmp_path / "a", tree):
+        out = tmp_path / f"out-{root.name}"
+        manifest = Manifest.open(run_auto(PrepareAuto(root=root, out=out, workers=1)))
+        assert {(row.split, row.speaker) for row in manifest} == {("dev-clean", "1")}
+    write(tmp_path / "b" / "test" / "1.wav", voice(0.3))
+    layout(tmp_path / "b", {"test/metadata.csv": "file_name,text\n1.wav,one\n"})
+    manifest = Manifest.open(run_auto(PrepareAuto(root=tmp_path / "b", out=tmp_path / "out", workers=1)))
+    assert [row.split for row in manifest] == ["test"]
+
+
 def test_single_files(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     sound = pa.array([{"bytes": b"x", "path": "a"}], pa.struct([("bytes", pa.binary()), ("path", pa.string())]))

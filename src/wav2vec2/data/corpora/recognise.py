@@ -58,6 +58,10 @@ class _Survey:
         search = re.compile(pattern).search
         return next((name for name in self.files if search(name)), "")
 
+    def above(self, name: str, levels: int) -> Path:
+        """The folder `levels` above the one that holds a file, but not above the root."""
+        return self.root.joinpath(*name.split("/")[: -1 - levels])
+
 
 def recognise(root: Path) -> Layout:
     """Say which layout a folder or file has.
@@ -69,30 +73,37 @@ def recognise(root: Path) -> Layout:
         raise UserError(f"{root}: does not exist: name a folder of recordings, or a table")
     if not root.is_dir():
         return _file(root)
-    top = _unwrapped(root)
-    names = (os.path.relpath(os.path.join(folder, name), top) for folder, names in walk(top) for name in names)
-    survey = _Survey(top, tuple(name.replace(os.sep, "/") for name in itertools.islice(names, _MOST_FILES)))
-    found = [layout for check in _SPECIFIC for layout in check(survey)]
-    found = found or [layout for check in _GENERAL for layout in check(survey)]
+    tops = _unwrapped(root)
+    surveys = [_survey(top) for top in tops]
+    found: list[Layout] = []
+    for checks in (_SPECIFIC, _GENERAL):
+        for survey in surveys:
+            found = found or [layout for check in checks for layout in check(survey)]
     if not found:
-        audio = sum(map(is_audio_name, survey.files))
+        audio = sum(map(is_audio_name, surveys[0].files))
         if not audio:
             raise UserError(f"{root}: is none of the layouts that prepare knows; looked for: {LOOKED_FOR}")
-        return Layout("folder", f"{audio:,} recordings without any text", (top,), general=True)
+        return Layout("folder", f"{audio:,} recordings without any text", (root,), general=True)
     if len(found) > 1:
         fitting = "; ".join(f"{layout.command} ({layout.why})" for layout in found)
         raise UserError(f"{root}: several layouts fit: {fitting}: choose one, such as 'prepare {found[0].command}'")
     return found[0]
 
 
-def _unwrapped(root: Path) -> Path:
-    """The folder in which an archive keeps everything, if the root holds nothing else."""
-    for _ in range(4):
-        inside = [path for path in root.iterdir() if not path.name.startswith(".")]
+def _survey(top: Path) -> _Survey:
+    names = (os.path.relpath(os.path.join(folder, name), top) for folder, names in walk(top) for name in names)
+    return _Survey(top, tuple(name.replace(os.sep, "/") for name in itertools.islice(names, _MOST_FILES)))
+
+
+def _unwrapped(root: Path) -> list[Path]:
+    """The root and, if it holds a folder and nothing else, that folder (as archives unpack), and so on."""
+    tops = [root]
+    for _ in range(3):
+        inside = [path for path in tops[-1].iterdir() if not path.name.startswith(".")]
         if len(inside) != 1 or not inside[0].is_dir():
             break
-        root = inside[0]
-    return root
+        tops += inside
+    return tops
 
 
 def _file(path: Path) -> Layout:
@@ -118,12 +129,12 @@ def _is_fairseq(lines: list[str]) -> bool:
     return "\t" not in root and os.sep in root and len(cells) == 2 and cells[1].strip().isdecimal()
 
 
-def _named(command: str, pattern: str) -> Callable[[_Survey], Iterator[Layout]]:
-    """A check for one file whose path nothing else has."""
+def _named(command: str, pattern: str, levels: int | None = None) -> Callable[[_Survey], Iterator[Layout]]:
+    """A check for a file whose path nothing else has; the source is `levels` above its folder (None: the root)."""
 
     def check(survey: _Survey) -> Iterator[Layout]:
         if name := survey.first(pattern):
-            yield Layout(command, f"has {name}", (survey.root,))
+            yield Layout(command, f"has {name}", (survey.root if levels is None else survey.above(name, levels),))
 
     return check
 
@@ -131,7 +142,10 @@ def _named(command: str, pattern: str) -> Callable[[_Survey], Iterator[Layout]]:
 def _librispeech(survey: _Survey) -> Iterator[Layout]:
     if name := survey.first(r"\.trans\.txt$"):
         limited = survey.first(_LIMITED.pattern)
-        yield Layout("limited" if limited else "librispeech", f"has {limited or name}", (survey.root,))
+        if limited:
+            yield Layout("limited", f"has {limited}", (survey.above(limited, 4 if "9h/" in limited else 5),))
+        else:
+            yield Layout("librispeech", f"has {name}", (survey.above(name, 3),))
 
 
 def _librilight(survey: _Survey) -> Iterator[Layout]:
@@ -139,7 +153,7 @@ def _librilight(survey: _Survey) -> Iterator[Layout]:
     if name := next((name for name in survey.files if name.endswith(".flac") and name[:-5] in described), ""):
         head = "".join(itertools.islice(text_lines(survey.root / f"{name[:-5]}.json"), 200))
         if "voice_activity" in head:
-            yield Layout("librilight", f"{name[:-5]}.json lists voice_activity", (survey.root,))
+            yield Layout("librilight", f"{name[:-5]}.json lists voice_activity", (survey.above(name, 3),))
 
 
 def _common_voice(survey: _Survey) -> Iterator[Layout]:
@@ -231,12 +245,12 @@ _SPECIFIC: tuple[Callable[[_Survey], Iterator[Layout]], ...] = (
     _librilight,
     _common_voice,
     _named("timit", f"(?i:{_TIMIT.pattern})"),
-    _named("mls", r"(^|/)(train|dev|test)/transcripts\.txt$"),
+    _named("mls", r"(^|/)(train|dev|test)/transcripts\.txt$", 2),
     _fleurs,
     _voxpopuli,
-    _named("libritts", r"\.(normalized\.txt|original\.txt|trans\.tsv)$"),
+    _named("libritts", r"\.(normalized\.txt|original\.txt|trans\.tsv)$", 3),
     _vctk,
-    _named("aishell", f"(^|/){re.escape(AISHELL_TRANSCRIPT.as_posix())}$"),
+    _named("aishell", f"(^|/){re.escape(AISHELL_TRANSCRIPT.as_posix())}$", 1),
     _named("stm", r"\.stm$"),
     _named("kaldi", r"(^|/)wav\.scp$"),
     _lhotse,
