@@ -27,6 +27,11 @@ class Encoding:
     """What the refusal says, if the file cannot be read."""
 
     @property
+    def known_wrong_in_ffmpeg(self) -> bool:
+        """Whether FFmpeg's program leaves out samples: AMR packets, and frames whose time stamps go back."""
+        return self.name.startswith(("sox AMR-NB", "two Ogg", "two FLAC"))
+
+    @property
     def program(self) -> str:
         return self.command.split()[0]
 

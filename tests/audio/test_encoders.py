@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import soxr
 from tests.audio.encoders import ENCODINGS, Encoding, twice
+from tests.audio.ffmpeg_decode import decoded_by_ffmpeg, delay
 from tests.data.made_up_speech import voice
 
 from wav2vec2.audio.encoded_file import AudioError
@@ -22,7 +22,6 @@ from wav2vec2.errors import FileWarning
 
 SECONDS = 2.3
 MILLISECOND = SAMPLE_RATE // 1000
-WRONG_IN_FFMPEG = ("sox AMR-NB", "two Ogg", "two FLAC")
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg on PATH")
 
@@ -39,23 +38,6 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def decoded_by_ffmpeg(path: Path) -> np.ndarray:
-    """The first audio track as the ffmpeg program decodes it, mono at 16 kHz."""
-    command = ["ffmpeg", "-v", "quiet", "-i", path, "-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "-"]
-    content = subprocess.run(command, capture_output=True, check=False).stdout
-    header, _, _, rate, channels = np.frombuffer(content[4:24], ">u4")
-    samples = np.frombuffer(content[header : len(content) - (len(content) - header) % (4 * channels)], ">f4")
-    return np.asarray(soxr.resample(samples.reshape(-1, channels).mean(axis=1), rate, SAMPLE_RATE), np.float32)
-
-
-def delay(ours: np.ndarray, theirs: np.ndarray) -> int:
-    """By how many samples `ours` comes later, from the peak of the cross-correlation."""
-    size = 1 << (len(ours) + len(theirs)).bit_length()
-    product = np.fft.rfft(ours, size) * np.conj(np.fft.rfft(theirs, size))
-    peak = int(np.argmax(np.fft.irfft(product, size)))
-    return peak if peak < size // 2 else peak - size
-
-
 @pytest.mark.parametrize("encoding", [pytest.param(one, id=one.name) for one in ENCODINGS])
 def test_what_encoders_write_is_read_as_ffmpeg_decodes_it(encoding: Encoding, studio: Path, tmp_path: Path) -> None:
     if not encoding.available:
@@ -70,7 +52,7 @@ def test_what_encoders_write_is_read_as_ffmpeg_decodes_it(encoding: Encoding, st
     info = audio_info(path)
     assert info.samples == len(waveform)
     assert bool(info.warning) == encoding.warned, info.warning
-    if encoding.name.startswith(WRONG_IN_FFMPEG):
+    if encoding.known_wrong_in_ffmpeg:
         whole = SECONDS * (2 if encoding.change is twice else 1)
         assert len(waveform) / SAMPLE_RATE == pytest.approx(whole, abs=0.05)
     else:

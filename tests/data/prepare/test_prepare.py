@@ -13,7 +13,7 @@ from tests.data.made_up_speech import librispeech_tree, voice, write
 
 from wav2vec2.audio.read import read_audio
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.data.prepare import journal
+from wav2vec2.data.prepare import workers
 from wav2vec2.data.prepare.command import PrepareFolder, PrepareLibriSpeech, run
 from wav2vec2.data.prepare.examine import speaker_fraction
 from wav2vec2.data.utterance import Utterance
@@ -86,26 +86,26 @@ def test_an_interrupted_run_goes_on_without_decoding_again(tmp_path: Path, monke
     for number in range(40):
         write(root / f"{number:02d}.wav", voice(0.2, seed=number))
     options = PrepareFolder(root=root, out=tmp_path / "out", workers=1)
-    real = journal.examine_chunk
+    real = workers.examine_chunk
     decoded: list[str] = []
 
-    def interrupted(chunk, rules, path):  # type: ignore[no-untyped-def]
+    def interrupted(chunk, rules, path, deadly):  # type: ignore[no-untyped-def]
         if len(decoded) >= 16:
             raise KeyboardInterrupt
         decoded.extend(row.id for row in chunk)
-        return real(chunk, rules, path)
+        return real(chunk, rules, path, deadly)
 
-    monkeypatch.setattr(journal, "examine_chunk", interrupted)
+    monkeypatch.setattr(workers, "examine_chunk", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(options)
     assert len(decoded) == 16
     assert not (tmp_path / "out" / "manifest.parquet").exists()
 
-    def counted(chunk, rules, path):  # type: ignore[no-untyped-def]
+    def counted(chunk, rules, path, deadly):  # type: ignore[no-untyped-def]
         decoded.extend(row.id for row in chunk)
-        return real(chunk, rules, path)
+        return real(chunk, rules, path, deadly)
 
-    monkeypatch.setattr(journal, "examine_chunk", counted)
+    monkeypatch.setattr(workers, "examine_chunk", counted)
     assert len(Manifest.open(run(options))) == 40
     assert sorted(decoded) == [f"{number:02d}" for number in range(40)]
     run(options)

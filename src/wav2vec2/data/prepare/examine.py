@@ -7,8 +7,10 @@ file in the journal, written in one step: after an interruption, a chunk that ha
 import hashlib
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,12 @@ from wav2vec2.audio.pauses import load_silero
 from wav2vec2.audio.read import SAMPLE_RATE, AudioInfo
 from wav2vec2.data.prepare.decode import Rules, decode
 from wav2vec2.data.utterance import Rejection, Utterance, record_batch, write_batches
+from wav2vec2.output_file import write_error
 
 WRONG_SUFFIX = "the format is not that of the suffix"
 """The reason of a note about a file with a misleading name."""
 
+_BEGUN = ".begun"
 _UNWRITABLE = frozenset({"Cc", "Cs", "Co", "Cn"})
 _SAME_CONTAINER = (
     {"ogg", "oga", "opus"},
@@ -44,26 +48,25 @@ class Findings:
     """Samples decoded, at 16 kHz."""
 
 
-def examine_chunk(chunk: Sequence[Utterance], rules: Rules, journal: Path) -> int:
+def examine_chunk(chunk: Sequence[Utterance], rules: Rules, journal: Path, deadly: frozenset[int] = frozenset()) -> int:
     """Examine recordings and write the findings to the file `journal`; returns the number of samples decoded.
+
+    The recordings whose places are `deadly` are rejected: they have made a process die. While one is examined, its
+    place stands in a note beside the journal (`begun_recording`).
 
     Raises:
         UserError: the journal cannot be written.
     """
     found = Findings()
     silero = load_silero() if rules.segmentation and rules.detector == "silero" else None
-    for recording in chunk:
-        try:
-            if (odd := _unwritable(recording)) is not None:
-                found.rejected.append(odd)
-                continue
-            _examine(recording, rules, silero, found)
-        except AudioError as error:
-            found.rejected.append(Rejection(recording.id, recording.path, error.reason, str(error)))
-        except Exception as error:
-            # One strange file must not stop the preparation of a million others.
-            message = f"{recording.path}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            found.rejected.append(Rejection(recording.id, recording.path, "unreadable", message))
+    with _note_beside(journal) as note:
+        for place, recording in enumerate(chunk):
+            note.seek(0)
+            note.write(b"%8d" % place)
+            if place in deadly:
+                found.rejected.append(_deadly(recording))
+            else:
+                _examine_safely(recording, rules, silero, found)
     metadata = {
         "rejected": json.dumps([asdict(rejection) for rejection in found.rejected]),
         "notes": json.dumps([asdict(note) for note in found.notes]),
@@ -71,6 +74,50 @@ def examine_chunk(chunk: Sequence[Utterance], rules: Rules, journal: Path) -> in
     }
     write_batches([record_batch(found.rows)] if found.rows else [], journal, metadata)
     return found.samples
+
+
+def begun_recording(journal: Path) -> int | None:
+    """Return the place in its chunk of the recording at which a process died; None if none did."""
+    try:
+        return int(journal.with_suffix(_BEGUN).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+@contextmanager
+def _note_beside(journal: Path) -> Iterator[FileIO]:
+    """A file that is there while this process examines a chunk, and afterwards only if the process died."""
+    path = journal.with_suffix(_BEGUN)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        note = FileIO(path, "w")
+    except OSError as error:
+        raise write_error(journal, error) from None
+    try:
+        with note:
+            yield note
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _deadly(recording: Utterance) -> Rejection:
+    problem = "makes the process that decodes it die: convert it to WAV or FLAC, or remove it"
+    return Rejection(recording.id, recording.path, "crashes the decoder", f"{recording.path}: {problem}")
+
+
+def _examine_safely(recording: Utterance, rules: Rules, silero: Any, found: Findings) -> None:
+    """Examine a recording; whatever is wrong with it becomes a rejection."""
+    if (odd := _unwritable(recording)) is not None:
+        found.rejected.append(odd)
+        return
+    try:
+        _examine(recording, rules, silero, found)
+    except AudioError as error:
+        found.rejected.append(Rejection(recording.id, recording.path, error.reason, str(error)))
+    except Exception as error:
+        # One strange file must not stop the preparation of a million others.
+        message = f"{recording.path}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        found.rejected.append(Rejection(recording.id, recording.path, "unreadable", message))
 
 
 def _unwritable(recording: Utterance) -> Rejection | None:

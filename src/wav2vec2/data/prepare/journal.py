@@ -6,17 +6,11 @@ and times; their transcripts), so that a change of a file or option is noticed.
 
 import contextlib
 import hashlib
-import itertools
 import json
-import multiprocessing
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,21 +21,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.data.prepare.decode import Rules
-from wav2vec2.data.prepare.examine import examine_chunk
+from wav2vec2.data.prepare.workers import Chunk, run_chunks
 from wav2vec2.data.utterance import Rejection, Utterance
-from wav2vec2.errors import UserError
 
 _CHUNK_BYTES = 256 << 20
 _SECONDS_BETWEEN_LINES = 60.0  # where stderr is not a terminal, so there is no progress bar
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Recordings that are examined together, and the journal file for the findings."""
-
-    recordings: tuple[Utterance, ...]
-    journal: Path
-    rules: Rules
 
 
 def chunks(recordings: Iterable[Utterance], total: int, rules: Rules, folder: Path) -> Iterator[Chunk]:
@@ -66,7 +50,7 @@ def examine_all(pieces: Iterable[Chunk], total: int, workers: int) -> list[Path]
     """Examine the chunks that are not in the journal, in `workers` processes; returns all journal files in order.
 
     Raises:
-        UserError: a journal file cannot be written, or a worker process dies.
+        UserError: a journal file cannot be written, or worker processes die without cause.
         KeyboardInterrupt: after Ctrl-C; the chunks finished by then are in the journal.
     """
     finished: list[Path] = []
@@ -103,7 +87,7 @@ def examine_all(pieces: Iterable[Chunk], total: int, workers: int) -> list[Path]
                     yield chunk
 
         try:
-            _run(missing(), workers, advance)
+            run_chunks(missing(), workers, advance)
         except KeyboardInterrupt:
             print("\ninterrupted: the same command continues from here", file=sys.stderr)
             raise
@@ -203,52 +187,3 @@ def _stamp(recording: Utterance) -> tuple[int, str]:
     if recording.samples >= 0:  # a piece of a file, which is not read whole
         size = min(size, 2 * recording.samples)
     return size, f"{status.st_size} {status.st_mtime_ns}"
-
-
-def _run(pieces: Iterator[Chunk], workers: int, advance: Callable[[Chunk, int], None]) -> None:
-    first = next(pieces, None)
-    if first is None:
-        return
-    second = next(pieces, None)
-    if workers == 1 or second is None:
-        for chunk in itertools.chain([first], [] if second is None else [second], pieces):
-            advance(chunk, _examine(chunk))
-        return
-    # "spawn": a fork of a process with threads (progress bar, Arrow) may hang.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt)
-    try:
-        _feed(pool, itertools.chain([first, second], pieces), workers, advance)
-    except BrokenProcessPool:
-        remedy = "use fewer --workers if memory is short, and run the same command again; it continues"
-        raise UserError(f"prepare: a worker process died: {remedy}") from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _feed(
-    pool: ProcessPoolExecutor, pieces: Iterator[Chunk], workers: int, advance: Callable[[Chunk, int], None]
-) -> None:
-    """Submit chunks, but keep only a few per worker waiting: there may be millions of files."""
-    waiting: dict[Future[int], Chunk] = {}
-    for chunk in pieces:
-        waiting[pool.submit(_examine, chunk)] = chunk
-        if len(waiting) >= 3 * workers:
-            _collect(waiting, advance)
-    while waiting:
-        _collect(waiting, advance)
-
-
-def _collect(waiting: dict[Future[int], Chunk], advance: Callable[[Chunk, int], None]) -> None:
-    done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-    for future in done:
-        advance(waiting.pop(future), future.result())
-
-
-def _examine(chunk: Chunk) -> int:
-    return examine_chunk(chunk.recordings, chunk.rules, chunk.journal)
-
-
-def _ignore_interrupt() -> None:
-    """Ignore Ctrl-C in a worker, which reaches the whole process group: the parent stops it after its chunk."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
