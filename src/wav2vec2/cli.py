@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from wav2vec2 import __version__
-from wav2vec2.errors import FileWarning, UserError
+from wav2vec2.errors import FileWarning, UserError, quoted, shortened
+from wav2vec2.input_file import refuse_huge, refuse_names
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ GROUPS: dict[str, dict[str, Command]] = {
 
 COMMANDS: dict[str, Command] = {name: command for group in GROUPS.values() for name, command in group.items()}
 
+_LONGEST_MESSAGE = 400
 _UNWRITABLE = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),  # a file in place of a folder, or the reverse
@@ -169,7 +171,9 @@ def _show_warning(message: Warning | str, category: type[Warning], *place: Any, 
 
 
 def _complain(message: str) -> int:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    # The name of a stranger's file may hold what a terminal obeys.
+    shown = "".join(letter if letter.isprintable() else quoted(letter)[1:-1] for letter in " ".join(message.split()))
+    print(f"error: {shown}", file=sys.stderr)
     return 2
 
 
@@ -180,10 +184,12 @@ def _dispatch(arguments: list[str]) -> int:
     name, rest = _choose(arguments)
     if name is None:
         return 0
+    refuse_names(rest)
     command = COMMANDS[name]
     module = importlib.import_module(f"wav2vec2.{command.module}")
     options = _parse(name, getattr(module, command.options), rest, recipe=command.recipe)
     if options is not None:
+        refuse_huge(options, "--")
         getattr(module, command.function)(options)
     return 0
 
@@ -197,7 +203,9 @@ def _choose(arguments: list[str]) -> tuple[str | None, list[str]]:
     group = arguments[0] if arguments and any(known.startswith(f"{arguments[0]} ") for known in COMMANDS) else ""
     rest = arguments[1:] if group else arguments
     if rest and rest[0] not in ("-h", "--help"):
-        raise UserError(f"no command '{' '.join(arguments[: 1 + bool(group)])}': see wav2vec2 {group} --help")
+        raise UserError(
+            f"no command '{shortened(' '.join(arguments[: 1 + bool(group)]))}': see wav2vec2 {group} --help"
+        )
     _print_commands(group)
     return None, []
 
@@ -233,7 +241,7 @@ def _parse(name: str, options: type[Any], arguments: list[str], *, recipe: bool)
     except SystemExit as leaving:
         if leaving.code in (0, None):
             return None
-        raise UserError(f"{_one_line(messages.getvalue())}: see wav2vec2 {name} --help") from None
+        raise UserError(f"{_one_line(messages.getvalue())[:_LONGEST_MESSAGE]}: see wav2vec2 {name} --help") from None
 
 
 def _metavars() -> contextlib.AbstractContextManager[None]:

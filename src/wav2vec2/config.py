@@ -9,7 +9,6 @@ here, too.
 import difflib
 import json
 import math
-import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -17,11 +16,13 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause, quoted, shortened
+from wav2vec2.input_file import parse_json, parse_toml, read_input, refuse_special
 
 T = TypeVar("T")
 
 EXTENDS = "extends"
+_LARGEST = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -123,15 +124,15 @@ def load_recipe(path: str | Path, cls: type[T], base: T | None = None) -> T:
 
 def _chain(path: Path, seen: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield (file, table) from the farthest ancestor down to the recipe itself."""
+    refuse_special(path)
     if path.resolve() in seen:
         raise UserError(f"{path}: the recipe extends itself; remove one of the 'extends' lines")
     try:
-        with path.open("rb") as file:
-            table = tomllib.load(file)
+        table = parse_toml(read_input(path))
     except FileNotFoundError:
         raise UserError(no_such_recipe(path)) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as TOML: {' '.join(str(error).split())}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as TOML: {cause(error)}") from None
     parent = table.pop(EXTENDS, None)
     if parent is not None:
         if not isinstance(parent, str):
@@ -153,12 +154,11 @@ def read_json(path: Path, *, missing: str = "copy it from its model") -> dict[st
         UserError: the file is missing, unreadable or holds something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_input(path))
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing; {missing}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not readable JSON ({reason}); copy it again from its model") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not readable JSON ({cause(error)}); copy it again from its model") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a JSON object; copy it again from its model")
     return content
@@ -178,7 +178,7 @@ def from_plain(cls: type[T], table: Mapping[str, Any], *, source: str, base: T, 
     for key, value in table.items():
         where = f"{prefix}{key}"
         if key not in names:
-            raise UserError(f"{source}: unknown key '{where}'; {_nearest(key, names, prefix)}")
+            raise UserError(f"{source}: unknown key '{shortened(where)}'; {_nearest(key, names, prefix)}")
         if is_dataclass(hints[key]):
             if not isinstance(value, Mapping):
                 raise UserError(f"{source}: '{where}' must be a table: write [{where}] with keys below it")
@@ -209,17 +209,19 @@ def _convert(value: Any, hint: Any, source: str, where: str) -> Any:
         if value in arguments and type(value) in {type(argument) for argument in arguments}:
             return value
         choices = ", ".join(repr(argument) for argument in arguments)
-        raise UserError(f"{source}: '{where}' is {value!r}; choose one of {choices}")
+        raise UserError(f"{source}: '{where}' is {quoted(value)}; choose one of {choices}")
     if origin is tuple:
         if isinstance(value, list):
             return tuple(_convert(item, arguments[0], source, where) for item in value)
-        raise UserError(f"{source}: '{where}' must be an array, not {value!r}")
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        raise UserError(f"{source}: '{where}' must be an array, not {quoted(value)}")
+    if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST:
         return float(value)
     if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        if (isinstance(value, str) and "\0" in value) or (hint is int and abs(value) > _LARGEST):
+            raise UserError(f"{source}: '{where}' is {quoted(value)}, which it cannot be; correct it")
         return value
     kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
-    raise UserError(f"{source}: '{where}' must be {kinds.get(hint, str(hint))}, not {value!r}")
+    raise UserError(f"{source}: '{where}' must be {kinds.get(hint, str(hint))}, not {quoted(value)}")
 
 
 def as_plain(config: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import torch
 
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, quoted
 
 
 def usable_device(name: str, *, option: str = "device", local_rank: int = 0) -> torch.device:
@@ -21,5 +21,5 @@ def usable_device(name: str, *, option: str = "device", local_rank: int = 0) -> 
     except (RuntimeError, AssertionError):
         usable = False
     if not usable:
-        raise UserError(f"{option}: {name!r} is not usable here; choose auto or cpu")
+        raise UserError(f"{option}: {quoted(name)} is not usable here; choose auto or cpu")
     return device

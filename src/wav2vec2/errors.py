@@ -2,6 +2,7 @@
 
 MOST_QUOTED = 80
 """Characters of a value that a message shows."""
+_MOST_REASON = 200
 
 
 class UserError(Exception):
@@ -35,3 +36,11 @@ def quoted(value: object) -> str:
 def shortened(text: str) -> str:
     """Return a text cut to ``MOST_QUOTED`` characters, for a message; the cut is shown by three dots."""
     return text if len(text) <= MOST_QUOTED else text[: MOST_QUOTED - 3] + "..."
+
+
+def cause(error: BaseException) -> str:
+    """Return what went wrong in one line of at most 200 characters: an error's text may quote a whole file."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _MOST_REASON else text[: _MOST_REASON - 3] + "..."

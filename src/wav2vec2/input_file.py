@@ -1,4 +1,4 @@
-"""Files from outside, opened without trust: regular files only, and what is read whole has a bounded size.
+"""What comes from outside, without trust: regular files only, a bounded size of what is read whole, sane numbers.
 
 A named pipe waits for ever and ``/dev/zero`` has no end, so that nothing but a regular file is opened. JSON and TOML of
 anybody's may be nested until Python's stack ends, or hold what no text can; either is a ``ValueError`` here.
@@ -9,14 +9,28 @@ import os
 import re
 import stat
 import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from wav2vec2.errors import UserError, quoted
+from wav2vec2.errors import UserError, cause, quoted
 
 MOST_SETTINGS = 64 << 20
 """Bytes of the largest file of settings, symbols or words that is read whole."""
+MOST_LINES = 2 << 30
+"""Bytes of the largest list of words, identifiers or records that is read whole."""
+_MOST_COUNTED = {
+    **dict.fromkeys(("workers", "threads", "processes", "jobs"), 1024),
+    "order": 20,
+    "memory": 1 << 24,
+    "prefetch": 10_000,
+    "replications": 10_000_000,
+    "trials": 1_000_000,
+}
+_LARGEST_FLOAT = 1e30
+_MOST_OTHER = 1 << 40  # of an option that is none of these, such as a seed
 _MOST_TOML = 1 << 20
 _DEEPEST = 64
 _KINDS = (
@@ -29,6 +43,58 @@ _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _KEY_PART = re.compile(rb"\s*[\w\"'-]+\s*")
 
 
+def refuse_names(words: Iterable[str]) -> None:
+    """Raise UserError for a word of a command line that cannot be the name of a file, whatever it stands for."""
+    for word in words:
+        try:
+            os.fsencode(word)
+        except UnicodeEncodeError as error:
+            raise UserError(f"{quoted(word)}: has half of a surrogate pair ({error.reason}); correct it") from None
+        if "\0" in word:
+            raise UserError(f"{quoted(word)}: has a zero byte; correct it")
+
+
+def refuse_huge(options: Any, prefix: str) -> None:
+    """Raise UserError for a whole number of a command line beyond any use, which would overflow somewhere below."""
+    for one in fields(options):
+        value = getattr(options, one.name)
+        if is_dataclass(value):
+            refuse_huge(value, f"{prefix}{one.name}.")
+        most = _MOST_COUNTED.get(one.name, _MOST_OTHER)
+        for number in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(number, int) and abs(number) > most:
+                option = f"{prefix}{one.name}".replace("_", "-")
+                raise UserError(f"{option} {quoted(number)}: is too large; give at most {most}")
+
+
+def check_numbers(settings: Any, largest: Mapping[str, int], other: int) -> None:
+    """Check a dataclass of settings that a file describes.
+
+    Args:
+        settings: the dataclass; every field has a default.
+        largest: the largest value of a field of whole numbers.
+        other: the largest value of the other fields of whole numbers.
+
+    Raises:
+        ValueError: a value is of another kind than the default, is not finite, or too large.
+    """
+    for one in fields(settings):
+        value, default = getattr(settings, one.name), one.default
+        if isinstance(default, bool):
+            good = isinstance(value, bool)
+        elif isinstance(default, float):
+            good = type(value) in (int, float) and -_LARGEST_FLOAT < value < _LARGEST_FLOAT
+        elif isinstance(default, int):
+            good = type(value) is int
+        else:
+            good = not isinstance(default, tuple) or all(type(size) is int for size in value)
+        if not good:
+            raise ValueError(f"{one.name} is {quoted(value)}")
+        sizes = value if isinstance(default, tuple) else (value,) if type(default) is int else ()
+        if any(size > largest.get(one.name, other) for size in sizes):
+            raise ValueError(f"{one.name} = {quoted(value)} is larger than in any model")
+
+
 def refuse_special(path: str | Path) -> None:
     """Raise UserError for a pipe, a socket, a device, or a name that no file can have.
 
@@ -39,7 +105,7 @@ def refuse_special(path: str | Path) -> None:
     except OSError:
         return
     except ValueError as error:  # a zero byte, or half of a surrogate pair
-        raise UserError(f"{quoted(str(path))}: is not the name of a file ({error}); correct it") from None
+        raise UserError(f"{quoted(str(path))}: is not the name of a file ({cause(error)}); correct it") from None
     for is_kind, kind, remedy in _KINDS:
         if is_kind(mode):
             raise UserError(f"{path}: is {kind}, not a file; {remedy}")

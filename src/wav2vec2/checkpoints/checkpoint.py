@@ -11,7 +11,9 @@ from torch.overrides import TorchFunctionMode
 
 from wav2vec2.checkpoints.names import matches
 from wav2vec2.checkpoints.tensors.table import TensorTable
-from wav2vec2.errors import UserError
+from wav2vec2.config import options
+from wav2vec2.errors import UserError, quoted
+from wav2vec2.input_file import check_numbers
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.encoder import Wav2Vec2Encoder
@@ -23,15 +25,8 @@ Model = Wav2Vec2ForPretraining | Wav2Vec2ForCTC | Wav2Vec2Encoder
 Kind = Literal["pretraining", "ctc", "encoder"]
 FileFormat = Literal["model directory", "fairseq checkpoint", "fairseq2 checkpoint", "torchaudio state dict"]
 
-# Beyond these sizes a file is damaged or hostile: building such a model would take all memory.
-_LARGEST = {
-    "layers": 1000,
-    "hidden_size": 1 << 16,
-    "ffn_size": 1 << 18,
-    "pos_conv_kernel": 1 << 14,
-    "pos_conv_depth": 100,
-}
-_MOST_CONVOLUTIONS = 100
+_LARGEST_SPAN = 1 << 16
+_LARGEST_VOCABULARY = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -64,12 +59,19 @@ class Checkpoint:
     training: str = ""
 
     def __post_init__(self) -> None:
-        """Raise UserError for sizes far beyond any model's, before a module is built for each layer."""
-        sizes = {name: getattr(self.architecture, name) for name in _LARGEST}
-        sizes["convolutions"] = len(self.architecture.conv_channels)
-        for name, size in sizes.items():
-            if size > _LARGEST.get(name, _MOST_CONVOLUTIONS):
-                raise UserError(f"{self.path}: {name} = {size} is larger than in any model; the file is damaged")
+        """Raise UserError for values with which no model is built."""
+        for settings in (self.regularization, self.masking):
+            try:
+                check_numbers(settings, {}, _LARGEST_SPAN)
+            except ValueError as error:
+                raise UserError(f"{self.path}: {error}; the file is damaged") from None
+            for key, value, rules in options(settings):
+                if rules.range is not None and value not in rules.range:
+                    raise UserError(f"{self.path}: {key} is {quoted(value)}, not {rules.range}; the file is damaged")
+        if self.vocabulary_size is not None and not 0 < self.vocabulary_size <= _LARGEST_VOCABULARY:
+            raise UserError(f"{self.path}: {quoted(self.vocabulary_size)} symbols; the file is damaged")
+        if self.vocabulary_size is not None and not 0 <= self.blank < self.vocabulary_size:
+            raise UserError(f"{self.path}: the blank is symbol {quoted(self.blank)} of {self.vocabulary_size}")
 
     def parameters(self) -> int:
         """Return the number of parameters, computed from the sizes alone."""

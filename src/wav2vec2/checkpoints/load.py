@@ -19,7 +19,7 @@ from wav2vec2.checkpoints.huggingface.directory import open_directory
 from wav2vec2.checkpoints.tensors.table import SafetensorsTable, TensorTable, TorchTable
 from wav2vec2.checkpoints.tensors.torch_file import TorchFile
 from wav2vec2.checkpoints.torchaudio import is_torchaudio, open_torchaudio
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, quoted
 
 _SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -231,7 +231,7 @@ def _hub_reason(error: Exception, revision: str | None) -> str:
     from huggingface_hub import errors
 
     if isinstance(error, errors.RevisionNotFoundError):
-        return f"has no revision {revision!r} on the hub; give a branch, a tag or a commit"
+        return f"has no revision {quoted(revision)} on the hub; give a branch, a tag or a commit"
     if isinstance(error, errors.GatedRepoError):
         return "is gated on the hub; accept its conditions there and give a token"
     if isinstance(error, errors.RepositoryNotFoundError):

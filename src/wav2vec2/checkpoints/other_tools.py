@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wav2vec2.audio.normalize import FAIRSEQ_EPSILON
 from wav2vec2.checkpoints.checkpoint import Model
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause, quoted
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.encoder import Wav2Vec2Encoder
@@ -151,14 +151,14 @@ def plain_symbols(vocabulary: Vocabulary, target: object) -> list[str]:
     if separator is not None and separator != "|":
         if "|" in symbols:
             raise UserError(
-                f"{target}: both {separator!r} and '|' are symbols, and '|' separates words in that format; "
+                f"{target}: both {quoted(separator)} and '|' are symbols, and '|' separates words in that format; "
                 "use --to huggingface"
             )
         symbols = ["|" if symbol == separator else symbol for symbol in symbols]
     spaced = [symbol for symbol in symbols if not symbol or symbol.split() != [symbol]]
     if spaced:
         raise UserError(
-            f"{target}: the symbol {spaced[0]!r} contains white space, which that format cannot keep; "
+            f"{target}: the symbol {quoted(spaced[0])} contains white space, which that format cannot keep; "
             "use --to huggingface"
         )
     return symbols
@@ -219,4 +219,4 @@ def with_text_rules(vocabulary: Vocabulary, stored: Mapping[str, Any], path: Pat
     try:
         return vocabulary.with_text_rules(stored[_RULES_KEY])
     except UserError as error:
-        raise UserError(f"{path}: its {_RULES_KEY} is damaged ({error}); convert the model again") from error
+        raise UserError(f"{path}: its {_RULES_KEY} is damaged ({cause(error)}); convert the model again") from error

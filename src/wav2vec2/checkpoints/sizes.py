@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from wav2vec2.audio.normalize import FAIRSEQ_EPSILON
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause
 from wav2vec2.model.architecture import ARCHITECTURES, Architecture
 
 _PUBLISHED = ARCHITECTURES["base"]
@@ -77,8 +77,8 @@ def sizes_from_shapes(
         found |= _quantizer_sizes(tensors)
     try:
         return named(Architecture(name="custom", **{**found, **described}))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path}: its sizes contradict each other ({error}); the file is damaged") from error
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise UserError(f"{path}: its sizes contradict each other ({cause(error)}); the file is damaged") from error
 
 
 @dataclass(frozen=True)

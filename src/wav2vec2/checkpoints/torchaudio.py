@@ -37,7 +37,7 @@ from wav2vec2.checkpoints.sizes import sizes_from_shapes
 from wav2vec2.checkpoints.tensors.table import ChangedTable, TensorTable
 from wav2vec2.checkpoints.tensors.torch_file import write_torch_file
 from wav2vec2.config import read_json
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.output_file import writing_together
@@ -202,9 +202,9 @@ def _described_sizes(described: Mapping[str, Any], path: Path) -> dict[str, Any]
         if "normalize_waveform" in described:
             sizes["normalize_input"] = bool(described["normalize_waveform"])
         sizes["input_epsilon"] = input_epsilon(described)
-    except (TypeError, ValueError, IndexError, KeyError) as error:
+    except (TypeError, ValueError, IndexError, KeyError, ArithmeticError) as error:
         beside = path.with_suffix(".json")
-        raise UserError(f"{beside}: a size is impossible ({error}); convert the model again") from error
+        raise UserError(f"{beside}: a size is impossible ({cause(error)}); convert the model again") from error
     return sizes
 
 

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from wav2vec2.data.utterance import COLUMNS, ROWS_PER_GROUP, SCHEMA, Utterance
 from wav2vec2.errors import UserError
+from wav2vec2.input_file import refuse_special
 from wav2vec2.output_file import writing
 
 ROWS_IN_MEMORY = 500_000
@@ -159,6 +160,8 @@ class Manifest:
 def manifest_files(path: str | Path) -> list[str]:
     """List the files of a manifest; see `Manifest.open`. Raises UserError if there is none, or one is missing."""
     text = str(path)
+    if "://" not in text:
+        refuse_special(text)
     if "://" in text or os.path.isfile(text):
         return [text]
     pattern = os.path.join(glob.escape(text), "*.parquet") if os.path.isdir(text) else text
@@ -167,6 +170,7 @@ def manifest_files(path: str | Path) -> list[str]:
         raise UserError(f"{text}: no manifest found: name a .parquet file or the folder that 'wav2vec2 prepare' wrote")
     parts = {int(match[2]): set[int]() for name in files if (match := _PART.search(name))}
     for name in files:
+        refuse_special(name)
         if match := _PART.search(name):
             parts[int(match[2])].add(int(match[1]))
     if len(parts) > 1 or (parts and sum(map(len, parts.values())) < len(files)):

@@ -15,7 +15,8 @@ from wav2vec2.audio.encoded_file import AudioError
 from wav2vec2.audio.read import read_audio
 from wav2vec2.audio.recordings import Waveform
 from wav2vec2.data.utterance import Utterance
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause
+from wav2vec2.input_file import refuse_special
 
 _SHARED_MEMORY = Path("/dev/shm")
 _FULL_SCALE = 32_768.0
@@ -46,15 +47,18 @@ def read_bytes(path: str, offset: int = -1, size: int = -1) -> bytes:
             files, key = _filesystem(path)
             content: bytes = files.cat_file(key, offset, offset + size) if size >= 0 else files.cat_file(key)
         else:
+            refuse_special(path)
             with open(path, "rb", buffering=0 if size >= 0 else -1) as file:
                 if size >= 0:
                     file.seek(offset)
                 content = file.read() if size < 0 else _read_fully(file, size)
     except FileNotFoundError:
         raise AudioError(f"{path}: does not exist: correct the path or prepare the manifest again", "missing") from None
+    except UserError as error:
+        raise AudioError(str(error), "unreadable") from None
     except ImportError as error:
         raise AudioError(
-            f"{path}: fsspec lacks a package for this address ({error}): install it", "unreadable"
+            f"{path}: fsspec lacks a package for this address ({cause(error)}): install it", "unreadable"
         ) from None
     except Exception as error:
         # A remote file system may raise any exception of its library; locally only system errors are expected.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wav2vec2.decode.align import LabelAlignment, align_labels
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, quoted
 from wav2vec2.text.vocabulary import Vocabulary
 
 _SHOWN = 10
@@ -139,7 +139,7 @@ def align_text(emissions: NDArray[Any], text: str, vocabulary: Vocabulary, *, na
 def unknown_text(unknown: Counter[str] | dict[str, int]) -> str:
     """Name the characters that a vocabulary lacks, most frequent first: "... 3 of its symbols: '$' x2, ..."."""
     counts = Counter(unknown)
-    named = ", ".join(f"{symbol!r} x{count}" for symbol, count in counts.most_common(_SHOWN))
+    named = ", ".join(f"{quoted(symbol)} x{count}" for symbol, count in counts.most_common(_SHOWN))
     rest = "" if len(counts) <= _SHOWN else f" and {len(counts) - _SHOWN} more"
     return f"the vocabulary cannot spell {counts.total()} of its symbols: {named}{rest}"
 

@@ -16,7 +16,7 @@ from wav2vec2.decode.presets import DecoderName, Preset, load_preset
 from wav2vec2.decode.rescore import Rescorer
 from wav2vec2.decode.search import GREEDY, Decoder, Search, SearchOptions
 from wav2vec2.decode.words import Lexicon, LmCase, build_lexicon, parse_hotwords, read_lexicon, token_finder
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, quoted
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.load import InterpolatedLM, load_language_model
 from wav2vec2.lm.words import is_kenlm_binary, ngram_order, ngram_words
@@ -246,7 +246,9 @@ def _word_list(path: str, vocabulary: Vocabulary, lm_case: LmCase, notice: Notic
     lexicon = read_lexicon(path, vocabulary, lm_case)
     for word, spelling in zip(lexicon.words, lexicon.spellings, strict=True):
         if tuple(vocabulary.encode(word)) != spelling:
-            raise UserError(f"{path}: spells {word!r} in symbols other than its letters; choose --decoder lexicon")
+            raise UserError(
+                f"{path}: spells {quoted(word)} in symbols other than its letters; choose --decoder lexicon"
+            )
     if (line := lexicon.left_out()) is not None:
         notice(f"{path}: {line}")
     return list(dict.fromkeys(lexicon.words))

@@ -17,6 +17,7 @@ from wav2vec2.config import load_recipe, write_toml
 from wav2vec2.decode.search import SearchOptions
 from wav2vec2.decode.words import LmCase
 from wav2vec2.errors import UserError
+from wav2vec2.input_file import open_input, refuse_special
 from wav2vec2.output_file import writing
 
 DecoderName = Literal["greedy", "beam", "lexicon"]
@@ -72,9 +73,10 @@ def load_preset(name: str | Path, *, check_lm: bool = True) -> Preset:
     if str(name) in PAPER_PRESETS:
         return PAPER_PRESETS[str(name)]
     path = Path(name)
+    refuse_special(path)
     if not path.is_file():
         close = difflib.get_close_matches(str(name), PAPER_PRESETS, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]}?" if close else f"names are {', '.join(PAPER_PRESETS)}"
+        hint = f"did you mean {close[0]}?" if close else f"names are {', '.join([*PAPER_PRESETS][:4])}, ..."
         raise UserError(f"--preset {name}: no such file or preset; {hint}")
     try:
         preset = load_recipe(path, Preset)
@@ -123,7 +125,7 @@ def fingerprint(path: str | Path) -> str:
         for file in sorted(file for file in path.glob("*") if file.is_file()) if path.is_dir() else [path]:
             size = file.stat().st_size
             digest.update(f"{file.name if path.is_dir() else ''}:{size}:".encode())
-            with file.open("rb") as content:
+            with open_input(file) as content:
                 digest.update(content.read(_PRINT_BYTES))
                 content.seek(max(0, size - _PRINT_BYTES))
                 digest.update(content.read(_PRINT_BYTES))

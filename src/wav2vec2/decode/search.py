@@ -16,6 +16,7 @@ from wav2vec2.text.vocabulary import Vocabulary
 
 LONGEST_FRAMES = 3000
 """Frames of the longest piece that is searched at once: one minute at the paper's stride of 20 ms."""
+_LARGEST_BEAM = 100_000  # the paper's largest is 1500
 _AROUND = 10  # frames on either side of a cut that should be silent as well
 
 
@@ -49,6 +50,8 @@ class SearchOptions:
     def __post_init__(self) -> None:
         if self.beam < 1 or self.nbest < 1 or self.beam_tokens < 0 or not self.threshold > 0:
             raise UserError("search: beam and nbest must be at least 1, beam_tokens at least 0, threshold positive")
+        if max(self.beam, self.nbest, self.beam_tokens) > _LARGEST_BEAM:
+            raise UserError(f"search: beam, nbest and beam_tokens must be at most {_LARGEST_BEAM}")
         for name in ("lm_weight", "word_score", "silence_score"):
             if not math.isfinite(getattr(self, name)):
                 raise UserError(f"search: {name} must be a finite number")

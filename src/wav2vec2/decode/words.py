@@ -14,7 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause, quoted
+from wav2vec2.input_file import MOST_LINES, read_text, refuse_special
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.words import SENTENCE_MARKS
 from wav2vec2.text.normalize import WORD_SEPARATOR
@@ -114,9 +115,9 @@ def read_lexicon(path: str | Path, vocabulary: Vocabulary, lm_case: LmCase = "ke
     for one without any word that can be spelled.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path, encoding="utf-8-sig", most=MOST_LINES).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a lexicon ({error}); give {_FORM}") from error
+        raise UserError(f"{path}: cannot be read as a lexicon ({cause(error)}); give {_FORM}") from error
     rows = [(number, fields) for number, line in enumerate(lines, 1) if (fields := line.split())]
     if not rows:
         raise UserError(f"{path}: the lexicon is empty; give {_FORM} or one word a line")
@@ -242,6 +243,7 @@ def parse_hotwords(arguments: Sequence[str]) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for argument in arguments:
+        refuse_special(argument)
         if Path(argument).is_file():
             found.update(_read_hotwords(Path(argument)))
         elif os.sep in argument or argument.endswith(".txt"):
@@ -254,9 +256,9 @@ def parse_hotwords(arguments: Sequence[str]) -> dict[str, float]:
 
 def _read_hotwords(path: Path) -> dict[str, float]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path, encoding="utf-8-sig", most=MOST_LINES).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a list of hotwords ({error}); give UTF-8 text") from None
+        raise UserError(f"{path}: cannot be read as a list of hotwords ({cause(error)}); give UTF-8 text") from None
     return dict(_parse_hotword(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip())
 
 
@@ -267,7 +269,9 @@ def _parse_hotword(entry: str, source: str) -> tuple[str, float]:
     try:
         return word.strip(), float(weight)
     except ValueError:
-        raise UserError(f"{source}: {weight.strip()!r} is not a number; write WORD:WEIGHT, such as anna:8") from None
+        raise UserError(
+            f"{source}: {quoted(weight.strip())} is not a number; write WORD:WEIGHT, such as anna:8"
+        ) from None
 
 
 def spell_hotwords(hotwords: Mapping[str, float], vocabulary: Vocabulary) -> dict[str, float]:
@@ -278,18 +282,19 @@ def spell_hotwords(hotwords: Mapping[str, float], vocabulary: Vocabulary) -> dic
     """
     found: dict[str, float] = {}
     for phrase, weight in hotwords.items():
+        named = f"hotword {quoted(phrase)}"
         if not math.isfinite(weight):
-            raise UserError(f"hotword {phrase!r}: its weight {weight} must be a finite number")
+            raise UserError(f"{named}: its weight {weight} must be a finite number")
         try:
             words = vocabulary.fit(phrase).split()
         except UserError as error:
-            raise UserError(f"hotword {phrase!r}: {error}") from None
+            raise UserError(f"{named}: {error}") from None
         if not words:
-            raise UserError(f"hotword {phrase!r}: has no letter of the model's vocabulary; write it as it is spoken")
+            raise UserError(f"{named}: has no letter of the model's vocabulary; write it as it is spoken")
         for word in words:
             unknown = next(iter(vocabulary.unknown_symbols(word)), None)
             if unknown is not None:
-                lacks = f"the model's vocabulary has no {unknown!r}"
-                raise UserError(f"hotword {phrase!r}: {lacks}; write it as it is spoken")
+                lacks = f"the model's vocabulary has no {quoted(unknown)}"
+                raise UserError(f"{named}: {lacks}; write it as it is spoken")
             found[word] = max(weight, found.get(word, -math.inf))
     return found

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from wav2vec2.audio.recordings import Failure
+from wav2vec2.errors import quoted
 from wav2vec2.text.error_rate import ErrorCounts, bootstrap_interval, character_tokens, side_by_side, word_tokens
 from wav2vec2.text.normalize import is_spaceless_script
 
@@ -124,7 +125,7 @@ def report_text(report: EvaluationReport) -> str:
         named = ", ".join(report.unalignable[:_NAMED])
         lines.append(f"{len(report.unalignable)} too short for CTC (frames < labels + repeats): {named}{more}")
     if report.unknown:
-        shown = ", ".join(f"{symbol!r} {count}" for symbol, count in list(report.unknown.items())[:_NAMED])
+        shown = ", ".join(f"{quoted(symbol)} {count}" for symbol, count in list(report.unknown.items())[:_NAMED])
         lines.append(f"{sum(report.unknown.values())} symbols of the references are not in the vocabulary: {shown}")
     for scored in report.worst:
         rates = f"WER {100 * scored.words.rate:.0f} %, CER {100 * scored.characters.rate:.0f} %"

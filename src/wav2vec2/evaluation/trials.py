@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause
+from wav2vec2.input_file import MOST_LINES, parse_json, read_text
 from wav2vec2.text.error_rate import ErrorCounts
 
 _STARTUP = 16
@@ -72,23 +73,23 @@ def optimise(
 
 def _read(log: Path, identity: Mapping[str, Any]) -> list[Trial]:
     try:
-        lines = log.read_text(encoding="utf-8").splitlines()
+        lines = read_text(log, most=MOST_LINES).splitlines()
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{log}: the trials cannot be read ({error}); delete the file") from error
+        raise UserError(f"{log}: the trials cannot be read ({cause(error)}); delete the file") from error
     if not lines:
         return []
     try:
-        if json.loads(lines[0]) != dict(identity):
+        if parse_json(lines[0]) != dict(identity):
             raise UserError(f"{log}: holds the trials of another search; name another --out or delete the file")
         found = []
         for number, line in enumerate(lines[1:], 2):
             try:
-                found.append(Trial(**json.loads(line)))
+                found.append(Trial(**parse_json(line)))
             except ValueError:
                 if number < len(lines):  # the last line may be incomplete after a kill
                     raise
         return found
     except (ValueError, TypeError) as error:
-        raise UserError(f"{log}: is not a log of trials ({error}); delete the file") from error
+        raise UserError(f"{log}: is not a log of trials ({cause(error)}); delete the file") from error

@@ -4,6 +4,7 @@ Cells are JSON files, made from the hypotheses of ``wav2vec2 evaluate``, and can
 """
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +15,9 @@ from typing import Any, Literal
 import numpy as np
 
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause
 from wav2vec2.evaluation.scores import Score, total_score
+from wav2vec2.input_file import MOST_LINES, open_input, parse_json, read_input
 from wav2vec2.output_file import writing
 from wav2vec2.text.error_rate import Difference, ErrorCounts, character_errors, paired_difference, word_errors
 
@@ -83,7 +85,7 @@ class Cell:
 def read_cell(path: Path) -> Cell:
     """Read a cell that ``Cell.write`` wrote. Raises UserError for any other file."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_input(path, MOST_LINES))
         utterances = tuple(
             UtteranceErrors(
                 u["id"], u["speaker"], u["split"], ErrorCounts(**u["words"]), ErrorCounts(**u["characters"])
@@ -136,12 +138,12 @@ def score_cells(
 def _tsv_rows(path: Path) -> Iterator[Iterator[list[str]]]:
     """The rows of a TSV file. Raises UserError for a file that cannot be read."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with io.TextIOWrapper(open_input(path), encoding="utf-8", newline="") as file:
             yield csv.reader(file, delimiter="\t")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: not a table of hypotheses ({error})") from None
+        raise UserError(f"{path}: not a table of hypotheses ({cause(error)})") from None
 
 
 def compare_cells(

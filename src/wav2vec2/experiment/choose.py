@@ -1,7 +1,6 @@
 """Stages that choose: the speech of an experiment, the best learning rate, the best of several models."""
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
@@ -10,7 +9,8 @@ from pathlib import Path
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, write_manifest
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause
+from wav2vec2.input_file import parse_json, read_input
 from wav2vec2.output_file import writing
 from wav2vec2.pipeline.stage import write_values
 from wav2vec2.report.run_log import read_run
@@ -178,10 +178,10 @@ def choose_by_word_errors(
     rates = []
     for report in reports:
         try:
-            table = json.loads(Path(report).read_text(encoding="utf-8"))["table"]
+            table = parse_json(read_input(report))["table"]
             rates.append(float(list(list(table.values())[-1].values())[column]["wer"]["rate"]))
         except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise UserError(f"{report}: not a report of wav2vec2 evaluate ({error})") from None
+            raise UserError(f"{report}: not a report of wav2vec2 evaluate ({cause(error)})") from None
     best = min(range(len(rates)), key=rates.__getitem__)
     _keep_model(Path(models[best]), folder / "model")
     tried = {name: round(rate, 6) for name, rate in zip(names, rates, strict=True)}

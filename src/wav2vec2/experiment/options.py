@@ -10,6 +10,7 @@ from tyro.conf import UseAppendAction
 
 from wav2vec2.errors import UserError
 from wav2vec2.experiment.scale import ScaleName
+from wav2vec2.input_file import parse_toml
 from wav2vec2.pipeline.stage import File
 
 DEFAULT_OUT = Path("runs")
@@ -204,10 +205,8 @@ class LimitedOptions(LabelledOptions):
 
 def _parsed(value: str) -> Any:
     """A TOML value, or the text itself."""
-    import tomllib
-
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        parsed = parse_toml(f"value = {value}".encode(errors="surrogateescape"))["value"]
+    except (ValueError, KeyError):
         return value
     return tuple(parsed) if isinstance(parsed, list) else parsed

@@ -33,6 +33,7 @@ from wav2vec2.inference.frame_outputs import (
     utterance_recording,
     with_results,
 )
+from wav2vec2.input_file import MOST_LINES, read_input
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.output.alignment import SUFFIXES, WRITERS, Alignment, AlignmentFormat, TimedSymbol, TimedWord, as_json
 from wav2vec2.output_file import writing
@@ -188,7 +189,7 @@ def text_argument(text: str) -> str:
                 raise UserError(f"{text}: does not exist; name a text file or give the words themselves in quotes")
             return text
         try:
-            content = Path(text).read_bytes()
+            content = read_input(text, MOST_LINES)
         except OSError as error:
             raise UserError(f"{text}: cannot be read ({error.strerror}); check its permissions") from None
     try:

@@ -15,7 +15,7 @@ from wav2vec2.audio.recordings import Failure
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance
 from wav2vec2.decode.hypothesis import Emissions
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause
 from wav2vec2.inference.acoustic_model import AcousticModel
 from wav2vec2.inference.frame_outputs import transcribed_utterances, utterance_recording
 from wav2vec2.output_file import writing
@@ -98,7 +98,7 @@ def _read(path: Path, key: str) -> dict[str, Emissions]:
                 raise ValueError("its lengths do not match")
             ids = [str(name) for name in stored["ids"]]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: is not a readable cache of log-probabilities ({error}); delete it") from error
+        raise UserError(f"{path}: is not a readable cache of log-probabilities ({cause(error)}); delete it") from error
     return {name: flat[edges[row] : edges[row + 1]] for row, name in enumerate(ids)}
 
 

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from wav2vec2.audio.normalize import FAIRSEQ_EPSILON
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.config import from_plain
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause
 from wav2vec2.input_file import parse_json, refuse_special
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.text.vocabulary import Vocabulary
@@ -80,7 +80,7 @@ class ExportMetadata:
                 cast(Precision, facts["precision"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError, UserError) as error:
-            raise UserError(f"{source}: its metadata is damaged ({error}); export the model again") from None
+            raise UserError(f"{source}: its metadata is damaged ({cause(error)}); export the model again") from None
 
 
 class ExportedRecognizer(ABC):
@@ -135,8 +135,7 @@ class OnnxModel(ExportedRecognizer):
             self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
             facts = self._session.get_modelmeta().custom_metadata_map
         except Exception as error:  # the exceptions of ONNX Runtime have no common class
-            reason = " ".join(str(error).split())[:160]
-            raise UserError(f"{path}: ONNX Runtime cannot open it ({reason}); export the model again") from None
+            raise UserError(f"{path}: ONNX Runtime cannot open it ({cause(error)}); export the model again") from None
         super().__init__(ExportMetadata.from_strings(facts, str(path)))
 
     def run(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,8 +144,7 @@ class OnnxModel(ExportedRecognizer):
         try:
             outputs, frames = self._session.run(None, feeds)
         except Exception as error:  # the exceptions of ONNX Runtime have no common class
-            reason = " ".join(str(error).split())[:160]
-            raise UserError(f"{self._path}: its graph does not run ({reason}); export the model again") from None
+            raise UserError(f"{self._path}: its graph does not run ({cause(error)}); export the model again") from None
         return torch.from_numpy(outputs), torch.from_numpy(frames)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wav2vec2.errors import UserError, quoted
+from wav2vec2.errors import UserError, cause, quoted
 from wav2vec2.inference.exported import METADATA_FILE, ExportedRecognizer, ExportMetadata
 from wav2vec2.input_file import MOST_SETTINGS, open_input, parse_json
 
@@ -88,8 +88,7 @@ class TorchProgram(ExportedRecognizer):
         except UserError:
             raise
         except Exception as error:  # torch raises anything for a damaged archive
-            reason = " ".join(str(error).split())[:160] or type(error).__name__
-            raise UserError(f"{path}: torch.export cannot open it ({reason}); export the model again") from None
+            raise UserError(f"{path}: torch.export cannot open it ({cause(error)}); export the model again") from None
         super().__init__(metadata)
 
     @torch.inference_mode()
@@ -98,8 +97,7 @@ class TorchProgram(ExportedRecognizer):
         try:
             logits, frames = self._graph(waveforms, lengths)
         except Exception as error:  # the graph is a stranger's
-            reason = " ".join(str(error).split())[:160] or type(error).__name__
-            raise UserError(f"{self._path}: its graph does not run ({reason}); export the model again") from None
+            raise UserError(f"{self._path}: its graph does not run ({cause(error)}); export the model again") from None
         return logits, frames
 
 

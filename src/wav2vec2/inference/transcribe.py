@@ -14,7 +14,7 @@ from wav2vec2.audio.recordings import Failure, Recording, audio_files, open_reco
 from wav2vec2.decode.build import DecodingOptions, build_searches
 from wav2vec2.decode.hypothesis import Hypothesis, collapse, hypothesis_text, word_frames
 from wav2vec2.decode.search import Search, run_searches
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, quoted
 from wav2vec2.inference.acoustic_model import AcousticModel, AcousticOutput, ModelSource
 from wav2vec2.inference.frame_outputs import AudioSource, ComputeOptions, as_recording
 from wav2vec2.output.transcript import Alternative, Transcript, Word
@@ -109,7 +109,9 @@ class Transcriber:
         if isinstance(audio, Sequence) and not isinstance(audio, str | bytes):
             return self._transcribe(_without_folders(audio))
         if isinstance(audio, str | Path) and Path(audio).is_dir():
-            raise UserError(f"{audio}: is a folder; to transcribe the recordings in it, give a list: [{str(audio)!r}]")
+            raise UserError(
+                f"{audio}: is a folder; to transcribe the recordings in it, give a list: [{quoted(str(audio))}]"
+            )
         return self._transcribe([audio])[0]
 
     def _transcribe(self, sources: Iterable[AudioSource]) -> list[Transcript]:

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause
+from wav2vec2.input_file import open_input, refuse_special
 from wav2vec2.lm.words import BEGIN, END, UNKNOWN
 from wav2vec2.text.normalize import TextNormalization
 
 # Normalisation changes only the case of such lines: printable ASCII without `|` and without the grave accent, which may
 # stand for an apostrophe.
 _PLAIN = re.compile(r"[ -_a-{}~]*\Z")
+
+_LONGEST_LINE = 64 << 20
 
 
 @dataclass
@@ -38,6 +41,7 @@ class Corpus:
         if not self.paths:
             raise UserError("no text was given; name files with one sentence per line")
         for path in self.paths:
+            refuse_special(path)
             if not path.is_file():
                 raise UserError(f"{path}: no such text file; give files with one sentence per line")
         self.size = sum(path.stat().st_size for path in self.paths)
@@ -51,7 +55,7 @@ class Corpus:
         self.sentences = self.words = self.position = 0
         before = 0
         for path in self.paths:
-            with path.open("rb") as raw:
+            with open_input(path) as raw:
                 for words in self._sentences(path, raw):
                     self.sentences += 1
                     self.words += len(words)
@@ -67,14 +71,18 @@ class Corpus:
         number = 0
         file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if path.suffix == ".gz" else raw
         try:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), start=1):
+                if len(line) == _LONGEST_LINE:
+                    raise UserError(
+                        f"{path}:{number}: is longer than {_LONGEST_LINE >> 20} MiB; give a line a sentence"
+                    )
                 words = self.split(line.decode("utf-8-sig" if number == 1 else "utf-8"))
                 if words:
                     yield words
         except UnicodeDecodeError as error:
             raise UserError(f"{path}:{number}: not UTF-8 text ({error.reason}); convert it with iconv") from error
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise UserError(f"{path}: is cut short or not a gzip file ({error}); copy it again") from error
+            raise UserError(f"{path}: is cut short or not a gzip file ({cause(error)}); copy it again") from error
 
     def split(self, line: str) -> list[str]:
         """Return the normalised words of one line."""

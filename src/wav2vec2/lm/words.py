@@ -2,6 +2,7 @@
 
 import gzip
 import mmap
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause
+from wav2vec2.input_file import open_input
 from wav2vec2.output_file import writing
 from wav2vec2.text.normalize import WORD_SEPARATOR, Case, normalize_text
 from wav2vec2.text.vocabulary import Vocabulary
@@ -21,6 +23,8 @@ _KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
 _FIRST_WORD = f"{UNKNOWN}\0".encode()
 _KENLM_ORDER_AT = 88  # byte position: after the magic line and the numbers that show the machine's byte order
 _HEADER_LINES = 1000
+_LONGEST_LINE = 1 << 20
+_COUNT = re.compile(r"[0-9]{1,15}")
 _REMEDY = "write or copy it again"
 _NAMED = 5  # words that a message names
 _CASES: tuple[Case, ...] = ("upper", "lower")
@@ -29,7 +33,7 @@ _CASES: tuple[Case, ...] = ("upper", "lower")
 def is_kenlm_binary(path: str | Path) -> bool:
     """Whether a file begins as KenLM's binaries do. Raises UserError if it cannot be read."""
     try:
-        with Path(path).open("rb") as file:
+        with open_input(path) as file:
             return file.read(len(_KENLM_MAGIC)) == _KENLM_MAGIC
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give an ARPA file or a KenLM binary") from error
@@ -47,7 +51,7 @@ def ngram_words(path: str | Path) -> list[str]:
     try:
         words = _binary_words(path) if is_kenlm_binary(path) else list(_arpa_words(path))
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as an n-gram model ({error}); {_REMEDY}") from error
+        raise UserError(f"{path}: cannot be read as an n-gram model ({cause(error)}); {_REMEDY}") from error
     words = [word for word in words if word not in SENTENCE_MARKS]
     if not words:
         raise UserError(f"{path}: has no words besides the sentence marks; train it on text")
@@ -59,12 +63,12 @@ def ngram_order(path: str | Path) -> int | None:
     path = Path(path)
     try:
         if is_kenlm_binary(path):
-            with path.open("rb") as file:
+            with open_input(path) as file:
                 order = file.read(_KENLM_ORDER_AT + 1)[_KENLM_ORDER_AT:]
             return order[0] if order and 1 <= order[0] <= 20 else None
         orders = []
         with _open_text(path) as file:
-            for line in islice(file, _HEADER_LINES):
+            for line in _header(file):
                 if line.startswith("ngram "):
                     orders.append(int(line[len("ngram ") :].partition("=")[0]))
                 elif line.startswith("\\1-grams:"):
@@ -75,18 +79,23 @@ def ngram_order(path: str | Path) -> int | None:
 
 
 def _open_text(path: Path) -> IO[str]:
-    with path.open("rb") as raw:
+    with open_input(path) as raw:
         zipped = raw.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rt", encoding="utf-8") if zipped else path.open(encoding="utf-8")
+    return gzip.open(path, "rt", encoding="utf-8") if zipped else path.open(encoding="utf-8")  # a regular file by now
+
+
+def _header(file: IO[str]) -> Iterator[str]:
+    """Yield the first lines, none longer than any word: a gzipped file of a megabyte can be one line of gigabytes."""
+    return islice(iter(lambda: file.readline(_LONGEST_LINE), ""), _HEADER_LINES)
 
 
 def _arpa_words(path: Path) -> Iterator[str]:
     with _open_text(path) as file:
         count = None
-        for line in islice(file, _HEADER_LINES):
+        for line in _header(file):
             if line.startswith("ngram 1="):
                 number = line.partition("=")[2].strip()
-                count = int(number) if number.isdigit() else None
+                count = int(number) if _COUNT.fullmatch(number) else None
             elif line.strip() == "\\1-grams:":
                 break
         else:
@@ -94,7 +103,7 @@ def _arpa_words(path: Path) -> Iterator[str]:
         if count is None:
             raise UserError(f"{path}: lacks its number of words ('ngram 1=' after \\data\\); {_REMEDY}")
         for place in range(1, count + 1):
-            fields = file.readline().split()
+            fields = file.readline(_LONGEST_LINE).split()
             if len(fields) not in (2, 3):
                 raise UserError(f"{path}: is cut short or malformed at word {place} of {count}; {_REMEDY}")
             yield fields[1]
@@ -102,7 +111,7 @@ def _arpa_words(path: Path) -> Iterator[str]:
 
 def _binary_words(path: Path) -> list[str]:
     """A KenLM binary ends with its words, each followed by a zero byte, the unknown word first."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with open_input(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         start = content.rfind(_FIRST_WORD)
         if start < 0 or content[len(content) - 1 :] != b"\0":
             raise UserError(

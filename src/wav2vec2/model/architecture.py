@@ -10,7 +10,21 @@ from typing import Literal
 from wav2vec2.audio.normalize import TRANSFORMERS_EPSILON
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.config import option
+from wav2vec2.input_file import check_numbers
 from wav2vec2.model.variants.variant import PROPOSED, Variant
+
+# Beyond these sizes a file is damaged or hostile: building such a model would take all memory, or for ever.
+_LARGEST = {
+    "layers": 1000,
+    "hidden_size": 1 << 16,
+    "ffn_size": 1 << 18,
+    "pos_conv_kernel": 1 << 14,
+    "pos_conv_depth": 100,
+    "codebook_entries": 1 << 20,
+    "negatives": 1 << 20,
+}
+_LARGEST_OTHER = 1 << 16
+_MOST_CONVOLUTIONS = 100
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,10 @@ class Architecture:
     variant: Variant = PROPOSED
 
     def __post_init__(self) -> None:
-        """Raise ValueError when the sizes contradict each other."""
+        """Raise ValueError when a size is impossible or beyond any model's, or sizes contradict each other."""
+        check_numbers(self, _LARGEST, _LARGEST_OTHER)
+        if len(self.conv_channels) > _MOST_CONVOLUTIONS:
+            raise ValueError(f"{len(self.conv_channels)} convolutions are more than in any model")
         if not len(self.conv_channels) == len(self.conv_kernels) == len(self.conv_strides) > 0:
             raise ValueError("conv_channels, conv_kernels and conv_strides must have the same length")
         if min(*self.conv_channels, *self.conv_kernels, *self.conv_strides) < 1:

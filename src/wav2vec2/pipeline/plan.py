@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from wav2vec2.decode.presets import fingerprint
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause
+from wav2vec2.input_file import parse_json, read_input
 from wav2vec2.output_file import writing
 from wav2vec2.pipeline.stage import VALUES_FILE, Argument, File, Here, Ref, Stage, Value, result_in
 
@@ -117,9 +118,9 @@ class Plan:
         """The values that a stage wrote to ``values.json``. Raises UserError if there are none."""
         path = self.folder(name) / VALUES_FILE
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            found: dict[str, Any] = parse_json(read_input(path))
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read ({error}); delete its folder and run again") from None
+            raise UserError(f"{path}: cannot be read ({cause(error)}); delete its folder and run again") from None
         return found
 
     def resolve(self, argument: Argument, stage: Stage, *, lenient: bool = False) -> Any:

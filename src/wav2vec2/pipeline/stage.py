@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from wav2vec2.input_file import parse_json, read_input
 from wav2vec2.output_file import writing
 
 
@@ -182,7 +183,7 @@ def write_values(folder: Path, values: Mapping[str, object]) -> None:
 def read_values(folder: Path) -> dict[str, object]:
     """The values that a stage found; empty if it wrote none."""
     try:
-        found: dict[str, object] = json.loads((folder / VALUES_FILE).read_text(encoding="utf-8"))
+        found: dict[str, object] = parse_json(read_input(folder / VALUES_FILE))
     except (OSError, ValueError):
         return {}
     return found

@@ -1,6 +1,7 @@
 """``wav2vec2 report hours``: error rate against hours of labels, with and without pre-training."""
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause, quoted
+from wav2vec2.input_file import read_text
 from wav2vec2.report.page import Page
 from wav2vec2.report.panels import COLORS
 
@@ -65,16 +67,15 @@ def read_label_points(path: Path) -> list[LabelPoint]:
     number.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = [(reader.line_num, row) for row in reader]
-            names = reader.fieldnames or []
+        reader = csv.DictReader(io.StringIO(read_text(path, encoding="utf-8-sig"), newline=""))
+        rows = [(reader.line_num, row) for row in reader]
+        names = reader.fieldnames or []
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a CSV of hours,arm,wer,low,high") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: is not a CSV file in UTF-8 ({error}); give columns hours,arm,wer,low,high") from None
+        raise UserError(f"{path}: is not a CSV file in UTF-8 ({cause(error)}); give hours,arm,wer,low,high") from None
     if missing := [name for name in ("hours", "arm", "wer") if name not in names]:
-        raise UserError(f"{path}: has no column {missing[0]!r}; the first line must be hours,arm,wer[,low,high]")
+        raise UserError(f"{path}: has no column {quoted(missing[0])}; the first line must be hours,arm,wer[,low,high]")
     if not rows:
         raise UserError(f"{path}: has no rows below its first line; add one for each model")
     points = []

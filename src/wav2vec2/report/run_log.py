@@ -1,8 +1,6 @@
 """A training run as its log tells it: the numbers in log.jsonl and the recipe in config.toml."""
 
-import json
 import math
-import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 
 from wav2vec2.config import dotted
 from wav2vec2.errors import UserError
+from wav2vec2.input_file import MOST_LINES, parse_json, parse_toml, read_input, read_text
 from wav2vec2.train.metrics import LOG_FILE
 
 CONFIG_FILE = "config.toml"
@@ -73,7 +72,7 @@ def read_run(path: str | Path, name: str | None = None) -> RunLog:
             f"{path}: is not a run; give the --output folder of pretrain or finetune, which contains {LOG_FILE}"
         )
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_text(log, errors="replace", most=MOST_LINES).splitlines()
     except OSError as error:
         raise UserError(f"{log}: cannot be read ({error.strerror}); check its permissions") from None
     run = RunLog(name or log.parent.resolve().name, log, config=_config(log.parent / CONFIG_FILE))
@@ -117,7 +116,7 @@ def differing_settings(runs: Sequence[RunLog]) -> list[tuple[str, list[str]]]:
 
 def _record(line: str) -> dict[str, Any] | None:
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except ValueError:
         return None
     if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
@@ -132,8 +131,8 @@ def _number(value: object) -> bool:
 def _config(path: Path) -> dict[str, Any]:
     """The recipe; empty if it cannot be read, since curves do not need it."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return parse_toml(read_input(path))
+    except (OSError, ValueError, UserError):
         return {}
 
 

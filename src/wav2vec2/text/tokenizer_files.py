@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from wav2vec2.config import read_json
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, quoted
 from wav2vec2.output_file import writing_together
 
 TOKENIZER_FILES = ("vocab.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 CHARACTER_CLASS, PHONE_CLASS = "Wav2Vec2CTCTokenizer", "Wav2Vec2PhonemeCTCTokenizer"
 UNKNOWN_NAMES = ("<unk>", "[UNK]")
+_ID = re.compile(r"[0-9]{1,9}")
 _SPECIAL = re.compile(r"<.+>|\[.+\]")
 _DELIMITER = "word_delimiter_token"
 _DEFAULTS = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
@@ -86,7 +87,9 @@ def read_tokenizer(directory: Path, language: str | None = None, size: int | Non
         chosen = language or config.get("target_lang")
         if not isinstance(chosen, str) or not isinstance(table.get(chosen), dict):
             known = ", ".join(sorted(table)[:8])
-            raise UserError(f"{directory / 'vocab.json'}: no language {chosen!r}; it has {len(table)}, such as {known}")
+            raise UserError(
+                f"{directory / 'vocab.json'}: no language {quoted(chosen)}; it has {len(table)}, such as {known}"
+            )
         table = table[chosen]
     elif size is None and type(model.get("vocab_size")) is int:
         size = model["vocab_size"]
@@ -122,7 +125,7 @@ def _added(config: Mapping[str, Any]) -> dict[str, int]:
     if not isinstance(listed, dict):
         return {}
     entries = {index: entry.get("content") for index, entry in listed.items() if isinstance(entry, dict)}
-    return {name: int(index) for index, name in entries.items() if isinstance(name, str) and index.isdecimal()}
+    return {name: int(index) for index, name in entries.items() if isinstance(name, str) and _ID.fullmatch(index)}
 
 
 def _ordered(
@@ -138,7 +141,8 @@ def _ordered(
         raise UserError(f"{path}: its ids are not whole numbers; copy the file again from its model")
     rest = {index: symbol for symbol, index in added.items() if symbol not in table and type(index) is int}
     by_id = {**rest, **{index: symbol for symbol, index in table.items()}}
-    for index in sorted(set(range(max(by_id, default=0))) - by_id.keys())[: len(table) - len(set(table.values()))]:
+    largest = min(max(by_id, default=0), len(table) + len(by_id))  # an id beyond it is refused below
+    for index in sorted(set(range(largest)) - by_id.keys())[: len(table) - len(set(table.values()))]:
         by_id[index] = f"<{index}>"
     for role in ("bos_token", "eos_token", "unk_token", "pad_token"):
         if size is not None and len(by_id) < size and isinstance(config[role], str) and config[role] not in table:
@@ -169,7 +173,9 @@ def _pad(given: Mapping[str, Any], symbols: Sequence[str], model: Mapping[str, A
         and ("pad_token" not in given or _SPECIAL.fullmatch(symbols[index]))
     ):
         return symbols[index]
-    raise UserError(f"{directory / 'vocab.json'}: lacks {name!r}, the CTC blank; copy the file again from its model")
+    raise UserError(
+        f"{directory / 'vocab.json'}: lacks {quoted(name)}, the CTC blank; copy the file again from its model"
+    )
 
 
 def _present(name: Any, symbols: Sequence[str]) -> str | None:

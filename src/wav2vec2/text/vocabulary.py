@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from wav2vec2.config import as_plain, from_plain
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause, quoted
 from wav2vec2.text.normalize import WORD_SEPARATOR, TextNormalization, is_spaceless_script, normalize_text
 from wav2vec2.text.phones import scoring_fold
 from wav2vec2.text.tokenizer_files import UNKNOWN_NAMES, TokenizerFiles, read_tokenizer, write_tokenizer
@@ -53,14 +53,16 @@ class Vocabulary:
     def __post_init__(self) -> None:
         duplicates = [symbol for symbol, count in Counter(self.symbols).items() if count > 1]
         if duplicates:
-            raise UserError(f"vocabulary: symbol {duplicates[0]!r} occurs twice; every symbol needs one id of its own")
+            raise UserError(
+                f"vocabulary: symbol {quoted(duplicates[0])} occurs twice; every symbol needs one id of its own"
+            )
         ids = range(len(self.symbols))
         if self.blank not in ids or (self.unknown is not None and self.unknown not in ids):
             raise UserError(
                 f"vocabulary: blank {self.blank} or unknown {self.unknown} is not one of its {len(self.symbols)} ids"
             )
         if self.word_separator is not None and self.word_separator not in self.symbols:
-            raise UserError(f"vocabulary: the word separator {self.word_separator!r} is not among its symbols")
+            raise UserError(f"vocabulary: the word separator {quoted(self.word_separator)} is not among its symbols")
 
     @classmethod
     def from_transcripts(
@@ -117,7 +119,7 @@ class Vocabulary:
             symbols = tuple(str(symbol) for symbol in plain["symbols"])
             return cls(symbols, plain["blank"], plain["unknown"], None).with_text_rules(plain)
         except (TypeError, KeyError) as error:
-            raise UserError(f"not a vocabulary ({error})") from error
+            raise UserError(f"not a vocabulary ({cause(error)})") from error
 
     @property
     def text_rules(self) -> dict[str, Any]:
@@ -133,9 +135,9 @@ class Vocabulary:
         try:
             unit, separator, stored = (rules[name] for name in ("unit", "word_separator", "normalization"))
         except (TypeError, KeyError) as error:
-            raise UserError(f"not the rules of a vocabulary ({error})") from error
+            raise UserError(f"not the rules of a vocabulary ({cause(error)})") from error
         if unit not in get_args(Unit):
-            raise UserError(f"unit is {unit!r}; choose one of {', '.join(get_args(Unit))}")
+            raise UserError(f"unit is {quoted(unit)}; choose one of {', '.join(get_args(Unit))}")
         symbols = self.symbols
         if isinstance(separator, str) and separator not in symbols:
             symbols = tuple(separator if symbol == WORD_SEPARATOR else symbol for symbol in symbols)

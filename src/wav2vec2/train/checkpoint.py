@@ -41,7 +41,7 @@ from torch.futures import Future
 from wav2vec2.checkpoints.tensors.torch_file import TorchFile
 from wav2vec2.checkpoints.tensors.unpickle import Opaque, closed_load, plain_size
 from wav2vec2.config import as_plain, differing_keys, options
-from wav2vec2.errors import UserError, quoted
+from wav2vec2.errors import UserError, cause, quoted
 from wav2vec2.input_file import open_input, parse_json, read_input
 from wav2vec2.train import distributed
 
@@ -272,9 +272,7 @@ def _reason(error: BaseException) -> str:
     """What went wrong, in a few words. torch wraps the cause in a page of tracebacks."""
     if isinstance(error, CheckpointException) and error.failures:
         error = next(iter(error.failures.values()))[0]
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split())[:200]
+    return cause(error)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +11,8 @@ from wav2vec2.data.dataset import UpdateLoader
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import BatchPlan, Plan
 from wav2vec2.data.waveforms import DecodedAudio
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause
+from wav2vec2.input_file import MOST_LINES, read_text
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.finetune.curriculum import CurriculumConfig, ShortFirst, short_samples
 from wav2vec2.train.options import BatchConfig
@@ -40,9 +40,9 @@ def read_ids(path: str) -> set[str]:
         UserError: it cannot be read.
     """
     try:
-        ids = {line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()}
+        ids = {line.strip() for line in read_text(path, most=MOST_LINES).splitlines()}
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a list of utterance ids ({error})") from None
+        raise UserError(f"{path}: cannot be read as a list of utterance ids ({cause(error)})") from None
     return ids - {""}
 
 

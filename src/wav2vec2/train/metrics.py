@@ -11,6 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from wav2vec2.input_file import MOST_LINES, parse_json, read_text
+
 LOG_FILE = "log.jsonl"
 
 
@@ -97,9 +99,9 @@ class Reporter:
 def is_done(run: Path) -> bool:
     """Whether the log of a run ends with the record that all its updates are done."""
     try:
-        last = (run / LOG_FILE).read_text(encoding="utf-8").splitlines()[-1]
-        return bool(json.loads(last).get("reason") == "done")
-    except (OSError, IndexError, ValueError):
+        last = read_text(run / LOG_FILE, most=MOST_LINES).splitlines()[-1]
+        return bool(parse_json(last).get("reason") == "done")
+    except (OSError, IndexError, ValueError, AttributeError):
         return False
 
 
@@ -109,10 +111,10 @@ def forget_after(log: Path, update: int) -> None:
         return
     kept: list[str] = []
     dropped = False
-    for line in log.read_text(encoding="utf-8").splitlines():
+    for line in read_text(log, most=MOST_LINES).splitlines():
         try:
-            late = int(json.loads(line)["update"]) > update
-        except (ValueError, KeyError):
+            late = int(parse_json(line)["update"]) > update
+        except (ValueError, KeyError, TypeError, OverflowError):
             late = True  # the line that was being written when the process was killed
         if late:
             dropped = True

@@ -10,6 +10,7 @@ from typing import Any
 
 from wav2vec2.checkpoints.checkpoint import mask_share, mask_start
 from wav2vec2.checkpoints.sizes import named
+from wav2vec2.errors import quoted
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.variants.variant import PROPOSED, Variant
 
@@ -105,12 +106,12 @@ def parse_conv_layers(stored: object) -> list[tuple[int, int, int]]:
             many, times = (node.left, node.right) if isinstance(node.right, ast.Constant) else (node.right, node.left)
             if isinstance(times, ast.Constant) and isinstance(times.value, int) and 0 < times.value <= 100:
                 return value(many) * times.value
-        raise ValueError(f"conv_feature_layers {text!r}")
+        raise ValueError(f"conv_feature_layers {quoted(text)}")
 
     layers = value(ast.parse(text.strip(), mode="eval").body)
     triples = all(len(layer) == 3 and all(type(n) is int and n > 0 for n in layer) for layer in layers)
     if not triples or len(layers) > 100:
-        raise ValueError(f"conv_feature_layers {text!r}")
+        raise ValueError(f"conv_feature_layers {quoted(text)}")
     return layers
 
 
@@ -126,11 +127,11 @@ def unsupported(pretraining: Mapping[str, Any], finetuning: Mapping[str, Any] | 
     for field, value in {**FIXED, "blank_weight": 0}.items():
         stored = {**pretraining, **head}.get(field, value)
         if stored != value:
-            return f"{field} = {repr(stored)[:80]} is not supported; only {value!r} can be loaded"
-    if pretraining.get("extractor_mode", "default") not in _MODES:
-        return f"extractor_mode = {pretraining['extractor_mode']!r} is not supported; only {' and '.join(_MODES)} are"
+            return f"{field} = {quoted(stored)} is not supported; only {quoted(value)} can be loaded"
+    if (mode := pretraining.get("extractor_mode", "default")) not in _MODES:
+        return f"extractor_mode = {quoted(mode)} is not supported; only {' and '.join(_MODES)} are"
     if finetuning is None and pretraining.get("quantizer_depth", 1) > 1 and pretraining.get("quantizer_factor", 3) != 3:
-        return f"quantizer_factor = {pretraining['quantizer_factor']!r} is not supported; only 3 can be loaded"
+        return f"quantizer_factor = {quoted(pretraining['quantizer_factor'])} is not supported; only 3 can be loaded"
     if (pretraining.get("adp_num") or -1) > 0:
         return f"adp_num = {pretraining['adp_num']} is not supported; load MMS from its transformers directory"
     return ""

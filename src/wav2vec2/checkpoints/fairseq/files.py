@@ -34,7 +34,8 @@ from wav2vec2.checkpoints.other_tools import (
 from wav2vec2.checkpoints.tensors.table import ChangedTable, TorchTable
 from wav2vec2.checkpoints.tensors.torch_file import TorchFile, write_torch_file
 from wav2vec2.checkpoints.tensors.unpickle import plain_settings
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause
+from wav2vec2.input_file import read_text
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.output_file import writing_together
@@ -76,8 +77,8 @@ def open_fairseq(file: TorchFile) -> Checkpoint:
         )
         regularization = fairseq_config.regularization(settings, model if ctc else None)
         masking = fairseq_config.masking({**settings, **fairseq_config.FINETUNING, **model} if ctc else settings)
-    except (TypeError, ValueError, KeyError, SyntaxError) as error:
-        raise UserError(f"{path}: a setting has an impossible value ({error}); the file is damaged") from error
+    except (TypeError, ValueError, KeyError, SyntaxError, ArithmeticError) as error:
+        raise UserError(f"{path}: a setting has an impossible value ({cause(error)}); the file is damaged") from error
     return Checkpoint(
         path=path,
         file_format="fairseq checkpoint",
@@ -127,9 +128,9 @@ def read_dictionary(path: Path) -> Vocabulary:
         UserError: The file cannot be read, or holds a symbol twice.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a readable dictionary ({error}); give fairseq's dict.ltr.txt") from error
+        raise UserError(f"{path}: not a readable dictionary ({cause(error)}); give fairseq's dict.ltr.txt") from error
     symbols = [line.rsplit(" ", 1)[0] for line in lines if line.strip() and not line.startswith("#fairseq:")]
     try:
         return Vocabulary.from_symbols((*SPECIALS, *symbols), blank=0)
@@ -166,7 +167,7 @@ def _sections(content: Mapping[str, Any], path: Path) -> tuple[_Settings, _Setti
             return _settings(cfg.get("model"), path), _settings(cfg.get("task") or {}, path)
         args = _settings(plain_settings(content.get("args")), path)
     except ValueError as error:
-        raise UserError(f"{path}: its configuration cannot be read ({error}); the file is damaged") from error
+        raise UserError(f"{path}: its configuration cannot be read ({cause(error)}); the file is damaged") from error
     return args, args
 
 

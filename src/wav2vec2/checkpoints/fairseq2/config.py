@@ -14,10 +14,12 @@ from typing import Any
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.checkpoints.checkpoint import Model, mask_share, mask_start
 from wav2vec2.checkpoints.other_tools import input_entry, input_epsilon
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause, quoted
+from wav2vec2.input_file import read_text
 from wav2vec2.model.architecture import Masking, Regularization
 
 _CARD = "model.yaml"
+_LARGEST_CARD = 1 << 20
 _FINETUNING = Regularization(0.0, 0.0, 0.1, 0.0, 0.0, 0.0, 0.1, 0.0)
 _SIZES = {"heads": "num_encoder_attn_heads", "pos_conv_kernel": "pos_conv_kernel_size"}
 _DROPOUTS = {
@@ -46,9 +48,13 @@ def read_card(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        content = next(iter(yaml.safe_load_all(found.read_text(encoding="utf-8"))), None)
+        text = read_text(found, most=_LARGEST_CARD)
+        # An alias repeats a part of the file; a few lines of them can stand for more than all memory holds.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise ValueError("it has aliases, which no card has")
+        content = next(iter(yaml.safe_load_all(text)), None)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())
+        reason = cause(error)
         raise UserError(f"{found}: not readable YAML ({reason}); copy it again from its run") from error
     if not isinstance(content, dict) or not isinstance(content.get("model_config", {}), dict):
         raise UserError(f"{found}: not a fairseq2 card with a model_config; copy it again from its run")
@@ -58,9 +64,13 @@ def read_card(path: Path) -> dict[str, Any]:
     if encoder.get("use_conformer"):
         raise UserError(f"{found}: use_conformer (a Conformer encoder) is not supported; only Transformer encoders are")
     if encoder.get("pos_encoder_type", "conv") != "conv":
-        raise UserError(f"{found}: pos_encoder_type = {encoder['pos_encoder_type']!r} is not supported; only 'conv' is")
+        raise UserError(
+            f"{found}: pos_encoder_type = {quoted(encoder['pos_encoder_type'])} is not supported; only 'conv' is"
+        )
     if content.get("sample_rate", SAMPLE_RATE) != SAMPLE_RATE:
-        raise UserError(f"{found}: sample_rate is {content['sample_rate']}; only {SAMPLE_RATE} Hz can be loaded")
+        raise UserError(
+            f"{found}: sample_rate is {quoted(content['sample_rate'])}; only {SAMPLE_RATE} Hz can be loaded"
+        )
     return content
 
 
@@ -68,9 +78,9 @@ def read_card(path: Path) -> dict[str, Any]:
 def _checked_values(path: Path) -> Iterator[None]:
     try:
         yield
-    except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, IndexError, ArithmeticError) as error:
         raise UserError(
-            f"{path.parent / _CARD}: a value is impossible ({error}); copy it again from its run"
+            f"{path.parent / _CARD}: a value is impossible ({cause(error)}); copy it again from its run"
         ) from error
 
 

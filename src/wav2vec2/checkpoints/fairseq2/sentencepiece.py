@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from wav2vec2.errors import UserError
+from wav2vec2.input_file import read_input
 from wav2vec2.text.vocabulary import SENTENCEPIECE_SPACE
 
 _SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
@@ -23,7 +24,7 @@ def read_pieces(path: Path) -> tuple[str, ...]:
         UserError: The file cannot be read or is not a SentencePiece model.
     """
     try:
-        data = path.read_bytes()
+        data = read_input(path)
         messages = [value for field, value in _fields(data) if field == 1 and isinstance(value, bytes)]
         pieces = [next(value for field, value in _fields(message) if field == 1) for message in messages]
         names = [piece.decode("utf-8") for piece in pieces if isinstance(piece, bytes)]

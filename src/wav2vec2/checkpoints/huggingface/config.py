@@ -16,7 +16,7 @@ from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.checkpoints.checkpoint import Kind, mask_start
 from wav2vec2.checkpoints.sizes import named
 from wav2vec2.config import from_plain, read_json
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause, quoted
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.variants.variant import PROPOSED, Variant
 
@@ -105,11 +105,11 @@ def read_config(directory: Path) -> ModelConfig:
     path = directory / "config.json"
     raw = read_json(path, missing="give a model directory with config.json and model.safetensors")
     if raw.get("model_type") not in (THEIR_TYPE, OWN_TYPE):
-        raise UserError(f"{path}: model_type is {raw.get('model_type')!r}; only 'wav2vec2' models can be loaded")
+        raise UserError(f"{path}: model_type is {quoted(raw.get('model_type'))}; only 'wav2vec2' models can be loaded")
     for field, value in _FIXED.items():
         if raw.get(field, value) != value:
             raise UserError(
-                f"{path}: {field} = {raw[field]!r} is not supported; only models with {value!r} can be loaded"
+                f"{path}: {field} = {quoted(raw[field])} is not supported; only {quoted(value)} can be loaded"
             )
     config = {**_DEFAULTS, **raw}
     variant = _differences(Variant, config, "variant", PROPOSED, path)
@@ -127,8 +127,10 @@ def read_config(directory: Path) -> ModelConfig:
             blank=int(config["pad_token_id"] or 0),
             origin=_origin(raw),
         )
-    except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
-        raise UserError(f"{path}: a field has an impossible value ({error}); copy it again from its model") from error
+    except (TypeError, ValueError, KeyError, ArithmeticError) as error:
+        raise UserError(
+            f"{path}: a field has an impossible value ({cause(error)}); copy it again from its model"
+        ) from error
 
 
 def _differences(cls: type[T], config: Mapping[str, Any], key: str, base: T, path: Path) -> T:
@@ -152,7 +154,7 @@ def _check_sizes(config: Mapping[str, Any]) -> None:
     if not all(type(size) is int and size >= 0 for size in rest):
         raise ValueError("a size is not a whole number")
     if not isinstance(config["layer_norm_eps"], float):
-        raise ValueError(f"layer_norm_eps {config['layer_norm_eps']!r}")
+        raise ValueError(f"layer_norm_eps {quoted(config['layer_norm_eps'])}")
 
 
 def _classes(raw: Mapping[str, Any]) -> list[str]:
@@ -191,9 +193,8 @@ def _normalize_input(directory: Path, config: Mapping[str, Any]) -> bool:
         raise UserError(f"{path}: sampling_rate is {rate}; only models for {SAMPLE_RATE} Hz can be loaded")
     normalize = extractor.get("do_normalize", True if stored is None else stored)  # True is transformers' default
     if stored is not None and normalize != stored:
-        raise UserError(
-            f"{path}: do_normalize is {normalize}, config.json says {stored}; set both as the model was trained"
-        )
+        both = f"do_normalize is {quoted(normalize)}, config.json says {quoted(stored)}"
+        raise UserError(f"{path}: {both}; set both as the model was trained")
     return bool(normalize)
 
 
@@ -220,7 +221,7 @@ def _input_epsilon(raw: Mapping[str, Any]) -> float:
 
 def _architecture(config: Mapping[str, Any], normalize_input: bool, variant: Variant) -> Architecture:
     if config["feat_extract_norm"] not in ("group", "layer"):
-        raise ValueError(f"feat_extract_norm {config['feat_extract_norm']!r}")
+        raise ValueError(f"feat_extract_norm {quoted(config['feat_extract_norm'])}")
     sizes = Architecture(
         name="custom",
         conv_channels=tuple(config["conv_dim"]),

@@ -4,7 +4,6 @@ Every format is read in the same two steps: first all shapes, then the values on
 open at a time. So ``info`` reads no weights, and a model of many shards is held in memory only once.
 """
 
-import json
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -16,7 +15,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from wav2vec2.checkpoints.tensors.torch_file import TorchFile
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause
+from wav2vec2.input_file import open_input, parse_json
 
 _DTYPES = {
     "F64": torch.float64,
@@ -84,11 +84,11 @@ class SafetensorsTable:
 def _header(path: Path) -> dict[str, Tensor]:
     """Read names and shapes from the first bytes of a safetensors file, and check them against its length."""
     try:
-        with path.open("rb") as file:
+        with open_input(path) as file:
             length = struct.unpack("<Q", file.read(8))[0]
             if length > _LONGEST_HEADER:
                 raise ValueError("its header is longer than in any model")
-            header = json.loads(file.read(length))
+            header = parse_json(file.read(length))
             size = file.seek(0, 2) - 8 - length
         shapes = {}
         for name, entry in header.items():
@@ -106,8 +106,7 @@ def _header(path: Path) -> dict[str, Tensor]:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return UserError(f"{path}: damaged or cut short ({reason}); fetch or copy the file again")
+    return UserError(f"{path}: damaged or cut short ({cause(error)}); fetch or copy the file again")
 
 
 class TorchTable:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from wav2vec2.checkpoints.tensors.unpickle import SOURCE_ATTRIBUTE, StoredStorage, StoredTensor, closed_load
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause
 from wav2vec2.input_file import open_input
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -92,9 +92,8 @@ class TorchFile:
         except OSError as error:
             raise UserError(f"{self.path}: {error.strerror or error}; give a readable checkpoint") from error
         except Exception as error:  # a hostile or damaged pickle can raise anything
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(
-                f"{self.path}: not a readable torch checkpoint ({reason}); fetch or copy the file again"
+                f"{self.path}: not a readable torch checkpoint ({cause(error)}); fetch or copy the file again"
             ) from error
 
     def _open_zip(self, file: BinaryIO) -> Any:

@@ -1,15 +1,19 @@
 """fairseq manifests: SPLIT.tsv (the root folder, then lines "path<TAB>samples"); SPLIT.wrd, .ltr and .phn beside it."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Literal
 
+from wav2vec2.data.corpora.delimited import text_lines
 from wav2vec2.data.utterance import Rejection, Utterance
 from wav2vec2.errors import UserError
 
 LabelKind = Literal["auto", "wrd", "ltr", "phn"]
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 def scan_fairseq(
@@ -52,7 +56,7 @@ def _utterance(
     offset = size = -1
     identity = os.path.splitext(path)[0]
     if slices:
-        if len(slices) != 2 or not all(part.isdecimal() for part in slices) or int(slices[1]) < 1:
+        if len(slices) != 2 or not all(_NUMBER.fullmatch(part) for part in slices) or int(slices[1]) < 1:
             return Rejection(
                 cells[0], path, "bad table row", f"{where}: '{cells[0]}' is not path:offset:length in bytes"
             )
@@ -92,8 +96,4 @@ def _with_transcripts(manifest: Path, rows: Iterator[str], kind: LabelKind) -> I
 
 
 def _lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as lines:
-            yield from (stripped for line in lines if (stripped := line.rstrip("\r\n")) or path.suffix != ".tsv")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}): name a fairseq .tsv manifest") from None
+    yield from (line for line in text_lines(path) if line or path.suffix != ".tsv")

@@ -10,7 +10,6 @@ LibriSpeech, SPEAKER/CHAPTER/ID.flac beside *.trans.txt. Ten minutes are one fol
 hours are 1h and 9h together.
 """
 
-import json
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,8 @@ from wav2vec2.audio.read import SAMPLE_RATE, audio_info
 from wav2vec2.audio.recordings import audio_names, walk
 from wav2vec2.data.corpora.librispeech import match_transcripts, transcripts_in
 from wav2vec2.data.utterance import Rejection, Utterance
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, quoted
+from wav2vec2.input_file import parse_json, read_input
 
 SUBSETS = ("small", "medium", "large")
 LONG_PAUSE = 1.0
@@ -127,9 +127,11 @@ def _pieces(
 def _metadata(path: Path) -> tuple[str, list[tuple[float, float]]]:
     """Read (speaker, stretches of speech in seconds). Raises ValueError, with the reason, if the file is malformed."""
     try:
-        content: Any = json.loads(path.read_bytes())
+        content: Any = parse_json(read_input(path))
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from None
+    except UserError as error:
+        raise ValueError(str(error)) from None
     except ValueError:
         raise ValueError("is not JSON: unpack the archive again") from None
     if not isinstance(content, dict) or not isinstance(content.get("voice_activity"), list):
@@ -138,7 +140,7 @@ def _metadata(path: Path) -> tuple[str, list[tuple[float, float]]]:
     for entry in content["voice_activity"]:
         begin, end = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
         if not (isinstance(begin, int | float) and isinstance(end, int | float) and math.isfinite(begin + end)):
-            raise ValueError(f"its voice_activity has {str(entry)[:60]!r} instead of a pair of seconds")
+            raise ValueError(f"its voice_activity has {quoted(str(entry)[:60])} instead of a pair of seconds")
         if not (stretches[-1][1] if stretches else 0.0) <= begin < end:
             raise ValueError(f"its voice_activity is out of order at {begin:g}-{end:g} s")
         stretches.append((float(begin), float(end)))

@@ -12,6 +12,7 @@ from pathlib import Path
 from wav2vec2.audio.recordings import audio_names, walk
 from wav2vec2.data.utterance import Rejection, Utterance
 from wav2vec2.errors import UserError
+from wav2vec2.input_file import MOST_LINES, read_text
 
 TRANSCRIPT_SUFFIX = ".trans.txt"
 
@@ -46,7 +47,7 @@ def read_transcripts(path: Path) -> dict[str, str]:
         UserError: the file cannot be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
+        lines = read_text(path, encoding="utf-8-sig", errors="replace", most=MOST_LINES).split("\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}): check its permissions") from None
     parts = (line.strip().partition(" ") for line in lines if line.strip())

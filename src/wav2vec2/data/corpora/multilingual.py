@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from wav2vec2.audio.recordings import audio_names, walk
+from wav2vec2.data.corpora.delimited import text_lines
 from wav2vec2.data.corpora.download import MLS_LANGUAGES
 from wav2vec2.data.corpora.folder import find_audio
 from wav2vec2.data.corpora.librilight import hour_folds
@@ -98,11 +99,7 @@ def _mls_handles(folder: Path, lists: Sequence[str]) -> set[str]:
 
 
 def _mls_lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as lines:
-            yield from lines
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}): unpack the language whole") from None
+    yield from text_lines(path)
 
 
 def _mls_suffix(audio: Path) -> str:

@@ -14,7 +14,8 @@ from typing import Literal
 
 from wav2vec2.audio.recordings import AUDIO_SUFFIXES, walk
 from wav2vec2.data.utterance import Rejection, Utterance
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, quoted
+from wav2vec2.input_file import read_text
 from wav2vec2.text.phones import fold_phones
 
 TimitLabels = Literal["39", "48", "61", "words"]
@@ -115,7 +116,7 @@ def _sentences(folder: str, names: list[str], row: Utterance, labels: TimitLabel
 def _transcript(path: Path, labels: TimitLabels) -> str:
     """Read the labels of lines "BEGIN END LABEL" (times in samples). Raises ValueError or UserError with the reason."""
     try:
-        lines = path.read_text(encoding="ascii").splitlines()
+        lines = read_text(path, encoding="ascii").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot be read ({' '.join(str(error).split())}): copy TIMIT again") from None
     found: list[str] = []
@@ -125,9 +126,9 @@ def _transcript(path: Path, labels: TimitLabels) -> str:
             continue
         begin, end, label = (*line.split(maxsplit=2), "", "", "")[:3]
         if not (begin.isdecimal() and end.isdecimal() and label):
-            raise ValueError(f"line {number} is not 'begin end label': {line[:40]!r}")
+            raise ValueError(f"line {number} is not 'begin end label': {quoted(line[:40])}")
         if not before <= int(begin) <= int(end):
-            raise ValueError(f"line {number} is out of order: {line[:40]!r}")
+            raise ValueError(f"line {number} is out of order: {quoted(line[:40])}")
         before = int(begin)
         found.append(label.strip())
     if not found:

@@ -7,6 +7,8 @@ log10 backoff weight``. Files whose names end in ``.gz`` are gzipped. The lines 
 
 import gzip
 import mmap
+import os
+import re
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -18,11 +20,15 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause, quoted
+from wav2vec2.input_file import open_input
 from wav2vec2.lm.ngram.arpa_lines import BAD_FIELD, BAD_NUMBER, UNKNOWN_WORD, Bytes, hash_words, parse_lines, put_lines
 
 _REMEDY = "write it again with wav2vec2 lm ngram or lmplz"
 _HEADER_MAX = 1 << 20
+_COUNT = re.compile(rb"[0-9]{1,15}")
+_PIECE = 1 << 20
+_LARGEST_RATIO = 100  # of an unpacked file to the gzipped one: of real ones it is about 4
 _NUMBER_BYTES = 24
 _LINES = 1 << 15
 _POSITIVE = 1e-4  # log10 probabilities from 0 to this are rounding errors of an estimator; above it, the file is wrong
@@ -85,14 +91,20 @@ def read_arpa(path: Path) -> tuple[list[str], list[ArpaOrder]]:
 def _contents(path: Path) -> Bytes:
     try:
         if path.suffix == ".gz":
-            with gzip.open(path) as file:
-                return np.frombuffer(file.read(), np.uint8)
-        with path.open("rb") as file:
+            with open_input(path) as raw, gzip.GzipFile(fileobj=raw) as unpacked:
+                most = _LARGEST_RATIO * os.fstat(raw.fileno()).st_size + (1 << 20)
+                content = bytearray()
+                while piece := unpacked.read(_PIECE):
+                    content += piece
+                    if len(content) > most:
+                        raise UserError(f"{path}: unpacks to more than {_LARGEST_RATIO} times its size; {_REMEDY}")
+                return np.frombuffer(content, np.uint8)
+        with open_input(path) as file:
             if not file.seek(0, 2):
                 raise UserError(f"{path}: is empty; {_REMEDY}")
             return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path}: is cut short or not a gzip file ({error}); {_REMEDY}") from error
+        raise UserError(f"{path}: is cut short or not a gzip file ({cause(error)}); {_REMEDY}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); give an ARPA file") from error
 
@@ -128,7 +140,7 @@ def _read_header(path: Path, data: Bytes) -> tuple[list[int], int]:
             continue
         name, equals, number = text.partition(b"=")
         fields = name.split()
-        if fields != [b"ngram", str(len(counts) + 1).encode()] or not equals or not number.strip().isdigit():
+        if fields != [b"ngram", str(len(counts) + 1).encode()] or not equals or not _COUNT.fullmatch(number.strip()):
             raise UserError(f"{path}: has {_shown(line)} instead of 'ngram {len(counts) + 1}=number'; {_REMEDY}")
         counts.append(int(number))
     if not counts:
@@ -168,7 +180,7 @@ def _read_unigrams(path: Path, data: Bytes, position: int, count: int) -> tuple[
         position = following
     if len(set(words)) < count:
         twice = next(word for word, times in Counter(words).items() if times > 1)
-        raise UserError(f"{path}: has the word {twice!r} twice among the 1-grams; {_REMEDY}")
+        raise UserError(f"{path}: has the word {quoted(twice)} twice among the 1-grams; {_REMEDY}")
     unigrams = ArpaOrder(np.arange(count, dtype=np.int32)[:, None], values[:, 0].copy(), values[:, 1].copy())
     _check_values(path, 1, unigrams)
     return words, unigrams, position

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from tyro.conf import Positional, arg
 
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause
+from wav2vec2.input_file import MOST_LINES, read_text
 from wav2vec2.lm.corpus import Corpus
 from wav2vec2.lm.ngram.kneser_ney import FALLBACK_DISCOUNTS, Estimate, KneserNey, Report, thresholds_of
 from wav2vec2.lm.words import SENTENCE_MARKS, UNKNOWN, can_spell, check_case, ngram_words, write_lexicon
@@ -119,9 +120,11 @@ def read_word_list(path: Path, normalization: TextNormalization) -> list[str]:
         UserError: the file cannot be read or has no words.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path, encoding="utf-8-sig", most=MOST_LINES).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a list of words ({error}); write one word per line") from error
+        raise UserError(
+            f"{path}: cannot be read as a list of words ({cause(error)}); write one word per line"
+        ) from error
     words = dict.fromkeys(word for line in lines for word in normalization(line.partition("\t")[0]).split())
     kept = [word for word in words if word not in SENTENCE_MARKS]
     if not kept:

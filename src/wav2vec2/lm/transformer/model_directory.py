@@ -15,7 +15,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause, quoted
+from wav2vec2.input_file import MOST_LINES, parse_json, read_input, read_text
 from wav2vec2.lm.language_model import Unit
 from wav2vec2.lm.transformer.network import LanguageModelSizes, TransformerNetwork
 from wav2vec2.lm.words import END, UNKNOWN
@@ -43,7 +44,7 @@ class TokenVocabulary:
             raise UserError(f"vocabulary of the language model: does not begin with {END} and {UNKNOWN}")
         if len(self.numbers) != len(self.tokens):
             twice = next(token for token, count in Counter(self.tokens).items() if count > 1)
-            raise UserError(f"vocabulary of the language model: has {twice!r} twice")
+            raise UserError(f"vocabulary of the language model: has {quoted(twice)} twice")
 
     @classmethod
     def build(
@@ -88,9 +89,11 @@ class TokenVocabulary:
         """Read ``tokens.txt``. Raises UserError if it is missing or malformed."""
         path = directory / TOKENS
         try:
-            tokens = path.read_text(encoding="utf-8").split("\n")
+            tokens = read_text(path, most=MOST_LINES).split("\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: cannot be read ({error}); copy the complete model directory again") from None
+            raise UserError(
+                f"{path}: cannot be read ({cause(error)}); copy the complete model directory again"
+            ) from None
         try:
             return cls(tuple(tokens[:-1] if tokens[-1:] == [""] else tokens), unit, normalization)
         except UserError as error:
@@ -138,7 +141,7 @@ def load_language_model_directory(directory: str | Path) -> tuple[TransformerNet
         unit, size = config["unit"], int(config["vocab_size"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{source / CONFIG}: is incomplete ({error}); copy the complete model directory again"
+            f"{source / CONFIG}: is incomplete ({cause(error)}); copy the complete model directory again"
         ) from None
     vocabulary = TokenVocabulary.load(source, unit, normalization)
     if len(vocabulary) != size:
@@ -149,7 +152,7 @@ def load_language_model_directory(directory: str | Path) -> tuple[TransformerNet
     try:
         network.load_state_dict(load_file(source / WEIGHTS))
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{source / WEIGHTS}: is damaged or cut short ({error}); copy the file again") from None
+        raise UserError(f"{source / WEIGHTS}: is damaged or cut short ({cause(error)}); copy the file again") from None
     except RuntimeError as error:
         why = " ".join(str(error).split())[-200:]
         raise UserError(f"{source / WEIGHTS}: does not fit {CONFIG} ({why}); copy the directory again") from None
@@ -160,14 +163,16 @@ def _read_config(source: Path) -> dict[str, Any]:
     if not source.is_dir():
         raise UserError(f"{source}: no such language model; give the directory that 'wav2vec2 lm transformer' wrote")
     try:
-        config = json.loads((source / CONFIG).read_text(encoding="utf-8"))
+        config = parse_json(read_input(source / CONFIG))
     except FileNotFoundError:
         raise UserError(f"{source}: has no {CONFIG}; give the directory that 'wav2vec2 lm transformer' wrote") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{source / CONFIG}: is damaged ({error}); copy the model directory again") from None
+        raise UserError(f"{source / CONFIG}: is damaged ({cause(error)}); copy the model directory again") from None
     found = config.get("model_type") if isinstance(config, dict) else None
     if found != MODEL_TYPE:
-        raise UserError(f"{source}: has model_type {found!r}, not a language model's ({MODEL_TYPE!r}); give another")
+        raise UserError(
+            f"{source}: has model_type {quoted(found)}, not a language model's ({quoted(MODEL_TYPE)}); give another"
+        )
     return dict(config)
 
 

@@ -25,6 +25,7 @@ from wav2vec2.inference.acoustic_model import AcousticModel
 from wav2vec2.inference.align import Aligner
 from wav2vec2.inference.frame_outputs import ComputeOptions, frame_outputs, nonempty_outputs, utterance_recording
 from wav2vec2.inference.units import flat_units, load_quantizing_model, quantized_units
+from wav2vec2.input_file import read_text
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.report.codes.cooccurrence import JOINT, CodeTable, CoOccurrence, codes_page
 from wav2vec2.report.codes.phones import (
@@ -175,7 +176,7 @@ def _hand_labels(rows: Iterable[Utterance], options: CodesOptions) -> Iterator[l
             yield Failure(row.id, f"{row.path}: has no labels ({names[0].name}) beside it; use --align MODEL")
             continue
         try:
-            text = path.read_text(encoding="ascii", errors="replace")
+            text = read_text(path, encoding="ascii", errors="replace")
             intervals = read_phn(
                 text, str(path), sample_rate=row.sample_rate or SAMPLE_RATE, start=row.start / SAMPLE_RATE
             )

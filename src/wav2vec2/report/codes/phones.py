@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.errors import UserError
+from wav2vec2.input_file import MOST_LINES, read_text
 from wav2vec2.output.alignment import Alignment, TimedWord
 
 REACH = 0.1
@@ -155,7 +156,7 @@ def read_phone_lexicon(path: str | Path) -> Pronunciations:
         UserError: the file cannot be read, has no entry, or has a line without phones.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path, encoding="utf-8-sig", most=MOST_LINES).splitlines()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a file of 'word phone phone ...'") from None
     except UnicodeDecodeError as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, quoted
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.ctc import can_align
 from wav2vec2.text.vocabulary import Vocabulary
@@ -72,6 +72,6 @@ def usable_transcripts(manifest: Manifest, vocabulary: Vocabulary, architecture:
             f"utterances left out: {count} with {reason}: {', '.join(names)}{', ...' if count > NAMED else ''}"
         )
     if unknown:
-        shown = ", ".join(f"{symbol!r} ({count})" for symbol, count in unknown.most_common(10))
+        shown = ", ".join(f"{quoted(symbol)} ({count})" for symbol, count in unknown.most_common(10))
         lines.append(f"not in the vocabulary, trained as the unknown symbol: {shown}")
     return Transcripts(manifest.select(np.asarray(keep, dtype=np.int64)), left_out, lines)
