@@ -116,6 +116,13 @@ def test_single_files(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_a_json_file_over_many_lines_is_a_table(tmp_path: Path) -> None:
+    entries = {"u1": {"length": 1.0, "wav": "{data_root}/a.wav", "words": "X"}}
+    layout(tmp_path, {"train.json": json.dumps(entries, indent=2), "x/a.wav": "", "config.json": '{"rate": 16000}'})
+    found = recognise(tmp_path)
+    assert (found.command, found.sources) == ("table", (tmp_path / "train.json",))
+
+
 def test_nothing_known_several_and_missing(tmp_path: Path) -> None:
     layout(tmp_path / "none", {"a.pdf": "", "b.docx": ""})
     with pytest.raises(UserError, match="looked for: LibriSpeech, Libri-light") as caught:

@@ -70,6 +70,7 @@ def test_text_that_no_known_column_holds_is_an_error_that_names_the_columns(
     with pytest.raises(UserError, match="'was gesagt wird'"):
         rows(table)
     assert rows(saved(tmp_path / "v.csv", "path,votes,accent\na.wav,2,Scottish\n"))[0].text is None
+    assert rows(saved(tmp_path / "x.csv", "path,label,transcript_id\na.wav,3,77\n"))[0].text is None
     with pytest.raises(UserError, match=r"has no column 'nonsense': choose among 'path', 'votes', 'accent'"):
         rows(tmp_path / "v.csv", text="nonsense")
     empty = saved(tmp_path / "w.csv", "path,text,prompt\na.wav,,what did you say\n")

@@ -35,6 +35,7 @@ _NAMES = {
 }
 _TEXT_LIKE = ("text", "trans", "senten", "utter", "word", "wrd", "label", "caption", "phrase", "prompt", "script")
 _LOOKED_AT = 50  # rows whose values tell whether a column holds sentences
+_SPACES = 3  # of a value that is a sentence
 _SHOWN = 12
 
 
@@ -54,6 +55,7 @@ class Columns:
         self._roles: dict[tuple[str, ...], dict[str, str]] = {}
         self._rows = self._labelled = 0
         self._sentences: dict[str, int] = {}
+        self._lettered: set[str] = set()
 
     def roles(self, names: Sequence[str]) -> dict[str, str]:
         """Return the column of each role that is there. Raises UserError if a column named by an option is not."""
@@ -94,8 +96,9 @@ class Columns:
         if self._rows <= _LOOKED_AT:
             used = set(roles.values()) - {roles.get("text")}
             for name, value in row.items():
-                if name not in used and isinstance(value, str) and _is_sentence(value):
-                    self._sentences[name] = self._sentences.get(name, 0) + 1
+                if name not in used and isinstance(value, str) and any(char.isalpha() for char in value):
+                    self._lettered.add(name)
+                    self._sentences[name] = self._sentences.get(name, 0) + (value.strip().count(" ") >= _SPACES)
         return values
 
     def need_path(self, names: Sequence[str]) -> None:
@@ -110,12 +113,13 @@ class Columns:
             return
         names = list(dict.fromkeys(name for key in self._roles for name in key))
         used = {name for roles in self._roles.values() for role, name in roles.items() if role != "text"}
+        chosen = {roles["text"] for roles in self._roles.values() if "text" in roles}
         half = min(self._rows, _LOOKED_AT) / 2
         likely = [
             name
             for name in names
             if self._sentences.get(name, 0) > half
-            or (name not in used and any(part in name.casefold() for part in _TEXT_LIKE))
+            or (name in chosen | self._lettered - used and any(part in name.casefold() for part in _TEXT_LIKE))
         ]
         if likely:
             remedy = f"name the right one by --text-column, or leave them out by --text-column {NO_TEXT}"
@@ -127,7 +131,3 @@ def listed(names: Sequence[str]) -> str:
     """Column names for a message, shortened if there are many or they are long."""
     shown = ", ".join(quoted(name) for name in names[:_SHOWN])
     return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-
-
-def _is_sentence(value: str) -> bool:
-    return value.strip().count(" ") >= 3 and any(char.isalpha() for char in value)

@@ -225,7 +225,8 @@ def _tables(survey: _Survey) -> Iterator[Layout]:
 def _has_paths(table: Path) -> bool:
     try:
         if ".json" in table.name or ".ndjson" in table.name:
-            return bool(re.search(r'"(audio_filepath|path|file_name|wav|audio)"\s*:', next(text_lines(table), "")))
+            head = "".join(itertools.islice(text_lines(table), 200))
+            return re.search(r'"(audio_filepath|path|file_name|wav|audio|audio_path|file)"\s*:', head) is not None
         rows = list(itertools.islice(table_rows(table, dialect_of(table)), 2))
         return len(rows) > 1 and "path" in Columns(table).roles([name.strip() for name in rows[0][1]])
     except UserError:

@@ -186,7 +186,11 @@ def _checked_text(recording: Utterance, alphabet: str | None) -> str | None:
         unknown = set(text) - set(unicodedata.normalize("NFC", alphabet)) - {" "}
     if unknown:
         shown = " ".join(f"{char!r} (U+{ord(char):04X})" for char in sorted(unknown)[:5])
-        raise AudioError(f"{recording.path}: has unknown characters in its transcript: {shown}", "unknown characters")
+        remedy = (
+            "save the text as UTF-8" if "\ufffd" in unknown else "correct it" if alphabet is None else "see --alphabet"
+        )
+        problem = f"has unknown characters in its transcript: {shown}: {remedy}"
+        raise AudioError(f"{recording.path}: {problem}", "unknown characters")
     return text
 
 
