@@ -1,6 +1,6 @@
 """Write recordings with every encoder of tests/audio/encoders.py, read them, and compare with FFmpeg's own decode.
 
-    python scripts/encoder_matrix.py UTTERANCE... --long RECORDING --out matrix.md
+    python -m scripts.encoder_matrix UTTERANCE... --long RECORDING --out matrix.md
 
 The table has a line for each encoding: how much longer than FFmpeg's decode our length is, and how much later our
 samples come, the worst of all recordings. `--long` is encoded every `--every`th time, because that takes a while.

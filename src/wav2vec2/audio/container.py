@@ -24,7 +24,7 @@ _OGG_PAGE = b"OggS\x00"
 _W64 = b"riff\x2e\x91\xcf\x11"
 _OTHERS_OF_LIBSNDFILE = (
     b"Creative Voice File", b"PVF1\n", b" paf", b"fap ", b"2BIT", b"\x64\xa3\x01\x00",
-    b"\x64\xa3\x02\x00", b"\x00\x01\xa3\x64", b"\x00\x02\xa3\x64", b"MATLAB 5.0 MAT-file", b"Extended Instrument: ",
+    b"\x64\xa3\x02\x00", b"\x00\x01\xa3\x64", b"\x00\x02\xa3\x64", b"MATLAB 5.0 MAT-file", b"ALawSoundFile**",
 )  # fmt: skip
 
 

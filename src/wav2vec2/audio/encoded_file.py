@@ -95,4 +95,5 @@ def _in_memory(encoded: bytes) -> int:
         os.unlink(path)
     with open(descriptor, "wb", closefd=False) as file:
         file.write(encoded)
+    os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
