@@ -150,6 +150,7 @@ def test_one_metadata_file_for_several_splits(tmp_path: Path) -> None:
         ("default/test/0000.parquet", "test"),
         ("default/partial-train/0000.parquet", "train"),
         ("dev.parquet", "valid"),
+        ("corpus=x/split=train/language=pl_Latn/part-0.parquet", "train"),
         ("constest/0000.parquet", ""),
     ],
 )

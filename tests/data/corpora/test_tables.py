@@ -147,6 +147,34 @@ def test_several_tables_are_splits_and_clips_converted_since_are_found(tmp_path:
     ]
 
 
+def test_tables_in_several_folders_keep_their_rows_apart(tmp_path: Path) -> None:
+    for part in ("a", "b"):
+        write(tmp_path / part / "1.wav", voice(0.3))
+        saved(tmp_path / part / "train.csv", "path,text\n1.wav,x\n")
+    tables = (tmp_path / "a" / "train.csv", tmp_path / "b" / "train.csv")
+    manifest = Manifest.open(run(PrepareTable(tables=tables, out=tmp_path / "out", workers=1)))
+    assert manifest.ids == ["a/1", "b/1"]
+
+
+def test_paths_of_windows_and_transcripts_as_lists_of_words(tmp_path: Path) -> None:
+    write(tmp_path / "wavs" / "a.wav", voice(0.3))
+    assert rows(saved(tmp_path / "t.csv", "path,text\nwavs\\a.wav,x\n"))[0].path == str(tmp_path / "wavs" / "a.wav")
+    for words in (["good", "day"], [{"word": "good", "start": 0}, {"word": "day", "start": 1}]):
+        table = saved(tmp_path / "t.jsonl", json.dumps({"path": "a.wav", "words": words}))
+        assert rows(table)[0].text == "good day"
+    (item,) = scan_table(saved(tmp_path / "t.jsonl", json.dumps({"path": "a.wav", "text": {"a": 1}})))
+    assert isinstance(item, Rejection)
+    assert "is no transcript" in item.message
+
+
+def test_a_piece_may_end_a_little_after_its_recording(tmp_path: Path) -> None:
+    """As Kaldi's extract-segments, which allows half a second, and as the last cue of most subtitles."""
+    write(tmp_path / "a.wav", voice(2.0))
+    saved(tmp_path / "t.csv", "path,start,end,text\na.wav,1,2.4,x\na.wav,1,2.6,y\na.wav,2.1,2.4,z\n")
+    options = PrepareTable(tables=(tmp_path / "t.csv",), out=tmp_path / "out", workers=1)
+    assert [(row.text, row.start, row.samples) for row in Manifest.open(run(options))] == [("x", 16_000, 16_000)]
+
+
 def test_slices_of_archives_and_packed_tables(tmp_path: Path) -> None:
     table = tmp_path / "asr.tsv.gz"
     table.write_bytes(gzip.compress(b"id\taudio\tn_frames\ttgt_text\nu\tfbank.zip:12:34\t5\thello\n"))

@@ -86,6 +86,14 @@ def test_coqui_has_a_header_and_broken_rows_are_counted(tmp_path: Path) -> None:
         list(scan_pipes(layout(tmp_path / "e", {"metadata.csv": "file_name,text\n"})))
 
 
+def test_parts_of_a_table_take_its_place(tmp_path: Path) -> None:
+    """Coqui's examples split metadata.csv of LJSpeech into metadata_train.csv and metadata_val.csv beside it."""
+    first, second, third = LJ.splitlines(keepends=True)
+    files = {"metadata.csv": LJ, "metadata_train.csv": first + second, "metadata_val.csv": third}
+    found = utterances(scan_pipes(layout(tmp_path, files)))
+    assert [row.split for row in found] == ["train", "train", "valid"]
+
+
 def test_libritts(tmp_path: Path) -> None:
     folder = "train-clean-100/103/1240"
     files = {
@@ -94,6 +102,8 @@ def test_libritts(tmp_path: Path) -> None:
         f"{folder}/103_1240_000000_000001.original.txt": "Chapter 1.",
         f"{folder}/103_1240_000000_000002.wav": "",
         f"{folder}/103_1240_000000_000003.wav": "",
+        f"{folder}/103_1240_000000_000004.wav": "",
+        f"{folder}/103_1240_000000_000004.normalized.txt": "x" * (1 << 21),
         f"{folder}/103_1240.trans.tsv": "103_1240_000000_000003\tIn 3.\tIn three.\n",
     }
     root = layout(tmp_path / "LibriTTS", files)
@@ -102,7 +112,8 @@ def test_libritts(tmp_path: Path) -> None:
         ("103_1240_000000_000001", "Chapter one.", "train-clean-100", "103"),
         ("103_1240_000000_000003", "In three.", "train-clean-100", "103"),
     ]
-    assert [item.reason for item in found if isinstance(item, Rejection)] == ["audio without transcript"]
+    refused = [item.reason for item in found if isinstance(item, Rejection)]
+    assert refused == ["audio without transcript", "bad transcript"]
     raw = [row.text for row in scan_libritts(root, text="raw") if isinstance(row, Utterance)]
     assert raw == ["Chapter 1.", "In 3."]
     with pytest.raises(UserError, match=r"has no \*.normalized.txt"):

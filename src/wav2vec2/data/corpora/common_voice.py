@@ -21,6 +21,7 @@ from wav2vec2.data.corpora.folder import find_audio
 from wav2vec2.data.corpora.table import read_tsv
 from wav2vec2.data.utterance import Rejection, Utterance
 from wav2vec2.errors import UserError
+from wav2vec2.input_file import refuse_special
 
 HELD_OUT = ("dev", "test")
 OFFICIAL = ("train", *HELD_OUT)
@@ -177,6 +178,7 @@ def _packed_clips(folder: Path) -> dict[str, tuple[str, int, int]]:
 
 def _members(path: str) -> Iterator[tuple[str, int, int]]:
     """Yield (name, offset, size) of the audio files in an archive; only its headers are read."""
+    refuse_special(path)
     try:
         with tarfile.open(path, "r:") as archive:
             while (member := archive.next()) is not None:

@@ -28,6 +28,12 @@ def find_audio(path: str) -> str:
     """
     if "://" in path or "\0" in path or os.path.exists(path):
         return path
+    if "\\" in path:  # a table written on Windows
+        path = path.replace("\\", "/")
+        if os.path.exists(path):
+            return path
+    if not os.path.isdir(os.path.dirname(path)):  # spares the look-ups below where a corpus is not mounted
+        return path
     stem, suffix = os.path.splitext(path)
     stems = [stem] if suffix.lower() in AUDIO_SUFFIXES else [path]
     return next((stem + other for stem in stems for other in _COMMON if os.path.exists(stem + other)), path)

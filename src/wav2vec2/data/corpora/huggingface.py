@@ -25,7 +25,7 @@ from wav2vec2.audio.container import container_of
 from wav2vec2.audio.recordings import audio_names, walk
 from wav2vec2.data.corpora.columns import Columns, listed
 from wav2vec2.data.corpora.folder import find_audio
-from wav2vec2.data.corpora.table import TableOptions, scan_table
+from wav2vec2.data.corpora.table import TableOptions, said, scan_table
 from wav2vec2.data.shards import add_member
 from wav2vec2.data.utterance import Rejection, Utterance, record_batch, write_batches
 from wav2vec2.errors import UserError
@@ -44,7 +44,7 @@ def split_of(relative: Path) -> str:
     """Return the split that a file's path names: train-00000-of-00005.parquet, train/0000.parquet, data/test/a.wav."""
     words = [_SHARD_OF.sub("", relative.stem), *reversed(relative.parent.parts)]
     for word in words:
-        for part in (word, *re.split(r"[-_.]", word)):
+        for part in (word, *re.split(r"[-_.=]", word)):
             if part.lower() in _SPLITS:
                 return _SPLITS[part.lower()]
     return ""
@@ -72,7 +72,10 @@ def scan_audio_folder(
     """
     tables = audio_folder_metadata(root)
     if not tables:
-        raise UserError(f"{root}: holds none of {', '.join(METADATA)}: name an audio folder, or try 'prepare pairs'")
+        neither = (
+            f"holds none of {', '.join(METADATA)} with file_name, nor Parquet with encoded audio (a column of bytes)"
+        )
+        raise UserError(f"{root}: {neither}: name another folder, or try 'prepare auto'")
     top = Path(os.path.abspath(root))
     seen: set[str] = set()
     for table in tables:
@@ -156,6 +159,11 @@ def _unpack(file: Path, root: Path, out: Path, text: str, audio: str, language: 
     if column is None:
         names = _opened(file).schema_arrow.names
         raise UserError(f"{file}: has no column of audio, only {listed(names)}: name it by --audio-column")
+    asked = Columns(file, text=text)  # before the audio is copied, the transcripts are looked for
+    for values in _batches(file, None):
+        for value in values:
+            asked.by_role(value)
+    asked.need_transcripts()
     columns = Columns(file, text=text, path=column)
     split, where = split_of(relative), str(archive.absolute())
     # The archive is in its place before the table that describes it.
@@ -204,7 +212,6 @@ def _copied(
                 made = replace(made, offset=offset, size=len(content))
             batch.append(made)
         yield batch
-    columns.need_transcripts()
 
 
 def _audio(value: object) -> tuple[bytes | None, str]:
@@ -212,19 +219,18 @@ def _audio(value: object) -> tuple[bytes | None, str]:
     path = ""
     if isinstance(value, Mapping):
         path, value = str(value.get("path") or ""), value.get("bytes")
-    if isinstance(value, Sequence) and not isinstance(value, bytes | str):  # a list of integers
-        value = bytes(number & 0xFF for number in value)
+    if isinstance(value, list):  # bytes as integers, signed or not
+        value = bytes(number & 0xFF for number in value if isinstance(number, int))
     if isinstance(value, str):
         return None, value
     return (value, path) if isinstance(value, bytes) and value else (None, path)
 
 
 def _utterance(row: Mapping[str, Any], identity: str, path: str, language: str) -> Utterance:
-    text = row.get("text")
     return Utterance(
         id=identity,
         path=path,
-        text=None if text is None else str(text),
+        text=said(row.get("text")),
         speaker=str(row.get("speaker") if row.get("speaker") is not None else ""),
         split=str(row.get("split") or ""),
         language=str(row.get("language") or "") if isinstance(row.get("language"), str) else language,
@@ -247,7 +253,7 @@ def scan_unpacked(listings: Sequence[Path], source: str) -> Iterator[Utterance |
 def _opened(path: Path) -> pq.ParquetFile:
     refuse_special(path)
     try:
-        return pq.ParquetFile(path, memory_map=True)
+        return pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)  # a row group may hold gigabytes of audio
     except (pa.ArrowException, OSError) as error:
         why = " ".join(str(error).split())[:80]
         raise UserError(f"{path}: cannot be read as Parquet ({why}): download it again") from None

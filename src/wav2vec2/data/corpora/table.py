@@ -79,7 +79,6 @@ def _utterance(
     if "://" not in path:
         path = find_audio(os.path.abspath(os.path.join(options.root or table.parent, path)))
     first, samples = _piece(path, row)
-    text = row.get("text")
     return Utterance(
         id=str(row.get("id") or "") or stem + (f"-{first}-{first + samples}" if samples > 0 else ""),
         path=path,
@@ -87,12 +86,30 @@ def _utterance(
         size=size,
         start=first,
         samples=samples,
-        text=str(text) if text is not None and str(text).strip() else None,
+        text=said(row.get("text")),
         speaker=str(row.get("speaker") or ""),
         split=str(row.get("split") or options.split),
         language=str(row.get("language") or language),
         source=table.name.split(".")[0],
     )
+
+
+def said(value: object) -> str | None:
+    """Return a cell of text as a string; None if it is empty. Words in a list are joined.
+
+    Raises:
+        ValueError: the cell holds something else.
+    """
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", errors="replace")
+    if isinstance(value, list):
+        words = [word.get("word", word.get("text")) if isinstance(word, dict) else word for word in value]
+        if any(not isinstance(word, str) for word in words):
+            raise ValueError(f"{quoted(value)} is no transcript")
+        value = " ".join(map(str, words))
+    elif isinstance(value, dict):
+        raise ValueError(f"{quoted(value)} is no transcript")
+    return str(value) if value is not None and str(value).strip() else None
 
 
 def _piece(path: str, row: Mapping[str, Any]) -> tuple[int, int]:

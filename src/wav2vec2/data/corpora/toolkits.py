@@ -52,7 +52,7 @@ def scan_kaldi(folders: Sequence[Path], *, language: str = "") -> Iterator[Utter
     """
     found = [Path(folder) for root in folders for folder, names in walk(root) if "wav.scp" in names]
     if not found:
-        named = ", ".join(map(str, folders))
+        named = ", ".join(map(str, folders)) or "prepare kaldi"
         raise UserError(f"{named}: holds no wav.scp: name Kaldi's data directories, such as data/train data/dev")
     for folder in found:
         yield from _kaldi_directory(folder, language)
@@ -173,7 +173,7 @@ def scan_lhotse(sources: Sequence[Path], *, language: str = "") -> Iterator[Utte
     cuts = [file for file in files if "recordings" not in file.name and "supervisions" not in file.name]
     chosen = cuts or files
     if not chosen:
-        named = ", ".join(map(str, sources))
+        named = ", ".join(map(str, sources)) or "prepare lhotse"
         raise UserError(f"{named}: holds no *cuts*.jsonl.gz nor *recordings*.jsonl.gz: name lhotse's manifests")
     supervisions = {_split(file): file for file in chosen if "supervisions" in file.name}
     for file in chosen:

@@ -14,6 +14,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +33,7 @@ Microphone = Literal["mic1", "mic2", "both"]
 
 PIPE_TABLE = re.compile(r"(metadata([_-]\w+)?|transcript)\.(csv|txt)", re.IGNORECASE)
 """Names of tables separated by pipes."""
+_PART = re.compile(r"metadata[_-](train|val|valid|dev|test|eval)\.", re.IGNORECASE)
 _AUDIO_FOLDERS = ("", "wavs", "wav", "audio", "clips")
 _LOCALE = re.compile(r"([a-z]{2})_[A-Z]{2}")
 _SAMPLE = 200  # rows that tell which columns hold sentences
@@ -61,7 +63,13 @@ def scan_pipes(root: Path, *, text: Spelling = "normalised", language: str = "")
 
 def pipe_tables(root: Path) -> list[Path]:
     """Return the tables below a folder that have the name and the pipes of LJSpeech's or CSS10's."""
-    found = [Path(folder, name) for folder, names in walk(root) for name in names if PIPE_TABLE.fullmatch(name)]
+    found: list[Path] = []
+    for folder, names in walk(root):
+        tables = [name for name in names if PIPE_TABLE.fullmatch(name)]
+        parts = [
+            name for name in tables if _PART.search(name)
+        ]  # metadata_train.csv and _val.csv are parts of metadata.csv
+        found += [Path(folder, name) for name in parts or tables]
     return [path for path in found if "|" in next(text_lines(path), "")]
 
 
@@ -154,15 +162,11 @@ def scan_libritts(
         found = found or bool(listed or texts)
         for name in audio_names(names):
             stem, path = os.path.splitext(name)[0], os.path.join(folder, name)
-            if stem + ending in listed:
-                said = read_transcript(Path(folder, stem + ending))
-            elif stem in texts:
-                said = texts[stem]
+            row = Utterance(stem, path, text=texts.get(stem), speaker=speaker, split=split, language=language)
+            if stem + ending in listed or row.text is None:
+                yield _with_text(replace(row, source=root.name), Path(folder, stem + ending))
             else:
-                message = f"{path}: has no {stem}{ending} beside it"
-                yield Rejection(stem, path, "audio without transcript", message)
-                continue
-            yield Utterance(stem, path, text=said, speaker=speaker, split=split, language=language, source=root.name)
+                yield replace(row, source=root.name)
     if not found:
         raise UserError(f"{root}: has no *{ending} beside recordings: name a folder of LibriTTS or LibriTTS-R")
 
@@ -183,12 +187,16 @@ def scan_vctk(root: Path, *, microphone: Microphone = "mic1", language: str = "e
             if mic in ("mic1", "mic2") and microphone not in (mic, "both"):
                 continue
             path, speaker = os.path.join(folder, name), said.split("_")[0]
-            transcript = root / "txt" / speaker / f"{said}.txt"
             identity = stem if mic == "mic2" else said
-            if not transcript.is_file():
-                message = f"{path}: has no {transcript}"
-                yield Rejection(identity, path, "audio without transcript", message)
-                continue
-            yield Utterance(
-                identity, path, text=read_transcript(transcript), speaker=speaker, language=language, source="vctk"
-            )
+            row = Utterance(identity, path, speaker=speaker, language=language, source="vctk")
+            yield _with_text(row, root / "txt" / speaker / f"{said}.txt")
+
+
+def _with_text(row: Utterance, transcript: Path) -> Utterance | Rejection:
+    """The row with the text of a file, or a Rejection if there is none."""
+    if not transcript.is_file():
+        return Rejection(row.id, row.path, "audio without transcript", f"{row.path}: has no text in {transcript}")
+    try:
+        return replace(row, text=read_transcript(transcript))
+    except UserError as error:
+        return Rejection(row.id, row.path, "bad transcript", str(error))

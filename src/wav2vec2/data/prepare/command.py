@@ -13,7 +13,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -140,10 +140,16 @@ class PrepareTable(PrepareOptions):
 
     def scan(self) -> Iterator[Utterance | Rejection]:
         """See `PrepareOptions.scan`."""
+        if not self.tables:
+            raise UserError("prepare table: names no table: give one or more, such as train.csv")
+        folders = {table.absolute().parent for table in self.tables}
+        above = os.path.commonpath(folders)
         for table in self.tables:
+            inside = os.path.relpath(table.absolute().parent, above)
             split = table.name.split(".")[0] if len(self.tables) > 1 else ""
             options = TableOptions(self.text_column, self.path_column, split, self.audio_root)
-            yield from scan_table(table, language=self.language, options=options)
+            for row in scan_table(table, language=self.language, options=options):
+                yield replace(row, id=f"{inside}/{row.id}") if len(folders) > 1 else row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +197,8 @@ def run(options: PrepareOptions) -> Path:
     remarks = options.remarks(summary) if parts == 1 else []
     _print_summary(summary, rejected, notes, total, path, refused, remarks)
     if parts == 1 and not summary.splits:
-        why = f"{total} files, all rejected, see {refused}" if total else "no audio file was found"
+        everything = total or len(rejected)
+        why = f"{everything} files, all rejected, see {refused}" if everything else "no audio file was found"
         raise UserError(f"{path}: has no utterances ({why}): name another folder or correct the files")
     return path
 

@@ -28,6 +28,8 @@ SILENT_PEAK = 1e-4
 
 # Longer recordings are decoded in blocks, so that memory does not grow with their length. A whole number of frames.
 _BLOCK = 300 * SAMPLE_RATE
+# The last segment of .stm files, subtitles and Kaldi's segments often ends a little after its recording.
+_OVERSHOOT = SAMPLE_RATE // 2
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def decode(recording: Utterance, rules: Rules, silero: Any, *, segmentation: Seg
         decoded.info = stream.info
     else:
         info = _info(recording, source)
-        whole = info.samples - recording.start if recording.samples < 0 else recording.samples
+        there = info.samples - recording.start
+        whole = there if recording.samples < 0 or 0 < recording.samples - there <= _OVERSHOOT else recording.samples
         header = rules.check == "header" and whole <= longest
         decoded = _add_blocks(Decoded(info), _blocks(recording, source, whole, header=header), segmentation, silero)
         decoded.samples = whole if header else decoded.samples
