@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from wav2vec2.checkpoints.names import matches
 from wav2vec2.checkpoints.tensors.table import TensorTable
 from wav2vec2.config import options
-from wav2vec2.errors import UserError, quoted
+from wav2vec2.errors import UserError, quoted, shortened
 from wav2vec2.input_file import check_numbers
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
@@ -155,7 +155,8 @@ def _checked_names(model: nn.Module, checkpoint: Checkpoint, table: TensorTable)
         if theirs is None or theirs not in table.shapes:
             if ours not in checkpoint.optional:
                 raise UserError(
-                    f"{path}: tensor {theirs or ours} is missing; give the complete file with its own configuration"
+                    f"{path}: tensor {shortened(theirs or ours)} is missing; give the complete file with its own "
+                    "configuration"
                 )
             names[ours] = None
             continue
@@ -163,14 +164,15 @@ def _checked_names(model: nn.Module, checkpoint: Checkpoint, table: TensorTable)
         found = table.shapes[theirs].shape
         if found != expected.shape:
             raise UserError(
-                f"{path}: tensor {theirs} has shape {list(found)} instead of {list(expected.shape)}; give it its own "
-                "configuration"
+                f"{path}: tensor {theirs} has shape {quoted(list(found))} instead of {list(expected.shape)}; give it "
+                "its own configuration"
             )
     used = set(names.values())
     unexpected = [name for name in table.shapes if name not in used and not matches(name, checkpoint.ignored)]
     if unexpected:
         more = f" and {len(unexpected) - 1} more" if len(unexpected) > 1 else ""
         raise UserError(
-            f"{path}: unexpected tensor {unexpected[0]}{more}; its configuration belongs to another kind of model"
+            f"{path}: unexpected tensor {shortened(unexpected[0])}{more}; its configuration belongs to another kind of "
+            "model"
         )
     return names

@@ -19,7 +19,7 @@ from wav2vec2.checkpoints.huggingface.directory import open_directory
 from wav2vec2.checkpoints.tensors.table import SafetensorsTable, TensorTable, TorchTable
 from wav2vec2.checkpoints.tensors.torch_file import TorchFile
 from wav2vec2.checkpoints.torchaudio import is_torchaudio, open_torchaudio
-from wav2vec2.errors import UserError, quoted
+from wav2vec2.errors import UserError, quoted, shortened
 
 _SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -127,8 +127,8 @@ def _open_tensors(path: Path, table: TensorTable) -> Checkpoint:
         return open_fairseq2(path, table)
     first = next(iter(table.shapes), "nothing")
     raise UserError(
-        f"{path}: tensors such as {first} belong to no known wav2vec 2.0 model; a fairseq file needs its 'cfg' or "
-        "'args', a transformers file its config.json"
+        f"{path}: tensors such as {shortened(first)} belong to no known wav2vec 2.0 model; a fairseq file needs its "
+        "'cfg' or 'args', a transformers file its config.json"
     )
 
 

@@ -33,7 +33,7 @@ from wav2vec2.inference.frame_outputs import (
     utterance_recording,
     with_results,
 )
-from wav2vec2.input_file import MOST_LINES, read_input
+from wav2vec2.input_file import MOST_LINES, read_input, refuse_special
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.output.alignment import SUFFIXES, WRITERS, Alignment, AlignmentFormat, TimedSymbol, TimedWord, as_json
 from wav2vec2.output_file import writing
@@ -180,6 +180,8 @@ def text_argument(text: str) -> str:
     if text == "-":
         content = sys.stdin.buffer.read()
     else:
+        if "\0" not in text:
+            refuse_special(text)
         try:
             named = Path(text).is_file()
         except OSError:  # longer than any file name

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from wav2vec2.config import dotted
 from wav2vec2.errors import UserError
-from wav2vec2.input_file import MOST_LINES, parse_json, parse_toml, read_input, read_text
+from wav2vec2.input_file import MOST_LINES, parse_json, parse_toml, read_input, read_text, refuse_special
 from wav2vec2.train.metrics import LOG_FILE
 
 CONFIG_FILE = "config.toml"
@@ -65,6 +65,7 @@ def read_run(path: str | Path, name: str | None = None) -> RunLog:
     """
     path = Path(path)
     log = path / LOG_FILE if path.is_dir() else path
+    refuse_special(path)
     if not path.exists():
         raise UserError(f"{path}: does not exist; give the folder of a run, which contains {LOG_FILE}")
     if not log.is_file() or (log.suffix != ".jsonl" and not path.is_dir()):

@@ -190,7 +190,7 @@ def _normalize_input(directory: Path, config: Mapping[str, Any]) -> bool:
         return config["feat_extract_norm"] == "layer" if stored is None else bool(stored)
     rate = extractor.get("sampling_rate", SAMPLE_RATE)
     if rate != SAMPLE_RATE:
-        raise UserError(f"{path}: sampling_rate is {rate}; only models for {SAMPLE_RATE} Hz can be loaded")
+        raise UserError(f"{path}: sampling_rate is {quoted(rate)}; only models for {SAMPLE_RATE} Hz can be loaded")
     normalize = extractor.get("do_normalize", True if stored is None else stored)  # True is transformers' default
     if stored is not None and normalize != stored:
         both = f"do_normalize is {quoted(normalize)}, config.json says {quoted(stored)}"

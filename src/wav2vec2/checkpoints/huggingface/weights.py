@@ -61,6 +61,10 @@ def head_shown_by(names: Iterable[str]) -> str:
     return next((name.partition(".")[0] for name in names if not name.startswith(_ENCODER)), "")
 
 
+def _is_name(shard: object) -> bool:
+    return isinstance(shard, str) and 0 < len(Path(shard).name) < 256 and "\0" not in shard
+
+
 def _stored_tensors(directory: Path) -> TensorTable:
     for single in ("model.safetensors", "pytorch_model.bin"):
         if (directory / single).exists():
@@ -68,7 +72,7 @@ def _stored_tensors(directory: Path) -> TensorTable:
         index = directory / f"{single}.index.json"
         if index.exists():
             weights = read_json(index).get("weight_map")
-            if not isinstance(weights, dict) or not all(isinstance(shard, str) for shard in weights.values()):
+            if not isinstance(weights, dict) or not weights or not all(map(_is_name, weights.values())):
                 raise UserError(f"{index}: its weight_map is not a table of file names; copy it again from its model")
             return tensor_table([directory / Path(shard).name for shard in sorted(set(weights.values()))])
     raise UserError(f"{directory}: has neither model.safetensors nor pytorch_model.bin; give the complete directory")

@@ -30,7 +30,7 @@ from wav2vec2.data.prepare.decode import Rules
 from wav2vec2.data.prepare.journal import chunks, examine_all, gather, remove_other_journals
 from wav2vec2.data.prepare.summary import Summary, rejection_lines
 from wav2vec2.data.utterance import Rejection, Utterance, write_batches
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, shortened
 from wav2vec2.output_file import writing
 
 
@@ -205,8 +205,9 @@ def run(options: PrepareOptions) -> Path:
 
 def _part(text: str) -> tuple[int, int]:
     first, slash, second = text.partition("/")
-    if not (slash and first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
-        raise UserError(f"--part {text}: must be written like 3/64, the third of 64 parts")
+    numbers = slash and all(part.isdecimal() and len(part) < 10 for part in (first, second))
+    if not (numbers and 1 <= int(first) <= int(second)):
+        raise UserError(f"--part {shortened(text)}: must be written like 3/64, the third of 64 parts")
     return int(first), int(second)
 
 
