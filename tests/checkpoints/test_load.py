@@ -14,13 +14,19 @@ from pathlib import Path
 import pytest
 import torch
 from tests.checkpoints.made_up_models import STANDARD, make
+from tests.decode.pyctcdecode_facts import ALPHABET, SYMBOLS, beside
 from tests.small_models import GROUP, LAYER
 
 import wav2vec2
 from wav2vec2.checkpoints.load import is_hub_id
 from wav2vec2.text.normalize import TextNormalization
+from wav2vec2.text.vocabulary import Vocabulary
 
 COMMITS = {"main": "a" * 40, "v2": "b" * 40}
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
 
 
 class _Hub(http.server.BaseHTTPRequestHandler):
@@ -56,15 +62,15 @@ class _Hub(http.server.BaseHTTPRequestHandler):
             return self._answer(b"{}", 404, X_Error_Code="RevisionNotFound")
         if parts[0] == "api" and parts[4:5] == ["tree"]:
             tree = [
-                {"type": "file", "path": file.name, "size": file.stat().st_size, "oid": "0" * 40}
-                for file in sorted(folder.iterdir())
+                {"type": "file", "path": name, "size": (folder / name).stat().st_size, "oid": "0" * 40}
+                for name in _files(folder)
             ]
             return self._answer(json.dumps(tree).encode(), Content_Type="application/json")
         if parts[0] == "api":
-            files = [{"rfilename": file.name} for file in sorted(folder.iterdir())]
+            files = [{"rfilename": name} for name in _files(folder)]
             body = {"id": name, "sha": COMMITS[revision], "siblings": files, "private": False, "tags": []}
             return self._answer(json.dumps(body).encode(), Content_Type="application/json")
-        file = folder / parts[4]
+        file = folder.joinpath(*parts[4:])
         if not file.exists():
             return self._answer(b"", 404, X_Error_Code="EntryNotFound")
         data = file.read_bytes()
@@ -89,6 +95,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (root / "owner/model/main/adapter.deu.safetensors").write_bytes(b"a language that was not asked for")
     (root / "owner/empty/main").mkdir(parents=True)
     (root / "owner/empty/main/README.md").write_text("nothing")
+    wav2vec2.save(make("ctc", GROUP, Vocabulary(SYMBOLS)), root / "owner/spoken/main")
+    beside(root / "owner/spoken/main")
+    wav2vec2.save(make("ctc", GROUP, Vocabulary(SYMBOLS)), root / "owner/alphabet/main")
+    (root / "owner/alphabet/main/alphabet.json").write_text(json.dumps(ALPHABET))
     handler = type("Handler", (_Hub,), {"root": root, "asked": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -183,6 +193,42 @@ def test_models_of_the_hub(hub: str, tmp_path: Path) -> None:
     assert offline == cached == ["Wav2Vec2ForCTC", "group"]
     assert lacking[1].startswith("owner/other: neither a local path nor in the hub's cache")
     assert unreachable[1].startswith("owner/other: not a local path, and fetching it from the hub failed")
+
+
+SEARCHES = """
+import sys
+import wav2vec2
+for source, lm in (("owner/spoken", "none"), ("owner/spoken", None), ("owner/alphabet", None)):
+    print(wav2vec2.Transcriber(source, device="cpu", lm=lm).search.title)
+"""
+
+
+def test_a_language_model_on_the_hub_is_fetched_when_it_is_used(hub: str, tmp_path: Path) -> None:
+    def fetched() -> set[str]:
+        return {path.name for path in tmp_path.glob("hub/models--owner--spoken/snapshots/*/language_model/*")}
+
+    def searches(**environment: str) -> tuple[list[str], list[str]]:
+        done = subprocess.run(
+            [sys.executable, "-c", SEARCHES],
+            capture_output=True,
+            text=True,
+            env=_environment(hub, tmp_path) | environment,
+            check=True,
+        )
+        return done.stdout.splitlines(), done.stderr.splitlines()
+
+    ask(hub, tmp_path, ("owner/spoken", {}), ("owner/alphabet", {}))
+    assert fetched() == set()
+    titles, lines = searches(HF_HUB_OFFLINE="1")
+    assert titles == ["no LM", "no LM", "no LM"]
+    unused = "the language model beside the model is not used: owner/{}: its language_model/* is not in the hub's cache"
+    assert [line.partition(";")[0] for line in lines] == [unused.format("spoken"), unused.format("alphabet")]
+    titles, lines = searches()
+    assert titles == ["no LM", "2-gram", "no LM"]  # of the last, the hub has an alphabet without a language model
+    (line,) = lines
+    assert line.endswith("/language_model/lm.arpa: used, because it lies beside the model; --lm none turns it off")
+    assert fetched() == {"lm.arpa", "attrs.json", "unigrams.txt"}
+    assert searches(HF_HUB_OFFLINE="1")[0] == ["no LM", "2-gram", "no LM"]  # from the cache
 
 
 def test_a_transcriber_knows_the_text_normalisation_of_a_hub_model(hub: str, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from wav2vec2.errors import UserError, quoted, shortened
 _SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_LIBRARIES = ("huggingface_hub", "httpx", "httpx2", "httpcore", "requests", "urllib3")
+_ALPHABET, _LANGUAGE_MODEL = "alphabet.json", "language_model"  # of pyctcdecode
 _DESCRIPTIONS = (
     "config.json",
     "preprocessor_config.json",
@@ -32,6 +33,7 @@ _DESCRIPTIONS = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
+    _ALPHABET,
 )
 # The first of these kinds of weights that the hub has is fetched, and no other.
 _WEIGHTS = (
@@ -154,6 +156,24 @@ def locate(
     raise UserError(f"{source}: no such model; give a model directory, a checkpoint file or an id on the hub")
 
 
+def language_model_folder(source: str | Path) -> Path | None:
+    """Return the folder ``language_model`` beside a model, None if it has none. From the hub it is fetched now.
+
+    A small file that comes with every model, ``alphabet.json``, shows that the hub has one.
+
+    Raises:
+        UserError: The hub has one, and it cannot be fetched.
+    """
+    folder = locate(source)
+    found = folder / _LANGUAGE_MODEL if folder.is_dir() else folder.parent / _LANGUAGE_MODEL
+    if found.is_dir():
+        return found
+    if Path(source).exists() or not (found.parent / _ALPHABET).exists():
+        return None
+    fetched = fetch(str(source), only=(f"{_LANGUAGE_MODEL}/*",)) / _LANGUAGE_MODEL
+    return fetched if fetched.is_dir() else None
+
+
 def is_hub_id(source: str) -> bool:
     """Whether ``source`` has the form of an id, ``owner/name``, and does not lie below a folder that exists."""
     if _HUB_ID.fullmatch(source) is None or source.endswith((".pt", ".pth", ".bin", ".safetensors")):
@@ -169,8 +189,11 @@ def fetch(
     token: str | None = None,
     offline: bool = False,
     cache: str | Path | None = None,
+    only: tuple[str, ...] = (),
 ) -> Path:
     """Return a folder with a hub model's files, downloaded unless the cache has them. Arguments as for ``load``.
+
+    ``only``: patterns of the files to fetch, in place of those that loading needs.
 
     If the hub cannot be reached, only the cache is used. For a multilingual model, only the adapter of ``language`` is
     fetched.
@@ -183,14 +206,16 @@ def fetch(
 
     cached = huggingface_hub.try_to_load_from_cache(model, "config.json", cache_dir=cache, revision=revision)
     if offline or constants.HF_HUB_OFFLINE:
+        if only:
+            raise UserError(f"{model}: its {only[0]} is not in the hub's cache; fetch it once while online")
         if not isinstance(cached, str):
             raise UserError(f"{model}: neither a local path nor in the hub's cache; fetch it once while online")
         return Path(cached).parent
     try:
         with _without_retry_messages():
-            files = huggingface_hub.HfApi(token=token).list_repo_files(model, revision=revision)
-            patterns = [*_weight_patterns(model, files), *_DESCRIPTIONS]
-            patterns += [f"adapter.{language}.safetensors", f"adapter.{language}.bin"] if language else []
+            patterns = list(only) or _needed(
+                model, huggingface_hub.HfApi(token=token).list_repo_files(model, revision=revision), language
+            )
             folder = huggingface_hub.snapshot_download(
                 model, revision=revision, token=token, cache_dir=cache, allow_patterns=patterns
             )
@@ -201,7 +226,7 @@ def fetch(
         known = isinstance(error, OSError | ValueError) or type(error).__module__.split(".")[0] in _HUB_LIBRARIES
         if not known:
             raise
-        if isinstance(cached, str) and getattr(error, "response", None) is None:
+        if isinstance(cached, str) and getattr(error, "response", None) is None and not only:
             return Path(cached).parent  # no answer from the hub
         raise UserError(f"{model}: {_hub_reason(error, revision)}") from error
     return Path(folder)
@@ -218,6 +243,12 @@ def _without_retry_messages() -> Iterator[None]:
         yield
     finally:
         hub_logging.set_verbosity(before)
+
+
+def _needed(model: str, files: list[str], language: str | None) -> list[str]:
+    """Return patterns of the files that loading needs."""
+    adapters = [f"adapter.{language}.safetensors", f"adapter.{language}.bin"] if language else []
+    return [*_weight_patterns(model, files), *_DESCRIPTIONS, *adapters]
 
 
 def _weight_patterns(model: str, files: list[str]) -> list[str]:

@@ -22,6 +22,8 @@ from wav2vec2.lm.load import InterpolatedLM, load_language_model
 from wav2vec2.lm.words import is_kenlm_binary, ngram_order, ngram_words
 from wav2vec2.text.vocabulary import Vocabulary
 
+NO_LM = "none"
+"""As a path of a language model: none."""
 RESCORED = 100
 """Hypotheses of a search that a second language model rescores, unless the user asked for more."""
 _SEARCH = {option.name for option in dataclasses.fields(SearchOptions)}
@@ -48,7 +50,8 @@ class DecodingOptions:
     the words of a lexicon, as in the paper; several times slower. auto: the preset's; without a preset, lexicon for a
     --lexicon or a KenLM binary, beam for any other --lm and for --hotwords, else greedy."""
     lm: Annotated[Path | None, _shown("PATH", "none")] = None
-    """Language model: an ARPA file, a KenLM binary, or the folder of a Transformer language model."""
+    """Language model: an ARPA file, a KenLM binary, or the folder of a Transformer language model. Without this option,
+    a language model that lies beside the model (a folder language_model, as of pyctcdecode) is used; none: none."""
     preset: Annotated[str | None, _shown("NAME|FILE", "none")] = None
     """A file from `wav2vec2 tune`, or settings of the paper: paper-ls-10min-4gram to paper-lv-960h-transformer."""
     hotwords: Annotated[Mapping[str, float], _HOTWORDS, _shown("WORD[:WEIGHT]|FILE ...", "none")] = field(
@@ -102,6 +105,8 @@ class DecodingOptions:
         for name in ("lm", "lexicon", "rescore"):
             if getattr(self, name) is not None:
                 changes[name] = str(getattr(self, name))
+        if self._without_lm:
+            changes["lm"] = None
         for name in ("lm_case", "rescore_weight", "rescore_word_score", "rescore_share"):
             if getattr(self, name) is not None:
                 changes[name] = getattr(self, name)
@@ -109,13 +114,17 @@ class DecodingOptions:
         self._check(chosen)
         return chosen
 
+    @property
+    def _without_lm(self) -> bool:
+        return self.lm is not None and str(self.lm) == NO_LM
+
     def _fitting_decoder(self) -> DecoderName:
         """Return the decoder that suits the options: our own where it is as good as flashlight's, as it is faster."""
         if self.hotwords:
             return "beam"
         if self.lexicon is not None:
             return "lexicon"
-        if self.lm is None:
+        if self.lm is None or self._without_lm:
             return "greedy"
         return "lexicon" if not self.lm.is_dir() and is_kenlm_binary(self.lm) else "beam"
 
@@ -146,7 +155,8 @@ OpenLM = Callable[[str], LanguageModel]
 each begins at the model's start, and forgets its histories at the end."""
 
 
-def _print_notice(line: str) -> None:
+def print_notice(line: str) -> None:
+    """Print a line that a user should see to stderr."""
     print(line, file=sys.stderr)
 
 
@@ -159,7 +169,7 @@ def build_searches(
     options: DecodingOptions,
     vocabulary: Vocabulary,
     *,
-    notice: Notice = _print_notice,
+    notice: Notice = print_notice,
     open_lm: OpenLM | None = None,
 ) -> list[Search]:
     """Load the search that `options` name and, if they name a rescoring model, a second one with rescoring.
@@ -220,7 +230,7 @@ def build_decoder(
     *,
     workers: int | None = None,
     hotwords: Mapping[str, float] | None = None,
-    notice: Notice = _print_notice,
+    notice: Notice = print_notice,
     open_lm: OpenLM = load_language_model,
 ) -> Decoder:
     """Load the decoder that `chosen` names. Raises UserError as `build_searches` does, and for greedy decoding."""

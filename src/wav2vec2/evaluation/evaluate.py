@@ -8,6 +8,7 @@ the same way, as the model's training transcripts were (`Vocabulary.normalize`).
 import contextlib
 import csv
 import heapq
+import itertools
 import json
 import sys
 from collections import Counter
@@ -22,7 +23,8 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from wav2vec2.audio.recordings import Failure
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance
-from wav2vec2.decode.build import DecodingOptions, build_searches, open_each_once
+from wav2vec2.decode.beside_model import build_model_searches
+from wav2vec2.decode.build import NO_LM, DecodingOptions, build_searches, open_each_once
 from wav2vec2.decode.search import GREEDY, Search
 from wav2vec2.errors import UserError
 from wav2vec2.evaluation.scores import EvaluationReport, ScoredUtterance, total_score
@@ -173,8 +175,8 @@ def compare(model: ModelSource | Transcriber, manifest: Manifest, config: Evalua
         if isinstance(model, Transcriber):
             transcriber = model
         else:
-            transcriber = Transcriber(AcousticModel(model, compute=config.compute))
-        searches = _searches(transcriber, config, stack)
+            transcriber = Transcriber(AcousticModel(model, compute=config.compute), lm=NO_LM)
+        searches = _searches(transcriber, config, stack, given=isinstance(model, Transcriber))
         titles = [search.title for search in searches]
         normalize = scoring_form(transcriber.vocabulary, config.case, config.punctuation)
         fold = (config.phones == "auto" and transcriber.vocabulary.scoring_fold) or str
@@ -207,15 +209,23 @@ def compare(model: ModelSource | Transcriber, manifest: Manifest, config: Evalua
     return Comparison(tuple(titles), reports, cells)
 
 
-def _searches(transcriber: Transcriber, config: EvaluateConfig, stack: contextlib.ExitStack) -> list[Search]:
-    """The searches, one per column: greedy, the transcriber's own, that of the options, and those of the presets."""
+def _searches(
+    transcriber: Transcriber, config: EvaluateConfig, stack: contextlib.ExitStack, *, given: bool
+) -> list[Search]:
+    """The searches, one per column: greedy, the transcriber's own, that of the options, and those of the presets.
+
+    given: the transcriber is the caller's, who has chosen whether to use the language model beside the model.
+    """
     searches = [GREEDY]
     if transcriber.search.decoder is not None:
         searches.append(transcriber.search)
-    own, open_lm = config.decoding, open_each_once()
+    own, open_lm, vocabulary = config.decoding, open_each_once(), transcriber.vocabulary
     presets = (DecodingOptions(preset=name, workers=own.workers, hotwords=own.hotwords) for name in config.columns)
-    for decoding in (own, *presets):
-        for search in build_searches(decoding, transcriber.vocabulary, open_lm=open_lm):
+    folder = (lambda: None) if given else transcriber.acoustic_model.language_model_folder
+    chosen = build_model_searches(own, vocabulary, folder, open_lm=open_lm)
+    others = (build_searches(preset, vocabulary, open_lm=open_lm) for preset in presets)
+    for built in itertools.chain([chosen], others):
+        for search in built:
             if search is not GREEDY:
                 stack.callback(search.close)
                 searches.append(search)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from wav2vec2.decode.build import NO_LM
 from wav2vec2.errors import UserError
 from wav2vec2.export.formats import write_onnx, write_program
 from wav2vec2.export.gate import Limits, check_export
@@ -62,7 +63,7 @@ def run(options: ExportOptions) -> None:
     disagree.
     """
     _validate(options)
-    transcriber = Transcriber(options.model, device="cpu")
+    transcriber = Transcriber(options.model, device="cpu", lm=NO_LM)
     model = transcriber.model
     if isinstance(model, ExportedRecognizer):
         raise UserError(f"{options.model}: is already an exported file; give the model that it was made from")

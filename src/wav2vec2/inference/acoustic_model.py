@@ -66,11 +66,23 @@ class AcousticModel:
     ) -> None:
         compute = compute or ComputeOptions()
         self._sizes = compute.sizes
+        self._source = model if isinstance(model, str | Path) else None
         self.model, self.vocabulary = _model_and_vocabulary(model, vocabulary)
         self.architecture = self.model.architecture
         self.device = usable_device(compute.device)
         self.model.to(self.device)
         self.model.eval()
+
+    def language_model_folder(self) -> Path | None:
+        """Return the folder of the language model that lies beside the model, downloaded if need be; None without one.
+
+        Raises UserError if the hub has it and it cannot be downloaded.
+        """
+        if self._source is None or Path(self._source).suffix in _EXPORTED:
+            return None
+        from wav2vec2.checkpoints.load import language_model_folder
+
+        return language_model_folder(self._source)
 
     @property
     def windows(self) -> tuple[int, int]:

@@ -11,7 +11,8 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import Failure, Recording, audio_files, open_recording
-from wav2vec2.decode.build import DecodingOptions, build_searches
+from wav2vec2.decode.beside_model import build_model_searches
+from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.decode.hypothesis import Hypothesis, collapse, hypothesis_text, word_frames
 from wav2vec2.decode.search import Search, run_searches
 from wav2vec2.errors import UserError, quoted
@@ -30,9 +31,10 @@ class Transcriber:
     processed in overlapping windows, which have `context_seconds` of context at both ends; a batch holds at most
     `batch_seconds` of audio.
 
-    The other keywords choose the search, as the options of ``wav2vec2 transcribe`` do; without any of them, decoding is
-    greedy. decoding: all of these options in one object; keywords that are given replace its values. A search may run
-    worker processes: `close` the transcriber, or use it in a `with` statement.
+    The other keywords choose the search, as the options of ``wav2vec2 transcribe`` do. Without any of them, a language
+    model that lies beside the model is used (not with lm="none"); if there is none, decoding is greedy. decoding: all
+    of these options in one object; keywords that are given replace its values. A search may run worker processes:
+    `close` the transcriber, or use it in a `with` statement.
 
     Raises UserError for a model without a CTC head or a vocabulary, for impossible sizes and options, and for files
     that are missing or broken.
@@ -80,7 +82,7 @@ class Transcriber:
         self.acoustic_model = model
         self.model, self.vocabulary, self.device = model.model, model.vocabulary, model.device
         self.architecture = model.architecture
-        self.search = build_searches(options, self.vocabulary)[-1]
+        self.search = build_model_searches(options, self.vocabulary, model.language_model_folder)[-1]
 
     def close(self) -> None:
         """Stop the workers of the search."""
