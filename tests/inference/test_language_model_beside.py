@@ -34,7 +34,8 @@ def test_transcribe(model: Path, audio: Path, capsys: pytest.CaptureFixture[str]
     assert main(["transcribe", str(model), str(audio)]) == 0
     out, line = capsys.readouterr()
     lm = model / "language_model/lm.arpa"
-    assert line == f"{lm}: used, because it lies beside the model; --lm none turns it off\n"
+    # a line before it may say that the search is compiled for this machine
+    assert line.splitlines()[-1] == f"{lm}: used, because it lies beside the model; --lm none turns it off"
     assert main(["transcribe", str(model), str(audio), "--lm", "none"]) == 0
     plain = capsys.readouterr()
     assert plain.err == ""
