@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 EXTENDS = "extends"
 _LARGEST = 1 << 63
+_LONGEST = 4096  # characters: as long as a path can be
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def _chain(path: Path, seen: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str,
         raise UserError(f"{path}: cannot be read as TOML: {cause(error)}") from None
     parent = table.pop(EXTENDS, None)
     if parent is not None:
-        if not isinstance(parent, str):
+        if not isinstance(parent, str) or len(parent) > _LONGEST:
             raise UserError(f"{path}: '{EXTENDS}' must be a string, the path of another recipe")
         yield from _chain(path.parent / parent, (*seen, path.resolve()))
     yield path, table
@@ -217,7 +218,8 @@ def _convert(value: Any, hint: Any, source: str, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST:
         return float(value)
     if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-        if (isinstance(value, str) and "\0" in value) or (hint is int and abs(value) > _LARGEST):
+        name = isinstance(value, str)
+        if (name and ("\0" in value or len(value) > _LONGEST)) or (hint is int and abs(value) > _LARGEST):
             raise UserError(f"{source}: '{where}' is {quoted(value)}, which it cannot be; correct it")
         return value
     kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}

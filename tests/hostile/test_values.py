@@ -13,8 +13,12 @@ from tests.small_models import GROUP, recognizer
 import wav2vec2
 from wav2vec2.cli import main
 from wav2vec2.errors import UserError
+from wav2vec2.lm.load import load_language_model
 from wav2vec2.lm.ngram.arpa import read_arpa
+from wav2vec2.lm.transformer.model_directory import TokenVocabulary, save_language_model
+from wav2vec2.lm.transformer.network import LanguageModelSizes, TransformerNetwork
 from wav2vec2.lm.words import ngram_order, ngram_words
+from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.text.vocabulary import Vocabulary
 
 HUGE, LONG = 10**12, "x" * 100_000
@@ -160,6 +164,28 @@ def test_counts_of_arpa_files(count: str, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"lm\.arpa"):
             read(path)
     assert ngram_order(path) in (1, None)
+
+
+def test_sizes_of_language_models_are_those_of_their_weights(tmp_path: Path) -> None:
+    vocabulary = TokenVocabulary(("</s>", "<unk>", "A", "B"), "words", TextNormalization())
+    sizes = LanguageModelSizes(hidden_size=8, layers=1, ffn_size=16, heads=2, cutoffs=())
+    save_language_model(TransformerNetwork(sizes, 4), vocabulary, tmp_path)
+    assert load_language_model(tmp_path).tokens == vocabulary.tokens
+    content = json.loads((tmp_path / "config.json").read_text())
+    for key in content["sizes"]:
+        for value in VALUES:
+            changed = {**content, "sizes": {**content["sizes"], key: value}}
+            (tmp_path / "config.json").write_text(json.dumps(changed))
+            if key in ("hidden_size", "layers", "ffn_size", "heads") and value is not True:
+                with pytest.raises(UserError, match=str(tmp_path)) as caught:
+                    load_language_model(tmp_path)
+                assert len(str(caught.value)) < 700
+    for key in ("sizes", "normalization", "unit", "vocab_size"):
+        for value in VALUES:
+            (tmp_path / "config.json").write_text(json.dumps({**content, key: value}))
+            if (key, value) != ("normalization", {}):
+                with pytest.raises(UserError, match=str(tmp_path)):
+                    load_language_model(tmp_path)
 
 
 @pytest.mark.parametrize("value", ["1000000000000", "1" * 30, "1" * 5000])

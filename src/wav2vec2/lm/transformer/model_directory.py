@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from wav2vec2.errors import UserError, cause, quoted
-from wav2vec2.input_file import MOST_LINES, parse_json, read_input, read_text
+from wav2vec2.input_file import MOST_LINES, check_numbers, parse_json, read_input, read_text, refuse_special
 from wav2vec2.lm.language_model import Unit
 from wav2vec2.lm.transformer.network import LanguageModelSizes, TransformerNetwork
 from wav2vec2.lm.words import END, UNKNOWN
@@ -24,6 +24,7 @@ from wav2vec2.output_file import writing_together
 from wav2vec2.text.normalize import WORD_SEPARATOR, TextNormalization
 
 MODEL_TYPE = "wav2vec2-language-model"
+_LARGEST = 1 << 28  # of a size; a cut-off counts words
 CONFIG, WEIGHTS, TOKENS = "config.json", "model.safetensors", "tokens.txt"
 
 
@@ -139,7 +140,10 @@ def load_language_model_directory(directory: str | Path) -> tuple[TransformerNet
         sizes = LanguageModelSizes(**_known(LanguageModelSizes, config["sizes"]))
         normalization = TextNormalization(**_known(TextNormalization, config["normalization"]))
         unit, size = config["unit"], int(config["vocab_size"])
-    except (KeyError, TypeError, ValueError) as error:
+        check_numbers(sizes, {}, _LARGEST)
+        if unit not in get_args(Unit):
+            raise ValueError(f"unit is {quoted(unit)}")
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise UserError(
             f"{source / CONFIG}: is incomplete ({cause(error)}); copy the complete model directory again"
         ) from None
@@ -148,8 +152,12 @@ def load_language_model_directory(directory: str | Path) -> tuple[TransformerNet
         raise UserError(
             f"{source / TOKENS}: has {len(vocabulary)} tokens, the model has {size}; use the list it was trained with"
         )
-    network = TransformerNetwork(sizes, size)
     try:
+        refuse_special(source / WEIGHTS)
+        # Before memory is taken: the matrices of the blocks alone, at a byte a number, must be in the file.
+        if sizes.layers * sizes.hidden_size * (sizes.hidden_size + sizes.ffn_size) > (source / WEIGHTS).stat().st_size:
+            raise UserError(f"{source / WEIGHTS}: is smaller than {CONFIG} says; copy the directory again")
+        network = TransformerNetwork(sizes, size)
         network.load_state_dict(load_file(source / WEIGHTS))
     except (OSError, SafetensorError) as error:
         raise UserError(f"{source / WEIGHTS}: is damaged or cut short ({cause(error)}); copy the file again") from None
