@@ -1,6 +1,7 @@
 """Folders of training checkpoints that were written to run code, or to be read wrongly."""
 
 import json
+import logging
 import os
 import pickle
 from collections.abc import Callable
@@ -37,9 +38,14 @@ def saved(tmp_path: Path) -> Path:
 
 
 def refused(folder: Path, match: str) -> None:
+    printed: list[str] = []
+    logging.getLogger().addHandler(handler := logging.Handler())
+    handler.emit = lambda record: printed.append(record.getMessage())  # type: ignore[method-assign]
     with pytest.raises(UserError, match=match) as caught:
         restore(folder, tensors(0.0))
+    logging.getLogger().removeHandler(handler)
     assert "\n" not in str(caught.value)
+    assert printed == []  # torch's own reader prints tracebacks
 
 
 def test_a_description_that_would_run_a_command_is_refused_unexecuted(saved: Path, tmp_path: Path) -> None:

@@ -7,11 +7,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests.small_models import GROUP, recognizer
 
 import wav2vec2
 from wav2vec2.cli import main
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.data.utterance import SCHEMA
 from wav2vec2.errors import UserError
 from wav2vec2.lm.load import load_language_model
 from wav2vec2.lm.ngram.arpa import read_arpa
@@ -205,3 +209,21 @@ def test_sizes_of_language_models_are_those_of_their_weights(tmp_path: Path) -> 
 )
 def test_counts_of_a_command_line(words: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert one_line(capsys, *words.split(), value)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_text_of_a_manifest_that_is_not_utf8(suffix: str, tmp_path: Path) -> None:
+    names = [field.name for field in SCHEMA]
+    row = {"id": "a", "path": "a.wav", "start": 0, "samples": 16000, "sample_rate": 16000, "text": "MARK-ME-HERE"}
+    row |= dict.fromkeys(("speaker", "split", "language", "source"), "")
+    table = pa.Table.from_pylist([{name: row.get(name) for name in names} | {"offset": -1, "size": -1}], SCHEMA)
+    path = tmp_path / f"m.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(table, path, compression="none", use_dictionary=False, write_statistics=False)
+    else:
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
+            writer.write_table(table)
+    assert Manifest.open(path).utterance(0).text == "MARK-ME-HERE"
+    path.write_bytes(path.read_bytes().replace(b"MARK-ME-HERE", b"MARK\xc1ME-HERE"))
+    with pytest.raises(UserError, match=f"m.{suffix}"):
+        Manifest.open(path)

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wav2vec2.data.utterance import COLUMNS, ROWS_PER_GROUP, SCHEMA, Utterance
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause
 from wav2vec2.input_file import refuse_special
 from wav2vec2.output_file import writing
 
@@ -185,6 +185,11 @@ def manifest_files(path: str | Path) -> list[str]:
 def _arrow_file(files: Sequence[str]) -> str | None:
     """The Arrow file to memory-map: the one given, or for many rows one in the cache; None for few rows."""
     if len(files) == 1 and files[0].endswith(".arrow") and "://" not in files[0]:
+        for batch in _mapped(files[0]):
+            try:
+                _checked(batch, files[0])
+            except pa.ArrowException as error:
+                raise UserError(f"{files[0]}: is damaged ({cause(error)}): prepare it again") from None
         return files[0]
     if sum(_parquet(name).metadata.num_rows for name in files) <= ROWS_IN_MEMORY:
         return None
@@ -235,6 +240,7 @@ def _read_batches(files: Sequence[str]) -> Iterator[pa.RecordBatch]:
 
 def _checked(batch: pa.RecordBatch, name: str) -> pa.RecordBatch:
     """Return the batch. Raises UserError if a required value is missing, or a length or start is impossible."""
+    batch.validate(full=True)  # offsets inside the data, text in UTF-8
     for field in SCHEMA:
         if not field.nullable and batch.column(field.name).null_count:
             raise UserError(f"{name}: a row has no value in column '{field.name}': prepare it again")

@@ -140,13 +140,20 @@ def restore(checkpoint: Path, tensors: dict[str, Any]) -> None:
     Raises:
         UserError: a tensor is missing or has another shape, or the checkpoint is damaged.
     """
+    failure = ""
     try:
-        with _quiet():
-            load_distributed(tensors, storage_reader=_ClosedReader(checkpoint), no_dist=not distributed.active())
-    except (OSError, RuntimeError, ValueError, KeyError, CheckpointException) as error:
-        raise UserError(
-            f"{checkpoint}: cannot be loaded ({_reason(error)}): remove this folder to continue from an older one"
-        ) from None
+        reader = _ClosedReader(checkpoint)
+    except (OSError, pickle.UnpicklingError, UserError) as error:
+        failure = _reason(error)
+    if not any(distributed.gather_objects(bool(failure))):
+        try:
+            with _quiet():
+                load_distributed(tensors, storage_reader=reader, no_dist=not distributed.active())
+            return
+        except (OSError, RuntimeError, ValueError, KeyError, CheckpointException) as error:
+            failure = _reason(error)
+    why = failure or "another process failed"
+    raise UserError(f"{checkpoint}: cannot be loaded ({why}): remove this folder to continue from an older one")
 
 
 class _ClosedReader(FileSystemReader):
@@ -155,15 +162,19 @@ class _ClosedReader(FileSystemReader):
     def __init__(self, checkpoint: Path) -> None:
         super().__init__(checkpoint)
         self._folder = checkpoint
+        path = checkpoint / _DESCRIPTION
+        data = read_input(path, _LARGEST_DESCRIPTION)
+        try:
+            # Here and not in read_metadata, whose errors torch prints as tracebacks.
+            self._described = _described(closed_load(data, path, names=_NAMES)[0])
+        except UserError:
+            raise
+        except Exception as error:  # a hostile or damaged pickle can raise anything
+            raise pickle.UnpicklingError(f"{_DESCRIPTION} does not describe tensors ({cause(error)})") from None
 
     def read_metadata(self, *_args: Any, **_kwargs: Any) -> Metadata:
         """Return the description of the tensors."""
-        path = self._folder / _DESCRIPTION
-        content, _ = closed_load(read_input(path, _LARGEST_DESCRIPTION), path, names=_NAMES)
-        try:
-            return _described(content)
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
-            raise pickle.UnpicklingError(f"{_DESCRIPTION} does not describe tensors ({quoted(error)})") from None
+        return self._described
 
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
         """Fill the tensors of ``plan``, each with its piece of a stored tensor."""
