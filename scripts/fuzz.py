@@ -82,7 +82,9 @@ class Watch:
             self.seen = self.seen or f"{event} {arguments!r:.200}"
         elif event == "open" and isinstance(arguments[0], str) and isinstance(arguments[1], str):
             path = Path(arguments[0])
-            inside = path.is_relative_to(self.folder) or path.is_relative_to("/dev") or "cache" in str(path).lower()
+            allowed = (self.folder, Path("/dev"), Path(tempfile.gettempdir()), Path.home() / ".cache")
+            compiled = "__pycache__" in path.parts
+            inside = compiled or any(path.is_relative_to(place) for place in allowed)
             if set(arguments[1]) & set("wax+") and not inside:
                 self.seen = self.seen or f"writes {path}"
 

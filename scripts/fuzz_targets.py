@@ -178,7 +178,9 @@ def _settings_seeds(folder: Path) -> list[Path]:
     root = Path(__file__).resolve().parents[1]
     for recipe in ("finetune_small.toml", "pretrain_small.toml"):
         (folder / recipe).write_bytes((root / "recipes" / recipe).read_bytes())
-    write_preset(replace(PAPER_PRESETS["paper-ls-10min-4gram"], lm="lm.arpa"), folder / "preset.toml")
+    (folder / "lm.arpa").touch()
+    write_preset(replace(PAPER_PRESETS["paper-ls-10min-4gram"], lm=str(folder / "lm.arpa")), folder / "preset.toml")
+    (folder / "lm.arpa").unlink()
     return sorted(folder.iterdir())
 
 
@@ -213,7 +215,7 @@ def _read_ngram(path: Path) -> None:
 
     model = NgramModel.load(path)
     tokens = np.array([model.index("hello"), model.index("nobody")])
-    model.score(np.array([model.start, model.start]), tokens)
+    model.score(np.array([model.start(), model.start()]), tokens)
 
 
 def _kenlm_seeds(folder: Path) -> list[Path]:

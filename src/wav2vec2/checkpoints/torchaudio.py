@@ -183,8 +183,8 @@ def _description(path: Path) -> dict[str, Any]:
         return {}
     described = read_json(beside)
     arguments, labels = described.get("arguments", {}), described.get("labels")
-    good = isinstance(arguments, dict) and (labels is None or (isinstance(labels, list) and len(set(labels)) > 1))
-    if not good:
+    symbols = isinstance(labels, list) and all(isinstance(label, str) for label in labels) and len(set(labels)) > 1
+    if not isinstance(arguments, dict) or not (labels is None or symbols):
         raise UserError(f"{beside}: not the description of a torchaudio model; convert the model again")
     if described.get("sample_rate", SAMPLE_RATE) != SAMPLE_RATE:
         raise UserError(f"{beside}: sample_rate is {described['sample_rate']}; only {SAMPLE_RATE} Hz can be loaded")

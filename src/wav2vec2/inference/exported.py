@@ -132,7 +132,9 @@ class OnnxModel(ExportedRecognizer):
         options.intra_op_num_threads = threads or torch.get_num_threads()
         options.log_severity_level = 4  # errors become UserErrors instead
         try:
-            self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            # With its fallback, ONNX Runtime prints the error and tries again.
+            providers = ["CPUExecutionProvider"]
+            self._session = runtime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
             facts = self._session.get_modelmeta().custom_metadata_map
         except Exception as error:  # the exceptions of ONNX Runtime have no common class
             raise UserError(f"{path}: ONNX Runtime cannot open it ({cause(error)}); export the model again") from None

@@ -78,7 +78,7 @@ def read_card(path: Path) -> dict[str, Any]:
 def _checked_values(path: Path) -> Iterator[None]:
     try:
         yield
-    except (TypeError, ValueError, IndexError, ArithmeticError) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError) as error:
         raise UserError(
             f"{path.parent / _CARD}: a value is impossible ({cause(error)}); copy it again from its run"
         ) from error

@@ -166,7 +166,7 @@ def _expect(path: Path, data: Bytes, position: int, heading: str) -> int:
 
 def _read_unigrams(path: Path, data: Bytes, position: int, count: int) -> tuple[list[str], ArpaOrder, int]:
     words: list[str] = []
-    values = np.zeros((count, 2), np.float32)
+    values = np.zeros((count, 2), np.float64)
     for row in range(count):
         line, following = _line(data, position)
         fields = line.split()
@@ -181,7 +181,9 @@ def _read_unigrams(path: Path, data: Bytes, position: int, count: int) -> tuple[
     if len(set(words)) < count:
         twice = next(word for word, times in Counter(words).items() if times > 1)
         raise UserError(f"{path}: has the word {quoted(twice)} twice among the 1-grams; {_REMEDY}")
-    unigrams = ArpaOrder(np.arange(count, dtype=np.int32)[:, None], values[:, 0].copy(), values[:, 1].copy())
+    with np.errstate(over="ignore"):  # a number beyond float32 is refused below
+        probabilities, backoffs = values.astype(np.float32).T.copy()
+    unigrams = ArpaOrder(np.arange(count, dtype=np.int32)[:, None], probabilities, backoffs)
     _check_values(path, 1, unigrams)
     return words, unigrams, position
 

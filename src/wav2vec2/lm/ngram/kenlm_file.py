@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause, shortened
 from wav2vec2.lm.language_model import Unit
 from wav2vec2.lm.words import BEGIN, END, UNKNOWN, ngram_words
 
@@ -113,9 +113,9 @@ def open_kenlm(path: str, words: Sequence[str]) -> Any:
     try:
         with _quiet_stderr():
             return KenLM(path, Dictionary(list(words)))
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:  # the latter if KenLM quotes text that is not UTF-8
         # KenLM puts its source line and the failed condition before the useful part of its message.
-        reason = re.sub(r"^.* because `.*?'\.\s*", "", " ".join(str(error).split()))
+        reason = shortened(re.sub(r"^.* because `.*?'\.\s*", "", cause(error)))
         raise UserError(f"{path}: cannot be read as an n-gram model ({reason}); write or copy it again") from error
 
 
