@@ -83,7 +83,8 @@ class TorchProgram(ExportedRecognizer):
         try:
             with open_input(path) as file:
                 metadata, archive = _rebuilt(file, str(path))
-            program = torch.export.load(archive)
+            with _without_torchs_report():
+                program = torch.export.load(archive)
             self._graph: Any = program.module()
         except UserError:
             raise
@@ -99,6 +100,18 @@ class TorchProgram(ExportedRecognizer):
         except Exception as error:  # the graph is a stranger's
             raise UserError(f"{self._path}: its graph does not run ({cause(error)}); export the model again") from None
         return logits, frames
+
+
+@contextmanager
+def _without_torchs_report() -> Iterator[None]:
+    """Silence the traceback that torch logs of a damaged program, besides raising an exception."""
+    logger = logging.getLogger("torch.export")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _rebuilt(file: Any, source: str) -> tuple[ExportMetadata, io.BytesIO]:
