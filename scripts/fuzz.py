@@ -220,11 +220,12 @@ def run(options: argparse.Namespace) -> Counter[str]:
 
 
 def write_seeds(folder: Path, chosen: str) -> None:
-    """Write the good files of every target, or of one."""
+    """Write the good files of every target, or of one, and read them: what is compiled once is compiled then."""
     for name, target in TARGETS.items():
         if chosen in ("", name):
             (folder / name).mkdir(parents=True, exist_ok=True)
-            target.seeds(folder / name)
+            for path in target.seeds(folder / name):
+                target.read(path)
 
 
 def again(options: argparse.Namespace) -> None:

@@ -50,7 +50,7 @@ def _audio_seeds(folder: Path) -> list[Path]:
         ("flac", "PCM_16"), ("mp3", "MPEG_LAYER_III"), ("ogg", "VORBIS"), ("ogg", "OPUS"), ("aiff", "PCM_16"),
         ("au", "PCM_16"), ("caf", "PCM_16"), ("caf", "ALAC_16"), ("w64", "PCM_16"), ("rf64", "PCM_16"),
         ("voc", "PCM_16"), ("sf", "PCM_16"), ("nist", "PCM_16"), ("paf", "PCM_16"), ("htk", "PCM_16"),
-        ("sds", "PCM_16"), ("mat", "PCM_16"), ("pvf", "PCM_16"), ("avr", "PCM_16"), ("wve", "ALAW"),
+        ("mat", "PCM_16"), ("pvf", "PCM_16"), ("avr", "PCM_16"), ("wve", "ALAW"),
     ):  # fmt: skip
         kind = {"sf": "IRCAM", "mat": "MAT5", "rf64": "RF64", "nist": "NIST"}.get(suffix, suffix.upper())
         path = folder / f"{subtype}.{suffix}"
@@ -168,6 +168,7 @@ def _read_manifest(path: Path) -> None:
 
     if path.suffix != ".parquet":
         list(islice(scan_table(path), 100))
+        return
     for row in islice(Manifest.open(path), 100):
         assert row.id is not None
 

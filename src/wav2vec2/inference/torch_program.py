@@ -10,10 +10,12 @@ archive made of the checked parts alone.
 import ast
 import io
 import json
+import logging
 import math
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
