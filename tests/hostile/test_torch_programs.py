@@ -1,6 +1,6 @@
 """Torch programs (.pt2) that were changed to run code, to take all memory, or to name what is not there.
 
-Each of the first five ran a command with torch 2.13's own ``torch.export.load`` and ``module()``.
+The ways to run code are those that the source of torch 2.13's ``torch.export.load`` and ``module()`` leaves open.
 """
 
 import io

@@ -1,7 +1,6 @@
 """Encoded audio as an open file, from a path or from bytes, and the error for a file without usable audio."""
 
 import os
-import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wav2vec2.errors import UserError
+from wav2vec2.input_file import refuse_special
 
 Source = str | Path | bytes
 
@@ -67,18 +67,16 @@ def check_rate(rate: int, name: str) -> int:
     return rate
 
 
-def one_line(error: BaseException) -> str:
-    """Return what a library says about a file, in one line of bounded length."""
-    return " ".join(str(error).split())[:160]
-
-
 def _descriptor(source: Source) -> int:
     if isinstance(source, bytes):
         return _in_memory(source)
     try:
-        if not stat.S_ISREG(os.stat(source).st_mode):  # opening a named pipe could block for ever
-            raise AudioError(f"{source}: is a folder or device, not an audio file: name a file", "unreadable")
+        refuse_special(source)
+        if os.path.isdir(source):
+            raise AudioError(f"{source}: is a folder, not an audio file: name a file", "unreadable")
         return os.open(source, os.O_RDONLY)
+    except UserError as error:
+        raise error if isinstance(error, AudioError) else AudioError(str(error)) from None
     except FileNotFoundError:
         message = f"{source}: does not exist: correct the path or prepare the manifest again"
         raise AudioError(message, "missing") from None

@@ -15,8 +15,9 @@ import av
 import av.error
 import numpy as np
 
-from wav2vec2.audio.encoded_file import AudioError, EncodedFile, check_rate, one_line
+from wav2vec2.audio.encoded_file import AudioError, EncodedFile, check_rate
 from wav2vec2.audio.packets import opus_samples, packet_bytes
+from wav2vec2.errors import cause
 
 _FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,avr,caf,dsf,dts,dtshd,eac3,flac,flv,g722,g729,gsm,iff,ilbc,ircam,loas,"
@@ -197,10 +198,6 @@ def _mean(frame: "av.AudioFrame", channels: int) -> np.ndarray:
     return np.asarray((mono - offset) / scale if scale != 1.0 else mono, dtype=np.float32)
 
 
-def _reason(error: BaseException) -> str:
-    return str(error.strerror) if isinstance(error, av.error.FFmpegError) else one_line(error)
-
-
 @contextmanager
 def open_ffmpeg(file: EncodedFile) -> Iterator[FFmpegStream]:
     """Open the audio stream of a file. Raises AudioError, also for what goes wrong while it is decoded."""
@@ -210,5 +207,5 @@ def open_ffmpeg(file: EncodedFile) -> Iterator[FFmpegStream]:
         with av.open(source, "r", container_options=options, metadata_errors="replace") as container:
             yield FFmpegStream(container, file.name)
     except (av.error.FFmpegError, ValueError, EOFError, MemoryError) as error:
-        problem = f"is damaged, or not audio that libsndfile or FFmpeg can read ({_reason(error)})"
+        problem = f"is damaged, or not audio that libsndfile or FFmpeg can read ({cause(error)})"
         raise AudioError(f"{file.name}: {problem}: replace or remove it", "unreadable") from None

@@ -9,9 +9,10 @@ from typing import NoReturn
 import numpy as np
 
 from wav2vec2.audio.container import Container, examine_container
-from wav2vec2.audio.encoded_file import AudioError, EncodedFile, check_rate, one_line
+from wav2vec2.audio.encoded_file import AudioError, EncodedFile, check_rate
 from wav2vec2.audio.ffmpeg import FFmpegStream, open_ffmpeg
 from wav2vec2.audio.libsndfile import DAMAGED, LOSSY_SHORTFALL_SECONDS, open_sndfile
+from wav2vec2.errors import cause
 
 
 class NativeStream:
@@ -98,7 +99,7 @@ def examine(file: EncodedFile) -> Container:
     try:
         container = examine_container(file)
     except (OSError, ValueError) as error:
-        raise AudioError(f"{file.name}: cannot be read ({one_line(error)}): copy it again", "unreadable") from None
+        raise AudioError(f"{file.name}: cannot be read ({cause(error)}): copy it again", "unreadable") from None
     if container.refusal:
         raise AudioError(f"{file.name}: {container.refusal}", container.refusal_reason)
     return container
