@@ -126,6 +126,10 @@ def work(options: argparse.Namespace) -> None:
         os.dup2(sink, 1)
         os.dup2(sink, 2)
         watch = Watch(folder)
+        for name in [options.target] if options.target else TARGETS:  # so that imports count for no input
+            for good in sorted((options.seeds / name).iterdir()):
+                TARGETS[name].read(good)
+        os.truncate(printed, 0)
         for number in range(options.begin, options.count, options.step):
             print(json.dumps(["begin", number]), file=report)
             place = folder / "input"
