@@ -204,7 +204,7 @@ def _arrow_file(files: Sequence[str]) -> str | None:
 def _mapped(path: str) -> list[pa.RecordBatch]:
     try:
         reader = pa.ipc.open_file(pa.memory_map(path))
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: is not an Arrow manifest ({' '.join(str(error).split())[:120]}): remove it") from None
     if missing := [column for column in COLUMNS if column not in reader.schema.names]:
         raise UserError(f"{path}: lacks the column '{missing[0]}': it is not a manifest of 'wav2vec2 prepare'")
@@ -219,7 +219,7 @@ def _parquet(name: str) -> Any:
 
             return pq.ParquetFile(fsspec.open(name, "rb").open())
         return pq.ParquetFile(name, memory_map=True)
-    except (pa.ArrowInvalid, OSError, ValueError, ImportError) as error:
+    except (pa.ArrowException, OSError, ValueError, ImportError) as error:
         why = " ".join(str(error).split())[:120]
         raise UserError(f"{name}: cannot be read as a manifest ({why}): prepare it again") from None
 
