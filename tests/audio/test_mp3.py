@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from wav2vec2.audio.encoded_file import open_encoded
+from wav2vec2.audio.mp3_header import complete_mp3
 from wav2vec2.audio.read import SAMPLE_RATE, audio_info, read_audio
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.prepare.command import run
@@ -68,3 +70,28 @@ def test_what_lame_writes(tmp_path: Path, options: list[str], rate: int) -> None
     subprocess.run(["lame", "--quiet", *options, tmp_path / "a.wav", tmp_path / "a.mp3"], check=True)
     assert_reads_as_ffmpeg_does(tmp_path / "a.mp3")
     assert audio_info(tmp_path / "a.mp3").samples == pytest.approx(seconds * SAMPLE_RATE, abs=0.05 * SAMPLE_RATE)
+
+
+@pytest.mark.skipif(shutil.which("lame") is None, reason="no lame on PATH")
+@pytest.mark.parametrize(
+    ("options", "trusted"), [(["-b", "64"], True), (["-t", "-b", "64"], True), (["-t", "-V", "4"], False)]
+)
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_libsndfile_is_trusted_with_a_counted_length_or_a_constant_rate(
+    tmp_path: Path, options: list[str], trusted: bool, rate: int
+) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 3 * rate).astype(np.float32)
+    noise[rate : 2 * rate] = 0.0  # so that a variable rate varies
+    soundfile.write(tmp_path / "a.wav", noise, rate)
+    subprocess.run(["lame", "--quiet", *options, tmp_path / "a.wav", tmp_path / "a.mp3"], check=True)
+    content = (tmp_path / "a.mp3").read_bytes()
+    (tmp_path / "tagged.mp3").write_bytes(content + b"TAG" + bytes(125))
+    (tmp_path / "cut.mp3").write_bytes(content[:-100])
+    (tmp_path / "joined.mp3").write_bytes(content + content)
+    trust = {}
+    for name in ("a", "tagged", "cut", "joined"):
+        with open_encoded(tmp_path / f"{name}.mp3") as file:
+            trust[name] = complete_mp3(file)[0]
+    counted = "-t" not in options
+    # two files of one constant rate without headers are one file; 100 bytes are less than what a header may be off
+    assert trust == {"a": trusted, "tagged": trusted, "cut": counted, "joined": trusted and not counted}

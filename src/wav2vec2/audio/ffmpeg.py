@@ -33,6 +33,7 @@ _PREROLL_SECONDS = 1.0
 _SEEK_FROM = 10.0
 """An earlier start (seconds) is reached by decoding from the beginning."""
 _INTEGERS = {"u8": (128.0, 128.0), "s16": (0.0, 2.0**15), "s32": (0.0, 2.0**31), "s64": (0.0, 2.0**63)}
+_BLOCK = 1 << 18  # samples
 _DIRECT_CHANNELS = 8  # PyAV keeps pointers to no more planes: of a frame with more it reads beyond them
 
 
@@ -82,8 +83,8 @@ class FFmpegStream:
         if seek and start > _SEEK_FROM * self.rate and self.format in _TIMED:
             position += self._seek(start)
         mixer = _Mixer(self.rate)
-        for frame in itertools.chain([] if self._first is None else [self._first], self._frames):
-            block = mixer.mono(frame)
+        frames = itertools.chain([] if self._first is None else [self._first], self._frames)
+        for block in _joined(mixer.mono(frame) for frame in frames):
             if position + len(block) > start:
                 yield block[max(0, start - position) :]
             position += len(block)
@@ -160,6 +161,20 @@ def _decoder_of(stream: "av.AudioStream") -> "av.AudioCodecContext":
     assert isinstance(decoder, av.AudioCodecContext)
     decoder.sample_rate, decoder.layout = stream.codec_context.sample_rate, "mono"
     return decoder
+
+
+def _joined(pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Join the short pieces of single frames to long blocks."""
+    waiting: list[np.ndarray] = []
+    samples = 0
+    for piece in pieces:
+        waiting.append(piece)
+        samples += len(piece)
+        if samples >= _BLOCK:
+            yield np.concatenate(waiting)
+            waiting, samples = [], 0
+    if waiting:
+        yield np.concatenate(waiting)
 
 
 def _on_grid(position: float, first: int, step: int, tick: float) -> float:

@@ -4,6 +4,7 @@ A file without such a header (of a recorder, a stream, or `lame -t`) gives no le
 rate none can be guessed. A file with more bytes than its header counts was joined from several.
 """
 
+import mmap
 import struct
 
 from wav2vec2.audio.encoded_file import EncodedFile
@@ -12,6 +13,8 @@ from wav2vec2.audio.packets import mp3_header
 
 def complete_mp3(file: EncodedFile) -> tuple[bool, float]:
     """Return whether an MP3 file has exactly the bytes that its header counts, and the length that it promises.
+
+    A file without such a header is complete if all its frames have the same bit rate, up to a whole last one.
 
     The length is in seconds, with the encoder's padding; 0 if no Xing, Info or VBRI header gives it.
     """
@@ -23,7 +26,8 @@ def complete_mp3(file: EncodedFile) -> tuple[bool, float]:
     header = mp3_header(frame)
     counts = _mp3_counts(frame, header.xing) if header is not None else None
     if header is None or counts is None:
-        return False, 0.0
+        padded = (frame[2] >> 1) & 1 if header is not None else 0
+        return header is not None and _is_of_constant_rate(file, begin, header.bytes - padded), 0.0
     frames, promised = counts
     there = _end_of_mp3(file) - begin
     tolerance = 2 * promised // frames + 64
@@ -39,6 +43,18 @@ def _mp3_counts(frame: bytes, place: int) -> tuple[int, int] | None:
         size, frames = struct.unpack_from(">II", frame.ljust(54, b"\0"), 46)
         return (frames, size) if frames and size else None
     return None
+
+
+def _is_of_constant_rate(file: EncodedFile, place: int, size: int) -> bool:
+    """Whether frames of this size, or one byte more where the padding bit is set, fill the file."""
+    end = _end_of_mp3(file)
+    with mmap.mmap(file.descriptor, file.size, access=mmap.ACCESS_READ) as content:
+        second, third = content[place + 1], content[place + 2] & 0xFD
+        while size and place + size <= end:
+            if content[place] != 0xFF or content[place + 1] != second or content[place + 2] & 0xFD != third:
+                return False
+            place += size + ((content[place + 2] >> 1) & 1)
+    return size > 0 and place == end
 
 
 def _end_of_mp3(file: EncodedFile) -> int:

@@ -3,6 +3,7 @@
 libsndfile decodes where it can be trusted (`wav2vec2.audio.container`). Where it stops early, FFmpeg goes on.
 """
 
+import os
 from collections.abc import Generator, Iterator
 from typing import NoReturn
 
@@ -13,6 +14,9 @@ from wav2vec2.audio.encoded_file import AudioError, EncodedFile, check_rate
 from wav2vec2.audio.ffmpeg import FFmpegStream, open_ffmpeg
 from wav2vec2.audio.libsndfile import DAMAGED, LOSSY_SHORTFALL_SECONDS, open_sndfile
 from wav2vec2.errors import cause
+
+_EXAMINED: dict[tuple[int, int, int, int], Container] = {}
+_MOST_EXAMINED = 10_000
 
 
 class NativeStream:
@@ -95,9 +99,17 @@ class NativeStream:
 
 
 def examine(file: EncodedFile) -> Container:
-    """Examine a file's headers. Raises AudioError if they show that it cannot be read."""
+    """Examine a file's headers, once for all pieces. Raises AudioError if they show that it cannot be read."""
     try:
-        container = examine_container(file)
+        if isinstance(file.source, bytes):
+            container = examine_container(file)
+        else:
+            status = os.fstat(file.descriptor)
+            key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+            container = _EXAMINED.get(key) or examine_container(file)
+            if len(_EXAMINED) >= _MOST_EXAMINED:
+                _EXAMINED.clear()
+            _EXAMINED[key] = container
     except (OSError, ValueError) as error:
         raise AudioError(f"{file.name}: cannot be read ({cause(error)}): copy it again", "unreadable") from None
     if container.refusal:
