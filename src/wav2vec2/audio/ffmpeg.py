@@ -133,6 +133,9 @@ class FFmpegStream:
         while True:
             try:
                 packet = next(packets, None)
+            except IndexError:  # a packet of a stream that began after the file was opened
+                packets = self._container.demux(self._stream)
+                continue
             except av.error.FFmpegError:
                 self.damaged, self.damaged_last = self.damaged + 1, True
                 return
