@@ -155,3 +155,9 @@ def test_processes_share_decoded_speech() -> None:
     child.start()
     child.join()
     assert decoded.waveform(1, lambda: np.ones(2, np.float32)).tolist() == [0.25, -0.5]
+
+
+def test_a_damaged_member_of_an_archive_is_named_by_the_archive_and_its_place(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(bytes(100) + b"this is not audio at all" * 9)
+    with pytest.raises(AudioError, match=r"a\.tar \(bytes 100 to 316\): is damaged"):
+        read_utterance(Utterance(id="a", path=str(tmp_path / "a.tar"), offset=100, size=216))

@@ -173,7 +173,7 @@ def test_a_codec_that_nobody_knows_is_one_line(tmp_path: Path) -> None:
 def test_a_stream_that_begins_later_is_no_traceback(tmp_path: Path) -> None:
     tone = ["-f", "lavfi", "-i", "sine=440:duration=2"]
     subprocess.run(["ffmpeg", "-v", "error", *tone, tmp_path / "a.ts"], check=True)
-    other = "-mpegts_start_pid 0x200 -mpegts_pmt_start_pid 0x1010 -mpegts_service_id 2".split()
+    other = ["-mpegts_start_pid", "512", "-mpegts_pmt_start_pid", "4112", "-mpegts_service_id", "2"]
     subprocess.run(["ffmpeg", "-v", "error", *tone, *other, tmp_path / "b.ts"], check=True)
     long = (tmp_path / "a.ts").read_bytes() * 40
     (tmp_path / "c.ts").write_bytes(long + (tmp_path / "b.ts").read_bytes())

@@ -15,6 +15,12 @@ Source = str | Path | bytes
 _RATES = range(1_000, 1_536_001)  # Hz
 
 
+class NamedBytes(bytes):
+    """The bytes of an encoded file that came from somewhere, which messages name."""
+
+    name: str = ""
+
+
 class AudioError(UserError):
     """A file without usable audio. `reason` is a short label under which such files are counted."""
 
@@ -57,6 +63,8 @@ def open_encoded(source: Source) -> Iterator[EncodedFile]:
 
 def source_name(source: Source) -> str:
     """What messages call a path or some bytes."""
+    if isinstance(source, NamedBytes) and source.name:
+        return source.name
     return f"<{len(source)} bytes of audio>" if isinstance(source, bytes) else str(source)
 
 

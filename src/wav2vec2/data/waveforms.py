@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from wav2vec2.audio.encoded_file import AudioError
+from wav2vec2.audio.encoded_file import AudioError, NamedBytes
 from wav2vec2.audio.read import read_audio
 from wav2vec2.audio.recordings import Waveform
 from wav2vec2.data.utterance import Utterance
@@ -70,7 +70,9 @@ def read_bytes(path: str, offset: int = -1, size: int = -1) -> bytes:
         raise AudioError(
             f"{path}: ends before byte {offset + size}: copy it again, or write the shards again", "cut short"
         )
-    return content
+    named = NamedBytes(content)
+    named.name = path if size < 0 else f"{path} (bytes {offset} to {offset + size})"
+    return named
 
 
 def _read_fully(file: Any, size: int) -> bytes:
