@@ -231,13 +231,12 @@ def _kenlm_seeds(folder: Path) -> list[Path]:
 
 
 def _read_kenlm(path: Path) -> None:
-    from wav2vec2.lm.ngram.kenlm_file import open_kenlm
+    from wav2vec2.lm.ngram.kenlm_file import KenlmFile
 
-    model = open_kenlm(str(path), _WORDS)
-    state = model.start(False)
-    for word in range(len(_WORDS)):
-        state, _ = model.score(state, word)
-    model.finish(state)
+    model = KenlmFile(path)
+    for word in _WORDS:
+        _, (following, *_) = model.score(np.array([model.start()]), np.array([model.index(word)]))
+        model.score(np.array([following]), np.array([model.index("hello")]))
 
 
 TARGETS = {

@@ -215,3 +215,18 @@ def test_each_model_is_told_which_of_its_own_histories_to_keep(monkeypatch: pyte
     pairs = lm._pairs[[*beam[1:].tolist(), lm.start()]]
     assert set(pairs[:, 0].tolist()) != set(pairs[:, 1].tolist())
     assert told == [("first", sorted(pairs[:, 0].tolist())), ("second", sorted(pairs[:, 1].tolist()))]
+
+
+def test_a_damaged_kenlm_binary_ends_no_process_but_its_trial(tmp_path: Path) -> None:
+    program = shutil.which("build_binary")
+    if program is None:
+        pytest.skip("no KenLM build_binary on PATH to make a binary with")
+    arpa, good = tmp_path / "lm.arpa", tmp_path / "lm.bin"
+    run(NgramOptions(text=(_text(tmp_path),), out=arpa, order=3))
+    subprocess.run([program, arpa, good], check=True, capture_output=True)
+    content = good.read_bytes()
+    assert KenlmFile(good).index("hello") > 0
+    for place in range(120, len(content) - 8, len(content) // 12):
+        (tmp_path / f"{place}.bin").write_bytes(content[:place] + b"\xff" * 8 + content[place + 8 :])
+        with contextlib.suppress(UserError):  # it may be read, or refused; this process lives on
+            KenlmFile(tmp_path / f"{place}.bin").score(np.array([0]), np.array([1]))

@@ -100,8 +100,8 @@ class _ForwardReader:
             if block is None:
                 break
             # a window begins a little before the one before it ends
-            keep = max(0, min(len(self._kept), start - _KEPT_SAMPLES - self._begin))
-            self._kept, self._begin = np.concatenate([self._kept[keep:], block]), self._begin + keep
+            passed = max(0, min(len(self._kept), start - _KEPT_SAMPLES - self._begin))
+            self._kept, self._begin = np.concatenate([self._kept[passed:], block]), self._begin + passed
         return self._kept[start - self._begin : start - self._begin + count]
 
 

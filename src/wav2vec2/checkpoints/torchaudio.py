@@ -187,7 +187,9 @@ def _description(path: Path) -> dict[str, Any]:
     if not isinstance(arguments, dict) or not (labels is None or symbols):
         raise UserError(f"{beside}: not the description of a torchaudio model; convert the model again")
     if described.get("sample_rate", SAMPLE_RATE) != SAMPLE_RATE:
-        raise UserError(f"{beside}: sample_rate is {described['sample_rate']}; only {SAMPLE_RATE} Hz can be loaded")
+        raise UserError(
+            f"{beside}: sample_rate is {quoted(described['sample_rate'])}; only {SAMPLE_RATE} Hz can be loaded"
+        )
     return described
 
 

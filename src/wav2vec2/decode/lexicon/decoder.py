@@ -10,6 +10,7 @@ from wav2vec2.decode.search import SearchOptions
 from wav2vec2.decode.words import Lexicon
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
+from wav2vec2.lm.ngram.kenlm_file import try_kenlm
 from wav2vec2.text.vocabulary import Vocabulary
 
 
@@ -46,6 +47,8 @@ class LexiconDecoder:
         self._search: LexiconSearch | None = None
         self._pool: WorkerPool | None = None
         loaded = vocabulary, lexicon, str(lm) if isinstance(lm, Path) else lm
+        if isinstance(loaded[2], str) and Path(loaded[2]).is_file():
+            try_kenlm(loaded[2])
         count = available_cores() if workers is None else workers
         if count == 0:
             self._search = LexiconSearch(*loaded)

@@ -5,9 +5,11 @@ so that equal histories have equal handles. In our own search ``NgramModel`` wit
 """
 
 import contextlib
+import functools
 import math
 import os
 import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -19,10 +21,14 @@ from numpy.typing import NDArray
 
 from wav2vec2.errors import UserError, cause, shortened
 from wav2vec2.lm.language_model import Unit
-from wav2vec2.lm.words import BEGIN, END, UNKNOWN, ngram_words
+from wav2vec2.lm.words import BEGIN, END, UNKNOWN, is_kenlm_binary, ngram_words
 
 KENLM_NATS = math.log(10)
 """Nats per unit of KenLM's scores, which are decimal logarithms; flashlight passes them on unchanged."""
+
+_TRIAL_SECONDS = 15.0
+_TRIAL_BYTES_A_SECOND = 20e6
+_TRIED_WORDS = 20_000
 
 
 class KenlmFile:
@@ -34,6 +40,7 @@ class KenlmFile:
 
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
+        try_kenlm(self.path)
         self.tokens: Sequence[str] = (UNKNOWN, BEGIN, END, *ngram_words(path))
         self.unit: Unit = "words"
         self.unknown = 0
@@ -119,6 +126,37 @@ def open_kenlm(path: str, words: Sequence[str]) -> Any:
         raise UserError(f"{path}: cannot be read as an n-gram model ({reason}); write or copy it again") from error
 
 
+@functools.lru_cache(maxsize=32)
+def try_kenlm(path: str) -> None:
+    """Open a KenLM binary and score its words in a process of its own, once.
+
+    KenLM believes what a binary says, and dies, or never ends, if it is damaged. An ARPA file is read with care.
+    Raises UserError if the process dies or takes too long.
+    """
+    if not is_kenlm_binary(path):
+        return
+    limit = _TRIAL_SECONDS + os.path.getsize(path) / _TRIAL_BYTES_A_SECOND
+    command = [sys.executable, "-m", "wav2vec2.lm.ngram.kenlm_file", path]
+    try:
+        status = subprocess.run(command, capture_output=True, timeout=limit, check=False).returncode
+    except subprocess.TimeoutExpired:
+        status = -1
+    if status < 0:
+        raise UserError(f"{path}: is damaged: it ends the process that opens it; copy it again, or give the ARPA file")
+
+
+def _try_words(path: str) -> None:
+    """Score words after the beginning, and each after the ones before it."""
+    words = ngram_words(path)
+    tried = words[:: max(1, len(words) // _TRIED_WORDS)]
+    model = open_kenlm(path, tried)
+    start = state = model.start(False)
+    for index in range(len(tried)):
+        model.score(start, index)
+        state, _ = model.score(state, index)
+        model.finish(state)
+
+
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
     """Discard the progress bar that KenLM writes to file descriptor 2."""
@@ -135,3 +173,8 @@ def _quiet_stderr() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(UserError):  # whoever started the trial will meet it again
+        _try_words(sys.argv[1])
