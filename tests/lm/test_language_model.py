@@ -1,5 +1,6 @@
 """N-gram models of every file kind beside KenLM, and what is said of files that are none."""
 
+import contextlib
 import json
 import math
 import random
@@ -12,7 +13,7 @@ from tests.lm.transformer.tiny_lm import WORDS, language_model
 
 from wav2vec2.errors import UserError
 from wav2vec2.lm.load import InterpolatedLM, load_language_model
-from wav2vec2.lm.ngram.kenlm_file import KenlmFile
+from wav2vec2.lm.ngram.kenlm_file import KenlmFile, try_kenlm
 from wav2vec2.lm.ngram.model import NgramModel
 
 
@@ -217,16 +218,31 @@ def test_each_model_is_told_which_of_its_own_histories_to_keep(monkeypatch: pyte
     assert told == [("first", sorted(pairs[:, 0].tolist())), ("second", sorted(pairs[:, 1].tolist()))]
 
 
-def test_a_damaged_kenlm_binary_ends_no_process_but_its_trial(tmp_path: Path) -> None:
+def test_a_damaged_kenlm_binary_ends_no_process_but_its_trial(arpa, tmp_path):
     program = shutil.which("build_binary")
     if program is None:
         pytest.skip("no KenLM build_binary on PATH to make a binary with")
-    arpa, good = tmp_path / "lm.arpa", tmp_path / "lm.bin"
-    run(NgramOptions(text=(_text(tmp_path),), out=arpa, order=3))
-    subprocess.run([program, arpa, good], check=True, capture_output=True)
-    content = good.read_bytes()
-    assert KenlmFile(good).index("hello") > 0
-    for place in range(120, len(content) - 8, len(content) // 12):
-        (tmp_path / f"{place}.bin").write_bytes(content[:place] + b"\xff" * 8 + content[place + 8 :])
-        with contextlib.suppress(UserError):  # it may be read, or refused; this process lives on
-            KenlmFile(tmp_path / f"{place}.bin").score(np.array([0]), np.array([1]))
+    subprocess.run([program, arpa, tmp_path / "lm.bin"], check=True, capture_output=True)
+    content = (tmp_path / "lm.bin").read_bytes()
+    refused = 0
+    for place in (96, 104, 112, 120, 300):  # the counts and sizes of the header
+        damaged = tmp_path / f"{place}.bin"
+        damaged.write_bytes(content[:place] + b"\x55" * 8 + content[place + 8 :])
+        with contextlib.suppress(UserError):
+            KenlmFile(damaged).score(np.array([0]), np.array([1]))
+            continue
+        refused += 1
+    assert refused
+
+
+def test_a_file_whose_trial_dies_is_refused(monkeypatch, tmp_path):
+    path = tmp_path / "lm.bin"
+    path.write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0" + bytes(1000))
+    real = subprocess.run
+
+    def dying(command, **options):
+        return real([command[0], "-c", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"], **options)
+
+    monkeypatch.setattr(subprocess, "run", dying)
+    with pytest.raises(UserError, match="ends the process that opens it"):
+        try_kenlm(str(path))

@@ -37,7 +37,7 @@ from wav2vec2.checkpoints.sizes import sizes_from_shapes
 from wav2vec2.checkpoints.tensors.table import ChangedTable, TensorTable
 from wav2vec2.checkpoints.tensors.torch_file import write_torch_file
 from wav2vec2.config import read_json
-from wav2vec2.errors import UserError, cause
+from wav2vec2.errors import UserError, cause, quoted
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.output_file import writing_together
@@ -187,9 +187,8 @@ def _description(path: Path) -> dict[str, Any]:
     if not isinstance(arguments, dict) or not (labels is None or symbols):
         raise UserError(f"{beside}: not the description of a torchaudio model; convert the model again")
     if described.get("sample_rate", SAMPLE_RATE) != SAMPLE_RATE:
-        raise UserError(
-            f"{beside}: sample_rate is {quoted(described['sample_rate'])}; only {SAMPLE_RATE} Hz can be loaded"
-        )
+        rate = quoted(described["sample_rate"])
+        raise UserError(f"{beside}: sample_rate is {rate}; only {SAMPLE_RATE} Hz can be loaded")
     return described
 
 

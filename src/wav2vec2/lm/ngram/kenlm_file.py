@@ -26,7 +26,7 @@ from wav2vec2.lm.words import BEGIN, END, UNKNOWN, is_kenlm_binary, ngram_words
 KENLM_NATS = math.log(10)
 """Nats per unit of KenLM's scores, which are decimal logarithms; flashlight passes them on unchanged."""
 
-_TRIAL_SECONDS = 15.0
+_TRIAL_SECONDS = 10.0
 _TRIAL_BYTES_A_SECOND = 20e6
 _TRIED_WORDS = 20_000
 
@@ -120,7 +120,7 @@ def open_kenlm(path: str, words: Sequence[str]) -> Any:
     try:
         with _quiet_stderr():
             return KenLM(path, Dictionary(list(words)))
-    except (RuntimeError, UnicodeDecodeError) as error:  # the latter if KenLM quotes text that is not UTF-8
+    except (RuntimeError, ValueError) as error:  # the latter for a word that is there twice, or text that is not UTF-8
         # KenLM puts its source line and the failed condition before the useful part of its message.
         reason = shortened(re.sub(r"^.* because `.*?'\.\s*", "", cause(error)))
         raise UserError(f"{path}: cannot be read as an n-gram model ({reason}); write or copy it again") from error
