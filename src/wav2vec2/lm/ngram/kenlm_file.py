@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2vec2.errors import UserError, cause, shortened
+from wav2vec2.errors import UserError, shortened
 from wav2vec2.lm.language_model import Unit
 from wav2vec2.lm.words import BEGIN, END, UNKNOWN, is_kenlm_binary, ngram_words
 
@@ -122,7 +122,7 @@ def open_kenlm(path: str, words: Sequence[str]) -> Any:
             return KenLM(path, Dictionary(list(words)))
     except (RuntimeError, ValueError) as error:  # the latter for a word that is there twice, or text that is not UTF-8
         # KenLM puts its source line and the failed condition before the useful part of its message.
-        reason = shortened(re.sub(r"^.* because `.*?'\.\s*", "", cause(error)))
+        reason = shortened(re.sub(r"^.* because `.*?'\.\s*", "", " ".join(str(error).split())))
         raise UserError(f"{path}: cannot be read as an n-gram model ({reason}); write or copy it again") from error
 
 
