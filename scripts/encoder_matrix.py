@@ -52,7 +52,7 @@ class Line:
         self.container = info.container
         self.said = info.warning.removeprefix(f"{path}: ")
         self.length = max(self.length, (len(ours) - len(theirs)) / SAMPLE_RATE, key=abs)
-        if not self.encoding.name.startswith("two "):
+        if not self.encoding.known_wrong_in_ffmpeg:
             lag = delay(ours[:COMPARED], theirs[:COMPARED]) / SAMPLE_RATE
             self.delay = max(self.delay, lag, key=abs)
         if not info.samples == len(ours) == opened.samples:
@@ -85,9 +85,10 @@ def main() -> None:
     parser.add_argument("utterances", nargs="+", type=Path)
     parser.add_argument("--long", type=Path)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--only", default="", help="encodings whose name holds this")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    lines = [Line(encoding) for encoding in ENCODINGS if encoding.available]
+    lines = [Line(encoding) for encoding in ENCODINGS if encoding.available and options.only in encoding.name]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         picture = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "color=s=64x64", "-frames:v", "1"]

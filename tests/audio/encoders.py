@@ -28,8 +28,11 @@ class Encoding:
 
     @property
     def known_wrong_in_ffmpeg(self) -> bool:
-        """Whether FFmpeg's program leaves out samples: AMR packets, and frames whose time stamps go back."""
-        return self.name.startswith(("sox AMR-NB", "two Ogg", "two FLAC"))
+        """Whether FFmpeg's program leaves out samples.
+
+        These are AMR packets, frames whose time stamps go back, and what is beyond 2^24 bytes in a block of VOC.
+        """
+        return self.name.startswith(("sox AMR-NB", "AMR cut", "two Ogg", "two FLAC", "sox voc"))
 
     @property
     def program(self) -> str:

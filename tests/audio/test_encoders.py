@@ -52,10 +52,10 @@ def test_what_encoders_write_is_read_as_ffmpeg_decodes_it(encoding: Encoding, st
     info = audio_info(path)
     assert info.samples == len(waveform)
     assert bool(info.warning) == encoding.warned, info.warning
-    if encoding.known_wrong_in_ffmpeg:
+    if encoding.known_wrong_in_ffmpeg and not encoding.warned:
         whole = SECONDS * (2 if encoding.change is twice else 1)
         assert len(waveform) / SAMPLE_RATE == pytest.approx(whole, abs=0.05)
-    else:
+    elif not encoding.known_wrong_in_ffmpeg:
         theirs = decoded_by_ffmpeg(path)
         assert abs(len(waveform) - len(theirs)) <= MILLISECOND
         assert abs(delay(waveform, theirs)) <= MILLISECOND
@@ -90,3 +90,10 @@ def test_a_cut_recording_names_both_lengths(tmp_path: Path) -> None:
         f"{tmp_path / 'b.wav'}: is cut short: its header promises 10.0 s; the 4.0 s that are there are read; "
         "copy it again to have all of it"
     )
+
+
+@pytest.mark.skipif(shutil.which("sox") is None, reason="no sox on PATH")
+def test_the_last_block_of_gsm_may_be_short(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", voice(3.33), SAMPLE_RATE)
+    subprocess.run(["sox", "-D", tmp_path / "a.wav", "-r", "8000", "-e", "gsm", tmp_path / "b.wav"], check=True)
+    assert audio_info(tmp_path / "b.wav").warning == ""

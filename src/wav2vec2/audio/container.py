@@ -40,6 +40,8 @@ class Container:
     """The length that the header gives, if it is not the one that is there; 0 if unknown."""
     promised_share: float = 1.0
     """How many times larger the file would be with all the bytes that its header promises."""
+    promise_kept: bool = False
+    """All the bytes that the header promises are there, so that an incomplete last packet is no sign of a cut."""
     sign_of_cut: str = ""
     """What shows that the file may be cut short although nothing promises its length."""
     remark: str = ""
@@ -103,7 +105,7 @@ def _wav(file: EncodedFile, head: bytes) -> Container:
             known = 0 < promised <= there and tag in _PLAIN_WAV
             after = file.bytes_at(offset + promised + promised % 2, 4) if known else b""
             remark = "a second WAV file follows the first in it and is not read: split them" if after == b"RIFF" else ""
-            return Container(whole=known, remark=remark)
+            return Container(whole=known, remark=remark, promise_kept=0 < promised <= there)
     return Container()
 
 
@@ -131,7 +133,7 @@ def _sized(place: str, where: int, extra: int) -> Callable[[EncodedFile, bytes],
         promised = size + extra if size else 0
         if promised > file.size:
             return Container(promised_share=promised / file.size)
-        return Container(whole=promised > 0)
+        return Container(whole=promised > 0, promise_kept=promised > 0)
 
     return examine
 

@@ -89,7 +89,8 @@ class NativeStream:
         if (damaged := decoder.damaged - decoder.damaged_last) > 0:
             return f"is damaged: {damaged} of its packets cannot be decoded and are left out; {read}"
         sign = self._container.sign_of_cut
-        if not sign and decoder.damaged_last and promised <= seconds and not decoder.codec.startswith("pcm"):
+        incomplete = decoder.damaged_last and promised <= seconds and not self._container.promise_kept
+        if not sign and incomplete and not decoder.codec.startswith("pcm"):
             sign = "it ends within a packet"
         if sign:
             return f"may be cut short: {sign}; {read}"
