@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.fuzz_guided import guided, instrumented
 from scripts.fuzz_mutations import mutated
 from scripts.fuzz_targets import TARGETS, Target
 
@@ -243,36 +244,6 @@ def again(options: argparse.Namespace) -> None:
         item.target.read(item.path)
 
 
-def guided(options: argparse.Namespace) -> None:
-    """Let atheris choose the inputs of one target, by what they reach in our code."""
-    import atheris
-
-    from wav2vec2.errors import UserError
-
-    target = TARGETS[options.target]
-    (good, *_) = sorted(file for file in (options.seeds / options.target).rglob("*") if file.is_file())
-    whole = next(path for path in (options.seeds / options.target).iterdir() if good.is_relative_to(path))
-    folder = Path(tempfile.mkdtemp())
-
-    def one(content: bytes) -> None:
-        place = folder / whole.name
-        if whole.is_dir():
-            shutil.copytree(whole, place, dirs_exist_ok=True)
-        (folder / good.relative_to(whole.parent)).write_bytes(content)
-        try:
-            target.read(place)
-        except UserError:
-            return
-
-    def change(content: bytes, most: int, seed: int) -> bytes:
-        return mutated(content or good.read_bytes(), random.Random(seed), good.read_bytes())[:most]
-
-    atheris.instrument_all()
-    limit = f"-max_total_time={options.seconds or 600}"
-    atheris.Setup([sys.argv[0], limit, f"-timeout={LONGEST_SECONDS:.0f}"], one, custom_mutator=change)
-    atheris.Fuzz()
-
-
 def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -294,12 +265,13 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         options.seeds = Path(name)
-        write_seeds(options.seeds, options.target)
+        with instrumented(options.atheris):
+            write_seeds(options.seeds, options.target)
         if options.input is not None:
             again(options)
             return 0
         if options.atheris:
-            guided(options)
+            guided(options.target, options.seeds, options.seconds or 600, LONGEST_SECONDS)
             return 0
         counts = run(options)
     kinds = ("execution", "crash", "hang", "memory", "traceback", "message", "print")

@@ -101,7 +101,7 @@ def _json_value(content: bytes, choice: random.Random) -> bytes | None:
         return None
     try:
         whole = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     places: list[tuple[object, object]] = []
 
