@@ -178,3 +178,10 @@ def test_a_stream_that_begins_later_is_no_traceback(tmp_path: Path) -> None:
     long = (tmp_path / "a.ts").read_bytes() * 40
     (tmp_path / "c.ts").write_bytes(long + (tmp_path / "b.ts").read_bytes())
     assert len(read_audio(tmp_path / "c.ts")) >= 80 * SAMPLE_RATE
+
+
+@pytest.mark.parametrize("padding", [0, 2])
+def test_an_mp3_of_a_free_bit_rate_has_an_end(padding: int, tmp_path: Path) -> None:
+    (tmp_path / "a.mp3").write_bytes(bytes([0xFF, 0xFB, padding, 0xC4]) * 500)
+    with suppress(AudioError):
+        audio_info(tmp_path / "a.mp3")

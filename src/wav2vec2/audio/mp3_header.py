@@ -48,13 +48,15 @@ def _mp3_counts(frame: bytes, place: int) -> tuple[int, int] | None:
 def _is_of_constant_rate(file: EncodedFile, place: int, size: int) -> bool:
     """Whether frames of this size, or one byte more where the padding bit is set, fill the file."""
     end = _end_of_mp3(file)
+    if size <= 0:  # a "free" bit rate
+        return False
     with mmap.mmap(file.descriptor, file.size, access=mmap.ACCESS_READ) as content:
         second, third = content[place + 1], content[place + 2] & 0xFD
-        while size and place + size <= end:
+        while place + size <= end:
             if content[place] != 0xFF or content[place + 1] != second or content[place + 2] & 0xFD != third:
                 return False
             place += size + ((content[place + 2] >> 1) & 1)
-    return size > 0 and place == end
+    return place == end
 
 
 def _end_of_mp3(file: EncodedFile) -> int:
