@@ -86,7 +86,7 @@ def examine_container(file: EncodedFile) -> Container:
 
 def _wav(file: EncodedFile, head: bytes) -> Container:
     """WAV and RF64: complete if the data chunk is; a size of 0, or of a streaming program, means to the file's end."""
-    long = {b"RF64": True, b"BW64": True}.get(head[:4], False)
+    long = head[:4] in (b"RF64", b"BW64")
     order = ">" if head[:4] == b"RIFX" else "<"
     tag = bytes_per_second = 0
     long_size = None

@@ -15,6 +15,7 @@ import av
 import av.error
 import numpy as np
 
+from wav2vec2.audio.blocks import joined_blocks
 from wav2vec2.audio.encoded_file import AudioError, EncodedFile, check_rate
 from wav2vec2.audio.packets import opus_samples, packet_bytes
 from wav2vec2.errors import cause
@@ -54,8 +55,7 @@ class FFmpegStream:
         self.tracks = len(container.streams.audio)
         self.damaged = 0
         """Packets that could not be decoded so far."""
-        self.damaged_last = False
-        """Whether the last packet is among them, or is incomplete."""
+        self._failed, self._last = False, b""  # whether the last packet is damaged; the last that was decoded
         self._begun = 0  # samples of the packets up to the first frame, for Opus in Matroska
         self._frames = self._decoded()
         self._first = next(self._frames, None)
@@ -63,6 +63,11 @@ class FFmpegStream:
         if self._first is not None:
             rate, channels = self._first.sample_rate, self._first.layout.nb_channels
         self.rate, self.channels = check_rate(int(rate or 0), name), int(channels or 0)
+
+    @property
+    def damaged_last(self) -> bool:
+        """Whether the last packet could not be decoded, or is incomplete."""
+        return self._failed or packet_bytes(self.codec, self._last) > len(self._last)
 
     @property
     def promised_seconds(self) -> float:
@@ -84,7 +89,7 @@ class FFmpegStream:
             position += self._seek(start)
         mixer = _Mixer(self.rate)
         frames = itertools.chain([] if self._first is None else [self._first], self._frames)
-        for block in _joined(mixer.mono(frame) for frame in frames):
+        for block in joined_blocks((mixer.mono(frame) for frame in frames), _BLOCK):
             if position + len(block) > start:
                 yield block[max(0, start - position) :]
             position += len(block)
@@ -137,7 +142,7 @@ class FFmpegStream:
                 packets = self._container.demux(self._stream)
                 continue
             except av.error.FFmpegError:
-                self.damaged, self.damaged_last = self.damaged + 1, True
+                self.damaged, self._failed = self.damaged + 1, True
                 return
             if packet is None:
                 return
@@ -148,10 +153,10 @@ class FFmpegStream:
             except av.error.EOFError:
                 return
             except av.error.FFmpegError:
-                self.damaged, self.damaged_last = self.damaged + 1, True
+                self.damaged, self._failed = self.damaged + 1, True
                 continue
             if content:  # the packet at the end that flushes the decoder is empty
-                self.damaged_last = bool(packet.is_corrupt) or packet_bytes(self.codec, content) > len(content)
+                self._failed, self._last = bool(packet.is_corrupt), content
             yield from frames
 
 
@@ -164,20 +169,6 @@ def _decoder_of(stream: "av.AudioStream") -> "av.AudioCodecContext":
     assert isinstance(decoder, av.AudioCodecContext)
     decoder.sample_rate, decoder.layout = stream.codec_context.sample_rate, "mono"
     return decoder
-
-
-def _joined(pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """Join the short pieces of single frames to long blocks."""
-    waiting: list[np.ndarray] = []
-    samples = 0
-    for piece in pieces:
-        waiting.append(piece)
-        samples += len(piece)
-        if samples >= _BLOCK:
-            yield np.concatenate(waiting)
-            waiting, samples = [], 0
-    if waiting:
-        yield np.concatenate(waiting)
 
 
 def _on_grid(position: float, first: int, step: int, tick: float) -> float:

@@ -24,10 +24,12 @@ def complete_mp3(file: EncodedFile) -> tuple[bool, float]:
         begin += 10 if tag[5] & 0x10 else 0
     frame = file.bytes_at(begin, 1500)
     header = mp3_header(frame)
-    counts = _mp3_counts(frame, header.xing) if header is not None else None
-    if header is None or counts is None:
-        padded = (frame[2] >> 1) & 1 if header is not None else 0
-        return header is not None and _is_of_constant_rate(file, begin, header.bytes - padded), 0.0
+    if header is None:
+        return False, 0.0
+    counts = _mp3_counts(frame, header.xing)
+    if counts is None:
+        padded = (frame[2] >> 1) & 1
+        return _is_of_constant_rate(file, begin, header.bytes - padded), 0.0
     frames, promised = counts
     there = _end_of_mp3(file) - begin
     tolerance = 2 * promised // frames + 64

@@ -74,11 +74,9 @@ class AudioStream:
                 part = resampler.push(block)
                 found += len(part)
                 yield part
-            samples = length_at_16k(native.samples, native.rate or 1)
-            self.info = AudioInfo(native.rate, samples, native.channels, native.format, native.warning)
-            self.seekable = native.seekable
+            self.info, self.seekable = _info_of(native), native.seekable
             if resampler is not None:
-                yield resampler.last(samples - found)
+                yield resampler.last(self.info.samples - found)
 
 
 class _Resampler:
@@ -147,13 +145,18 @@ def audio_info(source: Source) -> AudioInfo:
                     return AudioInfo(rate, length_at_16k(frames, rate), stream.channels, stream.format)
         native = NativeStream(file)
         collections.deque(native.blocks(), maxlen=0)
-        samples = length_at_16k(native.samples, native.rate)
-        return AudioInfo(native.rate, samples, native.channels, native.format, native.warning)
+        return _info_of(native)
 
 
 def length_at_16k(frames: int, rate: int) -> int:
     """Return how many samples at 16 kHz a recording of `frames` samples at `rate` has."""
     return (frames * SAMPLE_RATE + rate // 2) // rate
+
+
+def _info_of(native: NativeStream) -> AudioInfo:
+    """What is known of a file that has been decoded to its end."""
+    samples = length_at_16k(native.samples, native.rate)
+    return AudioInfo(native.rate, samples, native.channels, native.format, native.warning)
 
 
 def _end_borne_out(stream: SndfileStream) -> int:

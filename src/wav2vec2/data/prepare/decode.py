@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from wav2vec2.audio.blocks import joined_blocks
 from wav2vec2.audio.encoded_file import AudioError, Source
 from wav2vec2.audio.pauses import (
     HOP,
@@ -93,7 +94,8 @@ def decode(recording: Utterance, rules: Rules, silero: Any, *, segmentation: Seg
 def _add_blocks(
     decoded: Decoded, blocks: Iterator[np.ndarray], segmentation: Segmentation | None, silero: Any
 ) -> Decoded:
-    for waveform in _of_whole_frames(blocks) if segmentation is not None else blocks:
+    # a block that ends within a frame would shift the frames after it
+    for waveform in joined_blocks(blocks, _BLOCK, HOP) if segmentation is not None else blocks:
         decoded.samples += len(waveform)
         decoded.peak = max(decoded.peak, float(np.abs(waveform).max()))
         if segmentation is not None:
@@ -101,22 +103,6 @@ def _add_blocks(
             if silero is not None:
                 decoded.speech.append(speech_by_silero(waveform, silero))
     return decoded
-
-
-def _of_whole_frames(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """Join blocks to long ones of a whole number of frames; the last has what is left."""
-    kept: list[np.ndarray] = []
-    samples = 0
-    for block in blocks:
-        kept.append(block)
-        samples += len(block)
-        if samples >= _BLOCK:
-            joined = np.concatenate(kept)
-            whole = samples - samples % HOP
-            yield joined[:whole]
-            kept, samples = [joined[whole:]], samples - whole
-    if samples:
-        yield np.concatenate(kept)
 
 
 def _blocks(recording: Utterance, source: Source, whole: int, *, header: bool) -> Iterator[np.ndarray]:
