@@ -115,9 +115,14 @@ def finding(item: Input, watch: Watch, printed: Path) -> tuple[str, str] | None:
     if said := printed.read_bytes():
         problem = problem or ("print", said[:300].decode(errors="replace"))
         os.truncate(printed, 0)
-    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > MOST_MEMORY:
-        problem = problem or ("memory", "more than 4 GB")
     return problem
+
+
+def too_much_memory() -> tuple[str, str] | None:
+    """A finding if this process has ever held more than MOST_MEMORY: true of a worker, which reads inputs alone."""
+    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > MOST_MEMORY:
+        return "memory", "more than 4 GB"
+    return None
 
 
 def work(options: argparse.Namespace) -> None:
@@ -140,7 +145,7 @@ def work(options: argparse.Namespace) -> None:
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir()
             item = make_input(number, options.seed, options.target, options.seeds, place)
-            if (found := finding(item, watch, printed)) is not None:
+            if (found := finding(item, watch, printed) or too_much_memory()) is not None:
                 kept = options.out / f"{item.name}-{number}-{found[0]}"
                 shutil.copytree(place, kept, dirs_exist_ok=True)
                 (kept / "finding.txt").write_text(found[1], encoding="utf-8", errors="replace")

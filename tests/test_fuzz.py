@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from scripts.fuzz import Input, Watch, finding, make_input
+from scripts.fuzz import Input, Watch, finding, make_input, too_much_memory
 from scripts.fuzz_mutations import mutated
 from scripts.fuzz_targets import TARGETS, Target
 
@@ -55,6 +55,13 @@ def test_what_a_library_prints_is_a_finding(watch: Watch, tmp_path: Path) -> Non
     (tmp_path / "printed").write_bytes(b"libsndfile says something")
     item = Input(0, Target(lambda folder: [], lambda path: None), "made up", tmp_path)
     assert finding(item, watch, tmp_path / "printed") == ("print", "libsndfile says something")
+
+
+def test_memory_beyond_the_limit_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.fuzz.MOST_MEMORY", 1 << 50)
+    assert too_much_memory() is None
+    monkeypatch.setattr("scripts.fuzz.MOST_MEMORY", 1 << 20)
+    assert too_much_memory() == ("memory", "more than 4 GB")
 
 
 def test_an_input_depends_on_seed_and_number_alone(tmp_path: Path) -> None:
