@@ -222,6 +222,18 @@ def test_native_code_and_pickled_weights_beside_the_graph_are_not_opened(good: P
     TorchProgram(write(parts, tmp_path / "m.pt2"))(torch.zeros(1, 4000))
 
 
+def test_the_error_of_a_damaged_graph_is_one_line(
+    good: Parts, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def without_argument(content: Any) -> None:
+        next(node for node in graph_of(content)["nodes"] if node["target"] == "torch.sym_not")["inputs"] = []
+
+    program = TorchProgram(write(changed(good, GRAPH, without_argument), tmp_path / "m.pt2"))
+    with pytest.raises(UserError, match="its graph does not run"):
+        program(torch.zeros(1, 4000), torch.tensor([4000]))
+    assert capfd.readouterr().err == ""
+
+
 def test_archives_that_expand_or_lack_a_part(good: Parts, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="more than its size"):
         TorchProgram(write({**good, "bomb": bytes(1 << 24)}, tmp_path / "m.pt2", zipfile.ZIP_DEFLATED))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wav2vec2.errors import UserError, cause, quoted
 from wav2vec2.inference.exported import METADATA_FILE, ExportedRecognizer, ExportMetadata
@@ -87,7 +87,7 @@ class TorchProgram(ExportedRecognizer):
                 metadata, archive = _rebuilt(file, str(path))
             with _without_torchs_report():
                 program = torch.export.load(archive)
-            self._graph: Any = program.module()
+            self._graph: Any = _unwrapped(program.module())
         except UserError:
             raise
         except Exception as error:  # torch raises anything for a damaged archive
@@ -102,6 +102,14 @@ class TorchProgram(ExportedRecognizer):
         except Exception as error:  # the graph is a stranger's
             raise UserError(f"{self._path}: its graph does not run ({cause(error)}); export the model again") from None
         return logits, frames
+
+
+def _unwrapped(graph: nn.Module) -> nn.Module:
+    """The graph, called as any module is: torch wraps the call of a graph to print the traceback of its errors."""
+    for part in graph.modules():
+        if isinstance(part, torch.fx.GraphModule):
+            type(part).__call__ = nn.Module.__call__  # type: ignore[assignment,method-assign]
+    return graph
 
 
 @contextmanager
