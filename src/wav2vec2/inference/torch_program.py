@@ -108,7 +108,7 @@ def _unwrapped(graph: nn.Module) -> nn.Module:
     """The graph, called as any module is: torch wraps the call of a graph to print the traceback of its errors."""
     for part in graph.modules():
         if isinstance(part, torch.fx.GraphModule):
-            type(part).__call__ = nn.Module.__call__  # type: ignore[assignment,method-assign]
+            type(part).__call__ = nn.Module.__call__  # type: ignore[method-assign]
     return graph
 
 
