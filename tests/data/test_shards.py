@@ -9,12 +9,12 @@ from tests.data.made_up_speech import librispeech_tree, voice, write
 
 from wav2vec2.audio.encoded_file import AudioError
 from wav2vec2.audio.read import read_audio
+from wav2vec2.data.byte_range import read_bytes
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.prepare.command import PrepareLibriSpeech, run
 from wav2vec2.data.shards import PrepareShards, write_shards
 from wav2vec2.data.shards import run as run_shards
 from wav2vec2.data.utterance import Utterance, write_manifest
-from wav2vec2.data.waveforms import read_bytes
 from wav2vec2.errors import UserError
 
 

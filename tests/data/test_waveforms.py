@@ -1,5 +1,4 @@
 import multiprocessing
-import os
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from tests.object_store import FlakyServer
 
 from wav2vec2.audio.encoded_file import AudioError
 from wav2vec2.data import waveforms
 from wav2vec2.data.utterance import Utterance
-from wav2vec2.data.waveforms import DecodedAudio, read_bytes, read_utterance
+from wav2vec2.data.waveforms import DecodedAudio, fetch, read_utterance
 from wav2vec2.errors import UserError
 
 WAVE = (np.sin(np.arange(20_000) / 9) * 0.5).astype(np.float32)
@@ -42,74 +42,6 @@ def test_an_utterance_without_a_length_reads_to_the_end(tmp_path: Path) -> None:
     assert np.array_equal(read_utterance(Utterance("a", str(path), offset=0, size=path.stat().st_size)), WAVE)
     with pytest.raises(UserError, match=r"a\.wav"):
         read_utterance(Utterance("a", str(path), start=19_000, samples=1_001))
-
-
-def test_ranges_of_fsspec_urls() -> None:
-    fsspec = pytest.importorskip("fsspec")
-    files = fsspec.filesystem("memory")
-    files.pipe_file("/bucket/shard.tar", b"0123456789")
-    assert read_bytes("memory://bucket/shard.tar", 2, 3) == b"234"
-    assert read_bytes("memory://bucket/shard.tar") == b"0123456789"
-    for url, offset, size in (
-        ("memory://bucket/none.tar", 0, 1),
-        ("memory://bucket/shard.tar", 8, 5),
-        ("x-no://a/b", 0, 1),
-    ):
-        with pytest.raises(AudioError, match=url):
-            read_bytes(url, offset, size)
-
-
-def test_a_range_beyond_a_local_file(tmp_path: Path) -> None:
-    (tmp_path / "a.tar").write_bytes(b"12345")
-    with pytest.raises(AudioError, match=r"a\.tar: ends before byte 9"):
-        read_bytes(str(tmp_path / "a.tar"), 3, 6)
-    with pytest.raises(AudioError, match="does not exist"):
-        read_bytes(str(tmp_path / "b.tar"), 3, 6)
-
-
-def test_local_bytes_by_range_and_whole(tmp_path: Path) -> None:
-    path = tmp_path / "a.tar"
-    path.write_bytes(bytes(range(200)))
-    assert read_bytes(str(path), 0, 3) == b"\0\1\2"
-    assert read_bytes(str(path), 197, 3) == bytes((197, 198, 199))
-    assert read_bytes(str(path), 5, 0) == b""
-    assert read_bytes(str(path)) == bytes(range(200))
-    with pytest.raises(AudioError, match=r"cannot be read \(.*\): check") as caught:
-        read_bytes(str(tmp_path))
-    assert caught.value.reason == "unreadable"
-    with pytest.raises(AudioError) as caught:
-        read_bytes(str(path), 199, 2)
-    assert caught.value.reason == "cut short"
-
-
-def test_bytes_that_arrive_in_pieces_are_joined() -> None:
-    class Slow:
-        def __init__(self) -> None:
-            self.left = b"0123456789"
-
-        def read(self, size: int) -> bytes:
-            piece, self.left = self.left[: min(size, 3)], self.left[min(size, 3) :]
-            return piece
-
-    assert waveforms._read_fully(Slow(), 7) == b"0123456"
-    assert waveforms._read_fully(Slow(), 12) == b"0123456789"
-
-
-def test_a_file_system_is_made_once_for_each_host_and_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    fsspec = pytest.importorskip("fsspec")
-    made: list[str] = []
-    real = fsspec.core.url_to_fs
-    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda url: (made.append(url), real(url))[1])
-    waveforms._protocol_filesystem.cache_clear()
-    fsspec.filesystem("memory").pipe_file("/one/a", b"a")
-    for _ in range(3):
-        assert read_bytes("memory://one/a") == b"a"
-    with pytest.raises(AudioError, match="does not exist"):
-        read_bytes("memory://two/a")
-    assert made == ["memory://one", "memory://two"]
-    monkeypatch.setattr(os, "getpid", lambda: -1)
-    read_bytes("memory://one/a")
-    assert made[2:] == ["memory://one"]
 
 
 def test_decoded_speech_that_does_not_fit_is_refused() -> None:
@@ -161,3 +93,22 @@ def test_a_damaged_member_of_an_archive_is_named_by_the_archive_and_its_place(tm
     (tmp_path / "a.tar").write_bytes(bytes(100) + b"this is not audio at all" * 9)
     with pytest.raises(AudioError, match=r"a\.tar \(bytes 100 to 316\): is damaged"):
         read_utterance(Utterance(id="a", path=str(tmp_path / "a.tar"), offset=100, size=216))
+
+
+def test_segments_of_remote_recordings_are_fetched_once(tmp_path: Path, flaky: FlakyServer) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, WAVE, 16_000, subtype="FLOAT")
+    size = path.stat().st_size
+    flaky.files["/s.tar"] = bytes(700) + path.read_bytes() + bytes(1000) + path.read_bytes()
+    url = f"{flaky.url}/s.tar"
+    rows = [Utterance("a", url, 700, size, start, 900) for start in (0, 300, 4000)]
+    rows.append(Utterance("b", url, 1700 + size, size, 7, 60))
+    lost = Utterance("c", f"{flaky.url}/no.tar", 0, 5, 0, 9)
+    fetched = fetch([*rows, lost, Utterance("d", str(path))])
+    for row in rows:
+        assert np.array_equal(read_utterance(row, fetched), WAVE[row.start : row.start + row.samples])
+    with pytest.raises(AudioError, match=r"no\.tar: does not exist"):
+        read_utterance(lost, fetched)
+    assert sorted(flaky.asked) == [("/no.tar", "bytes=0-4"), ("/s.tar", f"bytes=700-{1700 + 2 * size - 1}")]
+    flaky.files["/a.wav"] = path.read_bytes()  # a recording that is a file of its own
+    assert np.array_equal(read_utterance(Utterance("a", f"{flaky.url}/a.wav", start=7, samples=20)), WAVE[7:27])

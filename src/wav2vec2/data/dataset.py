@@ -23,7 +23,7 @@ from wav2vec2.audio.recordings import Waveform
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import Plan, Position, deal
 from wav2vec2.data.utterance import Utterance
-from wav2vec2.data.waveforms import DecodedAudio, read_utterance
+from wav2vec2.data.waveforms import DecodedAudio, Fetched, fetch, read_utterance
 from wav2vec2.errors import UserError
 
 Batch = TypeVar("Batch", covariant=True)
@@ -120,9 +120,10 @@ def read_rows(rows: tuple[Row, ...], *, epsilon: float | None, decoded: DecodedA
     """
     kept: list[tuple[Row, Waveform]] = []
     bad: list[str] = []
+    fetched = fetch(row.utterance for row in rows if decoded is None or not decoded.has(row.index))
     for row in rows:
         try:
-            kept.append((row, _read_row(row, epsilon, decoded)))
+            kept.append((row, _read_row(row, epsilon, decoded, fetched)))
         except UserError as error:
             bad.append(f"{row.utterance.id}: {error}")
     waveforms = torch.zeros(len(kept), max((len(waveform) for _, waveform in kept), default=0))
@@ -138,14 +139,14 @@ def read_rows(rows: tuple[Row, ...], *, epsilon: float | None, decoded: DecodedA
     )
 
 
-def _read_row(row: Row, epsilon: float | None, decoded: DecodedAudio | None) -> Waveform:
+def _read_row(row: Row, epsilon: float | None, decoded: DecodedAudio | None, fetched: Fetched) -> Waveform:
     if epsilon is None and decoded is None:
         piece = dataclasses.replace(row.utterance, start=row.utterance.start + row.start, samples=row.samples)
-        return read_utterance(piece)
+        return read_utterance(piece, fetched)
     if decoded is None:
-        whole = read_utterance(row.utterance)
+        whole = read_utterance(row.utterance, fetched)
     else:
-        whole = decoded.waveform(row.index, lambda: read_utterance(row.utterance))
+        whole = decoded.waveform(row.index, lambda: read_utterance(row.utterance, fetched))
     whole = whole if epsilon is None else normalize_waveform(whole, epsilon)
     return np.ascontiguousarray(whole[row.start : row.start + row.samples])
 

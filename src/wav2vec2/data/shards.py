@@ -20,9 +20,9 @@ import tyro
 
 from wav2vec2.audio.container import container_of
 from wav2vec2.audio.encoded_file import AudioError
+from wav2vec2.data.byte_range import read_bytes
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, write_manifest
-from wav2vec2.data.waveforms import read_bytes
 from wav2vec2.errors import UserError
 from wav2vec2.output_file import writing
 

@@ -1,11 +1,8 @@
 """Waveforms of manifest rows: read from files, byte ranges and URLs, and kept decoded in shared memory."""
 
-import functools
-import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,87 +11,46 @@ import torch
 from wav2vec2.audio.encoded_file import AudioError, NamedBytes
 from wav2vec2.audio.read import read_audio
 from wav2vec2.audio.recordings import Waveform
+from wav2vec2.data.byte_range import ByteRange, read_bytes, read_ranges
+from wav2vec2.data.remote import is_remote
 from wav2vec2.data.utterance import Utterance
-from wav2vec2.errors import UserError, cause
-from wav2vec2.input_file import refuse_special
+from wav2vec2.errors import UserError
 
 _SHARED_MEMORY = Path("/dev/shm")
 _FULL_SCALE = 32_768.0
 
+Fetched = Mapping[ByteRange, NamedBytes | AudioError]
+"""Bytes of recordings in remote storage, or why they could not be had."""
 
-def read_utterance(utterance: Utterance) -> Waveform:
+
+def read_utterance(utterance: Utterance, fetched: Fetched | None = None) -> Waveform:
     """Decode one manifest row to mono float32 at 16 kHz (samples,).
+
+    fetched: what `fetch` found for this row and others; what is not in it is read now.
 
     Raises:
         UserError: the file is missing, unreadable, not audio, not finite, or shorter than the manifest says.
     """
     samples = None if utterance.samples < 0 else utterance.samples
-    if utterance.offset < 0:
+    if utterance.offset < 0 and not is_remote(utterance.path):
         return read_audio(utterance.path, start=utterance.start, samples=samples)
-    encoded = read_bytes(utterance.path, utterance.offset, utterance.size)
+    place = _place(utterance)
+    encoded = fetched.get(place) if fetched else None
+    if encoded is None:
+        encoded = read_bytes(place.path, place.offset, place.size)
+    if isinstance(encoded, AudioError):
+        raise encoded
     return read_audio(encoded, start=utterance.start, samples=samples)
 
 
-def read_bytes(path: str, offset: int = -1, size: int = -1) -> bytes:
-    """Read `size` bytes from `offset` on, or the whole file if `size` is negative; from a local file or an fsspec URL.
-
-    Raises:
-        AudioError: the file is missing, unreadable, or too short.
-    """
-    remote = "://" in path
-    try:
-        if remote:
-            files, key = _filesystem(path)
-            content: bytes = files.cat_file(key, offset, offset + size) if size >= 0 else files.cat_file(key)
-        else:
-            refuse_special(path)
-            with open(path, "rb", buffering=0 if size >= 0 else -1) as file:
-                if size >= 0:
-                    file.seek(offset)
-                content = file.read() if size < 0 else _read_fully(file, size)
-    except FileNotFoundError:
-        raise AudioError(f"{path}: does not exist: correct the path or prepare the manifest again", "missing") from None
-    except UserError as error:
-        raise AudioError(str(error), "unreadable") from None
-    except ImportError as error:
-        raise AudioError(
-            f"{path}: fsspec lacks a package for this address ({cause(error)}): install it", "unreadable"
-        ) from None
-    except Exception as error:
-        # A remote file system may raise any exception of its library; locally only system errors are expected.
-        if not remote and not isinstance(error, OSError | ValueError):
-            raise
-        why = " ".join(str(error).split())[:160]
-        raise AudioError(f"{path}: cannot be read ({why}): check address and permissions", "unreadable") from None
-    if size >= 0 and len(content) < size:
-        raise AudioError(
-            f"{path}: ends before byte {offset + size}: copy it again, or write the shards again", "cut short"
-        )
-    named = NamedBytes(content)
-    named.name = path if size < 0 else f"{path} (bytes {offset} to {offset + size})"
-    return named
+def fetch(utterances: Iterable[Utterance]) -> Fetched:
+    """Fetch the recordings of rows that lie in remote storage: each once, neighbours of a shard in one request."""
+    return read_ranges(_place(one) for one in utterances if is_remote(one.path))
 
 
-def _read_fully(file: Any, size: int) -> bytes:
-    pieces = []
-    while size > 0 and (piece := file.read(size)):
-        pieces.append(piece)
-        size -= len(piece)
-    return b"".join(pieces)
-
-
-@functools.lru_cache(maxsize=64)
-def _protocol_filesystem(protocol: str, host: str, process: int) -> Any:
-    import fsspec
-
-    return fsspec.core.url_to_fs(f"{protocol}://{host}")[0]
-
-
-def _filesystem(url: str) -> tuple[Any, str]:
-    """The file system of a URL and the key in it; one per host and process, since connections do not survive a fork."""
-    protocol, _, rest = url.partition("://")
-    files = _protocol_filesystem(protocol, rest.split("/")[0], os.getpid())
-    return files, files._strip_protocol(url)
+def _place(utterance: Utterance) -> ByteRange:
+    inside = utterance.offset >= 0
+    return ByteRange(utterance.path, utterance.offset if inside else -1, utterance.size if inside else -1)
 
 
 class DecodedAudio:
@@ -115,6 +71,10 @@ class DecodedAudio:
             )
         self._audio = torch.empty(int(self._ends[-1]), dtype=torch.int16).share_memory_()
         self._filled = torch.zeros(len(samples), dtype=torch.bool).share_memory_()
+
+    def has(self, index: int) -> bool:
+        """Whether utterance `index` has been decoded."""
+        return bool(self._filled[index])
 
     def waveform(self, index: int, read: Callable[[], Waveform]) -> Waveform:
         """Return utterance `index` as float32 in [-1, 1], rounded to 16 bits; `read` decodes it the first time.

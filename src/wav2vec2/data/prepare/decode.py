@@ -21,8 +21,8 @@ from wav2vec2.audio.pauses import (
     speech_by_silero,
 )
 from wav2vec2.audio.read import SAMPLE_RATE, AudioInfo, AudioStream, audio_info, read_audio
+from wav2vec2.data.byte_range import read_bytes
 from wav2vec2.data.utterance import Utterance
-from wav2vec2.data.waveforms import read_bytes
 
 SILENT_PEAK = 1e-4
 """A recording whose loudest sample is below this (-80 dB, three steps of 16 bits) is silent."""
