@@ -99,7 +99,7 @@ class Watch(nn.Module):
                 counted=self.counted,
                 lr=group["lr"],
                 group={name: group[name] for name in ("betas", "eps", "weight_decay")},
-                norm=float(gradient_norm(named.values())),
+                norm=float(gradient_norm(named.values()) / optimizer.grad_scale),  # what AdamW will divide by
                 with_gradient={name for name, parameter in named.items() if parameter.grad is not None},
                 values={name: parameter.detach().clone() for name, parameter in named.items()},
             )

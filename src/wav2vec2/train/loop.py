@@ -1,16 +1,13 @@
 """The training loop, the same for pre-training, fine-tuning and language models.
 
-One update has four parts. The counts that the losses are divided by are summed over all micro-batches and processes.
-The loss of each micro-batch, divided by these counts, is differentiated. The gradients are summed over processes. AdamW
-takes a step. Everything random is a function of (seed, update, row of the global batch), so a resumed run repeats the
-interrupted one bit for bit.
+``train/step.py`` does one update. Everything random is a function of (seed, update, row of the global batch), so a
+resumed run repeats the interrupted one bit for bit.
 """
 
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic
 
@@ -22,12 +19,11 @@ from wav2vec2.data.dataset import Update
 from wav2vec2.errors import UserError
 from wav2vec2.train import checkpoint, distributed, optimizer
 from wav2vec2.train.distributed import Ranks, StopRequest, stop_signals
-from wav2vec2.train.health import HealthMonitor, first_bad_module, first_bad_parameter
+from wav2vec2.train.health import HealthMonitor
 from wav2vec2.train.metrics import Reporter, duration
 from wav2vec2.train.objective import BatchT, Loader, Objective, Run
 from wav2vec2.train.state import LogWindow, RunState
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
+from wav2vec2.train.step import Step, Work
 
 
 class Trainer(Generic[BatchT]):
@@ -51,10 +47,7 @@ class Trainer(Generic[BatchT]):
         wrap: Callable[[nn.Module], nn.Module] | None = None,
     ) -> None:
         self.run, self.objective, self.loader, self.ranks = run, objective, loader, ranks
-        self.model = objective.model.to(ranks.device, DTYPES[run.train.precision])
-        self.module = self.model if wrap is None else wrap(self.model)
-        named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
-        self.optimizer, self.decay_line = optimizer.build_optimizer(named, run.train)
+        self.step = Step(run, objective, loader.unit, ranks, wrap)
         self.schedule = optimizer.schedule(run.train)
         self.peak, self.lr_line = optimizer.peak_lr(run.train, run.batch_seconds)
         self.checkpoints = checkpoint.Checkpoints(run.output / "checkpoints", run.log.keep_last)
@@ -67,7 +60,6 @@ class Trainer(Generic[BatchT]):
         )
         self.state = RunState()
         self.window = LogWindow(loader.unit, objective.sums(), ranks.device)
-        self._part_norms: dict[str, float] = {}
 
     def train(self, announcements: list[str]) -> Path:
         """Train, and return the model directory: the weights of the best validation, or the last ones without any.
@@ -86,7 +78,7 @@ class Trainer(Generic[BatchT]):
             write_toml(run.config, run.output / "config.toml")
         self.reporter = Reporter(run.output, updates, self.state.update, tensorboard=run.log.tensorboard, enabled=main)
         try:
-            for line in [*announcements, self.decay_line, *([self.lr_line] if self.lr_line else [])]:
+            for line in [*announcements, self.step.decay_line, *([self.lr_line] if self.lr_line else [])]:
                 self.reporter.say(line)
             if resumed:
                 self.reporter.say(f"resuming {run.output} at update {self.state.update} of {updates}")
@@ -132,83 +124,44 @@ class Trainer(Generic[BatchT]):
 
     def _step(self, update: Update[BatchT], stop: bool) -> bool:
         """Do one update; return whether any process had been asked to stop before it."""
-        device, dtype = self.ranks.device, DTYPES[self.run.train.precision]
-        batches = [batch.to(device, dtype) for batch in update.micro_batches]
-        self.module.train()
-        counts = self.objective.counts(batches, self.state.update)
-        bad = [line for batch in batches for line in batch.bad]
-        held = torch.stack([batch.amount.double() for batch in batches]).sum().to(device)
-        flags = torch.tensor([len(bad), float(stop)], dtype=torch.float64, device=device)
-        totals = distributed.sum_over_ranks(torch.cat([counts, held[None], flags]))
-        counts, (all_held, all_bad, all_stop) = totals[:-3], totals[-3:]
-        if all_bad > 0:
-            self._report_bad_files(bad)
-        if all_held == 0:
+        state = self.state
+        work = self.step.prepare(update, state.update, stop)
+        if work.bad_files:
+            self._report_bad_files([line for batch in work.batches for line in batch.bad])
+        if work.held == 0:
             self._save()  # a drive may have gone away: keep what has been learned
             raise UserError(
-                f"{self.run.output}: no recording of update {self.state.update} could be read (see the lines above): "
+                f"{self.run.output}: no recording of update {state.update} could be read (see the lines above): "
                 "check the files and run the same command again"
             )
-        sums, unit = self.window.zeros(), self.window.unit
-        for number, batch in enumerate(batches):
-            loss, terms = self._forward(batch, number, counts)
-            if loss is not None:
-                loss.backward()
-            for name, value in terms.items():
-                sums[name] += value.detach()
-            sums[unit] += batch.amount
-            sums[f"padded_{unit}"] += batch.padded_amount
-        parameters = self.objective.trained(self.state.update)
-        distributed.sum_gradients(parameters)
-        norm = optimizer.gradient_norm(parameters)
-        if self._due(self.state.update + 1):
-            self._part_norms = optimizer.gradient_norms_by_part(self.model)
-        self._apply(parameters, norm, batches, counts)
-        self.window.add(sums, norm)
-        self.state.update, self.state.position = self.state.update + 1, update.following
-        return bool(all_stop > 0)
+        lr, due = self.peak * self.schedule(state.update), self._due(state.update + 1)
+        taken = self.step.take(work, state.update, lr, self.window.zeros(), by_part=due)
+        self._count_skips(work, taken.norm)
+        self.step.forget_gradients()
+        self.window.add(taken.sums, taken.norm)
+        state.update, state.position = state.update + 1, update.following
+        return work.stop
 
-    def _forward(self, batch: BatchT, number: int, counts: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
-        # Dropout on accelerators draws from torch's generator: seeded here, it needs no place in checkpoints.
-        torch.manual_seed(distributed.dropout_seed(self.run.seed, self.state.update, self.ranks.rank, number))
-        half = self.run.train.precision == "bf16"
-        with torch.autocast(self.ranks.device.type, torch.bfloat16) if half else nullcontext():
-            return self.objective.loss(self.module, batch, number, counts, self.state.update)
-
-    def _apply(self, parameters: list[nn.Parameter], norm: Tensor, batches: Sequence[BatchT], counts: Tensor) -> None:
-        """Step the optimiser, or skip the update if the gradient is not finite (it is the same on all processes)."""
+    def _count_skips(self, work: Work[BatchT], norm: Tensor) -> None:
+        """Say so if the update was skipped, since its gradient is not finite; give up after too many in a row."""
         state = self.state
-        optimizer.set_lr(self.optimizer, self.peak * self.schedule(state.update))
         if math.isfinite(float(norm)):
             state.skips = 0
-            if self.run.train.clip_norm > 0:
-                optimizer.clip_gradients(parameters, norm, self.run.train.clip_norm)
-            self.optimizer.step()
-        else:
-            state.skips += 1
-            where = first_bad_parameter(self.model) or "loss"
-            self.reporter.say(f"update {state.update} skipped: {where} is not finite ({state.skips} in a row)")
-            if state.skips >= self.run.train.max_skips or where.startswith("parameter"):
-                self._give_up(where, batches, counts)
-        self.optimizer.zero_grad(set_to_none=True)
-
-    def _give_up(self, where: str, batches: Sequence[BatchT], counts: Tensor) -> None:
-        """Run the forward passes once more to find the first module whose output is not finite, and stop the run."""
-
-        def again() -> None:
-            for number, batch in enumerate(batches):
-                self._forward(batch, number, counts)
-
-        where, state = first_bad_module(self.model, again) or where, self.state
-        raise UserError(
-            f"{self.run.output}: {where} is not finite at update {state.update}, {state.skips} skipped in a row: lower "
-            "train.lr, set train.clip_norm, or use train.precision fp32; the last checkpoint is kept"
-        )
+            return
+        state.skips += 1
+        where = self.step.bad_parameter() or "loss"
+        self.reporter.say(f"update {state.update} skipped: {where} is not finite ({state.skips} in a row)")
+        if state.skips >= self.run.train.max_skips or where.startswith("parameter"):
+            where = self.step.bad_module(work, state.update) or where
+            raise UserError(
+                f"{self.run.output}: {where} is not finite at update {state.update}, {state.skips} skipped in a row: "
+                "lower train.lr, set train.clip_norm, or use train.precision fp32; the last checkpoint is kept"
+            )
 
     def _log_line(self) -> None:
         state, window, updates = self.state, self.window, self.run.train.updates
-        numbers = self.objective.numbers(window.sums, state.update - 1) | self._part_norms | window.numbers()
-        numbers["lr"] = self.optimizer.param_groups[0]["lr"]
+        numbers = self.objective.numbers(window.sums, state.update - 1) | self.step.part_norms | window.numbers()
+        numbers["lr"] = self.step.optimizer.param_groups[0]["lr"]
         batches = self.loader.plan.batches(state.position.epoch)
         numbers["epoch"] = state.position.epoch + state.position.position / batches
         shown = f"{window.rate:.0f} {'s' if window.unit == 'seconds' else window.unit}/s"
@@ -226,9 +179,9 @@ class Trainer(Generic[BatchT]):
 
     def _validate(self) -> None:
         state = self.state
-        self.module.eval()
-        numbers = self.objective.validate(self.module)
-        self.module.train()
+        self.step.module.eval()
+        numbers = self.objective.validate(self.step.module)
+        self.step.module.train()
         if numbers is None:
             return
         self.reporter.write("validation", state.update, numbers)
@@ -243,7 +196,7 @@ class Trainer(Generic[BatchT]):
             self.reporter.say(line)
 
     def _tensors(self) -> dict[str, Any]:
-        return checkpoint.training_tensors(self.model, self.optimizer) | {"sums": self.window.sums}
+        return checkpoint.training_tensors(self.step.model, self.step.optimizer) | {"sums": self.window.sums}
 
     def _save(self) -> None:
         described = {

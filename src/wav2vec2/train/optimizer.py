@@ -170,9 +170,14 @@ def gradient_norms_by_part(model: nn.Module) -> dict[str, float]:
     return {f"gradient_norm_{part}": norm for part, norm in norms.items() if math.isfinite(norm)}
 
 
-def clip_gradients(parameters: Iterable[nn.Parameter], norm: Tensor, limit: float) -> None:
-    """Scale gradients, whose total norm is ``norm``, down to a norm of ``limit`` if they exceed it."""
-    if float(norm) > limit:
-        for parameter in parameters:
-            if parameter.grad is not None:
-                parameter.grad.mul_(limit / norm.to(parameter.grad.dtype))
+def step_if_finite(optimizer: torch.optim.AdamW, norm: Tensor, limit: float) -> None:
+    """Take a step unless the ``norm`` of all gradients is not finite; clip them to a norm of ``limit`` (0: never).
+
+    The kernel of AdamW divides the gradients and skips the step by two numbers on the device, which gradient scalers
+    use as well, so the host waits for nothing.
+    """
+    skip = (~norm.isfinite()).float()
+    divisor = (norm / limit).clamp_min(1.0) if limit > 0 else torch.ones_like(norm)
+    optimizer.grad_scale = torch.where(skip > 0, 1.0, divisor).float()  # type: ignore[attr-defined]
+    optimizer.found_inf = skip  # type: ignore[attr-defined]
+    optimizer.step()

@@ -1,0 +1,141 @@
+"""One update of the parameters: forward and backward passes of its micro-batches, sum of gradients, step of AdamW.
+
+What the losses are divided by is counted on the host before the first forward pass, for all micro-batches and
+processes. The host then only queues work: whether the gradient is finite, how far it is clipped and whether AdamW takes
+its step are decided where the gradient is.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Generic
+
+import torch
+from torch import Tensor, nn
+
+from wav2vec2.data.dataset import Update
+from wav2vec2.train import distributed, optimizer
+from wav2vec2.train.distributed import Ranks
+from wav2vec2.train.health import first_bad_module, first_bad_parameter
+from wav2vec2.train.objective import BatchT, Objective, Run
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Work(Generic[BatchT]):
+    """This process's part of an update, and what all processes have told each other about it."""
+
+    batches: Sequence[BatchT]
+    counts: Tensor
+    """(n,) what the losses are divided by, over all processes."""
+    held: float
+    """Data that could be read, in the loader's unit, over all processes."""
+    bad_files: int
+    """Utterances that could not be read, over all processes."""
+    stop: bool
+    """Whether a process has been asked to stop."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What an update left on the device."""
+
+    norm: Tensor
+    """Euclidean norm of the gradient. If it is not finite, the parameters are as before."""
+    sums: Mapping[str, Tensor]
+    """This process's sums of its objective, and the amounts of data with and without padding."""
+
+
+class Step(Generic[BatchT]):
+    """Updates the parameters of an objective's model.
+
+    Args:
+        run: settings of the run.
+        objective: the model and its loss.
+        unit: of the batch size, "seconds" or "tokens".
+        ranks: this process and its device.
+        wrap: turns the model into the module that is called; None calls the model itself.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        objective: Objective[BatchT],
+        unit: str,
+        ranks: Ranks,
+        wrap: Callable[[nn.Module], nn.Module] | None = None,
+    ) -> None:
+        self._run, self._objective, self._unit, self._ranks = run, objective, unit, ranks
+        self._dtype = DTYPES[run.train.precision]
+        self.model = objective.model.to(ranks.device, self._dtype)
+        self.module = self.model if wrap is None else wrap(self.model)
+        named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        self.optimizer, self.decay_line = optimizer.build_optimizer(named, run.train)
+        self.part_norms: dict[str, float] = {}
+        """Norms of the last gradient by part of the model, where ``take`` was asked for them."""
+
+    def prepare(self, update: Update[BatchT], number: int, stop: bool) -> Work[BatchT]:
+        """Bring an update's batches to the device and count over all processes.
+
+        Args:
+            update: from the loader.
+            number: of the update, from 0.
+            stop: whether this process has been asked to stop.
+        """
+        device = self._ranks.device
+        batches = [batch.to(device, self._dtype) for batch in update.micro_batches]
+        counts = self._objective.counts(batches, number)
+        bad = sum(len(batch.bad) for batch in batches)
+        held = torch.stack([batch.amount.double() for batch in batches]).sum().to(device)
+        flags = torch.tensor([bad, float(stop)], dtype=torch.float64, device=device)
+        totals = distributed.sum_over_ranks(torch.cat([counts, held[None], flags]))
+        counts, (all_held, all_bad, all_stop) = totals[:-3], totals[-3:]
+        return Work(batches, counts, float(all_held), int(all_bad), bool(all_stop > 0))
+
+    def take(self, work: Work[BatchT], number: int, lr: float, zeros: dict[str, Tensor], *, by_part: bool) -> Taken:
+        """Do update ``number`` with a learning rate. ``zeros`` are the sums to fill.
+
+        With ``by_part``, ``part_norms`` is set.
+        """
+        self.module.train()
+        for micro_batch, batch in enumerate(work.batches):
+            loss, terms = self._forward(work, micro_batch, number)
+            if loss is not None:
+                loss.backward()
+            for name, value in terms.items():
+                zeros[name] += value.detach()
+            zeros[self._unit] += batch.amount
+            zeros[f"padded_{self._unit}"] += batch.padded_amount
+        parameters = self._objective.trained(number)
+        distributed.sum_gradients(parameters)
+        norm = optimizer.gradient_norm(parameters)
+        if by_part:
+            self.part_norms = optimizer.gradient_norms_by_part(self.model)
+        optimizer.set_lr(self.optimizer, lr)
+        optimizer.step_if_finite(self.optimizer, norm, self._run.train.clip_norm)
+        return Taken(norm, zeros)
+
+    def forget_gradients(self) -> None:
+        """Free the gradients of the last update."""
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _forward(self, work: Work[BatchT], micro_batch: int, number: int) -> tuple[Tensor | None, dict[str, Tensor]]:
+        # Dropout on accelerators draws from torch's generator: seeded here, it needs no place in checkpoints.
+        torch.manual_seed(distributed.dropout_seed(self._run.seed, number, self._ranks.rank, micro_batch))
+        half = self._run.train.precision == "bf16"
+        with torch.autocast(self._ranks.device.type, torch.bfloat16) if half else nullcontext():
+            return self._objective.loss(self.module, work.batches[micro_batch], micro_batch, work.counts, number)
+
+    def bad_parameter(self) -> str:
+        """The first parameter, or else gradient, that is not finite; "" if all are finite."""
+        return first_bad_parameter(self.model)
+
+    def bad_module(self, work: Work[BatchT], number: int) -> str:
+        """Run the forward passes of an update again; the first module whose output is not finite, or ""."""
+
+        def again() -> None:
+            for micro_batch in range(len(work.batches)):
+                self._forward(work, micro_batch, number)
+
+        return first_bad_module(self.model, again)
