@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from wav2vec2.data import manifest as module
+from wav2vec2.data import manifest_cache
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, record_batch, write_manifest
 from wav2vec2.errors import UserError
@@ -78,7 +79,7 @@ def test_a_folder_of_parts_is_one_manifest_and_a_missing_part_is_named(tmp_path:
 def test_large_manifests_are_memory_mapped_and_pickle_as_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ROWS_IN_MEMORY", 100)
+    monkeypatch.setattr(manifest_cache, "ROWS_IN_MEMORY", 100)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = write_manifest(rows(5_000), tmp_path / "m.parquet")
     manifest = Manifest.open(path, "train")
@@ -245,7 +246,7 @@ def test_a_file_that_lacks_a_column_or_a_value_is_named(tmp_path: Path) -> None:
 def test_only_large_manifests_go_to_the_cache_and_a_changed_file_goes_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ROWS_IN_MEMORY", 10)
+    monkeypatch.setattr(manifest_cache, "ROWS_IN_MEMORY", 10)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = write_manifest(rows(10), tmp_path / "m.parquet")
     assert len(Manifest.open(path)) == 10

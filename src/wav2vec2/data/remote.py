@@ -37,7 +37,7 @@ _PASSING_CODES = {"SlowDown", "RequestTimeout", "RequestTimeoutException", "Thro
 _PASSING_CODES |= {"InternalError", "ServiceUnavailable"}
 _PASSING_STATUS = {408, 425, 429}
 _WRONG_KEYS = {"NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError", "UnauthorizedSSOTokenError"}
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9.\-]*://")
 _draw = random.SystemRandom()
 
 Result = TypeVar("Result")
