@@ -30,8 +30,11 @@ def manifest(tmp_path: Path) -> Manifest:
 
 
 def loader(manifest: Manifest, **changes: object) -> UpdateLoader:
-    plan = BatchPlan(manifest.samples, batch_samples=16_000, max_samples=4_000, min_samples=1, seed=3)
-    options: dict[str, object] = {"micro_samples": 8_000, "epsilon": None, "workers": 0} | changes
+    together = changes.pop("group_samples", 8_000)
+    plan = BatchPlan(
+        manifest.samples, batch_samples=16_000, group_samples=together, max_samples=4_000, min_samples=1, seed=3
+    )
+    options: dict[str, object] = {"epsilon": None, "workers": 0} | changes
     return UpdateLoader(manifest, plan, **options)  # type: ignore[arg-type]
 
 
@@ -75,7 +78,7 @@ def test_loading_from_a_position_continues(manifest: Manifest) -> None:
 
 
 def test_two_ranks_read_the_batch_of_one(manifest: Manifest) -> None:
-    one = take(loader(manifest, micro_samples=16_000), Position(), 4)
+    one = take(loader(manifest, group_samples=16_000), Position(), 4)
     two = [take(loader(manifest, rank=rank, world=2), Position(), 4) for rank in range(2)]
     for number, update in enumerate(one):
         rows = {int(r): i for m in update.micro_batches for r, i in zip(m.rows, m.ids, strict=True)}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wav2vec2.data.sampler import BatchPlan, GlobalBatch, Position, _cut, deal
+from wav2vec2.data.sampler import BatchPlan, GlobalBatch, Position, _cut, deal, group_bounds
 from wav2vec2.errors import UserError
 
 
@@ -33,36 +33,59 @@ def test_an_epoch_reads_every_utterance_once_within_the_budget(samples: list[int
         assert (batch.starts >= 0).all()
 
 
+def shares(samples: list[int] | np.ndarray, micro: float, world: int) -> list[list[list[int]]]:
+    """Rows of each micro-batch of each rank, of rows sorted from long to short."""
+    sizes = np.sort(np.asarray(samples, dtype=np.int64))[::-1]
+    groups = group_bounds(sizes, round(micro * world))
+    return [[part.tolist() for part in deal(groups, rank, world)] for rank in range(world)]
+
+
 @given(lengths, st.integers(1, 5), st.integers(1, 300))
 @settings(max_examples=80, deadline=None)
 def test_dealing_gives_every_row_to_one_rank_in_equally_many_micro_batches(
     samples: list[int], world: int, micro: int
 ) -> None:
-    sizes = np.sort(np.asarray(samples, dtype=np.int64))[::-1]
-    shares = [deal(sizes, micro, rank, world) for rank in range(world)]
-    assert len({len(share) for share in shares}) == 1
-    rows = sorted(int(row) for share in shares for micro_batch in share for row in micro_batch)
+    sizes = sorted(samples, reverse=True)
+    dealt = shares(samples, micro, world)
+    assert len({len(share) for share in dealt}) == 1
+    rows = sorted(row for share in dealt for micro_batch in share for row in micro_batch)
     assert rows == list(range(len(samples)))
-    for share in shares:
-        for micro_batch in share:
-            if len(micro_batch) > 1:
-                assert len(micro_batch) * sizes[micro_batch].max() <= micro
-    if all(len(micro_batch) for share in shares for micro_batch in share):
-        firsts = [[int(micro_batch[0]) for micro_batch in share] for share in shares]
+    for group in zip(*dealt, strict=True):
+        together = [row for micro_batch in group for row in micro_batch]
+        if len(together) > 1:
+            assert len(together) * max(sizes[row] for row in together) <= micro * world
+        for micro_batch in filter(None, group):
+            assert (len(micro_batch) - 1) * max(sizes[row] for row in micro_batch) < micro
+    if all(len(micro_batch) for share in dealt for micro_batch in share):
+        firsts = [[micro_batch[0] for micro_batch in share] for share in dealt]
         assert all(abs(a - b) < world for a, b in zip(firsts[0], firsts[-1], strict=True))
 
 
+@given(lengths, st.sampled_from([2.2, 3.4, 120.0, 250.5, 999.0]))
+@settings(max_examples=40, deadline=None)
+def test_groups_are_the_same_for_any_number_of_ranks_that_hold_as_much_together(
+    samples: list[int], together: float
+) -> None:
+    def groups(world: int) -> list[list[int]]:
+        dealt = shares(samples, together / world, world)
+        return [sorted(row for part in parts for row in part) for parts in zip(*dealt, strict=True)]
+
+    assert groups(1) == groups(2) == groups(3) == groups(4) == groups(64)
+
+
 def test_every_rank_gets_a_row_when_there_are_enough() -> None:
-    for share in (deal(np.full(16, 10), 40, rank, 2) for rank in range(2)):
+    for share in shares(np.full(16, 10), 40, 2):
         assert [len(micro_batch) for micro_batch in share] == [4, 4]
 
 
 def test_the_global_batches_do_not_depend_on_the_number_of_ranks() -> None:
-    p = plan(np.arange(1, 90))
-    for batch in (p.batch(Position(0, i)) for i in range(p.batches(0))):
-        for world in (1, 2, 3):
-            rows = np.concatenate([r for rank in range(world) for r in deal(batch.samples, 150, rank, world)])
-            assert sorted(batch.utterances[rows].tolist()) == sorted(batch.utterances.tolist())
+    one = epoch_batches(plan(np.arange(1, 90), group_samples=150))
+    for world in (2, 3):
+        for expected, batch in zip(one, epoch_batches(plan(np.arange(1, 90), group_samples=150 * world)), strict=True):
+            assert batch.utterances.tolist() == expected.utterances.tolist()
+            assert batch.starts.tolist() == expected.starts.tolist()
+            assert len(batch.groups) <= len(expected.groups)
+    assert all(len(batch.groups) == 2 for batch in epoch_batches(plan(np.full(90, 70))))
 
 
 def test_walking_from_a_saved_position_continues_the_walk() -> None:
@@ -211,28 +234,28 @@ def test_a_last_batch_of_half_the_budget_stays_as_it_is() -> None:
 def test_ranks_read_neighbouring_rows_in_as_few_micro_batches_as_fit(
     samples: list[int], world: int, micro: int
 ) -> None:
-    sizes = np.sort(np.asarray(samples, dtype=np.int64))[::-1]
-    shares = [deal(sizes, micro, rank, world) for rank in range(world)]
-    rows_at_once = max(1, micro // int(sizes.max())) * world
-    assert len(shares[0]) == -(-len(sizes) // rows_at_once)
+    dealt = shares(samples, micro, world)
+    rows_at_once = max(1, micro * world // max(samples))
+    assert len(dealt[0]) == -(-len(samples) // rows_at_once)
     first = 0
-    for parts in zip(*shares, strict=True):
-        together = sorted(int(row) for part in parts for row in part)
+    for parts in zip(*dealt, strict=True):
+        together = sorted(row for part in parts for row in part)
         assert together == list(range(first, first + len(together)))
         first += len(together)
         counts = [len(part) for part in parts]
         assert counts == sorted(counts, reverse=True)
         assert counts[0] - counts[-1] <= 1
-    counts = [sum(map(len, parts)) for parts in zip(*shares, strict=True)]
+    counts = [sum(map(len, parts)) for parts in zip(*dealt, strict=True)]
     assert max(counts) - min(counts) <= 1
 
 
 def test_dealing_by_hand() -> None:
-    sizes = np.array([50, 40, 40, 30, 30, 20, 10])
-    assert [part.tolist() for part in deal(sizes, 100, 0, 2)] == [[0, 2], [3, 5]]
-    assert [part.tolist() for part in deal(sizes, 100, 1, 2)] == [[1], [4, 6]]
-    assert [part.tolist() for part in deal(sizes, 99, 0, 1)] == [[row] for row in range(7)]
-    assert [part.tolist() for part in deal(sizes[:2], 10, 2, 3)] == [[]]
+    sizes = [50, 40, 40, 30, 30, 20, 10]
+    assert shares(sizes, 100, 2) == [[[0, 2], [3, 5]], [[1], [4, 6]]]
+    assert shares(sizes, 75, 2) == [[[0], [2], [4, 6]], [[1], [3], [5]]]  # three rows fit together
+    assert shares(sizes, 99, 1) == [[[row] for row in range(7)]]
+    assert shares(sizes[:2], 10, 3) == [[[0], [1]], [[], []], [[], []]]
+    assert shares(sizes[:2], 34, 3) == [[[0]], [[1]], [[]]]
 
 
 def test_limits_belong_to_what_is_kept() -> None:

@@ -160,8 +160,6 @@ class UpdateLoader:
 
     manifest: Manifest
     plan: Plan
-    micro_samples: int
-    """Most samples, padding included, of one rank's micro-batch."""
     epsilon: float | None
     rank: int = 0
     world: int = 1
@@ -204,7 +202,7 @@ class UpdateLoader:
     def requests(self, position: Position) -> Iterator[_Request]:
         """Yield this rank's requests without end, planned one global batch at a time."""
         for batch in self.plan.walk(position):
-            shares = deal(batch.samples, self.micro_samples, self.rank, self.world)
+            shares = deal(batch.groups, self.rank, self.world)
             for number, share in enumerate(shares):
                 rows = tuple(
                     Row(

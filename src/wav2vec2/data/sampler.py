@@ -1,8 +1,10 @@
 """The plan of training batches: which utterances make up each update, in what order, and which rank reads which.
 
-Global batches are planned first and then dealt to ranks, so that the data and their order are the same at any number
-of ranks. The plan is a pure function of (lengths, seed, epoch), held in a few numpy arrays: planning an epoch of 14
-million utterances takes a second or two and briefly a few hundred MB. A position is two integers, so resuming is free.
+Global batches are planned first, then split into groups, then dealt to ranks. A group is what all ranks compute at the
+same time. So the data and their order are the same at any number of ranks, and the groups are the same wherever all
+ranks together hold the same amount. The plan is a pure function of (lengths, seed, epoch), held in a few numpy arrays:
+planning an epoch of 14 million utterances takes a second or two and briefly a few hundred MB. A position is two
+integers, so resuming is free.
 """
 
 import itertools
@@ -38,6 +40,8 @@ class GlobalBatch:
     """First sample of each crop; 0 where the whole utterance is read."""
     samples: Integers
     """Length of each crop."""
+    groups: Integers
+    """(groups + 1,): group g, the micro-batches of all ranks together, is the rows from groups[g] to groups[g + 1]."""
     following: Position
     """The position after this batch."""
 
@@ -67,6 +71,7 @@ class BatchPlan(Plan):
     Args:
         samples: length of each utterance at 16 kHz.
         batch_samples: most samples of one global batch, after cropping.
+        group_samples: most samples, padding included, that all ranks together hold at a time; None: a whole batch.
         max_samples: longer utterances are cropped at random (if ``crop``) or left out; None: no limit.
         min_samples: shorter utterances are left out.
         seed: random seed of the order and of the crops.
@@ -86,6 +91,7 @@ class BatchPlan(Plan):
         samples: Integers,
         *,
         batch_samples: int,
+        group_samples: int | None = None,
         max_samples: int | None,
         min_samples: int,
         seed: int,
@@ -103,6 +109,7 @@ class BatchPlan(Plan):
         self._full: Integers = samples[self._utterances].astype(np.int64)
         self._cropped: Integers = np.minimum(self._full, limit)
         self._batch_samples, self._seed, self._jitter = batch_samples, seed, jitter
+        self._group_samples = batch_samples if group_samples is None else group_samples
         if not len(self._utterances):
             raise UserError(
                 f"no utterance is left for training: {self.too_short} of {len(samples)} are shorter than "
@@ -152,6 +159,7 @@ class BatchPlan(Plan):
             utterances=utterances,
             starts=crop_starts(self._seed, position.epoch, utterances, full - cropped),
             samples=cropped,
+            groups=group_bounds(cropped, self._group_samples),
             following=Position(position.epoch, position.position + 1),
         )
 
@@ -192,24 +200,33 @@ def _cut(total: Integers, budget: int) -> Integers:
     return np.asarray(bounds, dtype=np.int64)
 
 
-def deal(samples: Integers, micro_samples: int, rank: int, world: int) -> list[Integers]:
-    """Split one global batch into micro-batches and return the rows that ``rank`` reads in each.
+def group_bounds(samples: Integers, group_samples: int) -> Integers:
+    """Return the bounds of the groups of one global batch: as few as fit, and equal to within one row.
 
-    All ranks get the same number of micro-batches, and rows of similar length at the same time. A rank's micro-batch
-    has at most ``micro_samples`` samples, padding included, or a single row. Some ranks' last micro-batches are empty
-    if fewer rows than ranks are left.
+    A group has at most ``group_samples`` samples, padding included, or a single row. The number of ranks plays no part.
 
     Args:
-        samples: cropped lengths of the global batch's rows.
-        micro_samples: most samples, padding included, of one rank's micro-batch.
+        samples: (rows,) cropped lengths.
+        group_samples: most samples, padding included, that all ranks together hold at a time.
+    """
+    rows = max(1, group_samples // int(samples.max()))
+    groups = -(-len(samples) // rows)
+    return np.arange(groups + 1, dtype=np.int64) * len(samples) // groups
+
+
+def deal(groups: Integers, rank: int, world: int) -> list[Integers]:
+    """Return the rows that ``rank`` reads of each group.
+
+    The rows of a group are dealt in turn, so that all ranks compute rows of similar length at the same time, and their
+    numbers differ by one at most. A rank may therefore hold up to one row more than its part of the group's samples.
+    Some ranks get no rows of a group that has fewer rows than there are ranks.
+
+    Args:
+        groups: (groups + 1,) see :class:`GlobalBatch`.
         rank: the rank of this process.
         world: number of ranks.
     """
-    rows_per_rank = max(1, micro_samples // int(samples.max()))
-    chunks = -(-len(samples) // (rows_per_rank * world))
-    whole = np.arange(len(samples), dtype=np.int64)
-    edges = [len(samples) * chunk // chunks for chunk in range(chunks + 1)]
-    return [whole[low + rank : high : world] for low, high in itertools.pairwise(edges)]
+    return [np.arange(low + rank, high, world, dtype=np.int64) for low, high in itertools.pairwise(groups.tolist())]
 
 
 def crop_starts(seed: int, epoch: int, utterances: Integers, room: Integers) -> Integers:

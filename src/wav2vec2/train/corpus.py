@@ -102,6 +102,7 @@ def plan_corpus(
         BatchPlan,
         manifest.samples,
         batch_samples=round(batch.seconds * SAMPLE_RATE),
+        group_samples=round(batch.micro_seconds * ranks.world * SAMPLE_RATE),
         min_samples=round(batch.min_seconds * SAMPLE_RATE),
         seed=seed,
         jitter=batch.length_jitter,
@@ -122,7 +123,6 @@ def plan_corpus(
     loader = UpdateLoader(
         manifest,
         ordered,
-        micro_samples=round(batch.micro_seconds * SAMPLE_RATE),
         epsilon=epsilon,
         rank=ranks.rank,
         world=ranks.world,

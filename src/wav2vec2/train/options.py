@@ -85,7 +85,7 @@ class BatchConfig:
     """Batch size: audio of one update, over all processes together."""
     micro_seconds: float = option(87.5, above=0.0, may_change=True)
     """Most audio, with padding, of a forward pass of one process. Less needs less memory and gives the same gradient.
-    """
+    A process may hold up to one utterance more where those of all processes cannot be divided evenly."""
     min_seconds: float = option(0.1, low=0.0)
     """Shorter utterances are left out and counted."""
     max_seconds: float = option(30.0, above=0.0)

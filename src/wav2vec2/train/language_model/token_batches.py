@@ -152,15 +152,20 @@ class TokenLoader:
                 f"batch.tokens ({batch_tokens}) is less than the longest sentence after cropping; "
                 "raise it or lower batch.max_tokens"
             )
-        self._sentences, self._micro, self._rank, self._world = sentences, micro_tokens, rank, world
+        self._sentences, self._rank, self._world = sentences, rank, world
         self.plan = BatchPlan(
-            sentences.predicted, batch_samples=batch_tokens, max_samples=max_tokens, min_samples=1, seed=seed
+            sentences.predicted,
+            batch_samples=batch_tokens,
+            group_samples=micro_tokens * world,
+            max_samples=max_tokens,
+            min_samples=1,
+            seed=seed,
         )
 
     def updates(self, position: Position) -> Iterator[Update[TokenBatch]]:
         """Yield updates from a position on, without end."""
         for batch in self.plan.walk(position):
-            shares = deal(batch.samples, self._micro, self._rank, self._world)
+            shares = deal(batch.groups, self._rank, self._world)
             micro = []
             for share in shares:
                 pieces = []
