@@ -183,7 +183,7 @@ def test_updates_read_the_plan_row_by_row(manifest: Manifest) -> None:
                 number, start, length = (int(each[row]) for each in (batch.utterances, batch.starts, batch.samples))
                 expected = WAVE[start : start + length] * (number + 1) / 8
                 np.testing.assert_array_equal(part.waveforms[index, :length].numpy(), expected)
-        assert len(micro) == len(deal(batch.samples, 8_000, 0, 1))
+        assert len(micro) == len(deal(batch.groups, 0, 1)) == len(batch.groups) - 1
 
 
 def test_validation_batches_go_from_long_to_short_and_are_as_large_as_fits(manifest: Manifest) -> None:
