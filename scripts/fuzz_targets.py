@@ -130,7 +130,7 @@ def _read_model(path: Path) -> None:
 
 
 def _checkpoint_seeds(folder: Path) -> list[Path]:
-    from wav2vec2.train.checkpoint import Checkpoints
+    from wav2vec2.train.checkpoint.folder import Checkpoints
 
     return [Checkpoints(folder, 1).save(1, _tensors(), {"update": 1})]
 
@@ -140,9 +140,10 @@ def _tensors() -> dict[str, Any]:
 
 
 def _read_checkpoint(path: Path) -> None:
-    from wav2vec2.train.checkpoint import read_state, restore
+    from wav2vec2.train.checkpoint.contents import restore
+    from wav2vec2.train.checkpoint.seal import read_state, verify
 
-    read_state(path)
+    verify(path, read_state(path))
     restore(path, _tensors())
 
 

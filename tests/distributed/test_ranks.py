@@ -14,7 +14,9 @@ from torch import Tensor
 from wav2vec2.config import write_toml
 from wav2vec2.model.architecture import Regularization
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
-from wav2vec2.train import checkpoint, distributed, optimizer
+from wav2vec2.train import distributed, optimizer
+from wav2vec2.train.checkpoint.contents import restore, training_tensors
+from wav2vec2.train.checkpoint.folder import Checkpoints
 from wav2vec2.train.metrics import LOG_FILE
 from wav2vec2.train.pretrain.command import PretrainConfig, build_model, run
 from wav2vec2.train.pretrain.objective import ContrastiveObjective, LossConfig
@@ -38,10 +40,10 @@ def weights(config: PretrainConfig) -> dict[str, Tensor]:
     model, _ = build_model(config)
     model.double()
     steps, _ = optimizer.build_optimizer(model.named_parameters(), config.train)
-    nested: dict[str, Any] = checkpoint.training_tensors(model, steps)
-    latest = checkpoint.Checkpoints(Path(config.output) / "checkpoints", 1).latest()
+    nested: dict[str, Any] = training_tensors(model, steps)
+    latest = Checkpoints(Path(config.output) / "checkpoints", 1).latest()
     assert latest is not None
-    checkpoint.restore(latest, nested)
+    restore(latest, nested)
     return dict(nested["model"])
 
 

@@ -14,10 +14,13 @@ from tests.train.tiny_run import pretrain_config, with_train
 
 from wav2vec2.config import write_toml
 from wav2vec2.errors import UserError
-from wav2vec2.train import checkpoint, optimizer
+from wav2vec2.train import optimizer
+from wav2vec2.train.checkpoint.contents import restore, training_tensors
+from wav2vec2.train.checkpoint.folder import Checkpoints
+from wav2vec2.train.checkpoint.seal import read_state, write_state
 from wav2vec2.train.pretrain.command import PretrainConfig, build_model, run
 
-CLOCK = ("time", "seconds_per_second", "wait_share")
+CLOCK = ("time", "seconds_per_second", "wait_share", "save_seconds")
 
 
 def start(config: PretrainConfig, folder: Path) -> subprocess.Popen[str]:
@@ -31,10 +34,10 @@ def tensors(config: PretrainConfig) -> dict[str, torch.Tensor]:
     """Weights and moments of a run's newest checkpoint."""
     model, _ = build_model(config)
     steps, _ = optimizer.build_optimizer(model.named_parameters(), config.train)
-    nested: dict[str, Any] = checkpoint.training_tensors(model, steps)
-    latest = checkpoint.Checkpoints(Path(config.output) / "checkpoints", 1).latest()
+    nested: dict[str, Any] = training_tensors(model, steps)
+    latest = Checkpoints(Path(config.output) / "checkpoints", 1).latest()
     assert latest is not None
-    checkpoint.restore(latest, nested)
+    restore(latest, nested)
     flat = dict(nested["model"])
     return flat | {f"{n}/{k}": v for n, state in nested["optimizer"].items() for k, v in state.items()}
 
@@ -63,7 +66,7 @@ def test_killed_at_a_random_moment_and_resumed_is_bit_for_bit_uninterrupted(
 ) -> None:
     config = replace(uninterrupted, output=str(tmp_path / "run"))
     process = start(config, tmp_path)
-    checkpoints = checkpoint.Checkpoints(tmp_path / "run" / "checkpoints", 1)
+    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", 1)
     wait_for(checkpoints.latest, process)
     time.sleep(random.random() * 0.5)
     process.kill()
@@ -96,12 +99,12 @@ def test_the_logged_speed_counts_the_time_before_a_stop(corpus: Path, tmp_path: 
     config = with_train(pretrain_config(corpus, tmp_path / "run"), max_minutes=1e-6)
     config = replace(config, log=replace(config.log, every=2, validate_every=0))
     run(config)
-    latest = checkpoint.Checkpoints(tmp_path / "run" / "checkpoints", 1).latest()
+    latest = Checkpoints(tmp_path / "run" / "checkpoints", 1).latest()
     assert latest is not None
-    state = checkpoint.read_state(latest)
+    state = read_state(latest)
     assert state["update"] == 1
     assert state["clock"][0] >= state["clock"][1] > 0
-    (latest / checkpoint.STATE_FILE).write_text(json.dumps(state | {"clock": [1000.0, 500.0]}))
+    write_state(latest, state | {"clock": [1000.0, 500.0]}, state["files"])
     run(config)
     lines = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text().splitlines())
     (line,) = (line for line in lines if line["kind"] == "train")
@@ -119,9 +122,9 @@ def test_sigterm_finishes_the_update_saves_and_leaves_with_status_0(corpus: Path
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 0, said
     assert "stopped at update" in said
-    latest = checkpoint.Checkpoints(tmp_path / "run" / "checkpoints", 1).latest()
+    latest = Checkpoints(tmp_path / "run" / "checkpoints", 1).latest()
     assert latest is not None
-    assert checkpoint.read_state(latest)["update"] == int(latest.name) > 5
+    assert read_state(latest)["update"] == int(latest.name) > 5
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()
 
 
@@ -150,10 +153,10 @@ def test_only_the_newest_checkpoints_are_kept(uninterrupted: PretrainConfig) -> 
 def test_a_damaged_checkpoint_is_one_line(uninterrupted: PretrainConfig, tmp_path: Path) -> None:
     config = with_train(replace(uninterrupted, output=str(tmp_path / "run")), max_minutes=1e-6)
     run(config)
-    latest = checkpoint.Checkpoints(tmp_path / "run" / "checkpoints", 1).latest()
+    latest = Checkpoints(tmp_path / "run" / "checkpoints", 1).latest()
     assert latest is not None
     for file in latest.glob("*.distcp"):
         file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(UserError, match="remove this folder") as caught:
+    with pytest.raises(UserError, match=r"000000001: is damaged .*: copy a checkpoint back") as caught:
         run(config)
     assert "\n" not in str(caught.value)

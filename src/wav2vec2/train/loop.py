@@ -17,7 +17,11 @@ from torch import Tensor, nn
 from wav2vec2.config import as_plain, write_toml
 from wav2vec2.data.dataset import Update
 from wav2vec2.errors import UserError
-from wav2vec2.train import checkpoint, distributed, optimizer
+from wav2vec2.train import distributed, optimizer
+from wav2vec2.train.checkpoint.contents import refuse_changes, restore, training_tensors
+from wav2vec2.train.checkpoint.folder import GOOD, Checkpoints
+from wav2vec2.train.checkpoint.resume import newest_sound
+from wav2vec2.train.checkpoint.seal import read_without_trust
 from wav2vec2.train.distributed import Ranks, StopRequest, stop_signals
 from wav2vec2.train.health import HealthMonitor
 from wav2vec2.train.metrics import Reporter, duration
@@ -50,7 +54,7 @@ class Trainer(Generic[BatchT]):
         self.step = Step(run, objective, loader.unit, ranks, wrap)
         self.schedule = optimizer.schedule(run.train)
         self.peak, self.lr_line = optimizer.peak_lr(run.train, run.batch_seconds)
-        self.checkpoints = checkpoint.Checkpoints(run.output / "checkpoints", run.log.keep_last)
+        self.checkpoints = Checkpoints(run.output / "checkpoints", run.log.keep_last)
         self.health = HealthMonitor(
             run.health,
             run.train.updates,
@@ -78,10 +82,9 @@ class Trainer(Generic[BatchT]):
             write_toml(run.config, run.output / "config.toml")
         self.reporter = Reporter(run.output, updates, self.state.update, tensorboard=run.log.tensorboard, enabled=main)
         try:
-            for line in [*announcements, self.step.decay_line, *([self.lr_line] if self.lr_line else [])]:
+            extra = [self.step.decay_line, *([self.lr_line] if self.lr_line else []), *resumed]
+            for line in [*announcements, *extra]:
                 self.reporter.say(line)
-            if resumed:
-                self.reporter.say(f"resuming {run.output} at update {self.state.update} of {updates}")
             with stop_signals() as stop:
                 reason = self._loop(stop)
             return self._finish(reason)
@@ -109,13 +112,14 @@ class Trainer(Generic[BatchT]):
             asked = asked or (self.ranks.world == 1 and bool(stop.reason))
             window.busy += time.perf_counter() - started
             self.reporter.tick(state.update)
+            self._report_save()
             done = state.update == total
             if self._due(state.update):
                 self._log_line()
             if log.validate_every and (state.update % log.validate_every == 0 or done) and not asked:
                 self._validate()
             if (log.save_every and state.update % log.save_every == 0) or done or asked:
-                self._save()
+                self._save(wait=done or asked)
         return (stop.reason or "another process was asked to stop") if asked and not done else ""
 
     def _due(self, update: int) -> bool:
@@ -129,7 +133,7 @@ class Trainer(Generic[BatchT]):
         if work.bad_files:
             self._report_bad_files([line for batch in work.batches for line in batch.bad])
         if work.held == 0:
-            self._save()  # a drive may have gone away: keep what has been learned
+            self._save(wait=True)  # a drive may have gone away: keep what has been learned
             raise UserError(
                 f"{self.run.output}: no recording of update {state.update} could be read (see the lines above): "
                 "check the files and run the same command again"
@@ -196,32 +200,51 @@ class Trainer(Generic[BatchT]):
             self.reporter.say(line)
 
     def _tensors(self) -> dict[str, Any]:
-        return checkpoint.training_tensors(self.step.model, self.step.optimizer) | {"sums": self.window.sums}
+        return training_tensors(self.step.model, self.step.optimizer) | {"sums": self.window.sums}
 
-    def _save(self) -> None:
+    def _save(self, *, wait: bool) -> None:
+        """Write a checkpoint in the background, or at once; the run goes on without it if the disk is full."""
         described = {
             "clock": [self.window.busy, self.window.waited],
             "fingerprint": self.run.fingerprint,
             "config": as_plain(self.run.config),
+            GOOD: self.state.health_streak == 0 and self.state.skips == 0,
         }
-        self.checkpoints.save(self.state.update, self._tensors(), self.state.as_plain() | described)
+        started = time.perf_counter()
+        self.checkpoints.finish()
+        self._report_save()
+        self.checkpoints.begin(self.state.update, self._tensors(), self.state.as_plain() | described)
+        if wait:
+            self.checkpoints.finish()
+            self._report_save()
+        self.window.saving += time.perf_counter() - started
 
-    def _resume(self) -> bool:
-        latest = self.checkpoints.latest()
-        if latest is None:
-            return False
-        saved = checkpoint.read_state(latest)
-        with checkpoint.read_without_trust(latest):
-            state, clock = RunState.from_plain(saved), tuple(map(float, saved.get("clock", (0.0, 0.0))))
-            checkpoint.refuse_changes(self.run.output, saved["config"], self.run.config)
+    def _report_save(self) -> None:
+        saved = self.checkpoints.ended()
+        if saved is not None and saved.failure:
+            newest = self.checkpoints.newest_update
+            self.reporter.say(
+                f"the checkpoint of update {saved.update} cannot be written ({saved.failure}): free space; the newest "
+                f"is {'still none' if newest is None else f'that of update {newest}'}"
+            )
+
+    def _resume(self) -> list[str]:
+        """Load the newest sound checkpoint, if there is one; return lines about it."""
+        found, lines = newest_sound(self.checkpoints, self._load)
+        if found is None:
+            return lines
+        return [*lines, f"resuming {self.run.output} at update {self.state.update} of {self.run.train.updates}"]
+
+    def _load(self, path: Path, saved: dict[str, Any]) -> None:
+        with read_without_trust(path):
+            state, (busy, waited) = RunState.from_plain(saved), map(float, saved.get("clock", (0.0, 0.0)))
+            refuse_changes(self.run.output, saved["config"], self.run.config)
         if saved.get("fingerprint") != self.run.fingerprint:
             raise UserError(
                 f"{self.run.output}: was started on other data: give the old data, or choose another output folder"
             )
-        checkpoint.restore(latest, self._tensors())
-        self.state = state
-        self.window.busy, self.window.waited = clock
-        return True
+        restore(path, self._tensors())
+        self.state, self.window.busy, self.window.waited = state, busy, waited
 
     def _finish(self, reason: str) -> Path:
         """Write the model directory and report where it is."""

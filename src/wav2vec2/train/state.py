@@ -65,6 +65,7 @@ class LogWindow:
             data with and without padding.
         busy: seconds spent on the updates.
         waited: how many of these seconds were spent waiting for data.
+        saving: seconds besides, in which training waited for checkpoints.
     """
 
     def __init__(self, unit: str, terms: Mapping[str, Tensor], device: torch.device) -> None:
@@ -72,7 +73,7 @@ class LogWindow:
         names = (unit, f"padded_{unit}", "gradient_norm", "updates", "skipped")
         own = {name: torch.zeros((), dtype=torch.float64) for name in names}
         self.sums = {name: value.to(device) for name, value in (own | dict(terms)).items()}
-        self.busy = self.waited = 0.0
+        self.busy = self.waited = self.saving = 0.0
 
     def zeros(self) -> dict[str, Tensor]:
         """A zero for each sum, in which one process adds up one update."""
@@ -97,7 +98,7 @@ class LogWindow:
     def clear(self) -> None:
         """Start the next window."""
         self.sums = self.zeros()
-        self.busy = self.waited = 0.0
+        self.busy = self.waited = self.saving = 0.0
 
     @property
     def taken(self) -> float:
@@ -123,5 +124,6 @@ class LogWindow:
         }
 
     def speed(self) -> dict[str, float]:
-        """Throughput, and the share of time spent waiting for data."""
-        return {f"{self.unit}_per_second": self.rate, "wait_share": self.waited / max(1e-9, self.busy)}
+        """Throughput, the share of time spent waiting for data, and the seconds spent waiting for checkpoints."""
+        share = self.waited / max(1e-9, self.busy)
+        return {f"{self.unit}_per_second": self.rate, "wait_share": share, "save_seconds": self.saving}

@@ -17,7 +17,7 @@ from wav2vec2.model.architecture import Masking, Regularization
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.model.variants.pretraining import pretraining_model
 from wav2vec2.model.variants.variant import Variant
-from wav2vec2.train.checkpoint import refuse_changes
+from wav2vec2.train.checkpoint.contents import refuse_changes
 from wav2vec2.train.metrics import LOG_FILE
 from wav2vec2.train.pretrain.command import PretrainConfig, build_model, run
 from wav2vec2.train.pretrain.fixed_units import CENTROIDS, UnitsConfig
