@@ -1,4 +1,7 @@
 import json
+import signal
+import subprocess
+import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +12,15 @@ from tests.data.made_up_speech import librispeech_tree, voice, write
 
 from wav2vec2.audio.encoded_file import AudioError
 from wav2vec2.audio.read import read_audio
+from wav2vec2.data import shards
 from wav2vec2.data.byte_range import read_bytes
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.prepare.command import PrepareLibriSpeech, run
 from wav2vec2.data.shards import PrepareShards, write_shards
 from wav2vec2.data.shards import run as run_shards
 from wav2vec2.data.utterance import Utterance, write_manifest
+from wav2vec2.data.waveforms import read_utterance
+from wav2vec2.data.whole_files import WholeFiles
 from wav2vec2.errors import UserError
 
 
@@ -43,7 +49,7 @@ def test_a_folder_of_shards_may_be_moved_and_sharded_again(tmp_path: Path) -> No
     manifest = Manifest.open(run(PrepareLibriSpeech(root=root, out=tmp_path / "out", workers=1)))
     write_shards(manifest, tmp_path / "shards", 10_000)
     (tmp_path / "shards").rename(tmp_path / "moved")
-    again = Manifest.open(run_shards(PrepareShards(manifest=tmp_path / "moved", out=tmp_path / "again")))
+    again = Manifest.open(run_shards(PrepareShards(manifest=str(tmp_path / "moved"), out=str(tmp_path / "again"))))
     row = again.utterance(3)
     assert read_bytes(row.path, row.offset, row.size) == Path(manifest.utterance(3).path).read_bytes()
 
@@ -67,11 +73,11 @@ def test_segments_share_one_copy_of_their_recording(tmp_path: Path) -> None:
 def test_bad_sources_and_options_are_user_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = write_manifest([Utterance("a", "/nowhere/a.wav", samples=5)], tmp_path / "m.parquet")
     with pytest.raises(UserError, match=r"m\.parquet: no recording could be read"):
-        run_shards(PrepareShards(manifest=manifest, out=tmp_path / "shards"))
+        run_shards(PrepareShards(manifest=str(manifest), out=str(tmp_path / "shards")))
     assert "left out: a: /nowhere/a.wav: does not exist" in capsys.readouterr().err
     assert list((tmp_path / "shards").iterdir()) == []
     with pytest.raises(UserError, match="shard-mb"):
-        run_shards(PrepareShards(manifest=manifest, out=tmp_path / "shards", shard_mb=0))
+        run_shards(PrepareShards(manifest=str(manifest), out=str(tmp_path / "shards"), shard_mb=0))
 
 
 def blobs(folder: Path, sizes: list[int]) -> list[Utterance]:
@@ -139,10 +145,107 @@ def test_what_cannot_be_read_is_left_out_with_all_its_segments(
         Utterance("z", good, start=900, samples=900),
     ]
     manifest = write_manifest(rows, tmp_path / "m.parquet")
-    copied = Manifest.open(run_shards(PrepareShards(manifest=manifest, out=tmp_path / "shards")))
+    copied = Manifest.open(run_shards(PrepareShards(manifest=str(manifest), out=str(tmp_path / "shards"))))
     assert copied.ids == ["a", "z"]
     printed = capsys.readouterr()
     assert "2 utterances in 1 shards, 2 left out" in printed.out
     assert printed.err.count("left out: lost-0: ") == 1
     with pytest.raises(AudioError, match=r"lost\.wav: does not exist"):
         write_shards(rows, tmp_path / "again", 10**9)
+
+
+def test_shards_are_written_to_s3_and_read_from_there(s3: str, tmp_path: Path) -> None:
+    root = librispeech_tree(tmp_path / "corpus", splits=("train",))
+    original = Manifest.open(run(PrepareLibriSpeech(root=root, out=tmp_path / "out", workers=1)))
+    path = run_shards(PrepareShards(manifest=str(tmp_path / "out"), out="s3://speech/shards/"))
+    assert path == "s3://speech/shards/manifest.parquet"
+    copied = Manifest.open("s3://speech/shards")
+    assert copied.ids == original.ids
+    for row, source in zip(copied, original, strict=True):
+        assert row.path == "s3://speech/shards/shard-000000.tar"
+        np.testing.assert_array_equal(read_utterance(row), read_utterance(source))
+    run_shards(PrepareShards(manifest="s3://speech/shards", out=str(tmp_path / "back")))  # and from there
+    assert Manifest.open(tmp_path / "back").ids == original.ids
+    for address, message in (("s3://no-bucket/a", "there is no bucket 'no-bucket'"), ("x-no://a/b", "x-no")):
+        with pytest.raises(UserError, match=message):
+            run_shards(PrepareShards(manifest=str(tmp_path / "out"), out=address))
+
+
+DIES = """
+import os, signal, sys
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.data.shards import write_shards
+
+def rows():
+    for number, row in enumerate(Manifest.open(sys.argv[1])):
+        if number == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield row
+
+write_shards(rows(), sys.argv[2], 2049)
+"""
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_killed_command_goes_on_with_the_shards_that_are_there(
+    remote: bool, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if remote:
+        request.getfixturevalue("s3")
+    out = "s3://speech/shards" if remote else str(tmp_path / "shards")
+    rows = blobs(tmp_path / "blobs", [100] * 8)  # two in a shard
+    manifest = write_manifest(rows, tmp_path / "m.parquet")
+    killed = subprocess.run([sys.executable, "-c", DIES, str(manifest), out], capture_output=True, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert [name for name in WholeFiles(out).names() if name.endswith(".tar")] == [
+        "shard-000000.tar",
+        "shard-000001.tar",
+    ]
+    read: list[str] = []
+    real = shards.read_bytes
+    monkeypatch.setattr(shards, "read_bytes", lambda path, *place: (read.append(path), real(path, *place))[1])
+    write_shards(rows, out, 2049)
+    assert read == [row.path for row in rows[4:]]
+    write_shards(rows, tmp_path / "at once", 2049)
+    for name in WholeFiles(out).names():
+        if name.endswith(".tar"):
+            assert read_bytes(WholeFiles(out).path(name)) == (tmp_path / "at once" / name).read_bytes()
+    found, expected = Manifest.open(out), Manifest.open(tmp_path / "at once")
+    assert [replace(row, path="") for row in found] == [replace(row, path="") for row in expected]
+    read.clear()
+    write_shards(rows[:6], out, 2049)  # fewer rows: what is left of the longer set goes
+    assert read == []
+    assert [name for name in WholeFiles(out).names() if name.endswith(".tar")] == [
+        f"shard-{number:06d}.tar" for number in range(3)
+    ]
+
+
+def test_only_whole_shards_of_the_same_rows_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = blobs(tmp_path / "blobs", [100] * 6)
+    out = tmp_path / "shards"
+    write_shards(rows, out, 2049)
+    read: list[str] = []
+    real = shards.read_bytes
+    monkeypatch.setattr(shards, "read_bytes", lambda path, *place: (read.append(path), real(path, *place))[1])
+    with (out / "shard-000001.tar").open("ab") as shard:
+        shard.write(b"more")
+    write_shards(rows, out, 2049)
+    assert read == [row.path for row in rows[2:4]]
+    read.clear()
+    changed = [*rows[:4], replace(rows[4], text="new"), rows[5]]
+    write_shards(changed, out, 2049)
+    assert read == [row.path for row in rows[4:]]
+    read.clear()
+    lost = [replace(rows[0], path=str(tmp_path / "lost")), *rows[1:]]
+    for _ in range(2):  # what was left out is tried again
+        read.clear()
+        write_shards(lost, out, 2049, lambda *_: None)
+        assert lost[0].path in read
+    assert Manifest.open(out).ids == [row.id for row in rows[1:]]
+
+
+def test_a_shard_that_cannot_be_finished_leaves_nothing_in_s3(s3: str, tmp_path: Path) -> None:
+    rows = blobs(tmp_path / "blobs", [100] * 3)
+    with pytest.raises(AudioError, match="does not exist"):
+        write_shards([*rows, replace(rows[0], id="lost", path="/nowhere")], "s3://speech/half", 10**6)
+    assert WholeFiles("s3://speech/half").names() == []

@@ -76,7 +76,7 @@ def write_manifest(rows: Iterable[Utterance], path: str | Path) -> Path:
     Raises:
         UserError: the file cannot be written (disk full, no permission).
     """
-    return write_batches(_record_batches(rows), path)
+    return write_batches(record_batches(rows), path)
 
 
 def write_batches(batches: Iterable[pa.RecordBatch], path: str | Path, metadata: dict[str, str] | None = None) -> Path:
@@ -97,7 +97,8 @@ def record_batch(rows: Sequence[Utterance]) -> pa.RecordBatch:
     return pa.record_batch(columns, schema=SCHEMA)
 
 
-def _record_batches(rows: Iterable[Utterance]) -> Iterator[pa.RecordBatch]:
+def record_batches(rows: Iterable[Utterance]) -> Iterator[pa.RecordBatch]:
+    """Convert utterances to Arrow record batches of `ROWS_PER_GROUP` rows, one at a time."""
     pending: list[Utterance] = []
     for row in rows:
         pending.append(row)
