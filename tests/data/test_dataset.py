@@ -8,9 +8,10 @@ import soundfile
 import torch
 
 from wav2vec2.audio.normalize import normalize_waveform
+from wav2vec2.data.batch_plan import BatchPlan
 from wav2vec2.data.dataset import Row, UpdateLoader, fixed_batches, prepare_worker, read_rows
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.data.sampler import BatchPlan, Position, deal
+from wav2vec2.data.sampler import Position, deal
 from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.data.waveforms import DecodedAudio, read_utterance
 from wav2vec2.errors import UserError

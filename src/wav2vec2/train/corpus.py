@@ -2,14 +2,16 @@
 
 import functools
 import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.data.batch_plan import BatchPlan
 from wav2vec2.data.dataset import UpdateLoader
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.data.sampler import BatchPlan, Plan
+from wav2vec2.data.sampler import Plan
 from wav2vec2.data.waveforms import DecodedAudio
 from wav2vec2.errors import UserError, cause
 from wav2vec2.input_file import MOST_LINES, read_text
@@ -131,7 +133,7 @@ def plan_corpus(
         pin_memory=ranks.device.type == "cuda",
         decoded=DecodedAudio(manifest.samples) if batch.in_memory else None,
     )
-    return Corpus(loader, lines, hashlib.sha256(np.ascontiguousarray(manifest.samples).tobytes()).hexdigest()[:16])
+    return Corpus(loader, lines, plan.fingerprint)
 
 
 def _described(plan: BatchPlan, batch: BatchConfig, ranks: Ranks) -> list[str]:
@@ -139,7 +141,7 @@ def _described(plan: BatchPlan, batch: BatchConfig, ranks: Ranks) -> list[str]:
     hours = plan.epoch_samples / SAMPLE_RATE / 3600
     lines = [
         f"training speech: {len(plan)} utterances, {hours:.2f} h an epoch "
-        f"({plan.batches(0)} updates of {batch.seconds:g} s "
+        f"(about {math.ceil(plan.epoch_samples / SAMPLE_RATE / batch.seconds)} updates of {batch.seconds:g} s "
         f"over {ranks.world} process{'es' if ranks.world > 1 else ''})"
     ]
     if plan.too_short:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.train.tiny_run import finetune_config, with_train
 
 from wav2vec2.checkpoints.load import load
-from wav2vec2.data.sampler import BatchPlan, Position
+from wav2vec2.data.batch_plan import BatchPlan
+from wav2vec2.data.sampler import Position
 from wav2vec2.errors import UserError
 from wav2vec2.train.finetune.command import FinetuneConfig, FinetuneData, run
 from wav2vec2.train.finetune.curriculum import CurriculumConfig, ShortFirst, short_samples

@@ -12,7 +12,8 @@ import numpy as np
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.config import option
-from wav2vec2.data.sampler import BatchPlan, GlobalBatch, Integers, Plan, Position
+from wav2vec2.data.batch_plan import BatchPlan
+from wav2vec2.data.sampler import GlobalBatch, Integers, Plan, Position
 
 
 @dataclass(frozen=True)

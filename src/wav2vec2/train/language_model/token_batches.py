@@ -16,8 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from wav2vec2.data.batch_plan import BatchPlan
 from wav2vec2.data.dataset import Update
-from wav2vec2.data.sampler import BatchPlan, Position, deal
+from wav2vec2.data.sampler import Position, deal
 from wav2vec2.errors import UserError
 
 

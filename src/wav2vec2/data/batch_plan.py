@@ -1,0 +1,193 @@
+"""Batches of utterances of similar length in random order: the plan of all training on lists of lengths."""
+
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.data.epochs import EpochPlan, Epochs
+from wav2vec2.data.sampler import GlobalBatch, Integers, Plan, Position, crop_starts, group_bounds
+from wav2vec2.errors import UserError
+
+Floats = npt.NDArray[np.float64]
+
+
+class BatchPlan(Plan):
+    """Batches of utterances of similar length, in random order.
+
+    Args:
+        samples: length of each utterance at 16 kHz; kept, not copied.
+        batch_samples: most samples of one global batch, after cropping.
+        group_samples: most samples, padding included, that all ranks together hold at a time; None: a whole batch.
+        max_samples: longer utterances are cropped at random (if ``crop``) or left out; None: no limit.
+        min_samples: shorter utterances are left out.
+        seed: random seed of the order and of the crops.
+        jitter: lengths are multiplied by random factors in 1 ± jitter / 2 before sorting, so that each epoch has
+            different batches.
+        crop: see ``max_samples``.
+
+    Attributes:
+        too_short, too_long: how many utterances were left out, for the caller to report.
+        fingerprint: hash of ``samples``.
+
+    Raises:
+        UserError: no utterance is left, or the longest does not fit into a batch.
+    """
+
+    def __init__(
+        self,
+        samples: Integers,
+        *,
+        batch_samples: int,
+        group_samples: int | None = None,
+        max_samples: int | None,
+        min_samples: int,
+        seed: int,
+        jitter: float = 0.1,
+        crop: bool = True,
+    ) -> None:
+        self._samples, self._crop = samples, crop
+        self._limit = np.iinfo(np.int64).max if max_samples is None else max_samples
+        self._min_samples = max(min_samples, 1)
+        self._batch_samples, self._seed, self._jitter = batch_samples, seed, jitter
+        self._group_samples = batch_samples if group_samples is None else group_samples
+        self.fingerprint = hashlib.sha256(np.ascontiguousarray(samples).data).hexdigest()[:16]
+        long = int(np.count_nonzero(samples > self._limit))
+        self.too_short = int(np.count_nonzero(samples < self._min_samples))
+        self.too_long = 0 if crop else long
+        lengths = self.lengths
+        self._count, self.epoch_samples = len(lengths), int(lengths.sum())
+        """Samples in an epoch, after cropping."""
+        if not self._count:
+            raise UserError(
+                f"no utterance is left for training: {self.too_short} of {len(samples)} are shorter than "
+                f"batch.min_seconds ({min_samples / SAMPLE_RATE:g} s), {self.too_long} longer than batch.max_seconds; "
+                "change these limits"
+            )
+        if (longest := int(lengths.max())) > batch_samples:
+            raise UserError(
+                f"batch.seconds ({batch_samples / SAMPLE_RATE:g}) is less than the longest utterance after cropping "
+                f"({longest / SAMPLE_RATE:g} s); raise it or lower batch.max_seconds"
+            )
+        planned = f"1 {self.fingerprint} {batch_samples} {self._limit} {self._min_samples} {seed} {jitter!r} {crop}"
+        self._epochs = Epochs(self._make, self._count, hashlib.sha256(planned.encode()).hexdigest()[:24])
+
+    def __len__(self) -> int:
+        """Number of utterances in an epoch."""
+        return self._count
+
+    @property
+    def utterances(self) -> Integers:
+        """The utterances that are used: rows of the manifest, ascending."""
+        keep = self._samples >= self._min_samples
+        if not self._crop:
+            keep &= self._samples <= self._limit
+        return np.flatnonzero(keep).astype(np.int64, copy=False)
+
+    @property
+    def lengths(self) -> Integers:
+        """Length of each of ``utterances`` after cropping."""
+        return np.minimum(self._samples[self.utterances], self._limit).astype(np.int64, copy=False)
+
+    def batches(self, epoch: int) -> int:
+        """Number of global batches in an epoch; it differs slightly between epochs."""
+        return self._epochs.updates(epoch)
+
+    def batch(self, position: Position) -> GlobalBatch:
+        """Return the global batch at a position; at an epoch's end, the first batch of the next epoch."""
+        if position.position >= self.batches(position.epoch):
+            position = Position(position.epoch + 1, 0)
+        plan = self._epochs.plan(position.epoch)
+        if 2 * position.position >= len(plan):
+            self._epochs.prepare(position.epoch + 1)
+        rows, _ = plan.members(position.position)
+        full = self._samples[rows]
+        cropped = np.minimum(full, self._limit)
+        order = np.argsort(-cropped, kind="stable")
+        utterances, room, cropped = rows[order], (full - cropped)[order], cropped[order]
+        return GlobalBatch(
+            epoch=position.epoch,
+            utterances=utterances,
+            starts=crop_starts(self._seed, position.epoch, utterances, room),
+            samples=cropped,
+            groups=group_bounds(cropped, self._group_samples),
+            following=Position(position.epoch, position.position + 1),
+        )
+
+    def _make(self, epoch: int) -> EpochPlan:
+        """Sort by jittered length, cut into batches that keep the budget, shuffle the batches."""
+        cropped = self.lengths
+        keys = self._drawn(epoch, 0)
+        keys -= 0.5
+        keys *= self._jitter
+        keys += 1.0
+        keys *= cropped
+        order = sorted_order(keys, lambda: self._drawn(epoch, 1))
+        del keys
+        bounds = _cut(np.cumsum(cropped[order], dtype=np.int64), self._batch_samples)
+        del cropped
+        rows = self.utterances.astype(np.int32)[order]
+        # Not Generator.permutation, whose algorithm may change with numpy's version.
+        updates = np.argsort(self._drawn(epoch, 2)[: len(bounds) - 1], kind="stable")
+        return EpochPlan(rows, bounds.astype(np.int32), updates.astype(np.int32), np.zeros(0, np.int32))
+
+    def _drawn(self, epoch: int, which: int) -> Floats:
+        """(N,) random numbers in [0, 1): the first, second or third N of the epoch."""
+        source = np.random.PCG64(np.random.SeedSequence([self._seed, epoch])).advance(which * self._count)
+        return np.random.Generator(source).random(self._count)
+
+
+def sorted_order(keys: Floats, ties: Callable[[], Floats]) -> npt.NDArray[np.int64]:
+    """Return the indices that sort ``keys`` (N,); equal keys in the order of the random numbers ``ties()``.
+
+    Equal keys (lengths without jitter, or crops of one length) must not keep the manifest's order, which would put the
+    utterances of a speaker into one batch. Sorting numbers is several times as fast as sorting indices. So the leading
+    bits of a key and its index are sorted as one number, and the few neighbours that these bits do not tell apart are
+    sorted again.
+    """
+    if not keys.min() > 0:
+        return np.lexsort((ties(), keys))
+    count = len(keys)
+    index_bits = np.uint64(max(1, (count - 1).bit_length()))
+    packed = keys.view(np.uint64).copy()  # positive floats are ordered as their bits are
+    packed -= packed.min()
+    spread = int(packed.max()).bit_length()
+    packed >>= np.uint64(max(0, spread + int(index_bits) - 64))
+    packed <<= index_bits
+    packed |= np.arange(count, dtype=np.uint64)
+    packed.sort()
+    order = (packed & ((np.uint64(1) << index_bits) - np.uint64(1))).astype(np.int64)
+    packed >>= index_bits
+    same = packed[1:] == packed[:-1]
+    del packed
+    if same.any():
+        unsure = np.zeros(count, bool)
+        unsure[1:] |= same
+        unsure[:-1] |= same
+        places = np.flatnonzero(unsure)
+        members = order[places]
+        order[places] = members[np.lexsort((members, ties()[members], keys[members]))]
+    return order
+
+
+def _cut(total: Integers, budget: int) -> Integers:
+    """Return the bounds of consecutive batches, each within the budget. If the last one holds less than half of it, the
+    last two are evened out.
+
+    Args:
+        total: running total of the lengths.
+        budget: most samples of a batch.
+    """
+    bounds = [0]
+    while bounds[-1] < len(total):
+        done = int(total[bounds[-1] - 1]) if bounds[-1] else 0
+        bounds.append(int(np.searchsorted(total, done + budget, side="right")))
+    if len(bounds) > 2:
+        before = int(total[bounds[-3] - 1]) if len(bounds) > 3 else 0
+        both = int(total[-1]) - before
+        if int(total[-1]) - int(total[bounds[-2] - 1]) < budget // 2 and bounds[-1] - bounds[-3] > 1:
+            half = int(np.searchsorted(total, before + both // 2, side="right"))
+            bounds[-2] = min(max(half, bounds[-3] + 1), bounds[-2])
+    return np.asarray(bounds, dtype=np.int64)
