@@ -20,8 +20,8 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
+from machine import machine
 from speech import speech_root, utterances
-from table import machine
 
 from wav2vec2.audio.normalize import normalize_waveform
 from wav2vec2.audio.read import SAMPLE_RATE

@@ -43,13 +43,3 @@ def utterances(root: Path, split: str, count: int, shortest: float, longest: flo
         if len(found) == count:
             return found
     raise UserError(f"{root}: only {len(found)} of {count} utterances of {shortest:g} to {longest:g} s in '{split}'")
-
-
-def batches(root: Path, split: str, *, size: int, number: int, seconds: float | None) -> list[list[np.ndarray]]:
-    """``number`` batches of ``size``: all cut to ``seconds``, or whole utterances of 2 to 16 s in their order."""
-    if seconds is None:
-        rows = utterances(root, split, size * number, 2.0, 16.0)
-    else:
-        samples = round(seconds * SAMPLE_RATE)
-        rows = [row[:samples] for row in utterances(root, split, size * number, seconds, 60.0)]
-    return [rows[start : start + size] for start in range(0, size * number, size)]

@@ -77,6 +77,9 @@ GROUPS: dict[str, dict[str, Command]] = {
         "finetune": Command(
             "train.finetune.command", "FinetuneConfig", "fine-tune a model on transcribed speech (CTC)", recipe=True
         ),
+        "benchmark": Command(
+            "train.benchmark.command", "BenchmarkOptions", "measure speed, memory and where the time goes"
+        ),
     },
     "Language models": {
         "lm ngram": Command("lm.ngram.command", "NgramOptions", "estimate an n-gram model and a lexicon from text"),
