@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from wav2vec2.data.sampler import _scramble, crop_starts
+from wav2vec2.data.sampler import crop_starts, scramble
 
 
 def test_crop_starts_cover_the_inclusive_range_evenly() -> None:
@@ -14,9 +14,9 @@ def test_crop_starts_cover_the_inclusive_range_evenly() -> None:
 
 def test_crop_starts_are_the_hash_that_they_are_said_to_be() -> None:
     """splitmix64, whose first output for the state 0 is published; then by hand in Python's integers."""
-    assert int(_scramble(np.zeros(1, np.uint64))[0]) == 0xE220A8397B1DCDAF
+    assert int(scramble(np.zeros(1, np.uint64))[0]) == 0xE220A8397B1DCDAF
 
-    def scramble(x: int) -> int:
+    def mixed(x: int) -> int:
         x = (x + 0x9E3779B97F4A7C15) % 2**64
         x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 % 2**64
         x = (x ^ x >> 27) * 0x94D049BB133111EB % 2**64
@@ -25,10 +25,8 @@ def test_crop_starts_are_the_hash_that_they_are_said_to_be() -> None:
     utterances, room = np.array([0, 1, 2, 14_000_000]), np.array([0, 9, 999, 123_456])
     for seed, epoch in ((0, 0), (1, 0), (0, 1), (-1, 7), (2**40, 3)):
         found = crop_starts(seed, epoch, utterances, room)
-        state = scramble(scramble(seed % 2**64) ^ epoch)
-        assert found.tolist() == [
-            scramble(state ^ int(u)) % (int(r) + 1) for u, r in zip(utterances, room, strict=True)
-        ]
+        state = mixed(mixed(seed % 2**64) ^ epoch)
+        assert found.tolist() == [mixed(state ^ int(u)) % (int(r) + 1) for u, r in zip(utterances, room, strict=True)]
 
 
 def test_crops_differ_by_seed_epoch_and_utterance() -> None:

@@ -93,13 +93,13 @@ def deal(groups: Integers, rank: int, world: int) -> list[Integers]:
 
 def crop_starts(seed: int, epoch: int, utterances: Integers, room: Integers) -> Integers:
     """Return the first sample of each crop: a hash of (seed, epoch, utterance) in [0, room], both ends included."""
-    state = _scramble(np.full(len(utterances), seed & 0xFFFFFFFFFFFFFFFF, dtype=np.uint64))
-    state = _scramble(state ^ np.uint64(epoch & 0xFFFFFFFFFFFFFFFF))
-    state = _scramble(state ^ utterances.astype(np.uint64))
+    state = scramble(np.full(len(utterances), seed & 0xFFFFFFFFFFFFFFFF, dtype=np.uint64))
+    state = scramble(state ^ np.uint64(epoch & 0xFFFFFFFFFFFFFFFF))
+    state = scramble(state ^ utterances.astype(np.uint64))
     return (state % (room.astype(np.uint64) + np.uint64(1))).astype(np.int64)
 
 
-def _scramble(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def scramble(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """One round of the splitmix64 finaliser (Steele, Lea and Flood 2014)."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

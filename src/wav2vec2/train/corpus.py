@@ -1,11 +1,8 @@
-"""Training data of a run: open manifests, hold utterances out, plan batches, report what is left out."""
+"""Training data of a run: open manifests, plan batches, report what is left out."""
 
 import functools
-import hashlib
 import math
 from dataclasses import dataclass
-
-import numpy as np
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.data.batch_plan import BatchPlan
@@ -46,23 +43,6 @@ def read_ids(path: str) -> set[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a list of utterance ids ({cause(error)})") from None
     return ids - {""}
-
-
-def hold_out(manifest: Manifest, count: int, avoid: set[str]) -> tuple[Manifest, Manifest]:
-    """Hold out ``count`` utterances whose ids are not in ``avoid``; return (the rest, the held-out ones).
-
-    The choice is made by a hash of the ids alone: it depends neither on the manifest's order nor on a seed.
-
-    Raises:
-        UserError: there are not enough utterances.
-    """
-    ids = manifest.ids
-    keys = [(hashlib.sha256(i.encode()).digest(), n) for n, i in enumerate(ids) if i not in avoid]
-    if count >= len(keys):
-        raise UserError(f"data.hold_out: {count} of {len(keys)} usable utterances; hold out fewer")
-    chosen = np.asarray(sorted(n for _, n in sorted(keys)[:count]), dtype=np.int64)
-    rest = np.setdiff1d(np.arange(len(ids), dtype=np.int64), chosen)
-    return manifest.select(rest), manifest.select(chosen)
 
 
 @dataclass(frozen=True)

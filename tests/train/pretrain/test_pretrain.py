@@ -9,11 +9,9 @@ from tests.train.tiny_run import TINY, pretrain_config, with_train
 from torch import nn
 
 from wav2vec2.checkpoints.load import load
-from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
-from wav2vec2.train.corpus import hold_out
 from wav2vec2.train.metrics import LOG_FILE, duration, forget_after
 from wav2vec2.train.pretrain.command import build_model, run
 from wav2vec2.train.pretrain.objective import ContrastiveObjective
@@ -166,17 +164,6 @@ def test_a_run_that_can_read_nothing_stops_with_one_line(tmp_path: Path) -> None
 
 def test_bf16_runs_on_the_cpu(corpus: Path, tmp_path: Path) -> None:
     assert run(with_train(short(corpus, tmp_path / "run"), precision="bf16", updates=2)).exists()
-
-
-def test_held_out_utterances_depend_on_ids_alone_and_avoid_a_list(corpus: Path) -> None:
-    manifest = Manifest.open(corpus)
-    rest, held = hold_out(manifest, 4, {"u00", "u01"})
-    assert not {"u00", "u01"} & set(held.ids)
-    assert sorted(rest.ids + held.ids) == sorted(manifest.ids)
-    backwards = manifest.select(range(len(manifest) - 1, -1, -1))
-    assert set(hold_out(backwards, 4, {"u00", "u01"})[1].ids) == set(held.ids)
-    with pytest.raises(UserError, match="hold out fewer"):
-        hold_out(manifest, 11, {"u00", "u01"})
 
 
 def test_a_resumed_log_forgets_what_comes_again(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.config import option
+from wav2vec2.data.hold_out import hold_out
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Masking, Regularization
@@ -16,7 +17,7 @@ from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.text.vocabulary import Vocabulary
 from wav2vec2.train import distributed
-from wav2vec2.train.corpus import hold_out, open_manifest, plan_corpus, read_ids
+from wav2vec2.train.corpus import open_manifest, plan_corpus, read_ids
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.finetune.curriculum import CurriculumConfig
 from wav2vec2.train.finetune.objective import CTCObjective

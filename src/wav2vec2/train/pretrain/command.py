@@ -9,6 +9,7 @@ from torch import nn
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.config import option
+from wav2vec2.data.hold_out import hold_out
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
@@ -18,7 +19,7 @@ from wav2vec2.model.variants.pretraining import pretraining_model
 from wav2vec2.model.variants.targets import FixedUnits
 from wav2vec2.model.variants.variant import PROPOSED, Variant
 from wav2vec2.train import distributed
-from wav2vec2.train.corpus import hold_out, open_manifest, plan_corpus, read_ids
+from wav2vec2.train.corpus import open_manifest, plan_corpus, read_ids
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
@@ -42,6 +43,9 @@ class PretrainData:
     """Hold this many utterances out of training, for validation."""
     hold_out_avoid: str = option("", may_change=True)
     """File of utterance ids, one per line, that are not to be held out."""
+    hold_out_by: Literal["auto", "sha256"] = option("auto", may_change=True)
+    """Hash of the ids by which utterances are held out. auto: SHA-256; of more than 500,000 utterances a faster one.
+    sha256: to resume a run of that size that was started before this could be chosen."""
     validation_manifest: str = option("", may_change=True)
     """Validate on this manifest instead of held-out utterances."""
     validation_split: str = ""
@@ -94,7 +98,7 @@ def _run(config: PretrainConfig, ranks: Ranks) -> Path:
         validation = open_manifest(name, config.data.validation_split, "data.validation_manifest")
     elif config.data.hold_out:
         avoid = read_ids(config.data.hold_out_avoid) if config.data.hold_out_avoid else set()
-        manifest, validation = hold_out(manifest, config.data.hold_out, avoid)
+        manifest, validation = hold_out(manifest, config.data.hold_out, avoid, config.data.hold_out_by)
     model, lines = build_model(config)
     epsilon = model.architecture.normalization_epsilon
     corpus = plan_corpus(manifest, config.batch, ranks, seed=config.seed, crop=True, epsilon=epsilon)
