@@ -25,7 +25,8 @@ health.collapse_perplexity=2.5  text.case=keep  text.digits=keep  text.punctuati
 """
 PRETRAIN = """
 output=runs/pretrain  init_quantizer=keep  data.hold_out_by=auto  units.kind=quantizer  units.layer=-1
-units.clusters=500  units.fit_frames=200000  units.iterations=30  regularization.dropout=0.1  regularization.attention_dropout=0.1
+units.clusters=500  units.fit_frames=200000  units.iterations=30  regularization.dropout=0.1
+regularization.attention_dropout=0.1
 regularization.activation_dropout=0.0  regularization.input_dropout=0.1  regularization.feature_dropout=0.1
 regularization.layerdrop=0.05  regularization.feature_grad_mult=0.1  masking.channel_start=0.0
 loss.diversity_weight=0.1  loss.penalty_weight=10.0  loss.diversity_over=all  loss.best_by=contrastive
