@@ -3,11 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tests.train.tiny_run import open_corpus
 
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.data.mixing import Groups
 from wav2vec2.data.sampler import Position
+from wav2vec2.data.utterance import write_manifest
 from wav2vec2.errors import UserError
 from wav2vec2.train.corpus import open_manifest, plan_corpus, read_ids
 from wav2vec2.train.distributed import Ranks
@@ -108,3 +112,17 @@ def test_a_forward_pass_holds_what_fits_into_its_seconds_with_padding(
     batches = [batch for _ in range(8) for batch in next(updates).micro_batches]
     assert max(batch.waveforms.numel() for batch in batches) <= seconds * 16_000
     assert max(len(batch.rows) for batch in batches) == most
+
+
+def test_balanced_languages_are_said_at_the_start(tmp_path: Path) -> None:
+    rows = [replace(row, language="de" if number < 2 else "fr") for number, row in enumerate(open_corpus(tmp_path))]
+    manifest = Manifest.open(write_manifest(rows, tmp_path / "m.parquet"))
+    for beta, uses in ((1.0, "1"), (0.0, "5.91")):
+        groups = Groups.of(manifest, "language", beta)
+        corpus = plan_corpus(manifest, BATCH, ALONE, seed=1, crop=True, epsilon=None, groups=groups)
+        assert corpus.lines[-3].startswith("mixing: 2 groups")
+        assert corpus.lines[-1].startswith("  de: ")
+        batches = corpus.loader.plan.walk(Position())
+        used = np.concatenate([next(batches).utterances for _ in range(corpus.loader.plan.batches(0))])
+        assert corpus.lines[-1].endswith(f"x {uses}")
+        assert 0 <= int(np.count_nonzero(used == 1)) - int(float(uses)) <= 1

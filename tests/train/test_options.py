@@ -35,7 +35,7 @@ RANGES = {
     "at least 1 and at most 100": "variant.quantizer_depth",
     "at least 0 and at most 1": """freeze.share curriculum.share masking.time_start masking.channel_start
         loss.tau_floor_share train.warmup_share train.hold_share train.initial_scale train.final_scale
-        health.grace_share health.chance_share""",
+        health.grace_share health.chance_share data.mix_beta""",
     "above 0 and at most 1": "regularization.tau_decay",
     "at least 0 and below 1": """regularization.dropout regularization.attention_dropout
         regularization.activation_dropout regularization.input_dropout regularization.feature_dropout

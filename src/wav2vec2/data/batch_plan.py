@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.data.epochs import EpochPlan, Epochs
+from wav2vec2.data.mixing import Groups, Mixture, told_apart
 from wav2vec2.data.sampler import GlobalBatch, Integers, Plan, Position, crop_starts, group_bounds
 from wav2vec2.errors import UserError
 
@@ -27,10 +28,12 @@ class BatchPlan(Plan):
         jitter: lengths are multiplied by random factors in 1 ± jitter / 2 before sorting, so that each epoch has
             different batches.
         crop: see ``max_samples``.
+        groups: how groups of utterances are balanced, if at all.
 
     Attributes:
         too_short, too_long: how many utterances were left out, for the caller to report.
         fingerprint: hash of ``samples``.
+        mixture: how often each utterance is used in an epoch; None: once.
 
     Raises:
         UserError: no utterance is left, or the longest does not fit into a batch.
@@ -47,6 +50,7 @@ class BatchPlan(Plan):
         seed: int,
         jitter: float = 0.1,
         crop: bool = True,
+        groups: Groups | None = None,
     ) -> None:
         self._samples, self._crop = samples, crop
         self._limit = np.iinfo(np.int64).max if max_samples is None else max_samples
@@ -71,7 +75,10 @@ class BatchPlan(Plan):
                 f"batch.seconds ({batch_samples / SAMPLE_RATE:g}) is less than the longest utterance after cropping "
                 f"({longest / SAMPLE_RATE:g} s); raise it or lower batch.max_seconds"
             )
+        self.mixture = None if groups is None else Mixture(groups, self.utterances, lengths, seed)
+        mixed = "" if self.mixture is None else self.mixture.fingerprint
         planned = f"1 {self.fingerprint} {batch_samples} {self._limit} {self._min_samples} {seed} {jitter!r} {crop}"
+        planned += mixed
         self._epochs = Epochs(self._make, self._count, hashlib.sha256(planned.encode()).hexdigest()[:24])
 
     def __len__(self) -> int:
@@ -110,7 +117,7 @@ class BatchPlan(Plan):
         return GlobalBatch(
             epoch=position.epoch,
             utterances=utterances,
-            starts=crop_starts(self._seed, position.epoch, utterances, room),
+            starts=crop_starts(self._seed, position.epoch, self._told_apart(utterances, position), room),
             samples=cropped,
             groups=group_bounds(cropped, self._group_samples),
             following=Position(position.epoch, position.position + 1),
@@ -118,25 +125,35 @@ class BatchPlan(Plan):
 
     def _make(self, epoch: int) -> EpochPlan:
         """Sort by jittered length, cut into batches that keep the budget, shuffle the batches."""
-        cropped = self.lengths
-        keys = self._drawn(epoch, 0)
+        rows = self._rows(epoch)
+        cropped = np.minimum(self._samples[rows], self._limit)
+        keys = self._drawn(epoch, 0, len(rows))
         keys -= 0.5
         keys *= self._jitter
         keys += 1.0
         keys *= cropped
-        order = sorted_order(keys, lambda: self._drawn(epoch, 1))
+        order = sorted_order(keys, lambda: self._drawn(epoch, 1, len(rows)))
         del keys
         bounds = _cut(np.cumsum(cropped[order], dtype=np.int64), self._batch_samples)
         del cropped
-        rows = self.utterances.astype(np.int32)[order]
+        ordered = rows.astype(np.int32)[order]
         # Not Generator.permutation, whose algorithm may change with numpy's version.
-        updates = np.argsort(self._drawn(epoch, 2)[: len(bounds) - 1], kind="stable")
-        return EpochPlan(rows, bounds.astype(np.int32), updates.astype(np.int32), np.zeros(0, np.int32))
+        updates = np.argsort(self._drawn(epoch, 2, len(rows))[: len(bounds) - 1], kind="stable")
+        return EpochPlan(ordered, bounds.astype(np.int32), updates.astype(np.int32), np.zeros(0, np.int32))
 
-    def _drawn(self, epoch: int, which: int) -> Floats:
-        """(N,) random numbers in [0, 1): the first, second or third N of the epoch."""
-        source = np.random.PCG64(np.random.SeedSequence([self._seed, epoch])).advance(which * self._count)
-        return np.random.Generator(source).random(self._count)
+    def _rows(self, epoch: int) -> Integers:
+        """Rows of the manifest that an epoch uses, ascending, each as often as it is used."""
+        rows = self.utterances
+        return rows if self.mixture is None else self.mixture.rows_of_epoch(epoch, rows)
+
+    def _told_apart(self, utterances: Integers, position: Position) -> Integers:
+        """What the crops of a batch are drawn by: the utterances, or numbers that differ where one is used again."""
+        return utterances if self.mixture is None else told_apart(utterances, position.position)
+
+    def _drawn(self, epoch: int, which: int, count: int) -> Floats:
+        """(count,) random numbers in [0, 1): the first, second or third ``count`` of the epoch."""
+        source = np.random.PCG64(np.random.SeedSequence([self._seed, epoch])).advance(which * count)
+        return np.random.Generator(source).random(count)
 
 
 def sorted_order(keys: Floats, ties: Callable[[], Floats]) -> npt.NDArray[np.int64]:

@@ -99,6 +99,12 @@ def crop_starts(seed: int, epoch: int, utterances: Integers, room: Integers) -> 
     return (state % (room.astype(np.uint64) + np.uint64(1))).astype(np.int64)
 
 
+def scrambled(values: Integers, seed: int) -> npt.NDArray[np.uint64]:
+    """Return a hash (N,) of the seed and each value, all 64 bits used."""
+    state = scramble(np.full(1, seed & 0xFFFFFFFFFFFFFFFF, dtype=np.uint64))
+    return scramble(state ^ values.astype(np.uint64))
+
+
 def scramble(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """One round of the splitmix64 finaliser (Steele, Lea and Flood 2014)."""
     x = x + np.uint64(0x9E3779B97F4A7C15)

@@ -8,6 +8,7 @@ from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.data.batch_plan import BatchPlan
 from wav2vec2.data.dataset import UpdateLoader
 from wav2vec2.data.manifest import Manifest
+from wav2vec2.data.mixing import Groups
 from wav2vec2.data.sampler import Plan
 from wav2vec2.data.waveforms import DecodedAudio
 from wav2vec2.errors import UserError, cause
@@ -62,6 +63,7 @@ def plan_corpus(
     seed: int,
     crop: bool,
     epsilon: float | None,
+    groups: Groups | None = None,
     curriculum: CurriculumConfig | None = None,
     updates: int = 0,
 ) -> Corpus:
@@ -74,6 +76,7 @@ def plan_corpus(
         seed: of order and crops.
         crop: crop long utterances at random; otherwise leave them out.
         epsilon: give each utterance mean 0 and variance 1, with this epsilon; None: leave it as it is.
+        groups: the groups of utterances to balance, if any.
         curriculum: begin with short utterances.
         updates: length of the run, of which the curriculum takes its share.
 
@@ -89,6 +92,7 @@ def plan_corpus(
         seed=seed,
         jitter=batch.length_jitter,
         crop=crop,
+        groups=groups,
     )
     plan = planned(max_samples=round(batch.max_seconds * SAMPLE_RATE))
     lines = _described(plan, batch, ranks)
@@ -128,4 +132,6 @@ def _described(plan: BatchPlan, batch: BatchConfig, ranks: Ranks) -> list[str]:
         lines.append(f"utterances left out: {plan.too_short} shorter than {batch.min_seconds:g} s (batch.min_seconds)")
     if plan.too_long:
         lines.append(f"utterances left out: {plan.too_long} longer than {batch.max_seconds:g} s (batch.max_seconds)")
+    if plan.mixture is not None:
+        lines += plan.mixture.lines()
     return lines

@@ -11,6 +11,7 @@ from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.config import option
 from wav2vec2.data.hold_out import hold_out
 from wav2vec2.data.manifest import Manifest
+from wav2vec2.data.mixing import Groups, MixBy
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Masking, Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
@@ -34,9 +35,16 @@ class FinetuneData:
     """Transcribed speech."""
 
     manifest: str = option("", may_change=True)
-    """Manifest (a file, or the folder that 'wav2vec2 prepare' wrote)."""
+    """Manifest: a file, or the folder that 'wav2vec2 prepare' wrote, or a URL such as s3://bucket/folder. Several are
+    joined by "+"."""
     split: str = ""
     """Use only this split, or several ("train+dev"); empty: all."""
+    mix: MixBy = "none"
+    """Balance languages or corpora (the column source): small ones are repeated, large ones wait. source+language:
+    languages within each corpus, then the corpora. none: every utterance once an epoch."""
+    mix_beta: float = option(0.5, low=0.0, high=1.0)
+    """With mix: each gets a share of an epoch in proportion to its hours to this power. 1: as they are; 0: all the
+    same. XLS-R and MMS used 0.5."""
     labels: str = option("", may_change=True)
     """File of utterance ids, one per line: train only on these."""
     validation_manifest: str = option("", may_change=True)
@@ -149,6 +157,7 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
         seed=config.seed,
         crop=False,
         epsilon=model.architecture.normalization_epsilon,
+        groups=Groups.of(transcripts.manifest, config.data.mix, config.data.mix_beta),
         curriculum=config.curriculum,
         updates=config.train.updates,
     )
