@@ -37,6 +37,9 @@ class Steps(Protocol):
     def compute(self, batch: Any, update: int) -> Tensor | None:
         """One whole step; inference returns logits."""
 
+    def forget_gradients(self) -> None:
+        """Free what a step that failed has left."""
+
 
 def build(w: Workload) -> SharedEncoder:
     """The model of a workload, with the same weights each time."""
@@ -89,6 +92,10 @@ class OurSteps:
         self.step.take(work, update, _LEARNING_RATE, self.window.zeros(), by_part=False)
         self.step.forget_gradients()
         return None
+
+    def forget_gradients(self) -> None:
+        """Free what a step that failed has left."""
+        self.model.zero_grad(set_to_none=True)
 
     def masked(self, batch: MicroBatch, update: int) -> list[int] | None:
         """Masked frames of each utterance, for the count of operations; None outside pre-training."""

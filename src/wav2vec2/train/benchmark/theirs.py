@@ -115,3 +115,7 @@ class TheirSteps:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return None
+
+    def forget_gradients(self) -> None:
+        """Free what a step that failed has left."""
+        self.model.zero_grad(set_to_none=True)

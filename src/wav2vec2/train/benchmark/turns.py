@@ -62,6 +62,19 @@ class Worker:
         synchronize(self.device)
         return Turn(time.perf_counter() - started, time.process_time() - cpu_started)
 
+    def fits(self, rows: Waveforms) -> bool:
+        """Whether there is memory for a step on this batch."""
+        try:
+            self.steps.compute(self.steps.ready(rows, 0), 0)
+            synchronize(self.device)
+        except torch.OutOfMemoryError:
+            fitting = False
+        else:
+            fitting = True
+        self.steps.forget_gradients()
+        self.release()
+        return fitting
+
     def parts(self, rows: Waveforms, update: int) -> dict[str, float]:
         """Seconds of one step by part."""
         return time_of_parts(cast(OurSteps, self.steps), rows, update)
