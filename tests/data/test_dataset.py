@@ -10,10 +10,11 @@ import torch
 from wav2vec2.audio.normalize import normalize_waveform
 from wav2vec2.data.batch_plan import BatchPlan
 from wav2vec2.data.dataset import Row, UpdateLoader, fixed_batches, prepare_worker, read_rows
+from wav2vec2.data.decoded_audio import DecodedAudio, audio_key
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import Position, deal
 from wav2vec2.data.utterance import Utterance, write_manifest
-from wav2vec2.data.waveforms import DecodedAudio, read_utterance
+from wav2vec2.data.waveforms import read_utterance
 from wav2vec2.errors import UserError
 
 WAVE = (np.sin(np.arange(20_000) / 9) * 0.5).astype(np.float32)
@@ -114,7 +115,7 @@ def test_validation_reads_everything_once_with_the_manifests_rows(manifest: Mani
 
 
 def test_decoded_speech_in_memory_is_read_once_and_equals_the_files_to_16_bits(manifest: Manifest) -> None:
-    decoded = DecodedAudio(manifest.samples)
+    decoded = DecodedAudio(manifest.samples, audio_key(manifest))
     plain = take(loader(manifest), Position(), 6)
     kept = take(loader(manifest, decoded=decoded), Position(), 6)
     normalized = take(loader(manifest, decoded=decoded, epsilon=1e-7), Position(), 6)
@@ -141,7 +142,7 @@ def test_a_crop_is_cut_out_of_its_utterance(tmp_path: Path) -> None:
         Utterance("a", str(path), start=1_000, samples=4_000),
         Utterance("b", str(path), start=50, samples=90),
     ]
-    decoded = DecodedAudio(np.array([4_000, 90]))
+    decoded = DecodedAudio(np.array([4_000, 90]), f"crops-{os.getpid()}")
     rows = (Row(utterances[0], 5, 300, 700, 0), Row(utterances[1], 2, 20, 60, 1))
     plain = read_rows(rows, epsilon=None)
     assert plain.lengths.tolist() == [700, 60]

@@ -1,6 +1,4 @@
-import multiprocessing
 import tarfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +8,8 @@ import soundfile
 from tests.object_store import FlakyServer
 
 from wav2vec2.audio.encoded_file import AudioError
-from wav2vec2.data import waveforms
 from wav2vec2.data.utterance import Utterance
-from wav2vec2.data.waveforms import DecodedAudio, fetch, read_utterance
+from wav2vec2.data.waveforms import fetch, read_utterance
 from wav2vec2.errors import UserError
 
 WAVE = (np.sin(np.arange(20_000) / 9) * 0.5).astype(np.float32)
@@ -42,51 +39,6 @@ def test_an_utterance_without_a_length_reads_to_the_end(tmp_path: Path) -> None:
     assert np.array_equal(read_utterance(Utterance("a", str(path), offset=0, size=path.stat().st_size)), WAVE)
     with pytest.raises(UserError, match=r"a\.wav"):
         read_utterance(Utterance("a", str(path), start=19_000, samples=1_001))
-
-
-def test_decoded_speech_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(UserError, match=r"batch\.in_memory: 80000\.0 GB .* set it to false"):
-        DecodedAudio(np.full(4, 10**13, dtype=np.int64))
-
-
-def test_decoded_speech_fits_if_there_is_just_enough_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(waveforms, "_SHARED_MEMORY", tmp_path)
-    free = lambda size: lambda _: type("Usage", (), {"free": size})  # noqa: E731
-    monkeypatch.setattr(waveforms.shutil, "disk_usage", free(20))
-    DecodedAudio(np.array([4, 6]))
-    monkeypatch.setattr(waveforms.shutil, "disk_usage", free(19))
-    with pytest.raises(UserError, match=r"batch\.in_memory"):
-        DecodedAudio(np.array([4, 6]))
-
-
-def test_decoded_speech_keeps_each_utterance_in_its_place() -> None:
-    lengths = np.array([3, 5, 1, 4])
-    rng = np.random.default_rng(0)
-    signals = [rng.uniform(-1, 1, n).astype(np.float32) for n in lengths]
-    signals[1][:3] = 1.0, -1.0, 0.0
-    calls: list[int] = []
-
-    def reader(index: int) -> Callable[[], np.ndarray]:
-        return lambda: (calls.append(index), signals[index])[1]
-
-    decoded = DecodedAudio(lengths)
-    for index in (2, 0, 3, 1, 1, 0, 2, 3):
-        found = decoded.waveform(index, reader(index))
-        assert found.dtype == np.float32
-        assert np.array_equal(found, np.clip(np.rint(signals[index] * 32_768), -32_768, 32_767) / 32_768)
-    assert calls == [2, 0, 3, 1]
-    found[:] = 0.5  # a copy: the caller may change it
-    assert np.abs(decoded.waveform(3, reader(3)) - signals[3]).max() <= 1 / 65_536
-
-
-def test_processes_share_decoded_speech() -> None:
-    decoded = DecodedAudio(np.array([2, 2]))
-    child = multiprocessing.get_context("fork").Process(
-        target=decoded.waveform, args=(1, lambda: np.array([0.25, -0.5], np.float32))
-    )
-    child.start()
-    child.join()
-    assert decoded.waveform(1, lambda: np.ones(2, np.float32)).tolist() == [0.25, -0.5]
 
 
 def test_a_damaged_member_of_an_archive_is_named_by_the_archive_and_its_place(tmp_path: Path) -> None:

@@ -20,10 +20,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from wav2vec2.audio.normalize import normalize_waveform
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import Waveform
+from wav2vec2.data.decoded_audio import DecodedAudio
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import Plan, Position, deal
 from wav2vec2.data.utterance import Utterance
-from wav2vec2.data.waveforms import DecodedAudio, Fetched, fetch, read_utterance
+from wav2vec2.data.waveforms import Fetched, fetch, read_utterance
 from wav2vec2.errors import UserError
 
 Batch = TypeVar("Batch", covariant=True)

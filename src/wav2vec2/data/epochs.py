@@ -6,7 +6,6 @@ by every process for itself, without files.
 """
 
 import os
-import stat
 import tempfile
 import threading
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from wav2vec2.data.node_lock import alone
+from wav2vec2.data.node_lock import alone, private_folder
 from wav2vec2.errors import UserError
 from wav2vec2.output_file import writing
 
@@ -129,7 +128,7 @@ class Epochs:
 
     def _shared(self, epoch: int) -> EpochPlan:
         """The plan that this machine keeps in a file, made if it is not there."""
-        folder = _folder()
+        folder = private_folder(tempfile.gettempdir(), "wav2vec2-plans")
         if folder is None:
             return self._make(epoch)
         made: EpochPlan | None = None
@@ -145,19 +144,6 @@ class Epochs:
                 return EpochPlan.map(path)
         except (OSError, UserError):  # a full disk: every process keeps its own
             return self._make(epoch) if made is None else made
-
-
-def _folder() -> Path | None:
-    """The folder of plans of this user on this machine; None if nobody else must be able to write there and can."""
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    folder = Path(tempfile.gettempdir()) / f"wav2vec2-plans-{user}"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        status = folder.lstat()
-    except OSError:
-        return None
-    mine = stat.S_ISDIR(status.st_mode) and (not hasattr(os, "getuid") or status.st_uid == user)
-    return folder if mine and not status.st_mode & 0o022 else None
 
 
 def _forget(folder: Path, name: str) -> None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.data.batch_plan import BatchPlan
 from wav2vec2.data.dataset import UpdateLoader
+from wav2vec2.data.decoded_audio import DecodedAudio, audio_key
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.mixing import Groups
 from wav2vec2.data.sampler import Plan
-from wav2vec2.data.waveforms import DecodedAudio
 from wav2vec2.errors import UserError, cause
 from wav2vec2.input_file import MOST_LINES, read_text
 from wav2vec2.train.distributed import Ranks
@@ -115,7 +115,7 @@ def plan_corpus(
         workers=batch.workers,
         prefetch=batch.prefetch,
         pin_memory=ranks.device.type == "cuda",
-        decoded=DecodedAudio(manifest.samples) if batch.in_memory else None,
+        decoded=DecodedAudio(manifest.samples, audio_key(manifest)) if batch.in_memory else None,
     )
     return Corpus(loader, lines, plan.fingerprint)
 
