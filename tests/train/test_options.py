@@ -29,7 +29,8 @@ RANGES = {
         health.collapse_perplexity""",
     "above 0": """model.layer_norm_eps curriculum.epochs regularization.tau_start regularization.tau_end batch.seconds
         batch.micro_seconds batch.max_seconds train.lr train.eps""",
-    "at least 1": """text.min_count masking.time_span masking.channel_span batch.prefetch batch.tokens
+    "at least 0 and at most 32": "batch.buckets",
+    "at least 1": """batch.multiple text.min_count masking.time_span masking.channel_span batch.prefetch batch.tokens
         batch.micro_tokens train.updates train.max_skips units.iterations log.every log.keep_last health.patience""",
     "at least 2": "batch.max_tokens units.clusters units.fit_frames",
     "at least 1 and at most 100": "variant.quantizer_depth",

@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from wav2vec2.audio.read import SAMPLE_RATE
-from wav2vec2.data.epochs import EpochPlan, Epochs
+from wav2vec2.data.buckets import Buckets, Usage, choose_buckets, usage
+from wav2vec2.data.epochs import EpochPlan, Epochs, Integers32
 from wav2vec2.data.mixing import Groups, Mixture, told_apart
-from wav2vec2.data.sampler import GlobalBatch, Integers, Plan, Position, crop_starts, group_bounds
+from wav2vec2.data.sampler import GlobalBatch, Integers, Plan, Position, crop_starts, group_bounds, static_bounds
 from wav2vec2.errors import UserError
 
 Floats = npt.NDArray[np.float64]
@@ -29,8 +30,11 @@ class BatchPlan(Plan):
             different batches.
         crop: see ``max_samples``.
         groups: how groups of utterances are balanced, if at all.
+        buckets: most lengths of rows (see ``data/buckets.py``); 0: rows keep their lengths.
+        multiple: with buckets, rows of an update are a multiple of this.
 
     Attributes:
+        buckets: the lengths that were chosen; None without.
         too_short, too_long: how many utterances were left out, for the caller to report.
         fingerprint: hash of ``samples``.
         mixture: how often each utterance is used in an epoch; None: once.
@@ -51,6 +55,8 @@ class BatchPlan(Plan):
         jitter: float = 0.1,
         crop: bool = True,
         groups: Groups | None = None,
+        buckets: int = 0,
+        multiple: int = 1,
     ) -> None:
         self._samples, self._crop = samples, crop
         self._limit = np.iinfo(np.int64).max if max_samples is None else max_samples
@@ -77,8 +83,13 @@ class BatchPlan(Plan):
             )
         self.mixture = None if groups is None else Mixture(groups, self.utterances, lengths, seed)
         mixed = "" if self.mixture is None else self.mixture.fingerprint
+        self.buckets: Buckets | None = None
+        if buckets:
+            self.buckets = choose_buckets(
+                lengths, most=buckets, batch_samples=batch_samples, multiple=multiple, crop=crop
+            )
         planned = f"1 {self.fingerprint} {batch_samples} {self._limit} {self._min_samples} {seed} {jitter!r} {crop}"
-        planned += mixed
+        planned += f" {buckets} {multiple} {mixed}"
         self._epochs = Epochs(self._make, self._count, hashlib.sha256(planned.encode()).hexdigest()[:24])
 
     def __len__(self) -> int:
@@ -109,9 +120,13 @@ class BatchPlan(Plan):
         plan = self._epochs.plan(position.epoch)
         if 2 * position.position >= len(plan):
             self._epochs.prepare(position.epoch + 1)
-        rows, _ = plan.members(position.position)
+        rows, bucket = plan.members(position.position)
+        length = size = None
+        if self.buckets is not None:
+            length = int(self.buckets.lengths[bucket])
+            size = self.buckets.group_rows(bucket, self._group_samples)
         full = self._samples[rows]
-        cropped = np.minimum(full, self._limit)
+        cropped = np.minimum(full, self._limit if length is None else length)
         order = np.argsort(-cropped, kind="stable")
         utterances, room, cropped = rows[order], (full - cropped)[order], cropped[order]
         return GlobalBatch(
@@ -119,27 +134,50 @@ class BatchPlan(Plan):
             utterances=utterances,
             starts=crop_starts(self._seed, position.epoch, self._told_apart(utterances, position), room),
             samples=cropped,
-            groups=group_bounds(cropped, self._group_samples),
+            groups=group_bounds(cropped, self._group_samples) if size is None else static_bounds(len(rows), size),
             following=Position(position.epoch, position.position + 1),
+            length=length,
+            group_rows=size or 0,
         )
 
+    def usage(self, epoch: int, world: int) -> Usage:
+        """Measure how full an epoch's groups are, and how much is padded and lost, on ``world`` processes."""
+        samples = np.minimum(self._samples, self._limit)
+        return usage(self._epochs.plan(epoch), samples, self.buckets, self._group_samples, world)
+
     def _make(self, epoch: int) -> EpochPlan:
-        """Sort by jittered length, cut into batches that keep the budget, shuffle the batches."""
+        """Cut an epoch into batches, and shuffle these."""
         rows = self._rows(epoch)
-        cropped = np.minimum(self._samples[rows], self._limit)
-        keys = self._drawn(epoch, 0, len(rows))
-        keys -= 0.5
-        keys *= self._jitter
-        keys += 1.0
-        keys *= cropped
-        order = sorted_order(keys, lambda: self._drawn(epoch, 1, len(rows)))
-        del keys
-        bounds = _cut(np.cumsum(cropped[order], dtype=np.int64), self._batch_samples)
-        del cropped
+        lengths = np.minimum(self._samples[rows], self._limit)
+        if self.buckets is None:
+            order, bounds = self._cut_by_length(epoch, lengths)
+            of_bucket = np.zeros(0, np.int32)
+        else:
+            order, bounds, of_bucket = self._cut_by_bucket(epoch, lengths, self.buckets)
+        del lengths
         ordered = rows.astype(np.int32)[order]
         # Not Generator.permutation, whose algorithm may change with numpy's version.
         updates = np.argsort(self._drawn(epoch, 2, len(rows))[: len(bounds) - 1], kind="stable")
-        return EpochPlan(ordered, bounds.astype(np.int32), updates.astype(np.int32), np.zeros(0, np.int32))
+        return EpochPlan(ordered, bounds.astype(np.int32), updates.astype(np.int32), of_bucket)
+
+    def _cut_by_length(self, epoch: int, lengths: Integers) -> tuple[Integers, Integers]:
+        """Sort by jittered length and cut into batches that keep the budget."""
+        keys = self._drawn(epoch, 0, len(lengths))
+        keys -= 0.5
+        keys *= self._jitter
+        keys += 1.0
+        keys *= lengths
+        order = sorted_order(keys, lambda: self._drawn(epoch, 1, len(lengths)))
+        del keys
+        return order, _cut(np.cumsum(lengths[order], dtype=np.int64), self._batch_samples)
+
+    def _cut_by_bucket(self, epoch: int, lengths: Integers, buckets: Buckets) -> tuple[Integers, Integers, Integers32]:
+        """Shuffle within buckets and cut into batches of static shapes."""
+        bucket = buckets.of(lengths)
+        keys = self._drawn(epoch, 0, len(lengths))
+        keys += bucket
+        order = sorted_order(keys, lambda: self._drawn(epoch, 1, len(lengths)))
+        return buckets.cut(order, np.bincount(bucket, minlength=len(buckets.rows)))
 
     def _rows(self, epoch: int) -> Integers:
         """Rows of the manifest that an epoch uses, ascending, each as often as it is used."""

@@ -59,6 +59,10 @@ class MicroBatch:
     texts: tuple[str | None, ...]
     bad: tuple[str, ...] = ()
     """One line for each row that could not be read."""
+    full: bool = False
+    """Whether all rows are as long as the waveforms. Nothing is padded then, and no mask is needed."""
+    static: bool = False
+    """Whether this shape is one of the few that the plan repeats (``batch.buckets``)."""
 
     @property
     def amount(self) -> Tensor:
@@ -98,6 +102,8 @@ class _Request:
     rows: tuple[Row, ...]
     last: bool
     following: Position
+    length: int | None = None
+    static: bool = False
 
 
 class _Reader(Dataset[tuple[MicroBatch, bool, Position]]):
@@ -107,17 +113,21 @@ class _Reader(Dataset[tuple[MicroBatch, bool, Position]]):
         self._epsilon, self._decoded = epsilon, decoded
 
     def __getitem__(self, request: Any) -> tuple[MicroBatch, bool, Position]:
-        batch = read_rows(request.rows, epsilon=self._epsilon, decoded=self._decoded)
+        batch = read_rows(request.rows, epsilon=self._epsilon, decoded=self._decoded, length=request.length)
+        batch = dataclasses.replace(batch, static=request.static and not batch.bad)
         return batch, request.last, request.following
 
 
-def read_rows(rows: tuple[Row, ...], *, epsilon: float | None, decoded: DecodedAudio | None = None) -> MicroBatch:
-    """Read rows and pad them to the longest.
+def read_rows(
+    rows: tuple[Row, ...], *, epsilon: float | None, decoded: DecodedAudio | None = None, length: int | None = None
+) -> MicroBatch:
+    """Read rows and pad them to the longest, or to ``length``.
 
     Args:
         rows: what to read.
         epsilon: give each whole utterance zero mean and unit variance before it is cropped; None: leave it as it is.
         decoded: where decoded utterances are kept, if anywhere.
+        length: samples of the padded rows; None: as many as the longest has.
     """
     kept: list[tuple[Row, Waveform]] = []
     bad: list[str] = []
@@ -127,16 +137,18 @@ def read_rows(rows: tuple[Row, ...], *, epsilon: float | None, decoded: DecodedA
             kept.append((row, _read_row(row, epsilon, decoded, fetched)))
         except UserError as error:
             bad.append(f"{row.utterance.id}: {error}")
-    waveforms = torch.zeros(len(kept), max((len(waveform) for _, waveform in kept), default=0))
+    lengths = [len(waveform) for _, waveform in kept]
+    waveforms = torch.zeros(len(kept), max(lengths, default=0) if length is None else length)
     for index, (_, waveform) in enumerate(kept):
         waveforms[index, : len(waveform)] = torch.from_numpy(waveform)
     return MicroBatch(
         waveforms=waveforms,
-        lengths=torch.tensor([len(waveform) for _, waveform in kept], dtype=torch.int64),
+        lengths=torch.tensor(lengths, dtype=torch.int64),
         rows=torch.tensor([row.row for row, _ in kept], dtype=torch.int64),
         ids=tuple(row.utterance.id for row, _ in kept),
         texts=tuple(row.utterance.text for row, _ in kept),
         bad=tuple(bad),
+        full=all(samples == waveforms.shape[1] for samples in lengths),
     )
 
 
@@ -215,7 +227,8 @@ class UpdateLoader:
                     )
                     for row in share
                 )
-                yield _Request(rows, number == len(shares) - 1, batch.following)
+                static = batch.length is not None and len(rows) == len(range(self.rank, batch.group_rows, self.world))
+                yield _Request(rows, number == len(shares) - 1, batch.following, batch.length, static)
 
 
 class _Requests(Sampler[_Request]):

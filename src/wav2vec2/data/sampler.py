@@ -41,6 +41,10 @@ class GlobalBatch:
     """(groups + 1,): group g, the micro-batches of all ranks together, is the rows from groups[g] to groups[g + 1]."""
     following: Position
     """The position after this batch."""
+    length: int | None = None
+    """Samples to which rows are padded, where batches have static shapes; None: the longest of a micro-batch."""
+    group_rows: int = 0
+    """Rows of a group, where batches have static shapes; the last group of an epoch may have fewer."""
 
 
 class Plan(ABC):
@@ -74,6 +78,11 @@ def group_bounds(samples: Integers, group_samples: int) -> Integers:
     rows = max(1, group_samples // int(samples.max()))
     groups = -(-len(samples) // rows)
     return np.arange(groups + 1, dtype=np.int64) * len(samples) // groups
+
+
+def static_bounds(rows: int, group_rows: int) -> Integers:
+    """Return the bounds of groups of ``group_rows`` rows each, the last of which may have fewer."""
+    return np.append(np.arange(0, rows, group_rows), rows).astype(np.int64)
 
 
 def deal(groups: Integers, rank: int, world: int) -> list[Integers]:

@@ -93,6 +93,8 @@ def plan_corpus(
         jitter=batch.length_jitter,
         crop=crop,
         groups=groups,
+        buckets=batch.buckets,
+        multiple=batch.multiple,
     )
     plan = planned(max_samples=round(batch.max_seconds * SAMPLE_RATE))
     lines = _described(plan, batch, ranks)

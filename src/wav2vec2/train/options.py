@@ -92,6 +92,11 @@ class BatchConfig:
     """Longer utterances are cropped at random (pre-training), or left out and counted (fine-tuning)."""
     length_jitter: float = option(0.1, low=0.0)
     """Width of the random factor on each length before sorting by length, so that batches differ between epochs."""
+    buckets: int = option(0, low=0, high=32)
+    """Use rows of at most so many lengths, and as many rows of each, for compiled code and GPUs. Pre-training crops
+    utterances to the length below (at random), fine-tuning pads to the length above. 0: rows keep their lengths."""
+    multiple: int = option(8, low=1)
+    """With buckets: the rows of an update are a multiple of this. Best is a multiple of the number of processes."""
     workers: int = option(1, low=0, machine=True)
     """Processes that read audio; 0 reads in the main process."""
     prefetch: int = option(4, low=1, machine=True)
