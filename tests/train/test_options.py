@@ -20,11 +20,11 @@ from wav2vec2.train.pretrain.command import run as pretrain
 CONFIGS = (PretrainConfig(), FinetuneConfig(init="scratch"), LanguageModelConfig())
 
 RANGES = {
-    "at least -1": "units.layer",
+    "at least -1": "units.layer batch.workers",
     "at least 0": """seed data.hold_out data.validation_utterances freeze.updates curriculum.seconds
         regularization.feature_grad_mult masking.min_spans masking.span_spread masking.min_space
         variant.batch_negatives variant.codebook_negatives variant.edge_frames loss.diversity_weight
-        loss.penalty_weight batch.min_seconds batch.length_jitter batch.workers train.weight_decay train.clip_norm
+        loss.penalty_weight batch.min_seconds batch.length_jitter train.weight_decay train.clip_norm
         train.threads train.max_minutes log.validate_every log.save_every health.chance_margin
         health.collapse_perplexity""",
     "above 0": """model.layer_norm_eps curriculum.epochs regularization.tau_start regularization.tau_end batch.seconds

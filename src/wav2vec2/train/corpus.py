@@ -16,6 +16,7 @@ from wav2vec2.input_file import MOST_LINES, read_text
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.finetune.curriculum import CurriculumConfig, ShortFirst, short_samples
 from wav2vec2.train.options import BatchConfig
+from wav2vec2.train.read_workers import AUTO, counted
 
 
 def open_manifest(path: str, split: str, option: str) -> Manifest:
@@ -63,6 +64,7 @@ def plan_corpus(
     seed: int,
     crop: bool,
     epsilon: float | None,
+    heard: float = 100.0,
     groups: Groups | None = None,
     curriculum: CurriculumConfig | None = None,
     updates: int = 0,
@@ -76,6 +78,7 @@ def plan_corpus(
         seed: of order and crops.
         crop: crop long utterances at random; otherwise leave them out.
         epsilon: give each utterance mean 0 and variance 1, with this epsilon; None: leave it as it is.
+        heard: seconds of audio a second that the device hears at most, from which reading processes are counted.
         groups: the groups of utterances to balance, if any.
         curriculum: begin with short utterances.
         updates: length of the run, of which the curriculum takes its share.
@@ -108,13 +111,17 @@ def plan_corpus(
             lines.append(
                 f"the first {count} updates use only the {len(short)} utterances of at most {seconds} (curriculum)"
             )
+    workers = batch.workers
+    if workers == AUTO:
+        workers, why = counted(manifest, round(batch.max_seconds * SAMPLE_RATE), heard)
+        lines.append(why)
     loader = UpdateLoader(
         manifest,
         ordered,
         epsilon=epsilon,
         rank=ranks.rank,
         world=ranks.world,
-        workers=batch.workers,
+        workers=workers,
         prefetch=batch.prefetch,
         pin_memory=ranks.device.type == "cuda",
         decoded=DecodedAudio(manifest.samples, audio_key(manifest)) if batch.in_memory else None,

@@ -97,8 +97,9 @@ class BatchConfig:
     utterances to the length below (at random), fine-tuning pads to the length above. 0: rows keep their lengths."""
     multiple: int = option(8, low=1)
     """With buckets: the rows of an update are a multiple of this. Best is a multiple of the number of processes."""
-    workers: int = option(1, low=0, machine=True)
-    """Processes that read audio; 0 reads in the main process."""
+    workers: int = option(-1, low=-1, machine=True)
+    """Processes that read audio for each training process; -1: enough to stay ahead, counted from how fast a few
+    recordings are read at the start; 0 reads in the training process itself."""
     prefetch: int = option(4, low=1, machine=True)
     """Micro-batches that each of these processes reads ahead."""
     in_memory: bool = option(False, machine=True)

@@ -26,6 +26,7 @@ from wav2vec2.train.finetune.transcripts import Transcripts, transcribed, usable
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
 from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig, refuse_impossible
+from wav2vec2.train.read_workers import heard_at_most
 
 SCRATCH = "scratch"
 
@@ -157,6 +158,7 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
         seed=config.seed,
         crop=False,
         epsilon=model.architecture.normalization_epsilon,
+        heard=heard_at_most(model.architecture, "finetune", ranks.device),
         groups=Groups.of(transcripts.manifest, config.data.mix, config.data.mix_beta),
         curriculum=config.curriculum,
         updates=config.train.updates,

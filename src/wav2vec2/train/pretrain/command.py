@@ -27,6 +27,7 @@ from wav2vec2.train.objective import Run
 from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig, refuse_impossible
 from wav2vec2.train.pretrain.fixed_units import UnitsConfig, fix_entries, unit_source, with_units
 from wav2vec2.train.pretrain.objective import ContrastiveObjective, LossConfig
+from wav2vec2.train.read_workers import heard_at_most
 
 _HEAD = ("codebook_groups", "codebook_entries", "codevector_size", "final_size", "negatives", "logit_temperature")
 _INPUT = ("feature_projection.", "input_quantizer.")
@@ -110,7 +111,16 @@ def _run(config: PretrainConfig, ranks: Ranks) -> Path:
     model, lines = build_model(config)
     epsilon = model.architecture.normalization_epsilon
     groups = Groups.of(manifest, config.data.mix, config.data.mix_beta)
-    corpus = plan_corpus(manifest, config.batch, ranks, seed=config.seed, crop=True, epsilon=epsilon, groups=groups)
+    corpus = plan_corpus(
+        manifest,
+        config.batch,
+        ranks,
+        seed=config.seed,
+        crop=True,
+        epsilon=epsilon,
+        heard=heard_at_most(model.architecture, "pretrain", ranks.device),
+        groups=groups,
+    )
     if validation is not None:
         hours = float(validation.samples.sum()) / SAMPLE_RATE / 3600
         lines.append(f"validation: {len(validation)} utterances, {hours:.2f} h")
