@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from torch import nn
 
 from wav2vec2.errors import UserError
 from wav2vec2.train import distributed
@@ -25,14 +24,6 @@ def test_alone_every_sum_is_the_identity() -> None:
     assert total is not value
     assert distributed.gather_objects("mine") == ["mine"]
     distributed.barrier()
-
-
-def test_missing_gradients_become_zeros() -> None:
-    layer = nn.Linear(2, 1)
-    layer.weight.grad = torch.ones(1, 2)
-    distributed.sum_gradients(layer.parameters())
-    assert layer.bias.grad is not None
-    assert (layer.weight.grad.tolist(), layer.bias.grad.tolist()) == ([[1.0, 1.0]], [0.0])
 
 
 def test_every_micro_batch_of_every_rank_has_a_dropout_seed_of_its_own() -> None:
@@ -58,23 +49,12 @@ def test_a_session_alone_sets_threads_and_is_the_main_process() -> None:
 
 def one_of_three(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
-    distributed.BUCKET_ELEMENTS = 10  # several buckets
     os.environ.update(WORLD_SIZE="3", RANK=str(rank), MASTER_ADDR="127.0.0.1")
     os.environ["MASTER_PORT"] = (Path(folder) / "port").read_text()
     with session("cpu") as ranks:
         assert (ranks.rank, ranks.world, ranks.is_main) == (rank, 3, rank == 0)
         assert distributed.place() == (rank, 3)
         assert distributed.gather_objects(rank * 10) == [0, 10, 20]
-        layers = [nn.Linear(3, 4), nn.Linear(5, 2).double(), nn.Linear(1, 1)]
-        parameters = [parameter for layer in layers for parameter in layer.parameters()]
-        for number, parameter in enumerate(parameters[:-1]):
-            if not (rank == 1 and number == 1):  # a layer that this rank's LayerDrop skipped
-                parameter.grad = torch.full_like(parameter, float(rank + number))
-        distributed.sum_gradients(parameters)
-        for number, parameter in enumerate(parameters):
-            expected = 0.0 if number == 5 else 3.0 + 3 * number - (2.0 if number == 1 else 0.0)
-            assert parameter.grad is not None
-            assert torch.equal(parameter.grad, torch.full_like(parameter, expected)), (rank, number)
         own = torch.tensor([float(rank)], requires_grad=True)
         total = distributed.differentiable_sum(own)
         assert total.item() == 3.0
@@ -86,7 +66,7 @@ def one_of_three(rank: int, folder: str) -> None:
     assert not dist.is_initialized()
 
 
-def test_three_processes_sum_gradients_in_buckets_and_differentiate_their_own_terms(tmp_path: Path) -> None:
+def test_three_processes_differentiate_their_own_terms(tmp_path: Path) -> None:
     import socket
 
     with socket.socket() as probe:
@@ -142,26 +122,6 @@ def tripled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.dtype, int]]:
     monkeypatch.setattr(distributed, "active", lambda: True)
     monkeypatch.setattr(distributed.dist, "all_reduce", all_reduce)
     return summed
-
-
-def test_gradients_are_summed_once_each_in_buckets_of_one_type(
-    tripled: list[tuple[torch.dtype, int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(distributed, "BUCKET_ELEMENTS", 10)
-    single, double = torch.float32, torch.float64
-    sizes = [((2, 3), single), ((4,), single), ((3,), single), ((2,), double), ((9,), double), ((5,), double)]
-    parameters = [nn.Parameter(torch.zeros(shape, dtype=dtype)) for shape, dtype in [*sizes, ((1, 2), single)]]
-    before = [torch.arange(float(one.numel()), dtype=one.dtype).view_as(one) + 1 for one in parameters]
-    for parameter, gradient in zip(parameters[:-1], before, strict=False):
-        parameter.grad = gradient.clone()
-    distributed.sum_gradients(parameters)
-    for parameter, gradient in zip(parameters[:-1], before, strict=False):
-        assert parameter.grad is not None
-        assert torch.equal(parameter.grad, 3 * gradient)
-    assert parameters[-1].grad is not None
-    assert parameters[-1].grad.tolist() == [[0.0, 0.0]]
-    # a bucket is closed when it holds at least ten numbers, or when the type changes
-    assert tripled == [(single, 10), (single, 3), (double, 11), (double, 5), (single, 2)]
 
 
 def test_a_sum_over_processes_is_differentiated_by_its_own_term(tripled: list[tuple[torch.dtype, int]]) -> None:

@@ -74,6 +74,17 @@ class MicroBatch:
         """Seconds of audio, with padding."""
         return self.waveforms.numel() / SAMPLE_RATE
 
+    def stand_in(self) -> "MicroBatch":
+        """Return a second of made-up sound, for a process without rows to take part in a pass of all."""
+        rows, samples = self.rows.new_zeros(1), torch.arange(SAMPLE_RATE, device=self.rows.device)
+        return MicroBatch(
+            waveforms=(0.37 * samples).sin()[None].to(self.waveforms.dtype),
+            lengths=rows + SAMPLE_RATE,
+            rows=rows,
+            ids=("",),
+            texts=("",),
+        )
+
     def pin_memory(self) -> "MicroBatch":
         """Return a copy in page-locked memory; torch's loader calls it on CUDA machines."""
         pinned = {name: getattr(self, name).pin_memory() for name in ("waveforms", "lengths", "rows")}
@@ -261,16 +272,16 @@ def fixed_batches(
     """Yield batches that hold every utterance once, from long to short, for validation.
 
     A row's index is its row in the manifest, so that random draws are the same in every validation. Utterances longer
-    than ``max_samples`` are cut to their first ``max_samples``. Each rank takes every ``world``-th utterance; ranks may
-    get different numbers of batches.
+    than ``max_samples`` are cut to their first ``max_samples``. Each rank takes every ``world``-th utterance. All get
+    the same number of batches, the last of which may be empty.
     """
     limit = np.iinfo(np.int64).max if max_samples is None else max_samples
     lengths = np.minimum(manifest.samples, limit)
-    order = np.argsort(-lengths, kind="stable")[rank::world]
+    order = np.argsort(-lengths, kind="stable")
     first = 0
     while first < len(order):
-        count = max(1, micro_samples // max(1, int(lengths[order[first]])))
-        members = order[first : first + count]
+        count = world * max(1, micro_samples // max(1, int(lengths[order[first]])))
+        members = order[first : first + count][rank::world]
         rows = tuple(Row(manifest.utterance(int(i)), int(i), 0, int(lengths[i])) for i in members)
         yield read_rows(rows, epsilon=epsilon)
         first += count

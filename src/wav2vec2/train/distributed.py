@@ -1,14 +1,13 @@
 """Processes started by torchrun: rank and device of this one, sums over all of them, and signals to stop.
 
-Every loss is already divided by its count over the whole global batch. Gradients are therefore summed, not averaged,
-once per update, after the last micro-batch. Without torchrun there is one process, and every sum is the identity.
+Without torchrun there is one process, and every sum is the identity. ``train/parallel.py`` sums gradients.
 """
 
 import hashlib
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,12 +15,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
-
-BUCKET_ELEMENTS = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,9 @@ class Ranks:
 
 @contextmanager
 def session(device: str = "auto", timeout_minutes: float = 30.0, threads: int = 0) -> Iterator[Ranks]:
-    """Join the process group of torchrun (gloo on CPU, nccl on CUDA) and leave it at the end; alone, do nothing.
+    """Join the process group of torchrun (gloo for data on CPUs, nccl for GPUs), and leave it at the end.
+
+    Without torchrun, do nothing.
 
     Args:
         device: auto (CUDA if available), cpu, cuda or cuda:N.
@@ -59,7 +58,7 @@ def session(device: str = "auto", timeout_minutes: float = 30.0, threads: int = 
         rank = dist.get_rank() if dist.is_initialized() else 0
         yield Ranks(rank, dist.get_world_size() if dist.is_initialized() else 1, chosen)
         return
-    backend = "nccl" if chosen.type == "cuda" else "gloo"
+    backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=timedelta(minutes=timeout_minutes))
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), chosen)
@@ -118,36 +117,6 @@ def differentiable_sum(tensor: Tensor) -> Tensor:
     """
     result: Tensor = _SumForward.apply(tensor) if active() else tensor  # type: ignore[no-untyped-call]
     return result
-
-
-def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace every gradient by its sum over processes, in flattened buckets; a missing gradient counts as zero.
-
-    A layer that LayerDrop skipped has no gradient. With zeros the optimiser treats it alike on every process.
-    """
-    bucket: list[Tensor] = []
-    size = 0
-    for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        if not active():
-            continue
-        if bucket and (size >= BUCKET_ELEMENTS or bucket[0].dtype != parameter.grad.dtype):
-            _reduce_bucket(bucket)
-            bucket, size = [], 0
-        bucket.append(parameter.grad)
-        size += parameter.grad.numel()
-    if bucket:
-        _reduce_bucket(bucket)
-
-
-def _reduce_bucket(gradients: list[Tensor]) -> None:
-    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-    dist.all_reduce(flat)
-    first = 0
-    for gradient in gradients:
-        gradient.copy_(flat[first : first + gradient.numel()].view_as(gradient))
-        first += gradient.numel()
 
 
 def gather_objects(value: Any) -> list[Any]:

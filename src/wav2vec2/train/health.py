@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from wav2vec2.errors import UserError
 from wav2vec2.train.options import HealthConfig
@@ -88,12 +89,17 @@ class HealthMonitor:
 def first_bad_parameter(model: nn.Module) -> str:
     """Name of the first parameter that is not finite, or else of the first gradient; "" if all are finite."""
     for name, parameter in model.named_parameters():
-        if not bool(parameter.isfinite().all()):
+        if not bool(_local(parameter).isfinite().all()):
             return f"parameter {name}"
     for name, parameter in model.named_parameters():
-        if parameter.grad is not None and not bool(parameter.grad.isfinite().all()):
+        if parameter.grad is not None and not bool(_local(parameter.grad).isfinite().all()):
             return f"gradient of {name}"
     return ""
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """This process's part of a sharded tensor; any other tensor as it is."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def first_bad_module(model: nn.Module, forward: Callable[[], Any]) -> str:

@@ -192,8 +192,8 @@ class Trainer(Generic[BatchT]):
         better = state.best is None or numbers["score"] < state.best
         if better:
             state.best, state.best_update = numbers["score"], state.update
-            if self.ranks.is_main:
-                self.objective.export(self.run.output / "best")
+            if (whole := self.step.engine.whole()) is not None:
+                self.objective.export(whole, self.run.output / "best")
         shown = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items() if name != "score")
         self.reporter.say(f"validation at {state.update}: {shown}{'  (best so far)' if better else ''}")
         for line in self.objective.remarks():
@@ -249,12 +249,13 @@ class Trainer(Generic[BatchT]):
     def _finish(self, reason: str) -> Path:
         """Write the model directory and report where it is."""
         target, best = self.run.output / "model", self.run.output / "best"
-        state, use_best = self.state, self.state.best is not None and best.exists()
-        if self.ranks.is_main:
-            if use_best:
-                shutil.copytree(best, target, dirs_exist_ok=True)
-            else:
-                self.objective.export(target)
+        state = self.state
+        # as the main process sees it: others may look before it has written the folder
+        use_best = distributed.gather_objects(state.best is not None and best.exists())[0]
+        if use_best and self.ranks.is_main:
+            shutil.copytree(best, target, dirs_exist_ok=True)
+        elif not use_best and (whole := self.step.engine.whole()) is not None:
+            self.objective.export(whole, target)
         which = f"best validation, update {state.best_update}" if use_best else f"update {state.update}"
         self.reporter.write("stop", state.update, {"reason": reason or "done", "bad_files": state.bad_files})
         if reason:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from wav2vec2.data.dataset import Update
 from wav2vec2.data.sampler import Plan, Position
-from wav2vec2.train.options import HealthConfig, LogConfig, TrainConfig
+from wav2vec2.train.options import HealthConfig, LogConfig, ParallelConfig, TrainConfig
 
 
 class Batch(Protocol):
@@ -97,8 +97,8 @@ class Objective(Protocol[GivenBatchT]):
     def remarks(self) -> list[str]:
         """Lines to print after a validation."""
 
-    def export(self, directory: Path) -> None:
-        """Write a model directory."""
+    def export(self, model: nn.Module, directory: Path) -> None:
+        """Write a model directory: of ``self.model``, or of a copy of it."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,7 @@ class Run:
     batch_seconds: float | None
     """Audio of one update; None for text."""
     train: TrainConfig
+    parallel: ParallelConfig
     log: LogConfig
     health: HealthConfig
     fingerprint: str
@@ -126,6 +127,7 @@ class Run:
             seed=config.seed,
             batch_seconds=getattr(config.batch, "seconds", None),
             train=config.train,
+            parallel=config.parallel,
             log=config.log,
             health=config.health,
             fingerprint=fingerprint,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from wav2vec2.errors import UserError
 from wav2vec2.train.options import TrainConfig
@@ -143,8 +144,12 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
     """Euclidean norm of all gradients together; not finite if one of them is not."""
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    return nn.utils.get_total_norm(gradients)
+    return _total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+
+
+def _total_norm(gradients: list[Tensor]) -> Tensor:
+    norm = nn.utils.get_total_norm(gradients)
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
 _PARTS = {"encoder.feature_encoder.": "feature_encoder", "encoder.": "context_network", "quantizer.": "quantizer"}
@@ -166,7 +171,7 @@ def gradient_norms_by_part(model: nn.Module) -> dict[str, float]:
         if gradient is not None:
             part = next((part for start, part in _PARTS.items() if name.startswith(start)), "heads")
             gradients.setdefault(part, []).append(gradient)
-    norms = {part: float(nn.utils.get_total_norm(group)) for part, group in gradients.items()}
+    norms = {part: float(_total_norm(group)) for part, group in gradients.items()}
     return {f"gradient_norm_{part}": norm for part, norm in norms.items() if math.isfinite(norm)}
 
 

@@ -153,6 +153,20 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class ParallelConfig:
+    """How several processes (started by torchrun) train one model, and memory against time."""
+
+    strategy: Literal["ddp", "fsdp", "none"] = option("ddp", machine=True)
+    """ddp: every process holds the whole model. fsdp: each holds a part of weights, gradients and moments, for models
+    that do not fit into one device. none: refuse several processes. One process trains alone with any of them.
+    """
+    recompute: bool = option(False, machine=True)
+    """Keep only the input of each Transformer block and compute the block again in the backward pass: less memory,
+    about a third more time.
+    """
+
+
+@dataclass(frozen=True)
 class LogConfig:
     """How often the run logs, validates and saves, in updates."""
 

@@ -18,6 +18,7 @@ from wav2vec2.train import distributed, optimizer
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.health import first_bad_module, first_bad_parameter
 from wav2vec2.train.objective import BatchT, Objective, Run
+from wav2vec2.train.parallel import Engine
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
 
@@ -69,7 +70,9 @@ class Step(Generic[BatchT]):
         self._run, self._objective, self._unit, self._ranks = run, objective, unit, ranks
         self._dtype = DTYPES[run.train.precision]
         self.model = objective.model.to(ranks.device, self._dtype)
-        self.module = self.model if wrap is None else wrap(self.model)
+        self._half = torch.bfloat16 if run.train.precision == "bf16" else None
+        self.engine = Engine(self.model, run.parallel, ranks, self._half, wrap)
+        self.module = self.engine.module
         named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
         self.optimizer, self.decay_line = optimizer.build_optimizer(named, run.train)
         self.part_norms: dict[str, float] = {}
@@ -100,21 +103,31 @@ class Step(Generic[BatchT]):
         """
         self.module.train()
         for micro_batch, batch in enumerate(work.batches):
-            loss, terms = self._forward(work, micro_batch, number)
-            if loss is not None:
-                loss.backward()
+            with self.engine.accumulating(micro_batch == len(work.batches) - 1):
+                loss, terms = self._forward(work, micro_batch, number)
+                if loss is not None:
+                    self.engine.joined(loss).backward()
             for name, value in terms.items():
                 zeros[name] += value.detach()
             zeros[self._unit] += batch.amount
             zeros[f"padded_{self._unit}"] += batch.padded_amount
         parameters = self._objective.trained(number)
-        distributed.sum_gradients(parameters)
+        self._keep_gradients(parameters)
         norm = optimizer.gradient_norm(parameters)
         if by_part:
             self.part_norms = optimizer.gradient_norms_by_part(self.model)
         optimizer.set_lr(self.optimizer, lr)
         optimizer.step_if_finite(self.optimizer, norm, self._run.train.clip_norm)
         return Taken(norm, zeros)
+
+    def _keep_gradients(self, parameters: list[nn.Parameter]) -> None:
+        """Drop gradients of other parameters; a missing one is zero, so that AdamW treats it alike on all processes."""
+        trained = {id(parameter) for parameter in parameters}
+        for parameter in self.model.parameters():
+            if id(parameter) not in trained:
+                parameter.grad = None
+            elif parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
 
     def forget_gradients(self) -> None:
         """Free the gradients of the last update."""
@@ -123,13 +136,12 @@ class Step(Generic[BatchT]):
     def _forward(self, work: Work[BatchT], micro_batch: int, number: int) -> tuple[Tensor | None, dict[str, Tensor]]:
         # Dropout on accelerators draws from torch's generator: seeded here, it needs no place in checkpoints.
         torch.manual_seed(distributed.dropout_seed(self._run.seed, number, self._ranks.rank, micro_batch))
-        half = self._run.train.precision == "bf16"
-        with torch.autocast(self._ranks.device.type, torch.bfloat16) if half else nullcontext():
+        with torch.autocast(self._ranks.device.type, self._half) if self._half else nullcontext():
             return self._objective.loss(self.module, work.batches[micro_batch], micro_batch, work.counts, number)
 
     def bad_parameter(self) -> str:
         """The first parameter, or else gradient, that is not finite; "" if all are finite."""
-        return first_bad_parameter(self.model)
+        return _first(distributed.gather_objects(first_bad_parameter(self.model)))
 
     def bad_module(self, work: Work[BatchT], number: int) -> str:
         """Run the forward passes of an update again; the first module whose output is not finite, or ""."""
@@ -138,4 +150,8 @@ class Step(Generic[BatchT]):
             for micro_batch in range(len(work.batches)):
                 self._forward(work, micro_batch, number)
 
-        return first_bad_module(self.model, again)
+        return _first(distributed.gather_objects(first_bad_module(self.model, again)))
+
+
+def _first(names: list[str]) -> str:
+    return next((name for name in names if name), "")

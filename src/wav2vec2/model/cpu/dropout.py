@@ -24,12 +24,12 @@ class DropoutKeys:
     def __init__(self, draw: Draw, layout: Packed) -> None:
         self.layout = layout
         self._seed, self._step, self._rows = draw.seed, int(draw.step), draw.rows.tolist()
-        self._place = 0
+        self.place = 0
 
     def next_place(self) -> list[int]:
         """A 32-bit key for each utterance, for the next place."""
-        self._place += 1
-        return [hash_int(self._seed, int(Purpose.DROPOUT), self._step, row, self._place) for row in self._rows]
+        self.place += 1
+        return [hash_int(self._seed, int(Purpose.DROPOUT), self._step, row, self.place) for row in self._rows]
 
 
 def keep_mask(out: Tensor, key: int, p: float) -> Tensor:

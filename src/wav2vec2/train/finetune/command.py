@@ -25,7 +25,15 @@ from wav2vec2.train.finetune.objective import CTCObjective
 from wav2vec2.train.finetune.transcripts import Transcripts, transcribed, usable_transcripts
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
-from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig, refuse_impossible
+from wav2vec2.train.options import (
+    BatchConfig,
+    HealthConfig,
+    LogConfig,
+    ModelConfig,
+    ParallelConfig,
+    TrainConfig,
+    refuse_impossible,
+)
 from wav2vec2.train.read_workers import heard_at_most
 
 SCRATCH = "scratch"
@@ -122,6 +130,7 @@ class FinetuneConfig:
     regularization: Regularization = field(default_factory=_finetune_regularization)
     masking: Masking = field(default_factory=lambda: Masking(channel_start=0.004))
     batch: BatchConfig = field(default_factory=lambda: BatchConfig(seconds=1600.0, micro_seconds=200.0))
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
     train: TrainConfig = field(default_factory=_finetune_train)
     log: LogConfig = field(default_factory=LogConfig)
     health: HealthConfig = field(default_factory=HealthConfig)

@@ -64,8 +64,11 @@ class CTCObjective:
         self, module: nn.Module, batch: MicroBatch, number: int, counts: Tensor, update: int
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
         """One micro-batch's share of the mean loss per sentence."""
+        weight = 1
         if not len(batch.rows):
-            return None, {}
+            if not distributed.active():
+                return None, {}
+            batch, weight = batch.stand_in(), 0
         logits, frame_lengths = module(
             batch.waveforms,
             batch.lengths,
@@ -73,9 +76,9 @@ class CTCObjective:
             train_encoder=update >= self._freeze,
         )
         targets, target_lengths = self._targets(batch)
-        total = ctc_loss(logits, frame_lengths, targets, target_lengths, self._vocabulary.blank).sum()
+        total = weight * ctc_loss(logits, frame_lengths, targets, target_lengths, self._vocabulary.blank).sum()
         sums = {"ctc": total, "labels": target_lengths.sum(), "sentences": torch.tensor(float(len(batch.rows)))}
-        return total / counts[0].clamp_min(1).to(total.dtype), {n: v.to(total.device) for n, v in sums.items()}
+        return total / counts[0].clamp_min(1).to(total.dtype), {n: weight * v.to(total.device) for n, v in sums.items()}
 
     def _targets(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         normalize, encode = self._vocabulary.normalize, self._vocabulary.encode
@@ -121,9 +124,11 @@ class CTCObjective:
             rank=rank,
             world=world,
         ):
-            if not len(batch.rows):
-                continue
             there = batch.to(parameter.device, parameter.dtype)
+            if not len(batch.rows):
+                absent = there.stand_in()
+                module(absent.waveforms, absent.lengths)  # the other processes may need this one's weights
+                continue
             logits, frame_lengths = module(there.waveforms, there.lengths)
             targets, target_lengths = self._targets(there)
             sums["ctc"] += ctc_loss(logits, frame_lengths, targets, target_lengths, self._vocabulary.blank).sum().cpu()
@@ -159,11 +164,12 @@ class CTCObjective:
         """Reference and hypothesis of one utterance of the last validation."""
         return self._examples
 
-    def export(self, directory: Path) -> None:
+    def export(self, model: nn.Module, directory: Path) -> None:
         """Write a model directory, with the vocabulary."""
         from wav2vec2.checkpoints.huggingface.directory import save
 
-        save(self._model, directory)
+        assert isinstance(model, Wav2Vec2ForCTC)
+        save(model, directory)
 
 
 def selection_score(rate: float, per_label: float) -> float:

@@ -21,7 +21,7 @@ from wav2vec2.train.language_model.objective import LanguageModelObjective
 from wav2vec2.train.language_model.token_batches import Sentences, TokenLoader, encode_sentences, held_out_lines
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
-from wav2vec2.train.options import HealthConfig, LogConfig, TrainConfig, refuse_impossible
+from wav2vec2.train.options import HealthConfig, LogConfig, ParallelConfig, TrainConfig, refuse_impossible
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ class LanguageModelConfig:
     model: LanguageModelSizes = field(default_factory=LanguageModelSizes)
     regularization: LanguageModelDropout = field(default_factory=LanguageModelDropout)
     batch: TokenBatchConfig = field(default_factory=TokenBatchConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
     train: TrainConfig = field(default_factory=lambda: TrainConfig(lr=1e-3, beta2=0.98, eps=1e-8, clip_norm=1.0))
     log: LogConfig = field(default_factory=LogConfig)
     health: HealthConfig = field(default_factory=HealthConfig)

@@ -54,10 +54,13 @@ class LanguageModelObjective:
         self, module: nn.Module, batch: TokenBatch, number: int, counts: Tensor, update: int
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
         """One micro-batch's share of the mean loss per token."""
+        weight = 1
         if not len(batch.rows):
-            return None, {}
-        total = module(batch.tokens, batch.lengths, Draw(self._seed, update, batch.rows)).sum()
-        return total / counts[0].clamp_min(1).to(total.dtype), {"nats": total, "predicted": batch.amount}
+            if not distributed.active():
+                return None, {}
+            batch, weight = batch.stand_in(), 0
+        total = weight * module(batch.tokens, batch.lengths, Draw(self._seed, update, batch.rows)).sum()
+        return total / counts[0].clamp_min(1).to(total.dtype), {"nats": total, "predicted": weight * batch.amount}
 
     def sums(self) -> dict[str, Tensor]:
         """A zero for each sum that ``loss`` returns, float64."""
@@ -82,6 +85,10 @@ class LanguageModelObjective:
         rank, world = distributed.place()
         nats, tokens = 0.0, 0
         for batch in fixed_token_batches(self._validation, self._micro, rank=rank, world=world):
+            if not len(batch.rows):
+                absent = batch.to(device).stand_in()
+                module(absent.tokens, absent.lengths)  # the other processes may need this one's weights
+                continue
             there = batch.to(device)
             nats += float(module(there.tokens, there.lengths).double().sum())
             tokens += int(batch.amount)
@@ -100,6 +107,7 @@ class LanguageModelObjective:
         """None: the numbers say it all."""
         return []
 
-    def export(self, directory: Path) -> None:
+    def export(self, model: nn.Module, directory: Path) -> None:
         """Write a model directory."""
-        save_language_model(self._network, self._vocabulary, directory)
+        assert isinstance(model, TransformerNetwork)
+        save_language_model(model, self._vocabulary, directory)

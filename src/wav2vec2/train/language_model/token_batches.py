@@ -102,6 +102,11 @@ class TokenBatch:
         """The same with padding."""
         return float(self.lengths.numel() * (self.tokens.shape[1] - 1))
 
+    def stand_in(self) -> "TokenBatch":
+        """Return one made-up sentence, for a process without rows to take part in a pass of all."""
+        rows = self.rows.new_zeros(1)
+        return TokenBatch(self.tokens.new_zeros(1, 2), rows + 1, rows)
+
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> "TokenBatch":
         """Return the batch on a device."""
         tokens, lengths, rows = (t.to(device, non_blocking=True) for t in (self.tokens, self.lengths, self.rows))
@@ -178,12 +183,15 @@ class TokenLoader:
 
 
 def fixed_token_batches(sentences: Sentences, micro_tokens: int, *, rank: int, world: int) -> Iterator[TokenBatch]:
-    """Yield every sentence once and whole, from long to short, for validation. Ranks take every world-th sentence."""
+    """Yield every sentence once and whole, from long to short, for validation.
+
+    Ranks take every world-th sentence. All get the same number of batches, the last of which may be empty.
+    """
     lengths = sentences.predicted
-    order = np.argsort(-lengths, kind="stable")[rank::world]
+    order = np.argsort(-lengths, kind="stable")
     first = 0
     while first < len(order):
-        count = max(1, micro_tokens // int(lengths[order[first]]))
-        members = order[first : first + count].tolist()
+        count = world * max(1, micro_tokens // int(lengths[order[first]]))
+        members = order[first : first + count][rank::world].tolist()
         yield pad_sentences([sentences[number] for number in members], members)
         first += count

@@ -24,7 +24,15 @@ from wav2vec2.train.corpus import open_manifest, plan_corpus, read_ids
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
-from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig, refuse_impossible
+from wav2vec2.train.options import (
+    BatchConfig,
+    HealthConfig,
+    LogConfig,
+    ModelConfig,
+    ParallelConfig,
+    TrainConfig,
+    refuse_impossible,
+)
 from wav2vec2.train.pretrain.fixed_units import UnitsConfig, fix_entries, unit_source, with_units
 from wav2vec2.train.pretrain.objective import ContrastiveObjective, LossConfig
 from wav2vec2.train.read_workers import heard_at_most
@@ -81,6 +89,7 @@ class PretrainConfig:
     masking: Masking = field(default_factory=Masking)
     loss: LossConfig = field(default_factory=LossConfig)
     batch: BatchConfig = field(default_factory=lambda: BatchConfig(min_seconds=2.0, max_seconds=15.625))
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     log: LogConfig = field(default_factory=LogConfig)
     health: HealthConfig = field(default_factory=HealthConfig)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -93,12 +93,12 @@ class ContrastiveObjective:
         self, module: nn.Module, batch: MicroBatch, number: int, counts: Tensor, update: int
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
         """One micro-batch's share of equation 2. Sums the codebook probabilities over processes if these share them."""
-        if not len(batch.rows):
-            if not self._learned or self._weights.diversity_over == "process":
-                return None, {}
-            nothing = torch.zeros(self.codebooks, device=counts.device, dtype=self._dtype())
-            return None, {"diversity": self._diversity(nothing, counts.new_zeros(()), number, counts)[1].detach()}
-        out = self._forward(module, batch, self._seed, update)
+        absent = not len(batch.rows) or batch.waveforms.shape[1] < self._model.architecture.receptive_field
+        if absent and not distributed.active():
+            return None, {}
+        out = self._forward(module, batch.stand_in() if absent else batch, self._seed, update)
+        if absent:
+            out = PretrainingOutput(**{field.name: 0 * getattr(out, field.name) for field in fields(out)})
         masked = counts[1:].sum().clamp_min(1).to(out.contrastive_sum.dtype)
         diversity = share = torch.zeros((), dtype=masked.dtype, device=masked.device)
         if self._learned:
@@ -207,9 +207,10 @@ class ContrastiveObjective:
             world=world,
             max_samples=self._max_samples,
         ):
-            if not len(batch.rows):
-                continue
             there = batch.to(device, self._dtype())
+            if not len(batch.rows):
+                self._forward(module, there.stand_in(), VALIDATION_SEED, 0)  # others may need this one's weights
+                continue
             out = self._forward(module, there, VALIDATION_SEED, 0)
             for name, value in (
                 ("contrastive", out.contrastive_sum),
@@ -232,8 +233,9 @@ class ContrastiveObjective:
         """None: the numbers say it all."""
         return []
 
-    def export(self, directory: Path) -> None:
+    def export(self, model: nn.Module, directory: Path) -> None:
         """Write a model directory."""
         from wav2vec2.checkpoints.huggingface.directory import save
 
-        save(self._model, directory)
+        assert isinstance(model, Wav2Vec2ForPretraining)
+        save(model, directory)
