@@ -89,12 +89,28 @@ def test_prepared_moments_change_nothing() -> None:
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
 
 
-def test_clipping_scales_the_whole_gradient() -> None:
+@pytest.mark.parametrize(("limit", "divisor"), [(1.0, 5.0), (5.0, 1.0), (6.0, 1.0), (0.0, 1.0)])
+def test_clipping_scales_the_whole_gradient(limit: float, divisor: float) -> None:
+    clipped, plain = nn.Linear(2, 1, bias=False), nn.Linear(2, 1, bias=False)
+    plain.load_state_dict(clipped.state_dict())
+    for layer, scale in ((clipped, 1.0), (plain, divisor)):
+        steps, _ = optimizer.build_optimizer(layer.named_parameters(), TrainConfig(eps=1.0))
+        optimizer.set_lr(steps, 0.1)
+        layer.weight.grad = torch.tensor([[3.0, 4.0]]) / scale
+        optimizer.step_if_finite(steps, torch.tensor(5.0), limit if layer is clipped else 0.0)
+    torch.testing.assert_close(clipped.weight, plain.weight, rtol=1e-6, atol=0)
+
+
+def test_a_step_whose_gradient_is_not_finite_changes_nothing() -> None:
     layer = nn.Linear(2, 1, bias=False)
-    layer.weight.grad = torch.tensor([[3.0, 4.0]])
-    norm = optimizer.gradient_norm(layer.parameters())
-    optimizer.clip_gradients(layer.parameters(), norm, 1.0)
-    assert torch.allclose(layer.weight.grad, torch.tensor([[0.6, 0.8]]))
+    before = layer.weight.detach().clone()
+    steps, _ = optimizer.build_optimizer(layer.named_parameters(), TrainConfig())
+    optimizer.set_lr(steps, 0.1)
+    for norm in (torch.inf, torch.nan):
+        layer.weight.grad = torch.tensor([[3.0, norm]])
+        optimizer.step_if_finite(steps, torch.tensor(norm), 1.0)
+    assert torch.equal(layer.weight, before)
+    assert [float(value.abs().max()) for value in steps.state[layer.weight].values()] == [0.0, 0.0, 0.0]
 
 
 def test_gradient_norms_by_part_add_up_to_the_whole() -> None:

@@ -33,7 +33,7 @@ from wav2vec2.train.language_model.token_batches import (
     pad_sentences,
 )
 
-CLOCK = ("time", "tokens_per_second", "wait_share")
+CLOCK = ("time", "tokens_per_second", "wait_share", "save_seconds")
 RECIPES = Path(__file__).parents[3] / "recipes"
 
 

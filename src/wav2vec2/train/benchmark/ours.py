@@ -19,7 +19,7 @@ from wav2vec2.train.benchmark.workload import Waveforms, Workload, made_up_text,
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.finetune.objective import CTCObjective
 from wav2vec2.train.objective import Objective, Run
-from wav2vec2.train.options import HealthConfig, LogConfig
+from wav2vec2.train.options import HealthConfig, LogConfig, ParallelConfig
 from wav2vec2.train.pretrain.objective import ContrastiveObjective
 from wav2vec2.train.state import LogWindow
 from wav2vec2.train.step import Step
@@ -65,7 +65,7 @@ class OurSteps:
             self.model.eval()
             return
         self.objective: Objective[MicroBatch] = objective(w, self.model)
-        run = Run(None, Path(), SEED, None, w.train, LogConfig(), HealthConfig(), "")
+        run = Run(None, Path(), SEED, None, w.train, ParallelConfig(), LogConfig(), HealthConfig(), "")
         self.step = Step(run, self.objective, "seconds", Ranks(0, 1, self.device))
         self.window = LogWindow("seconds", self.objective.sums(), self.device)
 
