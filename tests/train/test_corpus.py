@@ -1,5 +1,6 @@
 """Training data: what is opened, held out, left out and said about it."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,16 +9,18 @@ import pytest
 import torch
 from tests.train.tiny_run import open_corpus
 
+from wav2vec2.data.batch_plan import BatchPlan
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.mixing import Groups
 from wav2vec2.data.sampler import Position
 from wav2vec2.data.utterance import write_manifest
 from wav2vec2.errors import UserError
-from wav2vec2.train.corpus import open_manifest, plan_corpus, read_ids
+from wav2vec2.train.corpus import _used, open_manifest, plan_corpus, read_ids
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.finetune.curriculum import CurriculumConfig
 from wav2vec2.train.options import BatchConfig
 
+SIZES = {"batch_samples": 48_000, "max_samples": 19_200, "min_samples": 8_000, "seed": 1}
 ALONE = Ranks(0, 1, torch.device("cpu"))
 BATCH = BatchConfig(seconds=3.0, micro_seconds=1.5, min_seconds=0.55, max_seconds=1.2, workers=0)
 
@@ -126,3 +129,16 @@ def test_balanced_languages_are_said_at_the_start(tmp_path: Path) -> None:
         used = np.concatenate([next(batches).utterances for _ in range(corpus.loader.plan.batches(0))])
         assert corpus.lines[-1].endswith(f"x {uses}")
         assert 0 <= int(np.count_nonzero(used == 1)) - int(float(uses)) <= 1
+
+
+def test_static_shapes_and_empty_room_are_reported(tmp_path: Path) -> None:
+    manifest = open_corpus(tmp_path)
+    static = replace(BATCH, buckets=2, multiple=2, micro_seconds=3.0)
+    lines = plan_corpus(manifest, static, ALONE, seed=1, crop=True, epsilon=None).lines
+    assert re.match(r"static shapes: [12] lengths from [\d.]+ to [\d.]+ s; forward passes filled to ", lines[2])
+    on_gpu = Ranks(0, 4, torch.device("cuda"))
+    (said,) = _used(BatchPlan(manifest.samples, **SIZES, group_samples=96_000), BATCH, on_gpu)
+    assert re.match(r"forward passes are filled to [\d.]+ % of batch.micro_seconds: 0.75 would fit", said)
+    assert said.endswith("processes better, and batch.buckets = 8 avoids padding")
+    uneven = BatchPlan(manifest.samples, **SIZES, group_samples=48_000, buckets=2, multiple=2)
+    assert "work unevenly" in " ".join(_used(uneven, static, replace(on_gpu, world=3)))

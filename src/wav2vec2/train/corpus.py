@@ -2,10 +2,11 @@
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.data.batch_plan import BatchPlan
+from wav2vec2.data.buckets import LEAST_FILL
 from wav2vec2.data.dataset import UpdateLoader
 from wav2vec2.data.decoded_audio import DecodedAudio, audio_key
 from wav2vec2.data.manifest import Manifest
@@ -17,6 +18,10 @@ from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.finetune.curriculum import CurriculumConfig, ShortFirst, short_samples
 from wav2vec2.train.options import BatchConfig
 from wav2vec2.train.read_workers import AUTO, counted
+
+_MEASURED = 200_000
+_EVEN = 0.95
+_MUCH = 0.1
 
 
 def open_manifest(path: str, split: str, option: str) -> Manifest:
@@ -88,23 +93,26 @@ def plan_corpus(
     """
     planned = functools.partial(
         BatchPlan,
-        manifest.samples,
         batch_samples=round(batch.seconds * SAMPLE_RATE),
         group_samples=round(batch.micro_seconds * ranks.world * SAMPLE_RATE),
         min_samples=round(batch.min_seconds * SAMPLE_RATE),
         seed=seed,
         jitter=batch.length_jitter,
         crop=crop,
-        groups=groups,
         buckets=batch.buckets,
         multiple=batch.multiple,
     )
-    plan = planned(max_samples=round(batch.max_seconds * SAMPLE_RATE))
+    longest = round(batch.max_seconds * SAMPLE_RATE)
+    plan = planned(manifest.samples, max_samples=longest, groups=groups)
     lines = _described(plan, batch, ranks)
+    # A part of a large corpus shows as well what becomes of the audio.
+    few = manifest.samples[:: len(plan) // _MEASURED + 1]
+    part = plan if len(plan) <= _MEASURED else planned(few, max_samples=longest)
+    lines += _used(part, batch, ranks)
     ordered: Plan = plan
     if curriculum is not None and (count := round(curriculum.share * updates)):
         limit = short_samples(curriculum, plan.lengths, round(count * batch.seconds * SAMPLE_RATE))
-        short = planned(max_samples=limit)
+        short = planned(manifest.samples, max_samples=limit, groups=groups)
         if len(short) < len(plan):
             ordered = ShortFirst(short, plan, count)
             seconds = f"{limit / SAMPLE_RATE:.4g} s"
@@ -143,4 +151,33 @@ def _described(plan: BatchPlan, batch: BatchConfig, ranks: Ranks) -> list[str]:
         lines.append(f"utterances left out: {plan.too_long} longer than {batch.max_seconds:g} s (batch.max_seconds)")
     if plan.mixture is not None:
         lines += plan.mixture.lines()
+    return lines
+
+
+def _used(plan: BatchPlan, batch: BatchConfig, ranks: Ranks) -> list[str]:
+    """Return lines about static shapes, and about forward passes of a GPU that are not full."""
+    if plan.buckets is None and ranks.device.type == "cpu":
+        return []  # nothing is padded there, and small forward passes are as fast
+    found, lines = plan.usage(0, ranks.world), []
+    fill, padding, lost, even = (f"{100 * share:.3g} %" for share in astuple(found))
+    if plan.buckets is not None:
+        shortest, longest = plan.buckets.lengths[[0, -1]] / SAMPLE_RATE
+        lines.append(
+            f"static shapes: {len(plan.buckets.lengths)} lengths from {shortest:.4g} to {longest:.4g} s; forward "
+            f"passes filled to {fill}, of which {padding} padding; {lost} of the audio cropped away an epoch"
+            + (" (batch.buckets = 0 crops nothing away)" if found.lost > _MUCH else "")
+        )
+        if found.even < _EVEN:
+            lines.append(
+                f"  the {ranks.world} processes work unevenly ({even} of the busiest on average): choose a "
+                "batch.multiple that is a multiple of their number"
+            )
+    if found.fill < LEAST_FILL:
+        share = batch.seconds / ranks.world
+        better = share / max(1, round(share / batch.micro_seconds))
+        lines.append(
+            f"forward passes are filled to {fill} of batch.micro_seconds: {better:.4g} would fit batch.seconds and "
+            f"{ranks.world} processes better"
+            + ("" if plan.buckets is not None else ", and batch.buckets = 8 avoids padding")
+        )
     return lines
