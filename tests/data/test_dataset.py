@@ -8,6 +8,7 @@ import soundfile
 import torch
 
 from wav2vec2.audio.normalize import normalize_waveform
+from wav2vec2.data import dataset
 from wav2vec2.data.batch_plan import BatchPlan
 from wav2vec2.data.dataset import Row, UpdateLoader, fixed_batches, prepare_worker, read_rows
 from wav2vec2.data.decoded_audio import DecodedAudio, audio_key
@@ -236,3 +237,19 @@ def test_a_worker_has_one_thread_and_leaves_signals_alone(monkeypatch: pytest.Mo
         torch.set_num_threads(threads)
         for number, handler in kept:
             signal.signal(number, handler)
+
+
+def test_rows_read_at_home_are_those_of_the_plan(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = [row.path for row in manifest]
+    monkeypatch.setattr(dataset, "homes", lambda paths, nodes: np.asarray([order.index(path) // 4 for path in paths]))
+
+    def rows(near: int, rank: int) -> list[list[int]]:
+        requests = loader(manifest, rank=rank, world=2, near=near).requests(Position())
+        return [[row.index for row in next(requests).rows] for _ in range(9)]
+
+    plain, home = ([rows(near, rank) for rank in range(2)] for near in (0, 1))
+    assert plain != home
+    for number in range(9):
+        assert sorted(plain[0][number] + plain[1][number]) == sorted(home[0][number] + home[1][number])
+        assert [len(p[number]) for p in plain] == [len(p[number]) for p in home]
+    assert plain[0] == rows(2, 0)  # one node

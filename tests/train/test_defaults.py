@@ -17,7 +17,7 @@ regularization.tau_end=0.5  regularization.tau_decay=0.999995  masking.time_star
 masking.min_spans=2  masking.channel_span=64  masking.span_lengths=static  masking.span_spread=0.0
 masking.overlap=True  masking.min_space=1  batch.length_jitter=0.1  batch.buckets=0  batch.multiple=8
 batch.workers=-1  batch.prefetch=4
-batch.in_memory=False  train.scale_lr=False  train.hold_share=0.4  train.decay=exponential
+batch.in_memory=False  batch.by_node=False  train.scale_lr=False  train.hold_share=0.4  train.decay=exponential
 train.initial_scale=0.01  train.final_scale=0.05  train.beta1=0.9  train.beta2=0.98  train.decay_all=False
 train.max_skips=20  train.precision=fp32  train.device=auto  train.threads=0  train.max_minutes=0.0  log.every=25
 log.validate_every=500  log.save_every=500  log.keep_last=2  log.tensorboard=True  health.enabled=True

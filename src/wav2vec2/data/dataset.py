@@ -21,8 +21,9 @@ from wav2vec2.audio.normalize import normalize_waveform
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import Waveform
 from wav2vec2.data.decoded_audio import DecodedAudio
+from wav2vec2.data.locality import deal_home, homes
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.data.sampler import Plan, Position, deal
+from wav2vec2.data.sampler import GlobalBatch, Integers, Plan, Position, deal
 from wav2vec2.data.utterance import Utterance
 from wav2vec2.data.waveforms import Fetched, fetch, read_utterance
 from wav2vec2.errors import UserError
@@ -192,6 +193,8 @@ class UpdateLoader:
     """Micro-batches that each worker reads ahead."""
     pin_memory: bool = False
     decoded: DecodedAudio | None = None
+    near: int = 0
+    """Ranks of a node, if files are to be read by the same node again; 0: that does not matter."""
     unit: str = "seconds"
 
     def updates(self, position: Position) -> Iterator[Update[MicroBatch]]:
@@ -226,7 +229,7 @@ class UpdateLoader:
     def requests(self, position: Position) -> Iterator[_Request]:
         """Yield this rank's requests without end, planned one global batch at a time."""
         for batch in self.plan.walk(position):
-            shares = deal(batch.groups, self.rank, self.world)
+            shares = self._shares(batch)
             for number, share in enumerate(shares):
                 rows = tuple(
                     Row(
@@ -240,6 +243,13 @@ class UpdateLoader:
                 )
                 static = batch.length is not None and len(rows) == len(range(self.rank, batch.group_rows, self.world))
                 yield _Request(rows, number == len(shares) - 1, batch.following, batch.length, static)
+
+    def _shares(self, batch: GlobalBatch) -> list[Integers]:
+        if not self.near or self.world <= self.near or self.world % self.near:
+            return deal(batch.groups, self.rank, self.world)
+        paths = [self.manifest.path(int(row)) for row in batch.utterances]
+        home = homes(paths, self.world // self.near)
+        return deal_home(batch.groups, home, self.rank, self.world, self.near)
 
 
 class _Requests(Sampler[_Request]):

@@ -79,14 +79,22 @@ class Manifest:
 
     def utterance(self, index: int) -> Utterance:
         """Row `index`; a negative index counts from the end. Raises IndexError outside the manifest."""
+        batch, inside = self._place(index)
+        return Utterance(**{name: batch.column(name)[inside].as_py() for name in COLUMNS})
+
+    def path(self, index: int) -> str:
+        """The path of row `index`, without the rest of it."""
+        batch, inside = self._place(index)
+        return str(batch.column("path")[inside])
+
+    def _place(self, index: int) -> tuple[pa.RecordBatch, int]:
         position = index + len(self) if index < 0 else index
         if not 0 <= position < len(self):
             raise IndexError(f"row {index} of a manifest of {len(self)}")
         row = position if self._rows is None else int(self._rows[position])
         number = int(np.searchsorted(self._ends, row, side="right"))
         batch = self._batches[number]
-        inside = row - (int(self._ends[number]) - batch.num_rows)
-        return Utterance(**{name: batch.column(name)[inside].as_py() for name in COLUMNS})
+        return batch, row - (int(self._ends[number]) - batch.num_rows)
 
     @cached_property
     def samples(self) -> np.ndarray:

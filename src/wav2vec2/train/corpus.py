@@ -2,6 +2,7 @@
 
 import functools
 import math
+import os
 from dataclasses import astuple, dataclass
 
 from wav2vec2.audio.read import SAMPLE_RATE
@@ -132,6 +133,7 @@ def plan_corpus(
         workers=workers,
         prefetch=batch.prefetch,
         pin_memory=ranks.device.type == "cuda",
+        near=int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if batch.by_node else 0,
         decoded=DecodedAudio(manifest.samples, audio_key(manifest)) if batch.in_memory else None,
     )
     return Corpus(loader, lines, plan.fingerprint)

@@ -103,7 +103,11 @@ class BatchConfig:
     prefetch: int = option(4, low=1, machine=True)
     """Micro-batches that each of these processes reads ahead."""
     in_memory: bool = option(False, machine=True)
-    """Keep decoded audio in shared memory, as 16-bit samples (115 MB an hour). Helps if decoding limits the speed."""
+    """Keep decoded audio in the memory of the machine (/dev/shm), once for all its processes, as 16-bit samples (115 MB
+    an hour). Helps if decoding limits the speed."""
+    by_node: bool = option(False, machine=True)
+    """Give a file to the same node in every epoch, as far as possible. For several nodes and a network drive that they
+    cache. Batches stay the same."""
 
 
 @dataclass(frozen=True)
