@@ -3,8 +3,9 @@
 A command is a dataclass of options and a function in a module of its own. That module is imported when the command is
 chosen, so that ``wav2vec2 --help`` does not wait for torch.
 
-Exit status: 0; 2 with one line on stderr for wrong options and other errors that the user can fix (``UserError``); 130
-after Ctrl-C; 141, as in a shell, if the reader of stdout has closed it. A traceback is a bug.
+Exit status: 0; 2 with one line on stderr for wrong options and other errors that the user can fix (``UserError``); 75
+if a training run was asked to stop before its end (SIGTERM), and has saved; 130 after Ctrl-C; 141, as in a shell, if
+the reader of stdout has closed it. A traceback is a bug.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from wav2vec2 import __version__
-from wav2vec2.errors import FileWarning, UserError, quoted, shortened
+from wav2vec2.errors import FileWarning, Stopped, UserError, quoted, shortened
 from wav2vec2.input_file import refuse_huge, refuse_names
 
 
@@ -152,6 +153,8 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except UserError as error:
         return _complain(str(error))
+    except Stopped as stopped:  # it has said so
+        return stopped.status
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

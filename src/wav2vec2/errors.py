@@ -13,6 +13,19 @@ class UserError(Exception):
     """
 
 
+class Stopped(KeyboardInterrupt):
+    """A run was asked to stop before its end. It has saved what it had, and the same command continues it.
+
+    Attributes:
+        status: exit status: 130, as in a shell, after Ctrl-C; otherwise 75, which sysexits.h calls EX_TEMPFAIL, so that
+            a launcher can tell a run to be started again from one that has failed.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.status = 130 if reason == "Ctrl-C" else 75
+
+
 class FileWarning(UserWarning):
     """A file is used, although something about it is odd: it is cut short, say.
 

@@ -1,8 +1,6 @@
-"""One process alone, several with gloo, and the signals that ask them to stop."""
+"""One process alone, and several with gloo."""
 
 import os
-import signal
-import threading
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ import torch.distributed as dist
 
 from wav2vec2.errors import UserError
 from wav2vec2.train import distributed
-from wav2vec2.train.distributed import Ranks, StopRequest, dropout_seed, session, stop_signals
+from wav2vec2.train.distributed import Ranks, dropout_seed, session
 
 
 def test_alone_every_sum_is_the_identity() -> None:
@@ -73,41 +71,6 @@ def test_three_processes_differentiate_their_own_terms(tmp_path: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         (tmp_path / "port").write_text(str(probe.getsockname()[1]))
     torch.multiprocessing.spawn(one_of_three, (str(tmp_path),), nprocs=3)
-
-
-def test_sigterm_and_ctrl_c_ask_to_stop_and_a_second_sigterm_does_no_more() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with stop_signals() as request:
-        assert request == StopRequest("")
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert request.reason == "SIGTERM"
-        os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGTERM) is before
-
-
-def test_a_second_ctrl_c_leaves_at_once() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with stop_signals() as request:
-        os.kill(os.getpid(), signal.SIGINT)
-        assert request.reason == "Ctrl-C"
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_a_thread_leaves_the_signals_alone() -> None:
-    before, found = signal.getsignal(signal.SIGINT), []
-
-    def run() -> None:
-        with stop_signals() as request:
-            found.append((request.reason, signal.getsignal(signal.SIGINT)))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    assert found == [("", before)]
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ def test_the_logged_speed_counts_the_time_before_a_stop(corpus: Path, tmp_path: 
     assert line["wait_share"] == pytest.approx(0.5, abs=0.1)
 
 
-def test_sigterm_finishes_the_update_saves_and_leaves_with_status_0(corpus: Path, tmp_path: Path) -> None:
+def test_sigterm_finishes_the_update_saves_and_leaves_with_status_75(corpus: Path, tmp_path: Path) -> None:
     config = with_train(pretrain_config(corpus, tmp_path / "run"), updates=100_000)
     config = replace(config, batch=replace(config.batch, workers=1), log=replace(config.log, save_every=0))
     process = start(config, tmp_path)
@@ -120,7 +120,8 @@ def test_sigterm_finishes_the_update_saves_and_leaves_with_status_0(corpus: Path
     wait_for(lambda: log.exists() and log.read_text().count("\n") > 1, process)
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, said
+    assert process.returncode == 75, said
+    assert "SIGTERM: stopping after this update" in said
     assert "stopped at update" in said
     latest = Checkpoints(tmp_path / "run" / "checkpoints", 1).latest()
     assert latest is not None

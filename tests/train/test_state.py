@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,13 +10,26 @@ import torch
 from wav2vec2.data.sampler import Position
 from wav2vec2.train.state import LogWindow, RunState
 
-STATE = RunState(update=7, position=Position(2, 3), best=0.25, best_update=5, skips=1, bad_files=4, health_streak=2)
+STATE = RunState(
+    update=7,
+    position=Position(2, 3),
+    best=0.25,
+    best_update=5,
+    validated_at=6,
+    skips=1,
+    bad_files=4,
+    health_streak=2,
+    judged_from=3,
+    lr_scale=0.5,
+)
 
 
 def test_a_state_is_what_it_was_after_json() -> None:
     plain = json.loads(json.dumps(STATE.as_plain()))
     assert plain["position"] == [2, 3]
     assert RunState.from_plain(plain | {"config": {}, "clock": [1.0, 0.5]}) == STATE
+    old = {name: value for name, value in plain.items() if name not in ("validated_at", "judged_from", "lr_scale")}
+    assert RunState.from_plain(old) == replace(STATE, validated_at=7, judged_from=0, lr_scale=1.0)
     assert RunState.from_plain(RunState().as_plain()) == RunState(position=Position(0, 0), best=None)
 
 

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from wav2vec2.errors import UserError
+from wav2vec2.errors import Stopped, UserError
 
-INTERRUPTED = 130
+INTERRUPTED, STOPPED = 130, 75
 _POLL_SECONDS = 0.2
 
 
@@ -59,7 +59,8 @@ def run_command(
         inherit: a lock that the command keeps holding.
 
     Raises:
-        KeyboardInterrupt: after Ctrl-C, SIGTERM or the deadline, once the command has saved its state and ended.
+        KeyboardInterrupt: after Ctrl-C, SIGTERM (``Stopped``) or the deadline, once the command has saved its state and
+            ended.
         UserError: the command failed.
     """
     program = shlex.split(launch) if launch else [sys.executable, "-m", "wav2vec2"]
@@ -69,18 +70,20 @@ def run_command(
     process = subprocess.Popen(
         [*program, *words], stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=keep, env=_environment()
     )
-    asked = False
+    why: KeyboardInterrupt | None = None
     with _sigterm_as_interrupt():
         while True:
             try:
-                status = _wait(process, None if asked else deadline)
+                status = _wait(process, None if why else deadline)
                 break
-            except (KeyboardInterrupt, TimeoutError):
-                asked = True
+            except (KeyboardInterrupt, TimeoutError) as asked:
+                why = asked if isinstance(asked, KeyboardInterrupt) else KeyboardInterrupt()
                 with contextlib.suppress(ProcessLookupError):
                     process.send_signal(signal.SIGINT)
-    if asked or status == INTERRUPTED:
-        raise KeyboardInterrupt
+    if why is not None:
+        raise why
+    if status in (INTERRUPTED, STOPPED):
+        raise Stopped("SIGTERM" if status == STOPPED else "Ctrl-C")
     if status:
         raise UserError(f"'wav2vec2 {' '.join(words[:2])} ...' failed with status {status}; see its messages above")
 
@@ -98,7 +101,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
     """Treat SIGTERM, which schedulers send before they kill a job, as Ctrl-C."""
 
     def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
+        raise Stopped("SIGTERM")
 
     try:
         before = signal.signal(signal.SIGTERM, interrupt)

@@ -1,12 +1,10 @@
-"""Processes started by torchrun: rank and device of this one, sums over all of them, and signals to stop.
+"""Processes started by torchrun: rank and device of this one, and sums over all of them.
 
 Without torchrun there is one process, and every sum is the identity. ``train/parallel.py`` sums gradients.
 """
 
 import hashlib
 import os
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,34 +136,3 @@ def dropout_seed(seed: int, update: int, rank: int, micro_batch: int) -> int:
     """Seed of torch's generator for a micro-batch."""
     digest = hashlib.blake2b(f"{seed}/{update}/{rank}/{micro_batch}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") & (2**63 - 1)
-
-
-@dataclass
-class StopRequest:
-    """Why a run was asked to stop; empty if it was not."""
-
-    reason: str = ""
-
-
-@contextmanager
-def stop_signals() -> Iterator[StopRequest]:
-    """Turn Ctrl-C and SIGTERM (which schedulers send before they kill) into a request to stop after the current update.
-
-    A second Ctrl-C raises KeyboardInterrupt at once.
-    """
-    request = StopRequest()
-
-    def handle(number: int, _: Any) -> None:
-        if request.reason and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        request.reason = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-
-    if threading.current_thread() is not threading.main_thread():
-        yield request
-        return
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield request
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -14,6 +14,13 @@ from torch.distributed.tensor import DTensor
 from wav2vec2.errors import UserError
 from wav2vec2.train.options import HealthConfig
 
+LEAST_LOSS, MOST_ACCURACY = 0.01, 0.99
+"""Of a contrastive task that still has something to tell apart: nats, and share of the frames."""
+
+
+class Verdict(UserError):
+    """What is wrong with a run, and the number that this rests on: it must not go on as it is."""
+
 
 class HealthMonitor:
     """Checks the numbers of each log line; stops the run after ``patience`` suspicious lines in a row.
@@ -39,41 +46,51 @@ class HealthMonitor:
         self._config, self._updates, self._chance = config, updates, chance
         self._codebooks, self._judged = codebooks, judged
 
-    def check(self, streak: int, update: int, numbers: Mapping[str, float], where: str) -> int:
+    def check(self, streak: int, update: int, numbers: Mapping[str, float], where: str, judged_from: int = 0) -> int:
         """Check a log line that follows ``streak`` suspicious lines in a row; return the new streak.
 
-        ``where`` is the folder of the run, for the message.
+        Args:
+            streak: suspicious lines in a row before.
+            update: of the line.
+            numbers: of the line.
+            where: folder of the run, for the message.
+            judged_from: update from which the times without a check count.
 
         Raises:
-            UserError: the run has to stop. The message says what is wrong and what to change.
+            Verdict: the run must not go on. The message says what is wrong, by which number, and what to change.
         """
         if not self._config.enabled:
             return streak
         for name, value in numbers.items():
             if not math.isfinite(value):
-                raise UserError(
+                raise Verdict(
                     f"{where}: '{name}' is {value} at update {update}: lower train.lr, or use train.precision fp32"
                 )
-        finding = self._suspicion(update, numbers) if self._chance is not None else ""
+        finding = self._suspicion(update - judged_from, numbers) if self._chance is not None else ""
         streak = streak + 1 if finding else 0
         if finding and streak >= self._config.patience:
-            raise UserError(f"{where}: update {update}: {finding}")
+            raise Verdict(f"{where}: update {update}: {finding}")
         return streak
 
-    def _suspicion(self, update: int, numbers: Mapping[str, float]) -> str:
+    def _suspicion(self, heard: int, numbers: Mapping[str, float]) -> str:
         assert self._chance is not None
-        if "accuracy" in numbers and update >= self._config.grace_share * self._updates:
+        if "accuracy" in numbers and heard >= self._config.grace_share * self._updates:
             if collapsed := self._collapsed_codebook(numbers):
                 return f"{collapsed}: lower train.lr, or raise loss.diversity_weight or batch.seconds"
-            if numbers["contrastive"] < 0.01 or numbers["accuracy"] > 0.99:
+            loss, accuracy = numbers["contrastive"], numbers["accuracy"]
+            if loss < LEAST_LOSS or accuracy > MOST_ACCURACY:
                 return (
-                    "the contrastive task has collapsed (loss near 0, accuracy near 1): "
-                    "lower train.lr, or raise batch.seconds"
+                    f"the contrastive task has collapsed (loss {loss:.4f} nats, accuracy {accuracy:.4f}; below "
+                    f"{LEAST_LOSS:g} or above {MOST_ACCURACY:g} is no success): lower train.lr, or raise batch.seconds"
                 )
-        late = update >= self._config.chance_share * self._updates
-        if late and abs(numbers[self._judged] - self._chance) <= self._config.chance_margin:
+        late = heard >= self._config.chance_share * self._updates
+        loss = numbers[self._judged]
+        if late and abs(loss - self._chance) <= self._config.chance_margin:
             larger = "batch.seconds or loss.diversity_weight" if self._codebooks[0] else "the batch"
-            return f"the loss is still at chance ({self._chance:.3f} nats): halve train.lr, or raise {larger}"
+            return (
+                f"the loss, {loss:.3f} nats, is still at chance ({self._chance:.3f} nats): halve train.lr, or raise "
+                f"{larger}"
+            )
         return ""
 
     def _collapsed_codebook(self, numbers: Mapping[str, float]) -> str:
@@ -82,7 +99,10 @@ class HealthMonitor:
         for group in range(1, groups + 1):
             perplexity = numbers[f"code_perplexity_{group}"]
             if perplexity <= limit:
-                return f"codebook {group} of {groups} uses {perplexity:.1f} of {entries} entries (code perplexity)"
+                return (
+                    f"codebook {group} of {groups} uses {perplexity:.1f} of {entries} entries (code perplexity; "
+                    f"{limit:g} or less is a collapse)"
+                )
         return ""
 
 

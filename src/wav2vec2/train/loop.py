@@ -9,21 +9,21 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic
+from typing import Generic
 
 import torch
 from torch import Tensor, nn
 
-from wav2vec2.config import as_plain, write_toml
+from wav2vec2.config import write_toml
 from wav2vec2.data.dataset import Update
-from wav2vec2.errors import UserError
+from wav2vec2.errors import Stopped, UserError
 from wav2vec2.train import distributed, optimizer
-from wav2vec2.train.checkpoint.contents import refuse_changes, restore, training_tensors
-from wav2vec2.train.checkpoint.folder import GOOD, Checkpoints
-from wav2vec2.train.checkpoint.resume import newest_sound
-from wav2vec2.train.checkpoint.seal import read_without_trust
-from wav2vec2.train.distributed import Ranks, StopRequest, stop_signals
-from wav2vec2.train.health import HealthMonitor
+from wav2vec2.train.best import MARK_FILE, BestWeights
+from wav2vec2.train.checkpoint.run_checkpoints import RunCheckpoints
+from wav2vec2.train.distributed import Ranks
+from wav2vec2.train.health import HealthMonitor, Verdict
+from wav2vec2.train.interrupt import StopRequest, stop_signals
+from wav2vec2.train.lock import sole_run
 from wav2vec2.train.metrics import Reporter, duration
 from wav2vec2.train.objective import BatchT, Loader, Objective, Run
 from wav2vec2.train.state import LogWindow, RunState
@@ -54,7 +54,6 @@ class Trainer(Generic[BatchT]):
         self.step = Step(run, objective, loader.unit, ranks, wrap)
         self.schedule = optimizer.schedule(run.train)
         self.peak, self.lr_line = optimizer.peak_lr(run.train, run.batch_seconds)
-        self.checkpoints = Checkpoints(run.output / "checkpoints", run.log.keep_last)
         self.health = HealthMonitor(
             run.health,
             run.train.updates,
@@ -64,6 +63,11 @@ class Trainer(Generic[BatchT]):
         )
         self.state = RunState()
         self.window = LogWindow(loader.unit, objective.sums(), ranks.device)
+        self.best = BestWeights(run.output, self.step.engine.whole, objective.export)
+        self.reporter = Reporter(run.output, run.train.updates, tensorboard=run.log.tensorboard, enabled=ranks.is_main)
+        self.checkpoints = RunCheckpoints(
+            run, self.step.model, self.step.optimizer, self.window, self.best, self.reporter.say
+        )
 
     def train(self, announcements: list[str]) -> Path:
         """Train, and return the model directory: the weights of the best validation, or the last ones without any.
@@ -72,79 +76,119 @@ class Trainer(Generic[BatchT]):
             announcements: lines to print first.
 
         Raises:
-            UserError: the run to be resumed had another configuration or other data; a health check failed; memory or
-                the disk is full.
+            UserError: the run to be resumed had another configuration or other data; another run works in the folder; a
+                health check failed; memory or the disk is full.
+            Stopped: a signal asked the run to stop. It has saved, and the same command continues it.
         """
-        resumed = self._resume()
-        run, updates, main = self.run, self.run.train.updates, self.ranks.is_main
-        if main:
-            run.output.mkdir(parents=True, exist_ok=True)
-            write_toml(run.config, run.output / "config.toml")
-        self.reporter = Reporter(run.output, updates, self.state.update, tensorboard=run.log.tensorboard, enabled=main)
         try:
-            extra = [self.step.decay_line, *([self.lr_line] if self.lr_line else []), *resumed]
-            for line in [*announcements, *extra]:
-                self.reporter.say(line)
-            with stop_signals() as stop:
-                reason = self._loop(stop)
-            return self._finish(reason)
+            with stop_signals(speak=self.ranks.is_main) as stop, sole_run(self.run.output) as lines:
+                found, more = self.checkpoints.resume()
+                self.state = found or self.state
+                if self.ranks.is_main:
+                    write_toml(self.run.config, self.run.output / "config.toml")
+                self.reporter.open(self.state.update, self.state.validated_at)
+                try:
+                    lines = [*announcements, self.step.decay_line, self.lr_line or "", *lines, *more]
+                    if found is not None:
+                        updates = f"{self.state.update} of {self.run.train.updates}"
+                        lines.append(f"resuming {self.run.output} at update {updates}")
+                    for line in filter(None, lines):
+                        self.reporter.say(line)
+                    reason = self._loop_with_one_return(stop)
+                    target = self._finish(reason)
+                finally:
+                    self.checkpoints.finish()
+                    self.reporter.close()
         except torch.OutOfMemoryError:
             raise UserError(
-                f"{run.output}: the device ran out of memory: lower batch.micro_{self.window.unit}"
+                f"{self.run.output}: the device ran out of memory: lower batch.micro_{self.window.unit}"
             ) from None
-        finally:
-            self.reporter.close()
+        if reason and any(distributed.gather_objects(stop.by_signal)):
+            raise Stopped(reason)
+        return target
+
+    def _loop_with_one_return(self, stop: StopRequest) -> str:
+        try:
+            return self._loop(stop)
+        except Verdict as verdict:
+            self._go_back(verdict)
+        return self._loop(stop)
 
     def _loop(self, stop: StopRequest) -> str:
         """Run updates until the last one, or until asked to stop; return the reason for stopping, "" at the end."""
         log, state, window, total = self.run.log, self.state, self.window, self.run.train.updates
         began, limit = time.monotonic(), self.run.train.max_minutes * 60 or math.inf
         updates = self.loader.updates(state.position) if state.update < total else iter(())
-        asked = False
+        asked = self._alone_and_asked(stop)
+        if not asked and state.update and self._validate_if_due() and state.update == total:
+            self.checkpoints.save(state, wait=True)  # the run had been stopped before its last validation
         while state.update < total and not asked:
             started = time.perf_counter()
             batches = next(updates)
             window.waited += time.perf_counter() - started
             if not stop.reason and time.monotonic() - began > limit:
                 stop.reason = f"train.max_minutes = {self.run.train.max_minutes:g}"
-            asked = self._step(batches, bool(stop.reason))
             # Several processes learn of a request one update later; a single one need not wait.
-            asked = asked or (self.ranks.world == 1 and bool(stop.reason))
+            asked = self._step(batches, bool(stop.reason)) or self._alone_and_asked(stop)
             window.busy += time.perf_counter() - started
             self.reporter.tick(state.update)
-            self._report_save()
-            done = state.update == total
+            self.checkpoints.report()
             if self._due(state.update):
                 self._log_line()
-            if log.validate_every and (state.update % log.validate_every == 0 or done) and not asked:
-                self._validate()
+            if not asked:
+                self._validate_if_due()
+                asked = self._alone_and_asked(stop)
+            done = state.update == total
             if (log.save_every and state.update % log.save_every == 0) or done or asked:
-                self._save(wait=done or asked)
-        return (stop.reason or "another process was asked to stop") if asked and not done else ""
+                self.checkpoints.save(state, wait=done or asked)
+        if state.update == total and not self._validation_due():
+            return ""
+        return next(filter(None, distributed.gather_objects(stop.reason)), "another process was asked to stop")
+
+    def _alone_and_asked(self, stop: StopRequest) -> bool:
+        return self.ranks.world == 1 and bool(stop.reason)
 
     def _due(self, update: int) -> bool:
         """Whether a log line is written after this update."""
         return update % self.run.log.every == 0 or update == self.run.train.updates
 
+    def _validation_due(self) -> bool:
+        update, every = self.state.update, self.run.log.validate_every
+        now = bool(every) and (update % every == 0 or update == self.run.train.updates)
+        return now and self.state.validated_at != update
+
     def _step(self, update: Update[BatchT], stop: bool) -> bool:
         """Do one update; return whether any process had been asked to stop before it."""
         state = self.state
         work = self.step.prepare(update, state.update, stop)
+        if work.held == 0 and state.skips == 0:
+            # A drive may have gone away: the next start tries these recordings again.
+            self.checkpoints.save(state, wait=True)
         if work.bad_files:
             self._report_bad_files([line for batch in work.batches for line in batch.bad])
         if work.held == 0:
-            self._save(wait=True)  # a drive may have gone away: keep what has been learned
-            raise UserError(
-                f"{self.run.output}: no recording of update {state.update} could be read (see the lines above): "
-                "check the files and run the same command again"
-            )
-        lr, due = self.peak * self.schedule(state.update), self._due(state.update + 1)
-        taken = self.step.take(work, state.update, lr, self.window.zeros(), by_part=due)
-        self._count_skips(work, taken.norm)
-        self.step.forget_gradients()
-        self.window.add(taken.sums, taken.norm)
+            self._skip_unread()
+        else:
+            lr, due = state.lr_scale * self.peak * self.schedule(state.update), self._due(state.update + 1)
+            taken = self.step.take(work, state.update, lr, self.window.zeros(), by_part=due)
+            self._count_skips(work, taken.norm)
+            self.step.forget_gradients()
+            self.window.add(taken.sums, taken.norm)
         state.update, state.position = state.update + 1, update.following
         return work.stop
+
+    def _skip_unread(self) -> None:
+        """Count an update without data; give up after too many skipped in a row."""
+        state = self.state
+        state.skips += 1
+        self.window.sums["skipped"] += 1
+        self.reporter.say(f"update {state.update} skipped: no recording of it could be read ({state.skips} in a row)")
+        if state.skips >= self.run.train.max_skips:
+            raise UserError(
+                f"{self.run.output}: no recording of update {state.update} could be read, {state.skips} updates "
+                "skipped in a row (train.max_skips; see the lines above): check the files or their drive, and run the "
+                "same command again"
+            )
 
     def _count_skips(self, work: Work[BatchT], norm: Tensor) -> None:
         """Say so if the update was skipped, since its gradient is not finite; give up after too many in a row."""
@@ -157,10 +201,27 @@ class Trainer(Generic[BatchT]):
         self.reporter.say(f"update {state.update} skipped: {where} is not finite ({state.skips} in a row)")
         if state.skips >= self.run.train.max_skips or where.startswith("parameter"):
             where = self.step.bad_module(work, state.update) or where
-            raise UserError(
+            self.step.forget_gradients()
+            raise Verdict(
                 f"{self.run.output}: {where} is not finite at update {state.update}, {state.skips} skipped in a row: "
                 "lower train.lr, set train.clip_norm, or use train.precision fp32; the last checkpoint is kept"
             )
+
+    def _go_back(self, verdict: Verdict) -> None:
+        """Go back to the last good checkpoint with half the learning rate; raise ``verdict`` the second time."""
+        went_back = self.state.lr_scale < 1
+        good = None if went_back or not self.run.health.go_back else self.checkpoints.go_back()
+        if good is None:
+            tried = "; half of train.lr was tried from the last good checkpoint" if went_back else ""
+            raise Verdict(f"{verdict}{tried}")
+        sick, self.state = self.state.update, good
+        good.lr_scale, good.judged_from, good.health_streak = 0.5, good.update, 0
+        self.checkpoints.save(good, wait=True)
+        self.reporter.go_back(good.update, {"from": sick, "lr_scale": good.lr_scale, "verdict": str(verdict)})
+        self.reporter.say(
+            f"{verdict}. Going back from update {sick} to the last good checkpoint, of update {good.update}, and on "
+            "with half the learning rate; this is done once"
+        )
 
     def _log_line(self) -> None:
         state, window, updates = self.state, self.window, self.run.train.updates
@@ -179,84 +240,47 @@ class Trainer(Generic[BatchT]):
         judged = bool(window.taken)
         window.clear()
         if judged:
-            state.health_streak = self.health.check(state.health_streak, state.update, numbers, str(self.run.output))
+            where = str(self.run.output)
+            state.health_streak = self.health.check(
+                state.health_streak, state.update, numbers, where, state.judged_from
+            )
 
-    def _validate(self) -> None:
+    def _validate_if_due(self) -> bool:
+        """Validate if the update asks for it and it has not been done; return whether it was done."""
+        if not self._validation_due():
+            return False
         state = self.state
         self.step.module.eval()
         numbers = self.objective.validate(self.step.module)
         self.step.module.train()
+        state.validated_at = state.update
         if numbers is None:
-            return
+            return True
         self.reporter.write("validation", state.update, numbers)
-        better = state.best is None or numbers["score"] < state.best
-        if better:
-            state.best, state.best_update = numbers["score"], state.update
-            if (whole := self.step.engine.whole()) is not None:
-                self.objective.export(whole, self.run.output / "best")
+        # A collapsed task looks like success.
+        better = (state.best is None or numbers["score"] < state.best) and not state.health_streak
         shown = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items() if name != "score")
         self.reporter.say(f"validation at {state.update}: {shown}{'  (best so far)' if better else ''}")
         for line in self.objective.remarks():
             self.reporter.say(line)
-
-    def _tensors(self) -> dict[str, Any]:
-        return training_tensors(self.step.model, self.step.optimizer) | {"sums": self.window.sums}
-
-    def _save(self, *, wait: bool) -> None:
-        """Write a checkpoint in the background, or at once; the run goes on without it if the disk is full."""
-        described = {
-            "clock": [self.window.busy, self.window.waited],
-            "fingerprint": self.run.fingerprint,
-            "config": as_plain(self.run.config),
-            GOOD: self.state.health_streak == 0 and self.state.skips == 0,
-        }
-        started = time.perf_counter()
-        self.checkpoints.finish()
-        self._report_save()
-        self.checkpoints.begin(self.state.update, self._tensors(), self.state.as_plain() | described)
-        if wait:
-            self.checkpoints.finish()
-            self._report_save()
-        self.window.saving += time.perf_counter() - started
-
-    def _report_save(self) -> None:
-        saved = self.checkpoints.ended()
-        if saved is not None and saved.failure:
-            newest = self.checkpoints.newest_update
-            self.reporter.say(
-                f"the checkpoint of update {saved.update} cannot be written ({saved.failure}): free space; the newest "
-                f"is {'still none' if newest is None else f'that of update {newest}'}"
-            )
-
-    def _resume(self) -> list[str]:
-        """Load the newest sound checkpoint, if there is one; return lines about it."""
-        found, lines = newest_sound(self.checkpoints, self._load)
-        if found is None:
-            return lines
-        return [*lines, f"resuming {self.run.output} at update {self.state.update} of {self.run.train.updates}"]
-
-    def _load(self, path: Path, saved: dict[str, Any]) -> None:
-        with read_without_trust(path):
-            state, (busy, waited) = RunState.from_plain(saved), map(float, saved.get("clock", (0.0, 0.0)))
-            refuse_changes(self.run.output, saved["config"], self.run.config)
-        if saved.get("fingerprint") != self.run.fingerprint:
-            raise UserError(
-                f"{self.run.output}: was started on other data: give the old data, or choose another output folder"
-            )
-        restore(path, self._tensors())
-        self.state, self.window.busy, self.window.waited = state, busy, waited
+        if better:
+            state.best, state.best_update = numbers["score"], state.update
+            if failure := self.best.keep(state.update):
+                self.reporter.say(
+                    f"the best weights, of update {state.update}, cannot be written ({failure}): free space; they are "
+                    "kept in memory and tried again with the next checkpoint"
+                )
+        return True
 
     def _finish(self, reason: str) -> Path:
         """Write the model directory and report where it is."""
-        target, best = self.run.output / "model", self.run.output / "best"
-        state = self.state
-        # as the main process sees it: others may look before it has written the folder
-        use_best = distributed.gather_objects(state.best is not None and best.exists())[0]
-        if use_best and self.ranks.is_main:
-            shutil.copytree(best, target, dirs_exist_ok=True)
-        elif not use_best and (whole := self.step.engine.whole()) is not None:
+        state, target = self.state, self.run.output / "model"
+        best = None if state.best is None else self.best.chosen(state.best_update)
+        if best is not None and self.ranks.is_main:
+            shutil.copytree(best, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MARK_FILE))
+        elif best is None and (whole := self.step.engine.whole()) is not None:
             self.objective.export(whole, target)
-        which = f"best validation, update {state.best_update}" if use_best else f"update {state.update}"
+        which = f"update {state.update}" if best is None else f"best validation, update {state.best_update}"
         self.reporter.write("stop", state.update, {"reason": reason or "done", "bad_files": state.bad_files})
         if reason:
             self.reporter.say(f"stopped at update {state.update} ({reason}); run the same command to continue")

@@ -4,16 +4,57 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from wav2vec2.errors import cause
 from wav2vec2.input_file import MOST_LINES, parse_json, read_text
 
 LOG_FILE = "log.jsonl"
+LEFT_FILE = "log_before_return.jsonl"
+"""Records of the updates that a run has gone back from."""
+
+
+class LogFile:
+    """A file of JSON lines that only grows by whole ones. On a full disk, lines wait in memory and are tried again."""
+
+    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+        self._path, self._say = path, say
+        self._file = path.open("ab", buffering=0)
+        self._size = path.stat().st_size
+        self._waiting: list[bytes] = []
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append a record, and all that wait."""
+        said = bool(self._waiting)
+        self._waiting.append((json.dumps(record) + "\n").encode())
+        if (failure := self._flush()) and not said:
+            self._say(f"{self._path}: cannot be written ({failure}): free space; its lines wait in memory")
+
+    def close(self) -> None:
+        """Try once more to write what waits."""
+        if self._waiting and (failure := self._flush()):
+            self._say(f"{self._path}: the last {len(self._waiting)} lines are lost ({failure})")
+        self._file.close()
+
+    def _flush(self) -> str:
+        """Write what waits, whole or not at all; return why that is impossible, or ""."""
+        data = b"".join(self._waiting)
+        try:
+            done = 0
+            while done < len(data):
+                done += self._file.write(data[done:])
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(self._size)
+            return cause(error)
+        self._size, self._waiting = self._size + len(data), []
+        return ""
 
 
 class Reporter:
@@ -22,26 +63,24 @@ class Reporter:
     Args:
         directory: folder of the run.
         updates: length of the run, for the progress bar.
-        first: number of updates done before.
         tensorboard: write TensorBoard files as well.
         enabled: report at all.
     """
 
-    def __init__(self, directory: Path, updates: int, first: int, *, tensorboard: bool, enabled: bool = True) -> None:
-        self._enabled = enabled
+    def __init__(self, directory: Path, updates: int, *, tensorboard: bool, enabled: bool = True) -> None:
+        self._directory, self._updates, self._enabled = directory, updates, enabled
+        self._tensorboard = tensorboard
         self._progress: Progress | None = None
         self._board: Any = None
-        if not enabled:
-            return
-        directory.mkdir(parents=True, exist_ok=True)
-        forget_after(directory / LOG_FILE, first)
-        self._log = (directory / LOG_FILE).open("a", encoding="utf-8")
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
+        self._log: LogFile | None = None
 
-            # Steps after the resumed one were written by a process that was killed, and will come again.
-            self._board = SummaryWriter(str(directory / "tensorboard"), purge_step=first + 1)
-        self._updates = updates
+    def open(self, first: int, validated_at: int) -> None:
+        """Begin to report after update ``first``; ``validated_at`` is the update of the last validation that counts."""
+        if not self._enabled:
+            return
+        self._directory.mkdir(parents=True, exist_ok=True)
+        forget_after(self._directory / LOG_FILE, first, validated_at)
+        self._open_files(first)
         if sys.stdout.isatty():
             self._progress = Progress(
                 TextColumn("[bold]{task.description}"),
@@ -51,8 +90,27 @@ class Reporter:
                 TextColumn("{task.fields[note]}"),
                 console=Console(),
             )
-            self._task = self._progress.add_task("updates", total=updates, completed=first, note="")
+            self._task = self._progress.add_task("updates", total=self._updates, completed=first, note="")
             self._progress.start()
+
+    def _open_files(self, first: int) -> None:
+        self._log = LogFile(self._directory / LOG_FILE, self.say)
+        if self._tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            # Steps after the resumed one were written by a process that was killed, and will come again.
+            self._board = SummaryWriter(str(self._directory / "tensorboard"), purge_step=first + 1)
+
+    def go_back(self, update: int, numbers: Mapping[str, Any]) -> None:
+        """Move the records after ``update`` to a file of their own, and record a return to it."""
+        if not self._enabled or self._log is None:
+            return
+        self._close_files()
+        left = forget_after(self._directory / LOG_FILE, update, update)
+        with (self._directory / LEFT_FILE).open("a", encoding="utf-8") as file:
+            file.writelines(left)
+        self._open_files(update)
+        self.write("return", update, numbers)
 
     def say(self, line: str) -> None:
         """Print a line above the progress bar."""
@@ -78,22 +136,31 @@ class Reporter:
         if not self._enabled:
             return
         record = {"kind": kind, "update": update, "time": round(time.time(), 3), **numbers}
-        self._log.write(json.dumps(record) + "\n")
-        self._log.flush()
+        if self._log is not None:
+            self._log.write(record)
         if self._board is not None:
-            for name, value in numbers.items():
-                if isinstance(value, (int, float)):
-                    self._board.add_scalar(f"{kind}/{name}", value, update)
+            try:
+                for name, value in numbers.items():
+                    if isinstance(value, (int, float)):
+                        self._board.add_scalar(f"{kind}/{name}", value, update)
+            except OSError as error:  # of the thread that writes, some time ago
+                self.say(f"{self._directory}: TensorBoard files end here ({cause(error)}); {LOG_FILE} has it all")
+                self._board = None
 
     def close(self) -> None:
         """Flush and close everything."""
-        if not self._enabled:
-            return
         if self._progress is not None:
             self._progress.stop()
+            self._progress = None
+        self._close_files()
+
+    def _close_files(self) -> None:
         if self._board is not None:
-            self._board.close()
-        self._log.close()
+            with suppress(OSError):
+                self._board.close()
+        if self._log is not None:
+            self._log.close()
+        self._board = self._log = None
 
 
 def is_done(run: Path) -> bool:
@@ -105,25 +172,32 @@ def is_done(run: Path) -> bool:
         return False
 
 
-def forget_after(log: Path, update: int) -> None:
-    """Remove the records after ``update`` from a JSON log: a killed process wrote them, and they will come again."""
+def forget_after(log: Path, update: int, validated_at: int) -> list[str]:
+    """Remove the records after ``update`` from a JSON log, and validations after that of ``validated_at``.
+
+    A process that was killed wrote them, and they will come again. Returns the removed lines.
+    """
     if not log.exists():
-        return
+        return []
     kept: list[str] = []
-    dropped = False
-    for line in read_text(log, most=MOST_LINES).splitlines():
+    dropped: list[str] = []
+    for line in read_text(log, most=MOST_LINES).splitlines(keepends=True):
         try:
-            late = int(parse_json(line)["update"]) > update
-        except (ValueError, KeyError, TypeError, OverflowError):
+            record = parse_json(line)
+            late = int(record["update"]) > (validated_at if record.get("kind") == "validation" else update)
+        except (ValueError, KeyError, TypeError, OverflowError, AttributeError):
             late = True  # the line that was being written when the process was killed
-        if late:
-            dropped = True
-        else:
-            kept.append(line + "\n")
+        (dropped if late or not line.endswith("\n") else kept).append(line)
     if dropped:
+        content = "".join(kept).encode()
+        with log.open("r+b") as file:
+            if file.read(len(content)) == content:  # as good as always: needs no space on the disk
+                file.truncate(len(content))
+                return dropped
         temporary = log.with_name(f".{log.name}.tmp")
-        temporary.write_text("".join(kept), encoding="utf-8")
+        temporary.write_bytes(content)
         os.replace(temporary, log)
+    return dropped
 
 
 def duration(seconds: float) -> str:

@@ -145,7 +145,7 @@ class TrainConfig:
     clip_norm: float = option(0.0, low=0.0)
     """Clip the norm of the gradient to this; 0: no clipping."""
     max_skips: int = option(20, low=1, may_change=True)
-    """Stop after skipping this many updates in a row (an update is skipped if its gradient is not finite)."""
+    """Stop after skipping this many updates in a row (its gradient is not finite, or no recording could be read)."""
     precision: Literal["fp32", "bf16", "fp64"] = "fp32"
     """bf16: autocast. fp64: for exact comparisons."""
     device: str = option("auto", machine=True)
@@ -192,8 +192,10 @@ class HealthConfig:
 
     enabled: bool = option(True, may_change=True)
     """Check at all."""
+    go_back: bool = option(True, may_change=True)
+    """Before stopping, go back to the last good checkpoint, once, and go on from there with half the learning rate."""
     patience: int = option(4, low=1, may_change=True)
-    """Stop after this many suspicious log lines in a row."""
+    """Stop, or go back, after this many suspicious log lines in a row."""
     grace_share: float = option(0.02, low=0.0, high=1.0, may_change=True)
     """Do not check for collapse in this share of the updates, at the start (few codes are in use at first)."""
     chance_share: float = option(0.15, low=0.0, high=1.0, may_change=True)

@@ -24,12 +24,18 @@ class RunState:
     best: float | None = None
     """Lowest validation score so far; None before the first validation."""
     best_update: int = 0
+    validated_at: int = 0
+    """Update after which the last validation was made. One that is due may be missing: the run was asked to stop."""
     skips: int = 0
-    """Updates skipped in a row because the gradient was not finite."""
+    """Updates skipped in a row because the gradient was not finite or no recording could be read."""
     bad_files: int = 0
     """Utterances that could not be read so far."""
     health_streak: int = 0
     """Suspicious log lines in a row."""
+    judged_from: int = 0
+    """Update from which the health checks count: where the run went back to, if it did."""
+    lr_scale: float = 1.0
+    """Factor of the learning rate: below 1 after the run went back to a good checkpoint."""
 
     def as_plain(self) -> dict[str, Any]:
         """The fields as JSON can hold them."""
@@ -42,14 +48,18 @@ class RunState:
         Raises:
             KeyError, TypeError, ValueError: a value is missing or impossible.
         """
-        values = {one.name: plain[one.name] for one in fields(cls)}
-        best, position = values.pop("best"), values.pop("position")
+        later = {"validated_at": plain["update"], "judged_from": 0, "lr_scale": 1.0}  # unknown to older versions
+        values = {one.name: plain[one.name] for one in fields(cls) if one.name in plain or one.name not in later}
+        values = later | values
+        best, position, scale = values.pop("best"), values.pop("position"), values.pop("lr_scale")
         for value in (*values.values(), *position):
             if type(value) is not int or not 0 <= value < 1 << 62:
                 raise ValueError(f"{quoted(value)} is not a count")
-        if best is not None and not isinstance(best, float | int):
+        if best is not None and type(best) not in (float, int):
             raise ValueError(f"best is {quoted(best)}")
-        return cls(**values, best=best, position=Position(*position))
+        if type(scale) is not float or not 0 < scale <= 1:
+            raise ValueError(f"lr_scale is {quoted(scale)}")
+        return cls(**values, best=best, lr_scale=scale, position=Position(*position))
 
 
 class LogWindow:

@@ -12,7 +12,7 @@ from wav2vec2.checkpoints.load import load
 from wav2vec2.errors import UserError
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
-from wav2vec2.train.metrics import LOG_FILE, duration, forget_after
+from wav2vec2.train.metrics import LOG_FILE, duration
 from wav2vec2.train.pretrain.command import build_model, run
 from wav2vec2.train.pretrain.objective import ContrastiveObjective
 
@@ -27,7 +27,7 @@ def test_a_run_leaves_config_log_checkpoints_and_a_model_that_loads(corpus: Path
     directory = run(config)
     assert isinstance(load(directory), Wav2Vec2ForPretraining)
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
-        "best", "checkpoints", "config.toml", "log.jsonl", "model", "tensorboard"
+        ".run.lock", "best", "checkpoints", "config.toml", "log.jsonl", "model", "tensorboard"
     }  # fmt: skip
     records = [json.loads(line) for line in (tmp_path / "run" / LOG_FILE).read_text().splitlines()]
     assert [record["kind"] for record in records] == ["train", "validation", "stop"]
@@ -164,13 +164,6 @@ def test_a_run_that_can_read_nothing_stops_with_one_line(tmp_path: Path) -> None
 
 def test_bf16_runs_on_the_cpu(corpus: Path, tmp_path: Path) -> None:
     assert run(with_train(short(corpus, tmp_path / "run"), precision="bf16", updates=2)).exists()
-
-
-def test_a_resumed_log_forgets_what_comes_again(tmp_path: Path) -> None:
-    log = tmp_path / LOG_FILE
-    log.write_text('{"update": 1}\n{"update": 2}\n{"update": 3}\n{"upda')
-    forget_after(log, 2)
-    assert log.read_text() == '{"update": 1}\n{"update": 2}\n'
 
 
 def test_durations_are_short_words() -> None:

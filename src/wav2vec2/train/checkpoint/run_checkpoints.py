@@ -1,0 +1,142 @@
+"""What a run saves, and where it goes on: its tensors, its state, the window of its next log line."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from wav2vec2.config import as_plain
+from wav2vec2.errors import UserError
+from wav2vec2.train.best import BestWeights
+from wav2vec2.train.checkpoint.contents import refuse_changes, restore, training_tensors
+from wav2vec2.train.checkpoint.folder import GOOD, Checkpoints
+from wav2vec2.train.checkpoint.resume import newest_sound, sound_state
+from wav2vec2.train.checkpoint.seal import Damaged, read_without_trust
+from wav2vec2.train.objective import Run
+from wav2vec2.train.state import LogWindow, RunState
+
+
+class RunCheckpoints:
+    """Saves a run and loads it again. All processes call each method together, except ``report``.
+
+    Args:
+        run: settings of the run.
+        model: in training.
+        optimizer: of its parameters.
+        window: sums of the next log line.
+        best: the best weights, which a checkpoint refers to.
+        say: prints a line.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        window: LogWindow,
+        best: BestWeights,
+        say: Callable[[str], None],
+    ) -> None:
+        self._run, self._model, self._optimizer, self._window = run, model, optimizer, window
+        self._best, self._say = best, say
+        self._folder = Checkpoints(run.output / "checkpoints", run.log.keep_last)
+
+    def save(self, state: RunState, *, wait: bool) -> None:
+        """Write a checkpoint in the background, or at once. If the disk is full, say so and go on without it."""
+        started = time.perf_counter()
+        self._folder.finish()
+        self.report()
+        if failure := self._best.retry():
+            self._say(f"the best weights, of update {state.best_update}, still cannot be written ({failure})")
+            self._complain(state.update, failure)
+        else:
+            described = {
+                "clock": [self._window.busy, self._window.waited],
+                "fingerprint": self._run.fingerprint,
+                "config": as_plain(self._run.config),
+                GOOD: state.health_streak == 0 and state.skips == 0,
+            }
+            self._folder.begin(state.update, self._tensors(), state.as_plain() | described)
+            if wait:
+                self.finish()
+        self._window.saving += time.perf_counter() - started
+
+    def finish(self) -> None:
+        """Wait for the save in flight."""
+        self._folder.finish()
+        self.report()
+
+    def report(self) -> None:
+        """If a save has ended since the last call, say why it failed, or let its best weights be the best."""
+        saved = self._folder.ended()
+        if saved is None:
+            return
+        if saved.failure:
+            self._complain(saved.update, saved.failure)
+        else:
+            self._best.adopt(saved.state["best_update"])
+
+    def resume(self) -> tuple[RunState | None, list[str]]:
+        """Load the newest sound checkpoint; return its state, None if there is none, and lines to print.
+
+        Raises:
+            UserError: all are damaged, or the run had another configuration or other data.
+        """
+        found: list[RunState] = []
+
+        def load(path: Path, saved: dict[str, Any]) -> None:
+            found[:] = [self._load(path, saved)]
+
+        path, lines = newest_sound(self._folder, load)
+        if path is None:
+            return None, lines
+        return self._settled(found[0]), lines
+
+    def go_back(self) -> RunState | None:
+        """Load the last checkpoint that was written while nothing was suspicious; set newer ones aside.
+
+        Returns its state, or None if there is no such checkpoint.
+        """
+        self.finish()
+        good = self._folder.last_good()
+        if good is None:
+            return None
+        try:
+            state = self._load(good, sound_state(good))
+        except Damaged:
+            return None
+        for path in self._folder.newest_first():
+            if path.name > good.name:
+                self._folder.set_aside(path, "suspicious")
+        return self._settled(state)
+
+    def _settled(self, state: RunState) -> RunState:
+        if state.best is not None and not self._best.settle(state.best_update):
+            # Its weights were replaced by those of a later validation, which will come again.
+            state.best, state.best_update = None, 0
+        return state
+
+    def _tensors(self) -> dict[str, Any]:
+        return training_tensors(self._model, self._optimizer) | {"sums": self._window.sums}
+
+    def _load(self, path: Path, saved: dict[str, Any]) -> RunState:
+        with read_without_trust(path):
+            state, (busy, waited) = RunState.from_plain(saved), map(float, saved.get("clock", (0.0, 0.0)))
+            refuse_changes(self._run.output, saved["config"], self._run.config)
+        if saved.get("fingerprint") != self._run.fingerprint:
+            raise UserError(
+                f"{self._run.output}: was started on other data: give the old data, or choose another output folder"
+            )
+        restore(path, self._tensors())
+        self._window.busy, self._window.waited = busy, waited
+        return state
+
+    def _complain(self, update: int, failure: str) -> None:
+        newest = self._folder.newest_update
+        self._say(
+            f"the checkpoint of update {update} cannot be written ({failure}): free space; the newest is "
+            f"{'still none' if newest is None else f'that of update {newest}'}"
+        )
