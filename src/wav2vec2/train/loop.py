@@ -183,7 +183,7 @@ class Trainer(Generic[BatchT]):
         state.skips += 1
         self.window.sums["skipped"] += 1
         self.reporter.say(f"update {state.update} skipped: no recording of it could be read ({state.skips} in a row)")
-        if state.skips >= self.run.train.max_skips:
+        if state.skips >= min(self.run.train.max_skips, self.run.train.updates):
             raise UserError(
                 f"{self.run.output}: no recording of update {state.update} could be read, {state.skips} updates "
                 "skipped in a row (train.max_skips; see the lines above): check the files or their drive, and run the "
