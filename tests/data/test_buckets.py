@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.data.librispeech_lengths import librispeech_samples
 
 from wav2vec2.data.batch_plan import BatchPlan
-from wav2vec2.data.buckets import _cheapest_path, choose_buckets
+from wav2vec2.data.buckets import Buckets, _cheapest_path, _Counts, choose_buckets
 from wav2vec2.data.dataset import UpdateLoader
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import GlobalBatch, Position, deal
@@ -175,6 +175,21 @@ def test_no_choice_of_lengths_is_cheaper(most: int) -> None:
     found = _cheapest_path(first, between, last, most)
     every = [path for size in range(1, most + 1) for path in itertools.combinations(range(7), size)]
     assert cost(tuple(found)) == min(map(cost, every))
+
+
+@given(st.lists(st.integers(1, 5_000), min_size=1, max_size=80))
+def test_utterances_are_counted_by_length(lengths: list[int]) -> None:
+    samples = np.asarray(lengths, np.int64)
+    found = _Counts(samples)
+    for number, length in enumerate(found.candidates):
+        for (count, amount), chosen in ((found.below, samples < length), (found.upto, samples <= length)):
+            assert (count[number], amount[number]) == (chosen.sum(), samples[chosen].sum())
+    assert (found.number, found.amount) == (len(samples), samples.sum())
+    assert found.candidates[-1] == samples.max()
+    some = Buckets(np.unique(found.candidates[::3]), np.ones(1, np.int64), crop=True)
+    assert some.of(samples).tolist() == np.maximum(np.searchsorted(some.lengths, samples, "right") - 1, 0).tolist()
+    whole = Buckets(found.candidates, np.ones(1, np.int64), crop=False)
+    assert whole.of(samples).tolist() == np.searchsorted(whole.lengths, samples).tolist()
 
 
 def test_lengths_are_chosen_where_the_utterances_are() -> None:

@@ -21,6 +21,7 @@ LEAST_FILL = 0.9
 """Lengths whose rows fill less of an update than this are chosen only if there is no other way."""
 _UNFILLED = 0.5
 _FORBIDDEN = 1e3
+_AT_ONCE = 1 << 20
 
 Floats = npt.NDArray[np.float64]
 
@@ -41,9 +42,10 @@ class Buckets:
 
     def of(self, samples: Integers) -> npt.NDArray[np.uint8]:
         """The bucket of each utterance (N,)."""
-        if self.crop:
-            return np.maximum(np.searchsorted(self.lengths, samples, side="right") - 1, 0).astype(np.uint8)
-        return np.searchsorted(self.lengths, samples).astype(np.uint8)
+        bucket = np.zeros(len(samples), np.uint8)
+        for length in self.lengths[1:] if self.crop else self.lengths[:-1]:
+            bucket += samples >= length if self.crop else samples > length
+        return bucket
 
     def cut(self, order: Integers, counts: Integers) -> tuple[Integers, Integers, Integers32]:
         """Cut an epoch into updates.
@@ -184,15 +186,25 @@ class _Counts:
     """
 
     def __init__(self, samples: Integers) -> None:
-        ordered = np.sort(samples)
-        low, high = int(ordered[0]), int(ordered[-1])
+        low, high = int(samples.min()), int(samples.max())
         step = _FRAME * max(1, -(-(high - low) // (_FRAME * _CANDIDATES)))
         self.candidates: Integers = np.append(np.arange(-(-low // step) * step, high, step), high).astype(np.int64)
-        totals = np.concatenate([[0], np.cumsum(ordered, dtype=np.int64)])
-        shorter, upto = (np.searchsorted(ordered, self.candidates, side=side) for side in ("left", "right"))
-        self.below = shorter.astype(np.float64), totals[shorter].astype(np.float64)
-        self.upto = upto.astype(np.float64), totals[upto].astype(np.float64)
-        self.number, self.amount = float(len(ordered)), float(totals[-1])
+        # Candidates are whole numbers of steps, so dividing tells what sorting would, and faster.
+        totals = np.zeros((4, high // step + 2))
+        for first in range(0, len(samples), _AT_ONCE):
+            part = samples[first : first + _AT_ONCE]
+            for row, place in ((0, part // step), (2, (part + step - 1) // step)):
+                totals[row] += np.bincount(place, minlength=totals.shape[1])
+                totals[row + 1] += np.bincount(place, weights=part, minlength=totals.shape[1])
+        totals = np.concatenate([np.zeros((4, 1)), totals.cumsum(1)], axis=1)
+        self.number, self.amount = float(totals[0, -1]), float(totals[1, -1])
+        longest = float(np.count_nonzero(samples == high))
+        inner = self.candidates[:-1] // step
+        self.below = (
+            np.append(totals[0, inner], self.number - longest),
+            np.append(totals[1, inner], self.amount - longest * high),
+        )
+        self.upto = np.append(totals[2, inner + 1], self.number), np.append(totals[3, inner + 1], self.amount)
 
 
 def _cheapest_path(first: Floats, between: Floats, last: Floats, most: int) -> list[int]:

@@ -5,10 +5,7 @@ leaves it in a file whose name says what it is a plan of; the others wait for th
 by every process for itself, without files.
 """
 
-import os
-import tempfile
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -18,15 +15,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from wav2vec2.data.node_lock import alone, private_folder
-from wav2vec2.errors import UserError
+from wav2vec2.data.made_once import made_once
 from wav2vec2.output_file import writing
 
 Integers32 = npt.NDArray[np.int32]
 
 ROWS_SHARED = 500_000
 """Plans of more rows than this are shared by the processes of a machine, and made ahead."""
-_KEPT_DAYS = 7.0
 _HEADER = 3
 
 
@@ -128,29 +123,18 @@ class Epochs:
 
     def _shared(self, epoch: int) -> EpochPlan:
         """The plan that this machine keeps in a file, made if it is not there."""
-        folder = private_folder(tempfile.gettempdir(), "wav2vec2-plans")
-        if folder is None:
-            return self._make(epoch)
-        made: EpochPlan | None = None
-        try:
-            with alone(folder / f"{self._key}.lock"):
-                path = folder / f"{self._key}-{epoch}.plan"
-                with suppress(OSError, ValueError):
-                    os.utime(path)
-                    return EpochPlan.map(path)
-                _forget(folder, f"{self._key}-{epoch - 2}.plan")
-                made = self._make(epoch)
-                made.write(path)
-                return EpochPlan.map(path)
-        except (OSError, UserError):  # a full disk: every process keeps its own
-            return self._make(epoch) if made is None else made
+        mapped: list[EpochPlan] = []
+        made: list[EpochPlan] = []
 
+        def valid(path: Path) -> bool:
+            with suppress(ValueError):
+                mapped.append(EpochPlan.map(path))
+            return bool(mapped)
 
-def _forget(folder: Path, name: str) -> None:
-    """Remove a plan that no process needs any more, and those of runs that ended long ago."""
-    with suppress(OSError):
-        (folder / name).unlink(missing_ok=True)
-    for file in folder.iterdir():
-        with suppress(OSError):
-            if time.time() - file.stat().st_mtime > _KEPT_DAYS * 86_400:
-                file.unlink()
+        def write(path: Path) -> None:
+            made.append(self._make(epoch))
+            made[0].write(path)
+
+        made_once(f"{self._key}-{epoch}.plan", valid, write, f"{self._key}-{epoch - 2}.plan")
+        found = mapped or made  # without room for the file, every process keeps its own
+        return found[0] if found else self._make(epoch)

@@ -3,6 +3,8 @@
 import hashlib
 import heapq
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -10,15 +12,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from wav2vec2.data.made_once import made_once
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import scramble
 from wav2vec2.errors import UserError
+from wav2vec2.output_file import writing
 
 LARGE = 500_000
 """Above as many utterances, SHA-256 of each would take too long."""
-_ROWS = 65_536
 _WORD = 8
 
+Rows = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 
 
@@ -44,15 +48,42 @@ def hold_out(
     candidates = int(np.count_nonzero(usable))
     if count >= candidates:
         raise UserError(f"data.hold_out: {count} of {candidates} usable utterances; hold out fewer")
-    held = np.zeros(len(manifest), bool)
     if by == "sha256" or len(manifest) <= LARGE:
-        held[_smallest_digests(manifest, count, usable)] = True
+        held = _smallest_digests(manifest, count, usable)
     else:
-        hashes = np.concatenate([hashed(ids) for _, ids in _pieces(manifest)])
-        hashes[~usable] = np.iinfo(np.uint64).max
-        last = np.partition(hashes, count - 1)[count - 1] if count else np.uint64(0)
-        held[np.flatnonzero(hashes <= last)[:count]] = True
-    return manifest.select(np.flatnonzero(~held)), manifest.select(np.flatnonzero(held))
+        held = _once_a_machine(manifest, count, usable)
+    rest = np.ones(len(manifest), bool)
+    rest[held] = False
+    return manifest.select(np.flatnonzero(rest)), manifest.select(held)
+
+
+def _once_a_machine(manifest: Manifest, count: int, usable: npt.NDArray[np.bool_]) -> Rows:
+    """As :func:`_smallest_hashes`, which one process of this machine computes."""
+    if (identity := manifest.identity) is None:
+        return _smallest_hashes(manifest, count, usable)
+    digest = hashlib.sha256(f"{identity} {count}".encode())
+    digest.update(np.packbits(usable).data)
+    found: list[Rows] = []
+
+    def valid(path: Path) -> bool:
+        with suppress(ValueError):
+            found.append(np.load(path))
+        return bool(found)
+
+    def write(path: Path) -> None:
+        with writing(path) as temporary, open(temporary, "wb") as file:
+            np.save(file, _smallest_hashes(manifest, count, usable))
+
+    made_once(f"held-{digest.hexdigest()[:24]}.npy", valid, write)
+    return found[0] if found else _smallest_hashes(manifest, count, usable)
+
+
+def _smallest_hashes(manifest: Manifest, count: int, usable: npt.NDArray[np.bool_]) -> Rows:
+    """Rows of the ``count`` usable ids with the smallest hashes, ascending."""
+    hashes = np.concatenate([hashed(ids) for _, ids in _pieces(manifest)])
+    hashes[~usable] = np.iinfo(np.uint64).max
+    last = np.partition(hashes, count - 1)[count - 1] if count else np.uint64(0)
+    return np.flatnonzero(hashes <= last)[:count].astype(np.int64)
 
 
 def hashed(ids: pa.StringArray) -> Words:
@@ -74,8 +105,8 @@ def hashed(ids: pa.StringArray) -> Words:
     return state
 
 
-def _smallest_digests(manifest: Manifest, count: int, usable: npt.NDArray[np.bool_]) -> list[int]:
-    """Rows of the ``count`` usable ids with the smallest SHA-256."""
+def _smallest_digests(manifest: Manifest, count: int, usable: npt.NDArray[np.bool_]) -> Rows:
+    """Rows of the ``count`` usable ids with the smallest SHA-256, ascending."""
 
     def keyed() -> Iterator[tuple[bytes, int]]:
         for first, ids in _pieces(manifest):
@@ -83,11 +114,12 @@ def _smallest_digests(manifest: Manifest, count: int, usable: npt.NDArray[np.boo
                 if usable[row]:
                     yield hashlib.sha256(name).digest(), row
 
-    return [row for _, row in heapq.nsmallest(count, keyed())]
+    return np.asarray(sorted(row for _, row in heapq.nsmallest(count, keyed())), dtype=np.int64)
 
 
 def _pieces(manifest: Manifest) -> Iterator[tuple[int, pa.StringArray]]:
     """The ids in pieces of bounded size, each with the number of its first row."""
-    for first in range(0, len(manifest), _ROWS):
-        rows = np.arange(first, min(first + _ROWS, len(manifest)), dtype=np.int64)
-        yield first, manifest.select(rows).column("id").combine_chunks()
+    first = 0
+    for ids in manifest.column_pieces("id"):
+        yield first, ids
+        first += len(ids)

@@ -4,6 +4,8 @@ A large manifest is unpacked once into an Arrow file in the user's cache folder 
 processes of a machine share one copy in the page cache.
 """
 
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -104,6 +106,15 @@ class Manifest:
         return every if self._rows is None else every[self._rows]
 
     @property
+    def identity(self) -> str | None:
+        """A text that stands for these rows, if they are mapped from a file; None if they are only in memory."""
+        if self._map is None:
+            return None
+        status = os.stat(self._map)
+        rows = "" if self._rows is None else hashlib.sha256(np.ascontiguousarray(self._rows).data).hexdigest()
+        return f"{self._map} {status.st_size} {status.st_mtime_ns} {rows}"
+
+    @property
     def ids(self) -> list[str]:
         """All ids as Python strings; with millions of rows use `column("id")`."""
         identities: list[str] = self.column("id").to_pylist()
@@ -113,6 +124,21 @@ class Manifest:
         """One column as an Arrow array, in row order, without Python objects."""
         whole = pa.chunked_array([batch.column(name) for batch in self._batches], type=SCHEMA.field(name).type)
         return whole if self._rows is None else whole.take(pa.array(self._rows))
+
+    def column_pieces(self, name: str) -> Iterator[pa.Array]:
+        """One column as arrays of bounded size, in row order; unlike `column`, it copies no more than a piece."""
+        if self._rows is None:
+            yield from (batch.column(name) for batch in self._batches)
+            return
+        numbers = np.searchsorted(self._ends, self._rows, side="right")
+        changes = np.flatnonzero(np.diff(numbers)) + 1
+        if len(changes) > 2 * len(self._batches):  # rows in no order
+            yield from self.column(name).chunks
+            return
+        for rows in np.split(self._rows, changes) if len(self._rows) else []:
+            number = int(np.searchsorted(self._ends, rows[0], side="right"))
+            batch = self._batches[number]
+            yield batch.column(name).take(pa.array(rows - (int(self._ends[number]) - batch.num_rows)))
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "Manifest":
         """The rows at `indices`, in that order; the data are shared, not copied."""
