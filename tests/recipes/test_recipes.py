@@ -210,3 +210,25 @@ def test_decoding_weights_are_specs(spec):
 def _rows(text: str) -> list[list[str]]:
     lines = (line.strip() for line in text.splitlines())
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+
+
+# Parameters of the model (SPEC A8), layers, width; XLS-R's updates, warm-up, crop.
+LARGEST = {"1b": (965_514_752, 48, 1280), "2b": (2_162_932_352, 48, 1920), "7b": (6_488_487_168, 128, 2048)}
+
+
+@pytest.mark.parametrize("name", LARGEST)
+def test_the_largest_models_are_sharded_and_have_the_published_sizes(name):
+    import torch
+
+    from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
+
+    config = load_recipe(RECIPES / f"pretrain_{name}.toml", PretrainConfig)
+    parameters, layers, width = LARGEST[name]
+    a = config.model.build()
+    with torch.device("meta"):
+        model = Wav2Vec2ForPretraining(a, config.regularization, config.masking)
+    assert (sum(p.numel() for p in model.parameters()), a.layers, a.hidden_size) == (parameters, layers, width)
+    assert (config.train.updates, round(config.train.warmup_share * config.train.updates)) == (1_000_000, 32_000)
+    assert config.batch.max_seconds == 20.0
+    assert 2.8 * 3600 <= config.batch.seconds <= 3.6 * 3600
+    assert (config.parallel.strategy, config.parallel.recompute, config.data.mix_beta) == ("fsdp", True, 0.5)
