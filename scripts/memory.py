@@ -5,9 +5,9 @@
     python scripts/memory.py --measure                       tracked against measured, with a small model on this CPU
 
 One forward and backward pass of one micro-batch of the longest crops is traced (FakeTensorMode), with the model and
-the optimiser's moments in place: weights, gradients, moments, activations, and what FSDP gathers. What a GPU's kernels do is
-imitated on the CPU's operators: autocast keeps layer norms in float32, and attention never holds its probabilities.
-To add: the CUDA context (about 0.5 GiB), NCCL's buffers, and what the allocator loses to fragments (5 to 10 %).
+the optimiser's moments in place: weights, gradients, moments, activations, and what FSDP gathers. What a GPU's kernels
+do is imitated on the CPU's operators: autocast keeps layer norms in float32, and attention never holds its
+probabilities. To add: the CUDA context (about 0.5 GiB), NCCL's buffers, and what the allocator loses to fragments.
 """
 
 import argparse
