@@ -1,6 +1,7 @@
 """Real servers to read speech from: moto's S3 (real HTTP, spoken to by s3fs) and a file server that fails on demand."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,7 +34,7 @@ def s3_server() -> Iterator[str]:
 
 
 class FlakyServer:
-    """Serves `files` by path, with ranges; takes an answer from `script` first: a status, "reset", "cut" or "whole"."""
+    """Serves `files` by path, with ranges. Answers of `script` come first: status, "reset", "cut", "whole", "hang"."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -65,6 +66,9 @@ class FlakyServer:
         self.asked.append((request.path, asked))
         what = self.script.pop(0) if self.script else "good"
         request.close_connection = True
+        if what == "hang":
+            time.sleep(1.5)
+            return
         if what == "reset":
             request.connection.close()
             return

@@ -79,6 +79,21 @@ def test_s3_is_asked_again_by_us_alone(flaky: FlakyServer, monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("protocol", ["http", "s3"])
+def test_a_server_that_falls_silent_is_asked_again(
+    flaky: FlakyServer, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "SILENCE_SECONDS", 0.2)
+    for name, value in (KEYS | {"AWS_ENDPOINT_URL": flaky.url}).items():
+        monkeypatch.setenv(name, value)
+    flaky.files["/speech/a.tar"] = SHARD
+    flaky.script = ["hang", "hang"]
+    address = f"{flaky.url}/speech" if protocol == "http" else "s3://speech"
+    assert read_bytes(f"{address}/a.tar", 300, 40) == SHARD[300:340]
+    assert len(flaky.asked) == 3
+
+
+@pytest.mark.usefixtures("hasty")
 def test_what_does_not_pass_ends_in_bounded_time_and_says_how_often_it_was_tried(
     flaky: FlakyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from tests.data.made_up_speech import librispeech_tree, voice, write
 
 from wav2vec2.audio.encoded_file import AudioError
 from wav2vec2.audio.read import read_audio
-from wav2vec2.data import shards
+from wav2vec2.data import shard_members
 from wav2vec2.data.byte_range import read_bytes
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.prepare.command import PrepareLibriSpeech, run
@@ -202,8 +202,8 @@ def test_a_killed_command_goes_on_with_the_shards_that_are_there(
         "shard-000001.tar",
     ]
     read: list[str] = []
-    real = shards.read_bytes
-    monkeypatch.setattr(shards, "read_bytes", lambda path, *place: (read.append(path), real(path, *place))[1])
+    real = shard_members.read_bytes
+    monkeypatch.setattr(shard_members, "read_bytes", lambda path, *place: (read.append(path), real(path, *place))[1])
     write_shards(rows, out, 2049)
     assert read == [row.path for row in rows[4:]]
     write_shards(rows, tmp_path / "at once", 2049)
@@ -225,8 +225,8 @@ def test_only_whole_shards_of_the_same_rows_are_kept(tmp_path: Path, monkeypatch
     out = tmp_path / "shards"
     write_shards(rows, out, 2049)
     read: list[str] = []
-    real = shards.read_bytes
-    monkeypatch.setattr(shards, "read_bytes", lambda path, *place: (read.append(path), real(path, *place))[1])
+    real = shard_members.read_bytes
+    monkeypatch.setattr(shard_members, "read_bytes", lambda path, *place: (read.append(path), real(path, *place))[1])
     with (out / "shard-000001.tar").open("ab") as shard:
         shard.write(b"more")
     write_shards(rows, out, 2049)
@@ -249,3 +249,38 @@ def test_a_shard_that_cannot_be_finished_leaves_nothing_in_s3(s3: str, tmp_path:
     with pytest.raises(AudioError, match="does not exist"):
         write_shards([*rows, replace(rows[0], id="lost", path="/nowhere")], "s3://speech/half", 10**6)
     assert WholeFiles("s3://speech/half").names() == []
+
+
+def test_segments_may_be_cut_into_files_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long = str(write(tmp_path / "long.wav", voice(3.0)))
+    short = str(write(tmp_path / "short.wav", voice(0.5)))
+    rows = [Utterance(f"s{start}", long, start=start, samples=7_000, text=f"t{start}") for start in (0, 9_000, 30_000)]
+    rows.append(Utterance("whole", short, samples=8_000))
+    manifest = write_manifest(rows, tmp_path / "m.parquet")
+    run_shards(PrepareShards(manifest=str(manifest), out=str(tmp_path / "whole")))
+    assert "an epoch reads these shards 2.7 times over (0.000304 GB), since" in capsys.readouterr().out
+    run_shards(PrepareShards(manifest=str(manifest), out=str(tmp_path / "cut"), cut=True))
+    assert "an epoch reads" not in capsys.readouterr().out
+    cut = Manifest.open(tmp_path / "cut")
+    assert [(row.id, row.start, row.samples, row.text) for row in cut] == [
+        ("s0", 0, 7_000, "t0"), ("s9000", 0, 7_000, "t9000"), ("s30000", 0, 7_000, "t30000"), ("whole", 0, 8_000, None)
+    ]  # fmt: skip
+    for row, source in zip(cut, rows, strict=True):
+        np.testing.assert_array_equal(read_utterance(row), read_utterance(source))  # of 16 bits, so exact
+        assert row.size < 20_000
+    with tarfile.open(tmp_path / "cut" / "shard-000000.tar") as shard:
+        names = shard.getnames()
+    assert names[:6] == ["s0.flac", "s0.json", "s0.txt", "s9000.flac", "s9000.json", "s9000.txt"]
+    assert names[-2:] == ["whole.wav", "whole.json"]
+
+
+def test_a_damaged_note_of_a_shard_means_that_the_shard_is_written_again(tmp_path: Path) -> None:
+    rows = blobs(tmp_path / "blobs", [100] * 4)
+    out = tmp_path / "shards"
+    write_shards(rows, out, 2049)
+    expected = (out / "shard-000000.tar").read_bytes()
+    for damage in (b"", b"no parquet"):
+        (out / ".shard-000000.rows").write_bytes(damage)
+        (out / "shard-000000.tar").write_bytes(b"")
+        write_shards(rows, out, 2049)
+        assert (out / "shard-000000.tar").read_bytes() == expected

@@ -8,31 +8,31 @@ where it was stopped.
 """
 
 import hashlib
-import io
 import itertools
 import json
 import sys
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import tyro
 
-from wav2vec2.audio.container import container_of
 from wav2vec2.audio.encoded_file import AudioError
-from wav2vec2.data.byte_range import read_bytes
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.manifest_files import open_parquet
+from wav2vec2.data.shard_members import add_recording, add_segments
 from wav2vec2.data.utterance import Utterance, record_batch, record_batches, write_batches
 from wav2vec2.data.whole_files import WholeFiles
 from wav2vec2.errors import UserError
 from wav2vec2.progress import progress_bar
 
 MANIFEST = "manifest.parquet"
-_TAR_BLOCK = 512
+_MOST_REPEATED = 2.0
 _NOTE = b"wav2vec2.shard"  # key of what is noted of a shard, in the metadata of the file of its rows
 
 LeaveOut = Callable[[list[Utterance], AudioError], None]
@@ -53,6 +53,9 @@ class PrepareShards:
     """Size at which a new shard is started, in MB (10^6 bytes)."""
     split: str | None = None
     """Copy only this split, or several: dev+test."""
+    cut: bool = False
+    """Write each segment of a long recording as a FLAC file of its own (16 kHz, 16 bits). Without it recordings are
+    copied as they are, and reading a segment reads its whole recording."""
 
 
 def run(options: PrepareShards) -> str:
@@ -70,24 +73,45 @@ def run(options: PrepareShards) -> str:
 
     with progress_bar() as bar:
         counted = bar.track(manifest, total=len(manifest), description="shards")
-        path = write_shards(counted, options.out, options.shard_mb * 1_000_000, leave_out)
+        path = write_shards(counted, options.out, options.shard_mb * 1_000_000, leave_out, cut=options.cut)
     folder = WholeFiles(options.out)
     shards = [name for name in folder.names() if _is_shard(name)]
     if len(missing) == len(manifest):
         for leftover in [MANIFEST, *shards, *map(_rows_name, shards)]:
             folder.remove(leftover)
         raise UserError(f"{options.manifest}: no recording could be read: correct the paths or prepare again")
+    if advice := _repeated_reading(Manifest.open(path)):
+        print(advice)
     left_out = f", {len(missing)} left out" if missing else ""
     print(f"{len(manifest) - len(missing)} utterances in {len(shards)} shards{left_out}, manifest {path}")
     return path
 
 
+def _repeated_reading(manifest: Manifest) -> str:
+    """A line where an epoch reads the shards several times over, because segments read whole recordings."""
+    sizes, offsets = (manifest.column(name).to_numpy() for name in ("size", "offset"))
+    new = np.append(True, (offsets[1:] != offsets[:-1]) | (sizes[1:] != sizes[:-1]))
+    read, there = int(sizes.sum()), int(sizes[new].sum())
+    if read < _MOST_REPEATED * there:
+        return ""
+    return (
+        f"an epoch reads these shards {read / there:.1f} times over ({read / 1e9:.3g} GB), since a segment reads its "
+        "whole recording: --cut writes each segment as a file of its own"
+    )
+
+
 def write_shards(
-    manifest: Iterable[Utterance], out: str | Path, shard_bytes: int, leave_out: LeaveOut | None = None
+    manifest: Iterable[Utterance],
+    out: str | Path,
+    shard_bytes: int,
+    leave_out: LeaveOut | None = None,
+    *,
+    cut: bool = False,
 ) -> str:
     """Copy recordings into `out`/shard-NNNNNN.tar of about `shard_bytes` each and write `out`/manifest.parquet.
 
-    The recording of neighbouring segments is copied once. Nothing is re-encoded. Rows that cannot be read are passed to
+    The recording of neighbouring segments is copied once, and nothing is re-encoded, unless `cut`: then each segment is
+    a FLAC file of its own, of 16 bits. Rows that cannot be read are passed to
     `leave_out`, if it is given. Each shard appears when it is complete. Shards that an earlier call with the same rows
     completed are kept, unless something was left out of them.
 
@@ -99,13 +123,35 @@ def write_shards(
     there = set(folder.names())
     written: list[str] = []
     with folder.writing(MANIFEST) as temporary:
-        rows = _copied(recordings, folder, shard_bytes, leave_out, there, written)
+        rows = _copied(recordings, _Writer(folder, shard_bytes, leave_out, cut), there, written)
         write_batches(record_batches(rows), temporary)
     for name in there:  # more shards of an earlier, larger set
         if _is_shard(name) and name not in written:
             folder.remove(_rows_name(name))
             folder.remove(name)
     return folder.path(MANIFEST)
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """How shards are written."""
+
+    folder: WholeFiles
+    shard_bytes: int
+    leave_out: LeaveOut | None
+    cut: bool
+
+    def digest(self, recordings: list[list[Utterance]]) -> str:
+        """A hash of what a shard is made of, and how."""
+        digest = hashlib.sha256(f"{self.shard_bytes}{' cut' if self.cut else ''}".encode())
+        for rows in recordings:
+            digest.update(repr([astuple(row) for row in rows]).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+    def add(self, archive: tarfile.TarFile, rows: list[Utterance]) -> list[Utterance]:
+        """Add a recording; returns its rows with their places."""
+        segmented = len(rows) > 1 or rows[0].start > 0
+        return add_segments(archive, rows) if self.cut and segmented else add_recording(archive, rows)
 
 
 @dataclass
@@ -121,12 +167,7 @@ class _Shard:
 
 
 def _copied(
-    recordings: Iterable[list[Utterance]],
-    folder: WholeFiles,
-    shard_bytes: int,
-    leave_out: LeaveOut | None,
-    there: set[str],
-    written: list[str],
+    recordings: Iterable[list[Utterance]], writer: _Writer, there: set[str], written: list[str]
 ) -> Iterator[Utterance]:
     """Write the shards one after the other, or find them written; yields the rows of their manifest."""
     pending = iter(recordings)
@@ -136,46 +177,44 @@ def _copied(
             return
         pending = itertools.chain([first], pending)
         name = f"shard-{number:06d}.tar"
-        noted = _noted(folder, name, there)
+        noted = _noted(writer.folder, name, there)
         taken = list(itertools.islice(pending, noted.offered))
         written.append(name)
-        if noted.offered and noted.digest == _digest(taken, shard_bytes):
+        if noted.offered and noted.digest == writer.digest(taken):
             yield from noted.rows or []
             continue
         pending = itertools.chain(taken, pending)
         if MANIFEST in there:  # it describes the shards that are replaced from now on
-            folder.remove(MANIFEST)
+            writer.folder.remove(MANIFEST)
             there.discard(MANIFEST)
-        yield from _written(pending, folder, name, shard_bytes, leave_out)
+        yield from _written(pending, writer, name)
 
 
-def _written(
-    pending: Iterator[list[Utterance]], folder: WholeFiles, name: str, shard_bytes: int, leave_out: LeaveOut | None
-) -> list[Utterance]:
+def _written(pending: Iterator[list[Utterance]], writer: _Writer, name: str) -> list[Utterance]:
     """Write one shard of the next recordings, then what is noted of it; returns its rows."""
     shard = _Shard(name)
     rows_of_shard: list[Utterance] = []
     offered: list[list[Utterance]] = []
-    folder.remove(_rows_name(name))
-    with folder.writing(name) as temporary:
+    writer.folder.remove(_rows_name(name))
+    with writer.folder.writing(name) as temporary:
         with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive:
             for rows in pending:
                 offered.append(rows)
                 try:
-                    offset, size = _add_recording(archive, rows)
+                    placed = writer.add(archive, rows)
                 except AudioError as error:
-                    if leave_out is None:
+                    if writer.leave_out is None:
                         raise
-                    leave_out(rows, error)
+                    writer.leave_out(rows, error)
                     shard.left_out += 1
                     continue
-                rows_of_shard += (replace(row, path=name, offset=offset, size=size) for row in rows)
-                if archive.offset >= shard_bytes:
+                rows_of_shard += (replace(row, path=name) for row in placed)
+                if archive.offset >= writer.shard_bytes:
                     break
         shard.size = Path(temporary).stat().st_size
-    shard.offered, shard.digest = len(offered), _digest(offered, shard_bytes)
+    shard.offered, shard.digest = len(offered), writer.digest(offered)
     described = {"offered": shard.offered, "digest": shard.digest, "left_out": shard.left_out, "size": shard.size}
-    with folder.writing(_rows_name(name)) as temporary:
+    with writer.folder.writing(_rows_name(name)) as temporary:
         write_batches([record_batch(rows_of_shard)], temporary, {_NOTE.decode(): json.dumps(described)})
     return rows_of_shard
 
@@ -184,19 +223,13 @@ def _noted(folder: WholeFiles, name: str, there: set[str]) -> _Shard:
     """What is noted of a shard that is there whole; offered is 0 if it has to be written."""
     if not {name, _rows_name(name)} <= there:
         return _Shard(name)
-    file: pq.ParquetFile = open_parquet(folder.path(_rows_name(name)))
-    shard = _Shard(name, **json.loads((file.schema_arrow.metadata or {}).get(_NOTE, b"{}")))
-    if shard.left_out or shard.size != folder.size(name):
+    try:
+        file: pq.ParquetFile = open_parquet(folder.path(_rows_name(name)))
+        shard = _Shard(name, **json.loads((file.schema_arrow.metadata or {}).get(_NOTE, b"{}")))
+        shard.rows = [Utterance(**row) for row in file.read().to_pylist()]
+    except (UserError, pa.ArrowException, OSError, TypeError, ValueError):  # damaged: the shard is written again
         return _Shard(name)
-    shard.rows = [Utterance(**row) for row in file.read().to_pylist()]
-    return shard
-
-
-def _digest(recordings: list[list[Utterance]], shard_bytes: int) -> str:
-    digest = hashlib.sha256(str(shard_bytes).encode())
-    for rows in recordings:
-        digest.update(repr([astuple(row) for row in rows]).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
+    return _Shard(name) if shard.left_out or shard.size != folder.size(name) else shard
 
 
 def _rows_name(shard: str) -> str:
@@ -205,28 +238,3 @@ def _rows_name(shard: str) -> str:
 
 def _is_shard(name: str) -> bool:
     return name.startswith("shard-") and name.endswith(".tar")
-
-
-def _add_recording(shard: tarfile.TarFile, rows: list[Utterance]) -> tuple[int, int]:
-    """Add one recording with the .json and .txt of its segments; returns the (offset, size) of its bytes."""
-    row = rows[0]
-    encoded = read_bytes(row.path, row.offset, row.size)
-    suffix = container_of(encoded[:64]) or Path(row.path).suffix.lstrip(".").lower() or "audio"
-    key = row.id.replace(".", "_")  # to WebDataset, the key ends at the first dot
-    offset = add_member(shard, f"{key}.{suffix}", encoded)
-    kept = ("id", "start", "samples", "sample_rate", "text", "speaker", "split", "language", "source")
-    segments = [{name: value for name, value in asdict(segment).items() if name in kept} for segment in rows]
-    described = segments[0] if len(segments) == 1 else {"id": row.id, "segments": segments}
-    add_member(shard, f"{key}.json", json.dumps(described, ensure_ascii=False).encode())
-    if len(rows) == 1 and row.text is not None:
-        add_member(shard, f"{key}.txt", row.text.encode())
-    return offset, len(encoded)
-
-
-def add_member(shard: tarfile.TarFile, name: str, content: bytes) -> int:
-    """Append a file to an archive; returns the offset of its first byte in it."""
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    member.mode = 0o644
-    shard.addfile(member, io.BytesIO(content))
-    return shard.offset - -(-len(content) // _TAR_BLOCK) * _TAR_BLOCK

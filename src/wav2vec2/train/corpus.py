@@ -108,35 +108,35 @@ def plan_corpus(
     lines = _described(plan, batch, ranks)
     # A part of a large corpus shows as well what becomes of the audio.
     few = manifest.samples[:: len(plan) // _MEASURED + 1]
-    part = plan if len(plan) <= _MEASURED else planned(few, max_samples=longest)
-    lines += _used(part, batch, ranks)
+    lines += _used(plan if len(plan) <= _MEASURED else planned(few, max_samples=longest), batch, ranks)
     ordered: Plan = plan
     if curriculum is not None and (count := round(curriculum.share * updates)):
         limit = short_samples(curriculum, plan.lengths, round(count * batch.seconds * SAMPLE_RATE))
         short = planned(manifest.samples, max_samples=limit, groups=groups)
         if len(short) < len(plan):
             ordered = ShortFirst(short, plan, count)
-            seconds = f"{limit / SAMPLE_RATE:.4g} s"
-            lines.append(
-                f"the first {count} updates use only the {len(short)} utterances of at most {seconds} (curriculum)"
-            )
-    workers = batch.workers
-    if workers == AUTO:
-        workers, why = counted(manifest, round(batch.max_seconds * SAMPLE_RATE), heard)
+            seconds = f"{limit / SAMPLE_RATE:.4g} s (curriculum)"
+            lines.append(f"the first {count} updates use only the {len(short)} utterances of at most {seconds}")
+    loader = _loader(manifest, ordered, batch, ranks, epsilon)
+    if batch.workers == AUTO:
+        loader.workers, why = counted(manifest, longest, heard)
         lines.append(why)
-    loader = UpdateLoader(
+    return Corpus(loader, lines, plan.fingerprint)
+
+
+def _loader(manifest: Manifest, plan: Plan, batch: BatchConfig, ranks: Ranks, epsilon: float | None) -> UpdateLoader:
+    return UpdateLoader(
         manifest,
-        ordered,
+        plan,
         epsilon=epsilon,
         rank=ranks.rank,
         world=ranks.world,
-        workers=workers,
+        workers=max(0, batch.workers),
         prefetch=batch.prefetch,
         pin_memory=ranks.device.type == "cuda",
         near=int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if batch.by_node else 0,
         decoded=DecodedAudio(manifest.samples, audio_key(manifest)) if batch.in_memory else None,
     )
-    return Corpus(loader, lines, plan.fingerprint)
 
 
 def _described(plan: BatchPlan, batch: BatchConfig, ranks: Ranks) -> list[str]:

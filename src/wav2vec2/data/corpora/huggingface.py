@@ -26,7 +26,7 @@ from wav2vec2.audio.recordings import audio_names, walk
 from wav2vec2.data.corpora.columns import Columns, listed
 from wav2vec2.data.corpora.folder import find_audio
 from wav2vec2.data.corpora.table import TableOptions, said, scan_table
-from wav2vec2.data.shards import add_member
+from wav2vec2.data.shard_members import add_member
 from wav2vec2.data.utterance import Rejection, Utterance, record_batch, write_batches
 from wav2vec2.errors import UserError
 from wav2vec2.input_file import refuse_special
