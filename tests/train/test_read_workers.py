@@ -34,6 +34,16 @@ def test_a_device_hears_what_its_operations_allow() -> None:
     assert base == pytest.approx(4e14 / 46.1e9, rel=0.01)  # 46.1 GFLOP for a second of audio
     assert heard_at_most(ARCHITECTURES["large"], "pretrain", gpu) < base / 2
     assert heard_at_most(ARCHITECTURES["base"], "pretrain", torch.device("cpu")) < base / 10
+    assert heard_at_most(ARCHITECTURES["tiny"], "pretrain", torch.device("cpu")) <= read_workers.MOST_HEARD_BY_CPU
+
+
+def test_on_a_cpu_a_quarter_of_the_cores_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read_workers, "available_cores", lambda: 32)
+    monkeypatch.setattr(read_workers, "reading_speed", lambda *_: ReadingSpeed(1 / 100, 1 / 100))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    manifest = open_corpus(tmp_path)
+    assert counted(manifest, 9_000, 1e9, accelerated=False)[0] == 4
+    assert counted(manifest, 9_000, 1e9, accelerated=True)[0] == 15
 
 
 def test_the_speed_is_that_of_reading_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,10 +76,10 @@ def test_the_count_is_said_and_used(tmp_path: Path) -> None:
     assert corpus.loader.workers == 1
     assert corpus.lines[-1].startswith("reading: one process reads ")
     assert corpus.lines[-1].endswith("hears at most 1: 1 process reads (batch.workers)")
-    assert "all that the cores allow" in counted(manifest, 9_000, 1e9)[1]
+    assert "all that the cores allow" in counted(manifest, 9_000, 1e9, accelerated=True)[1]
     for row in manifest:
         Path(row.path).unlink()
-    assert counted(manifest, 9_000, 1e9) == (
+    assert counted(manifest, 9_000, 1e9, accelerated=True) == (
         1,
         "reading: none of a few recordings could be read; 1 process reads (batch.workers)",
     )

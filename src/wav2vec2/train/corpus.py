@@ -119,7 +119,7 @@ def plan_corpus(
             lines.append(f"the first {count} updates use only the {len(short)} utterances of at most {seconds}")
     loader = _loader(manifest, ordered, batch, ranks, epsilon)
     if batch.workers == AUTO:
-        loader.workers, why = counted(manifest, longest, heard)
+        loader.workers, why = counted(manifest, longest, heard, accelerated=ranks.device.type == "cuda")
         lines.append(why)
     return Corpus(loader, lines, plan.fingerprint)
 

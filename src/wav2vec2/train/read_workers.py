@@ -29,6 +29,8 @@ CUDA_FLOPS = 4e14
 """Operations a second of one GPU: half of what an H100 reaches in plain bf16 products."""
 CORE_FLOPS = 1e11
 """Operations a second of one core of a CPU: what AVX2 reaches in plain float32 products."""
+MOST_HEARD_BY_CPU = 500.0
+"""Seconds of audio a second; models that are small enough to hear more are for tests."""
 MOST_WORKERS = 64
 _SPARE = 1.3  # recordings differ, and a queue that runs empty is not made up for
 _RECORDINGS = 8
@@ -45,8 +47,10 @@ class ReadingSpeed:
 
 def heard_at_most(architecture: Architecture, task: Task, device: torch.device) -> float:
     """Seconds of audio a second that a device of this kind hears at most, with this model."""
-    reached = CUDA_FLOPS if device.type == "cuda" else CORE_FLOPS * available_cores()
-    return reached / flops_per_second(replace(architecture, variant=PROPOSED), task)
+    operations = flops_per_second(replace(architecture, variant=PROPOSED), task)
+    if device.type == "cuda":
+        return CUDA_FLOPS / operations
+    return min(CORE_FLOPS * available_cores() / operations, MOST_HEARD_BY_CPU)
 
 
 def reading_speed(
@@ -75,20 +79,21 @@ def count_workers(speed: ReadingSpeed, heard: float, cores: int) -> int:
     return max(1, min(needed, int(max(1, cores) / min(busy, 1.0)), MOST_WORKERS))
 
 
-def counted(manifest: Manifest, longest: int, heard: float) -> tuple[int, str]:
+def counted(manifest: Manifest, longest: int, heard: float, *, accelerated: bool) -> tuple[int, str]:
     """Return the number of processes that read for this one, and a line that says why.
 
     Args:
         manifest: what is read.
         longest: most samples that are read of an utterance.
         heard: seconds of audio a second that the device hears at most.
+        accelerated: whether the cores are free for reading; otherwise they compute, too, and a quarter of them reads.
     """
     speed = reading_speed(manifest, longest)
     if speed is None:
         return 1, "reading: none of a few recordings could be read; 1 process reads (batch.workers)"
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    cores = max(1, available_cores() // max(1, local) - 1)
-    count = count_workers(speed, heard, cores)
+    own = available_cores() // max(1, local)
+    count = count_workers(speed, heard, own - 1 if accelerated else own // 4)
     few = count * (1.0 / speed.seconds) < heard
     return count, (
         f"reading: one process reads {1.0 / speed.seconds:.0f} s of audio a second, the device hears at most "
