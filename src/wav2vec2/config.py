@@ -239,9 +239,17 @@ def as_plain(config: Any) -> dict[str, Any]:
 
 
 def write_toml(config: Any, path: str | Path) -> None:
-    """Write a whole configuration as a recipe, which :func:`load_recipe` reads back to an equal object."""
-    lines = list(_toml_lines(as_plain(config), ""))
-    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    """Write a whole configuration as a recipe, which :func:`load_recipe` reads back to an equal object.
+
+    A file that says the same is left alone: it may be on a disk that is full.
+    """
+    content = "\n".join(_toml_lines(as_plain(config), "")) + "\n"
+    try:
+        same = Path(path).read_bytes() == content.encode()
+    except OSError:
+        same = False
+    if not same:
+        Path(path).write_text(content, encoding="utf-8")
 
 
 def _toml_lines(table: Mapping[str, Any], prefix: str) -> Iterator[str]:

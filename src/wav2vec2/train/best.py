@@ -38,17 +38,20 @@ class BestWeights:
         self._main = distributed.place()[0] == 0
         self._unwritten: tuple[int, nn.Module] | None = None
 
-    def keep(self, update: int) -> str:
+    def keep(self, update: int) -> list[str]:
         """Write the model's weights as those of a validation after ``update``.
 
-        If that fails (disk full), they are kept in memory for ``retry``; the reason is returned, else "".
+        If that fails (disk full), they are kept in memory for ``retry``. Returns a line that says so, or none.
         """
         self._unwritten = None
         whole = self._whole()
         failure = "" if whole is None else self._write(update, whole)
         if failure and whole is not None:
             self._unwritten = update, copy.deepcopy(whole)
-        return _first(failure)
+        if failure := _first(failure):
+            kept = "they are kept in memory and tried again with the next checkpoint"
+            return [f"the best weights, of update {update}, cannot be written ({failure}): free space; {kept}"]
+        return []
 
     def retry(self) -> str:
         """Write weights that could not be written before; return why that fails again, or ""."""

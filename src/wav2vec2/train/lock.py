@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from wav2vec2.errors import UserError
@@ -68,8 +68,10 @@ def _take(file: int, output: Path, lines: list[str]) -> str:
         lines.append(f"{output}: this file system has no locks: take care that no second run writes here")
         return ""
     since = time.strftime("%Y-%m-%d %H:%M:%S %Z")
-    os.ftruncate(file, 0)
-    os.pwrite(file, json.dumps({"host": socket.gethostname(), "process": os.getpid(), "since": since}).encode(), 0)
+    told = json.dumps({"host": socket.gethostname(), "process": os.getpid(), "since": since})
+    with suppress(OSError):  # a full disk
+        os.pwrite(file, told.ljust(200).encode(), 0)
+        os.ftruncate(file, 200)
     return ""
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from wav2vec2.config import write_toml
 from wav2vec2.data.dataset import Update
-from wav2vec2.errors import Stopped, UserError
+from wav2vec2.errors import Stopped, UserError, cause
 from wav2vec2.train import distributed, optimizer
 from wav2vec2.train.best import MARK_FILE, BestWeights
 from wav2vec2.train.checkpoint.run_checkpoints import RunCheckpoints
@@ -265,21 +265,24 @@ class Trainer(Generic[BatchT]):
             self.reporter.say(line)
         if better:
             state.best, state.best_update = numbers["score"], state.update
-            if failure := self.best.keep(state.update):
-                self.reporter.say(
-                    f"the best weights, of update {state.update}, cannot be written ({failure}): free space; they are "
-                    "kept in memory and tried again with the next checkpoint"
-                )
+            for line in self.best.keep(state.update):
+                self.reporter.say(line)
         return True
 
     def _finish(self, reason: str) -> Path:
         """Write the model directory and report where it is."""
         state, target = self.state, self.run.output / "model"
         best = None if state.best is None else self.best.chosen(state.best_update)
-        if best is not None and self.ranks.is_main:
-            shutil.copytree(best, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MARK_FILE))
-        elif best is None and (whole := self.step.engine.whole()) is not None:
-            self.objective.export(whole, target)
+        whole = self.step.engine.whole() if best is None else None
+        try:
+            if best is not None and self.ranks.is_main:
+                shutil.copytree(best, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MARK_FILE))
+            elif whole is not None:
+                self.objective.export(whole, target)
+        except (OSError, UserError) as error:
+            if not reason:
+                raise
+            self.reporter.say(f"{target}: cannot be written ({cause(error)})")  # no failure of a run that goes on
         which = f"update {state.update}" if best is None else f"best validation, update {state.best_update}"
         self.reporter.write("stop", state.update, {"reason": reason or "done", "bad_files": state.bad_files})
         if reason:
