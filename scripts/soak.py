@@ -58,7 +58,7 @@ def recipe(manifest: Path, output: Path, updates: int) -> PretrainConfig:
     """A run of tiny updates that logs, validates and saves all the time."""
     config = with_train(pretrain_config(manifest, output), updates=updates, lr=2e-2)
     config = replace(config, batch=replace(config.batch, seconds=0.7, micro_seconds=0.7, max_seconds=0.35))
-    return replace(config, log=replace(config.log, every=2, validate_every=5, save_every=3, keep_last=3))
+    return replace(config, log=replace(config.log, every=2, validate_every=4, save_every=3, keep_last=3))
 
 
 class Life:
@@ -74,14 +74,14 @@ class Life:
         os.close(tell)
 
     def wait_for(self, what: bytes, times: int = 1) -> bool:
-        """Wait until the process has told something a few times; False if it ended before."""
-        while times:
+        """Wait until the process has told one of these letters a few times; False if it ended before."""
+        while times > 0:
             if not select.select([self._told], [], [], PATIENCE)[0]:
                 raise TimeoutError(f"nothing is heard of process {self.pid}")
             heard = os.read(self._told, 1)
             if not heard:
                 return False
-            times -= heard == what
+            times -= heard in what
         return True
 
     def signal(self, number: int) -> None:
@@ -91,7 +91,7 @@ class Life:
 
     def end(self) -> int:
         """Wait for the end; return the status, or minus the signal."""
-        self.wait_for(b"never")
+        self.wait_for(b"")
         os.close(self._told)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
@@ -174,6 +174,9 @@ class Soak:
         self._config = recipe(manifest, work / "disk" / "run", updates)
         whole = replace(self._config, output=str(work / "whole"))
         self._whole = replace(whole, log=replace(whole.log, save_every=1, keep_last=updates))
+        model, _ = build_model(self._config)
+        steps, _ = optimizer.build_optimizer(model.named_parameters(), self._config.train)
+        self._nested = training_tensors(model, steps)
         self.done: Counter[str] = Counter()
         self.faults: list[str] = []
         self.laps = 0
@@ -232,7 +235,7 @@ class Soak:
             life.signal(draw.choice((signal.SIGTERM, signal.SIGKILL)))
         elif kind == "newest checkpoint damaged":
             life.signal(signal.SIGKILL)
-            life.wait_for(b"never")
+            life.wait_for(b"")
             if not self._damage():
                 name = f"SIGKILL ({moment})"
         else:
@@ -257,6 +260,13 @@ class Soak:
         file.write_bytes(content if how == "bit" else content[: self._draw.randrange(len(content))])
         return True
 
+    def _same(self, checkpoint: Path) -> bool:
+        """Whether all weights and moments are those of the undisturbed run after the same update, bit for bit."""
+        restore(checkpoint, self._nested)
+        one = {name: value.clone() for name, value in flat(self._nested).items()}
+        restore(Path(self._whole.output) / "checkpoints" / checkpoint.name, self._nested)
+        return all(torch.equal(one[name], value) for name, value in flat(self._nested).items())
+
     @property
     def _checkpoints(self) -> Path:
         return Path(self._config.output) / "checkpoints"
@@ -271,8 +281,14 @@ class Soak:
         if found != self._expected[: len(found)]:
             self.faults.append(f"{console}: {kind} left another log")
         sound = [path for path in Checkpoints(self._checkpoints, 1).newest_first() if is_sound(path)]
-        if sound and not same(tensors(self._config, sound[0]), tensors(self._whole, whole_one(self._whole, sound[0]))):
+        if sound and not self._same(sound[0]):
             self.faults.append(f"{console}: {kind} left other weights at update {int(sound[0].name)}")
+
+
+def flat(nested: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Weights and moments by name."""
+    moments = {f"{n}/{k}": v for n, state in nested["optimizer"].items() for k, v in state.items()}
+    return dict(nested["model"]) | moments
 
 
 def records(run: Path) -> Iterator[dict[str, Any]]:
@@ -294,31 +310,11 @@ def is_sound(checkpoint: Path) -> bool:
     return True
 
 
-def whole_one(config: PretrainConfig, checkpoint: Path) -> Path:
-    """The undisturbed run's checkpoint of the same update."""
-    return Path(config.output) / "checkpoints" / checkpoint.name
-
-
-def tensors(config: PretrainConfig, checkpoint: Path) -> dict[str, torch.Tensor]:
-    """Weights and moments in a checkpoint."""
-    model, _ = build_model(config)
-    steps, _ = optimizer.build_optimizer(model.named_parameters(), config.train)
-    nested = training_tensors(model, steps)
-    restore(checkpoint, nested)
-    moments = {f"{n}/{k}": v for n, state in nested["optimizer"].items() for k, v in state.items()}
-    return dict(nested["model"]) | moments
-
-
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    """Whether all tensors are equal, bit for bit."""
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
 def main(arguments: list[str]) -> int:
     """Interrupt, print a table of what was done and what was found; status 1 if anything differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=200, help="interruptions")
-    parser.add_argument("--updates", type=int, default=240, help="length of the run")
+    parser.add_argument("--updates", type=int, default=20, help="length of the run")
     parser.add_argument("--seed", type=int, default=1, help="of everything that is drawn")
     parser.add_argument("--work", type=Path, required=True, help="an empty folder")
     parser.add_argument("--no-mount", action="store_true", help="limit the size of files instead of filling a tmpfs")
