@@ -34,6 +34,7 @@ from wav2vec2.train.options import (
     refuse_impossible,
 )
 from wav2vec2.train.pretrain.fixed_units import UnitsConfig, fix_entries, unit_source, with_units
+from wav2vec2.train.pretrain.forecast import forecast
 from wav2vec2.train.pretrain.objective import ContrastiveObjective, LossConfig
 from wav2vec2.train.read_workers import heard_at_most
 
@@ -142,6 +143,10 @@ def _run(config: PretrainConfig, ranks: Ranks) -> Path:
         max_samples=round(config.batch.max_seconds * SAMPLE_RATE),
         units=unit_source(config.units, model, manifest, Path(config.output), config.seed, ranks),
     )
+    if not config.init and not config.units.given:
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        on_cpu = ranks.device.type == "cpu"
+        lines += forecast(config.batch, config.train, parameters=parameters, on_cpu=on_cpu)
     trainer = Trainer(Run.of(config, corpus.fingerprint), objective, corpus.loader, ranks)
     return trainer.train([*corpus.lines, *lines])
 
