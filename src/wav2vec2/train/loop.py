@@ -108,11 +108,11 @@ class Trainer(Generic[BatchT]):
         return target
 
     def _loop_with_one_return(self, stop: StopRequest) -> str:
-        try:
-            return self._loop(stop)
-        except Verdict as verdict:
-            self._go_back(verdict)
-        return self._loop(stop)
+        while True:
+            try:
+                return self._loop(stop)
+            except Verdict as verdict:
+                self._go_back(verdict)
 
     def _loop(self, stop: StopRequest) -> str:
         """Run updates until the last one, or until asked to stop; return the reason for stopping, "" at the end."""
