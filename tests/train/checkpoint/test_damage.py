@@ -13,7 +13,7 @@ import torch
 from wav2vec2.errors import UserError
 from wav2vec2.train.checkpoint.contents import restore
 from wav2vec2.train.checkpoint.folder import Checkpoints
-from wav2vec2.train.checkpoint.resume import newest_sound
+from wav2vec2.train.checkpoint.run_checkpoints import newest_sound
 from wav2vec2.train.checkpoint.seal import STATE_FILE, Damaged, read_state, verify
 
 
