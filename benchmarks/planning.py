@@ -4,8 +4,9 @@
 
 A manifest of made-up rows is written once into --folder. Then so many processes of one machine each open it, hold 1,000
 utterances out and plan as ``pretrain`` does, with the batches of LARGE; every process asks for its first batch, goes
-through the second half of an epoch, and asks for the first batch of the next one. Private memory is that of
-/proc/self/smaps_rollup, beyond what the process had after its imports; its peak is sampled every 20 ms.
+through the second half of an epoch, and asks for the first batch of the next one. Private memory is the anonymous
+memory of /proc/self/smaps_rollup, beyond what the process had after its imports; its peak is sampled every 20 ms. Each
+number is that of the worst process; CPU is the processor time up to the first batch.
 """
 
 import argparse
@@ -64,9 +65,9 @@ def write_rows(path: Path, rows: int) -> None:
 
 
 def private_bytes() -> int:
-    """Memory of this process alone."""
+    """Memory of this process alone: not the pages of files that it maps, which the system can drop or share."""
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith(("Private_Clean", "Private_Dirty")))
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Anonymous"))
 
 
 class Peak(threading.Thread):
@@ -90,7 +91,7 @@ def one_process(rank: int, world: int, manifest_path: str, buckets: int, ready: 
     peak = Peak()
     peak.start()
     ready.wait()
-    began = time.perf_counter()
+    began, processor = time.perf_counter(), time.process_time()
     manifest = open_manifest(manifest_path, "", "data.manifest")
     opened = time.perf_counter()
     manifest, _ = hold_out(manifest, 1000, set())
@@ -101,7 +102,7 @@ def one_process(rank: int, world: int, manifest_path: str, buckets: int, ready: 
     corpus = plan_corpus(manifest, batch, Ranks(rank, world, torch.device("cpu")), seed=1, crop=True, epsilon=None)
     plan = corpus.loader.plan
     plan.batch(Position())
-    started = time.perf_counter()
+    started, processor = time.perf_counter(), time.process_time() - processor
     at_rest = private_bytes() - peak.base
     count = plan.batches(0)
     slowest = 0.0
@@ -118,6 +119,7 @@ def one_process(rank: int, world: int, manifest_path: str, buckets: int, ready: 
             "held out": held - opened,
             "planned": started - held,
             "start": started - began,
+            "CPU": processor,
             "epoch end": time.perf_counter() - asked,
             "slowest batch": slowest,
             "at rest": at_rest / MIB,
@@ -159,7 +161,7 @@ def main() -> None:
     began = time.perf_counter()
     open_manifest(str(manifest), "", "data.manifest")
     print(f"first opening, which unpacks the manifest: {time.perf_counter() - began:.1f} s\n", flush=True)
-    names = ("opened", "held out", "planned", "start", "epoch end", "slowest batch", "at rest", "peak")
+    names = ("opened", "held out", "planned", "start", "CPU", "epoch end", "slowest batch", "at rest", "peak")
     print("| processes | buckets | " + " | ".join(names) + " |")
     print("|" + "---:|" * (2 + len(names)))
     for world in options.processes:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from benchmarks.librispeech_lengths import librispeech_samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.data.librispeech_lengths import librispeech_samples
 
 from wav2vec2.data.batch_plan import BatchPlan
 from wav2vec2.data.buckets import Buckets, _cheapest_path, _Counts, choose_buckets

@@ -102,10 +102,10 @@ def test_what_fails_in_the_thread_is_raised_where_the_plan_is_asked_for(folder: 
 def test_keys_are_sorted_as_by_two_keys(values: list[float]) -> None:
     keys = np.asarray(values)
     ties = np.random.default_rng(len(values)).integers(0, 4, len(values)) / 4
-    assert sorted_order(keys.copy(), lambda: ties).tolist() == np.lexsort((ties, keys)).tolist()
+    assert sorted_order(keys.copy, lambda: ties).tolist() == np.lexsort((ties, keys)).tolist()
 
 
 def test_many_random_keys_are_sorted_as_by_two_keys() -> None:
     random = np.random.default_rng(3)
     keys = random.integers(32_000, 250_000, 20_000) * (1 + 0.1 * (random.random(20_000) - 0.5))
-    assert sorted_order(keys.copy(), lambda: keys).tolist() == np.argsort(keys, kind="stable").tolist()
+    assert sorted_order(keys.copy, lambda: keys).tolist() == np.argsort(keys, kind="stable").tolist()

@@ -22,10 +22,10 @@ def one_process(config: command.PretrainConfig, rank: int, world: int, port: int
     command.run(config)
 
 
-def losses(manifest: Path, folder: Path, world: int) -> list[dict[str, float]]:
+def losses(manifest: Path, folder: Path, world: int, buckets: int = 0) -> list[dict[str, float]]:
     """The numbers of each update of a short float64 run on ``world`` processes."""
     config = with_train(pretrain_config(manifest, folder / str(world)), updates=7, precision="fp64")
-    batch = replace(config.batch, micro_seconds=TOGETHER / world)
+    batch = replace(config.batch, micro_seconds=TOGETHER / world, buckets=buckets, multiple=2)
     log = replace(config.log, every=1, validate_every=0, save_every=0)
     config = replace(config, batch=batch, log=log)
     with socket.socket() as probe:
@@ -42,12 +42,15 @@ def losses(manifest: Path, folder: Path, world: int) -> list[dict[str, float]]:
     return logged(config.output)
 
 
-def test_equal_amounts_at_a_time_give_equal_losses_on_any_number_of_processes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("buckets", "worlds"), [(0, (2, 3, 4)), (2, (3,))])
+def test_equal_amounts_at_a_time_give_equal_losses_on_any_number_of_processes(
+    buckets: int, worlds: tuple[int, ...], tmp_path: Path
+) -> None:
     manifest = write_corpus(tmp_path / "corpus")
-    expected = losses(manifest, tmp_path, 1)
+    expected = losses(manifest, tmp_path, 1, buckets)
     assert len(expected) == 7
-    for world in (2, 3, 4):
-        found = losses(manifest, tmp_path, world)
+    for world in worlds:
+        found = losses(manifest, tmp_path, world, buckets)
         for before, after in zip(expected, found, strict=True):
             for name in ("contrastive", "diversity", "penalty", "loss", "gradient_norm"):
                 assert after[name] == pytest.approx(before[name], rel=1e-9, abs=1e-12), (world, before["update"], name)

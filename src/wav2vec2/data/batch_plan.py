@@ -15,6 +15,8 @@ from wav2vec2.errors import UserError
 
 Floats = npt.NDArray[np.float64]
 
+_AT_ONCE = 1 << 20
+
 
 class BatchPlan(Plan):
     """Batches of utterances of similar length, in random order.
@@ -147,37 +149,52 @@ class BatchPlan(Plan):
 
     def _make(self, epoch: int) -> EpochPlan:
         """Cut an epoch into batches, and shuffle these."""
-        rows = self._rows(epoch)
-        lengths = np.minimum(self._samples[rows], self._limit)
+        rows = self._rows(epoch).astype(np.int32)
+        lengths = self._cropped(rows)
         if self.buckets is None:
             order, bounds = self._cut_by_length(epoch, lengths)
             of_bucket = np.zeros(0, np.int32)
         else:
             order, bounds, of_bucket = self._cut_by_bucket(epoch, lengths, self.buckets)
         del lengths
-        ordered = rows.astype(np.int32)[order]
+        ordered = rows[order]
         # Not Generator.permutation, whose algorithm may change with numpy's version.
         updates = np.argsort(self._drawn(epoch, 2, len(rows))[: len(bounds) - 1], kind="stable")
         return EpochPlan(ordered, bounds.astype(np.int32), updates.astype(np.int32), of_bucket)
 
-    def _cut_by_length(self, epoch: int, lengths: Integers) -> tuple[Integers, Integers]:
+    def _cut_by_length(self, epoch: int, lengths: Integers | Integers32) -> tuple[Integers32, Integers]:
         """Sort by jittered length and cut into batches that keep the budget."""
-        keys = self._drawn(epoch, 0, len(lengths))
-        keys -= 0.5
-        keys *= self._jitter
-        keys += 1.0
-        keys *= lengths
+
+        def keys() -> Floats:
+            drawn = self._drawn(epoch, 0, len(lengths))
+            drawn -= 0.5
+            drawn *= self._jitter
+            drawn += 1.0
+            drawn *= lengths
+            return drawn
+
         order = sorted_order(keys, lambda: self._drawn(epoch, 1, len(lengths)))
-        del keys
         return order, _cut(np.cumsum(lengths[order], dtype=np.int64), self._batch_samples)
 
-    def _cut_by_bucket(self, epoch: int, lengths: Integers, buckets: Buckets) -> tuple[Integers, Integers, Integers32]:
+    def _cut_by_bucket(
+        self, epoch: int, lengths: Integers | Integers32, buckets: Buckets
+    ) -> tuple[Integers32, Integers, Integers32]:
         """Shuffle within buckets and cut into batches of static shapes."""
         bucket = buckets.of(lengths)
-        keys = self._drawn(epoch, 0, len(lengths))
-        keys += bucket
+
+        def keys() -> Floats:
+            drawn = self._drawn(epoch, 0, len(lengths))
+            drawn += bucket
+            return drawn
+
         order = sorted_order(keys, lambda: self._drawn(epoch, 1, len(lengths)))
         return buckets.cut(order, np.bincount(bucket, minlength=len(buckets.rows)))
+
+    def _cropped(self, rows: Integers | Integers32) -> Integers | Integers32:
+        """Lengths (N,) of some rows after cropping, in 32 bits if they fit."""
+        lengths = self._samples[rows]
+        np.minimum(lengths, self._limit, out=lengths)
+        return lengths.astype(np.int32) if len(lengths) and int(lengths.max()) < 1 << 31 else lengths
 
     def _rows(self, epoch: int) -> Integers:
         """Rows of the manifest that an epoch uses, ascending, each as often as it is used."""
@@ -194,36 +211,39 @@ class BatchPlan(Plan):
         return np.random.Generator(source).random(count)
 
 
-def sorted_order(keys: Floats, ties: Callable[[], Floats]) -> npt.NDArray[np.int64]:
-    """Return the indices that sort ``keys`` (N,); equal keys in the order of the random numbers ``ties()``.
+def sorted_order(keys: Callable[[], Floats], ties: Callable[[], Floats]) -> npt.NDArray[np.int32]:
+    """Return the indices (N,) that sort ``keys()``; equal keys in the order of the random numbers ``ties()``.
 
     Equal keys (lengths without jitter, or crops of one length) must not keep the manifest's order, which would put the
     utterances of a speaker into one batch. Sorting numbers is several times as fast as sorting indices. So the leading
     bits of a key and its index are sorted as one number, and the few neighbours that these bits do not tell apart are
-    sorted again.
+    sorted again. The keys are made twice rather than kept: one array of N numbers is held at a time.
     """
-    if not keys.min() > 0:
-        return np.lexsort((ties(), keys))
-    count = len(keys)
+    drawn = keys()
+    count = len(drawn)
+    if not drawn.min() > 0:
+        return np.lexsort((ties(), drawn)).astype(np.int32)
     index_bits = np.uint64(max(1, (count - 1).bit_length()))
-    packed = keys.view(np.uint64).copy()  # positive floats are ordered as their bits are
+    packed = drawn.view(np.uint64)  # positive floats are ordered as their bits are
     packed -= packed.min()
-    spread = int(packed.max()).bit_length()
-    packed >>= np.uint64(max(0, spread + int(index_bits) - 64))
+    packed >>= np.uint64(max(0, int(packed.max()).bit_length() + int(index_bits) - 64))
     packed <<= index_bits
-    packed |= np.arange(count, dtype=np.uint64)
+    for first in range(0, count, _AT_ONCE):
+        packed[first : first + _AT_ONCE] |= np.arange(first, min(first + _AT_ONCE, count), dtype=np.uint64)
     packed.sort()
-    order = (packed & ((np.uint64(1) << index_bits) - np.uint64(1))).astype(np.int64)
-    packed >>= index_bits
-    same = packed[1:] == packed[:-1]
-    del packed
-    if same.any():
-        unsure = np.zeros(count, bool)
-        unsure[1:] |= same
-        unsure[:-1] |= same
-        places = np.flatnonzero(unsure)
+    unsure = np.zeros(count, bool)
+    for first in range(0, count, _AT_ONCE):
+        part = packed[first : first + _AT_ONCE + 1] >> index_bits
+        same = part[1:] == part[:-1]
+        unsure[first : first + len(same)] |= same
+        unsure[first + 1 : first + 1 + len(same)] |= same
+    packed &= (np.uint64(1) << index_bits) - np.uint64(1)
+    order = packed.astype(np.int32)
+    del packed, drawn
+    places = np.flatnonzero(unsure)
+    if len(places):
         members = order[places]
-        order[places] = members[np.lexsort((members, ties()[members], keys[members]))]
+        order[places] = members[np.lexsort((members, ties()[members], keys()[members]))]
     return order
 
 

@@ -40,14 +40,14 @@ class Buckets:
     rows: Integers
     crop: bool
 
-    def of(self, samples: Integers) -> npt.NDArray[np.uint8]:
+    def of(self, samples: Integers | Integers32) -> npt.NDArray[np.uint8]:
         """The bucket of each utterance (N,)."""
         bucket = np.zeros(len(samples), np.uint8)
         for length in self.lengths[1:] if self.crop else self.lengths[:-1]:
             bucket += samples >= length if self.crop else samples > length
         return bucket
 
-    def cut(self, order: Integers, counts: Integers) -> tuple[Integers, Integers, Integers32]:
+    def cut(self, order: Integers32, counts: Integers) -> tuple[Integers32, Integers, Integers32]:
         """Cut an epoch into updates.
 
         Args:
