@@ -13,6 +13,7 @@ probabilities. To add: the CUDA context (about 0.5 GiB), NCCL's buffers, and wha
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from torch.distributed._tools.fsdp2_mem_tracker import FSDPMemTracker
 from torch.distributed._tools.mem_tracker import MemTracker
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from wav2vec2.config import load_recipe
@@ -140,19 +142,30 @@ def table(recipes: Sequence[Path], gpus: Sequence[int]) -> Iterator[str]:
             yield f"| {path.stem} | {strategy} | {rows} x {seconds:g} s | {count if sharded else 'any'} | {shown} |"
 
 
-def measure(name: str, rows: int, seconds: float) -> tuple[float, float]:
-    """(tracked, measured) bytes of a step of a small model in float32 on this CPU, in the padded layout."""
+def measure(name: str, rows: int, seconds: float) -> dict[str, float]:
+    """Bytes of a step of a model in float32 on this CPU, in the padded layout: tracked, and measured in two ways.
+
+    "allocated" is what torch's allocator held at the peak, by its profiler. "resident" is what the process grew by,
+    with the libraries' own buffers and the gaps of the heap.
+    """
     still = Regularization(dropout=0.0, attention_dropout=0.0, input_dropout=0.0, feature_dropout=0.0, layerdrop=0.0)
     config = PretrainConfig(regularization=still)
     config = replace(config, model=replace(config.model, architecture=name), parallel=ParallelConfig("none"))
     expected = tracked(config, seconds, rows, 1, like_gpu=False).total
-    worker = Worker(OURS, Workload("pretrain", ARCHITECTURES[name], still), None, keep=False)
-    steps = worker.steps
-    assert isinstance(steps, OurSteps)
-    steps.model.encoder.packed = False
     audio = made_up_audio(rows, seconds, ragged=False, seed=0)
-    worker.turn(audio, 0, 2, 0)
-    return expected, float(worker.peak())
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        w = Workload("pretrain", ARCHITECTURES[name], still, threads=torch.get_num_threads())
+        worker = Worker(OURS, w, None, keep=False)
+        steps = worker.steps
+        assert isinstance(steps, OurSteps)
+        steps.model.encoder.packed = False
+        worker.turn(audio, 0, 2, 0)
+    resident = float(worker.peak())
+    with tempfile.TemporaryDirectory() as folder:
+        profiled.export_chrome_trace(f"{folder}/trace.json")
+        events = json.loads(Path(f"{folder}/trace.json").read_text())["traceEvents"]
+    allocated = max(event["args"]["Total Allocated"] for event in events if event.get("name") == "[memory]")
+    return {"tracked": expected, "allocated": float(allocated), "resident": resident}
 
 
 def main() -> int:
@@ -164,8 +177,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="with --measure: length of its two utterances")
     o = parser.parse_args()
     if o.measure:
-        expected, measured = measure(o.model, 2, o.seconds)
-        print(json.dumps({"tracked MiB": round(expected / 2**20), "measured MiB": round(measured / 2**20)}))
+        found = measure(o.model, 2, o.seconds)
+        print(json.dumps({f"{name}, MiB": round(value / 2**20) for name, value in found.items()}))
         return 0
     for line in table(o.recipes, o.gpus):
         print(line, flush=True)

@@ -70,8 +70,8 @@ class BenchmarkOptions:
     peer: Literal["auto", "transformers", "none"] = "auto"
     """Also measure transformers. auto: if it is installed and the model has at most a billion parameters."""
     allocator: Literal["both", "keep", "default"] = "both"
-    """On a CPU with glibc: keep freed memory as this package's commands do, glibc's default, or one after the other.
-    Without a peer, "both" means keep."""
+    """On a CPU with glibc: keep freed memory, return it by glibc's default as users have it, or one after the other.
+    Without a peer, "both" means default."""
     json: Path | None = None
     """Also write everything that was measured to this file."""
 
@@ -191,9 +191,9 @@ def _peer(options: BenchmarkOptions, parameters: int, w: Workload) -> bool:
 
 def _settings(options: BenchmarkOptions, peer: bool, device: torch.device) -> list[bool]:
     """Whether freed memory is kept, for each run."""
-    if device.type != "cpu" or options.allocator == "keep" or (options.allocator == "both" and not peer):
+    if device.type != "cpu" or options.allocator == "keep":
         return [True]
-    return [False] if options.allocator == "default" else [True, False]
+    return [True, False] if options.allocator == "both" and peer else [False]
 
 
 def _batch(options: BenchmarkOptions, chosen: Chosen) -> int:

@@ -16,8 +16,8 @@ from typing import Any, Literal, cast
 
 import torch
 
-from wav2vec2.allocator import keep_freed_memory
 from wav2vec2.errors import UserError
+from wav2vec2.train.benchmark.allocator import keep_freed_memory
 from wav2vec2.train.benchmark.ceiling import matmul_ceiling, synchronize
 from wav2vec2.train.benchmark.ours import OurSteps, Steps
 from wav2vec2.train.benchmark.parts import time_of_parts
