@@ -40,6 +40,7 @@ def test_manifests_in_s3(s3: str, tmp_path: Path) -> None:
         assert manifest.ids == ["a", "b", "c"]
         assert {row.path for row in manifest} == {f"{folder}/audio/{one}.flac" for one in "abc"}
     assert Manifest.open(f"{folder}/manifest-002-of-002.parquet").ids == ["c"]
+    assert len(Manifest.open(Path(folder))) == 3  # pathlib makes s3:/speech of it
     assert Manifest.open(f"{folder}/manifest-002-of-002.parquet+{tmp_path}/one.parquet").ids == ["c", "a", "b"]
     files.rm("speech/corpus/manifest-001-of-002.parquet")
     for address, message in (

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wav2vec2.data.byte_range import open_remote
-from wav2vec2.data.remote import asked, filesystem, is_remote, repeated
+from wav2vec2.data.remote import address, asked, filesystem, is_remote, repeated
 from wav2vec2.data.utterance import COLUMNS, ROWS_PER_GROUP, SCHEMA
 from wav2vec2.errors import UserError
 from wav2vec2.input_file import refuse_special
@@ -29,7 +29,7 @@ def manifest_files(path: str | Path) -> list[str]:
     Raises:
         UserError: there is none, or one is missing.
     """
-    text = str(path)
+    text = address(path)
     if "+" in text and not _found(text):  # a file may have a "+" in its name
         pieces = [piece.strip() for piece in text.split("+")]
         files = [name for piece in pieces if piece for name in _files_of_one(piece)]

@@ -13,6 +13,7 @@ import random
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from wav2vec2.audio.encoded_file import AudioError
@@ -38,6 +39,7 @@ _PASSING_CODES |= {"InternalError", "ServiceUnavailable"}
 _PASSING_STATUS = {408, 425, 429}
 _WRONG_KEYS = {"NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError", "UnauthorizedSSOTokenError"}
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9.\-]*://")
+_COLLAPSED = re.compile(r"^([A-Za-z][A-Za-z0-9]+):/(?=[^/])")  # not a drive letter
 _draw = random.SystemRandom()
 
 Result = TypeVar("Result")
@@ -50,6 +52,12 @@ class StorageError(AudioError):
 def is_remote(path: object) -> bool:
     """Whether a path is an fsspec URL, such as s3://bucket/key."""
     return _URL.match(str(path)) is not None
+
+
+def address(path: str | Path) -> str:
+    """Return a path as text; pathlib writes s3://bucket as s3:/bucket, which is undone."""
+    text = str(path)
+    return _COLLAPSED.sub(r"\1://", text) if isinstance(path, Path) and not path.exists() else text
 
 
 def filesystem(url: str, *, patient: bool = False) -> tuple[Any, str]:
