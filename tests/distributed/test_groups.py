@@ -24,7 +24,7 @@ def one_process(config: command.PretrainConfig, rank: int, world: int, port: int
 
 def losses(manifest: Path, folder: Path, world: int, buckets: int = 0) -> list[dict[str, float]]:
     """The numbers of each update of a short float64 run on ``world`` processes."""
-    config = with_train(pretrain_config(manifest, folder / str(world)), updates=7, precision="fp64")
+    config = with_train(pretrain_config(manifest, folder / str(world)), updates=5, precision="fp64")
     batch = replace(config.batch, micro_seconds=TOGETHER / world, buckets=buckets, multiple=2)
     log = replace(config.log, every=1, validate_every=0, save_every=0)
     config = replace(config, batch=batch, log=log)
@@ -42,13 +42,13 @@ def losses(manifest: Path, folder: Path, world: int, buckets: int = 0) -> list[d
     return logged(config.output)
 
 
-@pytest.mark.parametrize(("buckets", "worlds"), [(0, (2, 3, 4)), (2, (3,))])
+@pytest.mark.parametrize(("buckets", "worlds"), [(0, (2, 3, 4)), (2, (2,))])
 def test_equal_amounts_at_a_time_give_equal_losses_on_any_number_of_processes(
     buckets: int, worlds: tuple[int, ...], tmp_path: Path
 ) -> None:
     manifest = write_corpus(tmp_path / "corpus")
     expected = losses(manifest, tmp_path, 1, buckets)
-    assert len(expected) == 7
+    assert len(expected) == 5
     for world in worlds:
         found = losses(manifest, tmp_path, world, buckets)
         for before, after in zip(expected, found, strict=True):
