@@ -49,6 +49,12 @@ class FlakyServer:
             def do_GET(self) -> None:
                 outer._answer(self)
 
+            def do_HEAD(self) -> None:
+                content = outer.files.get(self.path)
+                self.send_response(404 if content is None else 200)
+                self.send_header("Content-Length", str(len(content or b"")))
+                self.end_headers()
+
             def log_message(self, *_: object) -> None:
                 pass
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from tests.object_store import FlakyServer
 
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.manifest_files import manifest_files
@@ -53,3 +54,12 @@ def test_manifests_in_s3(s3: str, tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=message):
             Manifest.open(address)
+
+
+def test_a_manifest_on_a_plain_web_server(flaky: FlakyServer, tmp_path: Path) -> None:
+    flaky.files["/corpus/m.parquet"] = written(tmp_path / "m.parquet", "a", "b").read_bytes()
+    flaky.script = ["whole"] * 9  # it does not know ranges
+    manifest = Manifest.open(f"{flaky.url}/corpus/m.parquet")
+    assert [row.path for row in manifest] == [f"{flaky.url}/corpus/audio/{one}.flac" for one in "ab"]
+    with pytest.raises(UserError, match=r"n\.parquet: does not exist"):
+        Manifest.open(f"{flaky.url}/corpus/n.parquet")

@@ -91,10 +91,9 @@ def joined(ranges: Iterable[ByteRange]) -> list[list[ByteRange]]:
 class RemoteFile(io.RawIOBase):
     """A URL as a seekable file that is read by ranges. `open_remote` reads ahead."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, size: int) -> None:
+        self._url, self._size = url, size
         self._position = 0
-        self._size = int(described(url)["size"])
 
     def readable(self) -> bool:
         """Whether it may be read: always."""
@@ -124,9 +123,16 @@ class RemoteFile(io.RawIOBase):
         return wanted
 
 
-def open_remote(url: str, ahead: int = 8 << 20) -> io.BufferedReader:
-    """Open a URL as a seekable file that is fetched in pieces of at least `ahead` bytes. Raises AudioError."""
-    return io.BufferedReader(RemoteFile(url), ahead)
+def open_remote(url: str, ahead: int = 8 << 20) -> io.BufferedIOBase:
+    """Open a URL as a seekable file that is fetched in pieces of at least `ahead` bytes; a smaller one at once.
+
+    Raises:
+        AudioError: it is missing or unreadable.
+    """
+    size = described(url).get("size")
+    if size is None or size <= ahead:  # a server of files need not know ranges or sizes
+        return io.BytesIO(read_bytes(url))
+    return io.BufferedReader(RemoteFile(url, int(size)), ahead)
 
 
 def described(url: str) -> dict[str, Any]:
