@@ -23,7 +23,7 @@ from wav2vec2.train.benchmark.choice import Chosen, choose
 from wav2vec2.train.benchmark.ours import build
 from wav2vec2.train.benchmark.reading import Source, read_batches
 from wav2vec2.train.benchmark.result import Result, Sides
-from wav2vec2.train.benchmark.turns import OURS, THEIRS, Opponent, alternate, opponents
+from wav2vec2.train.benchmark.turns import OURS, THEIRS, Opponent, alternate, opponents, say
 from wav2vec2.train.benchmark.workload import Waveforms, Workload, audio_seconds, made_up_audio, vocabulary
 
 _LARGEST_BESIDE_PEER = 1e9
@@ -116,10 +116,12 @@ def _measure(
     ours = running[0]
     if w.task == "inference" and len(running) > 1:
         _check_equal(running, batches[0][:1], half=w.half)
+    say("plain matrix products")
     ceiling = ours.ask("ceiling")
     repeat = _GPU_STEPS if ours.on_gpu else 1
     turns = alternate(running, batches, warmup=options.warmup, repeat=repeat)
     peaks: dict[str, int] = {one.side: one.ask("peak") for one in running}
+    say("the parts of a step")
     shares = [ours.ask("parts", rows, number) for number, rows in enumerate(batches)]
     operations = None
     if w.architecture.variant == PROPOSED:

@@ -7,6 +7,7 @@ highest that torch had allocated there.
 
 import contextlib
 import multiprocessing
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -194,12 +195,18 @@ class Opponent:
             self._process.kill()
 
 
+def say(line: str) -> None:
+    """Tell the user what is going on."""
+    print(line, file=sys.stderr, flush=True)
+
+
 @contextlib.contextmanager
 def opponents(sides: tuple[Side, ...], w: Workload, directory: Path | None, *, keep: bool) -> Iterator[list[Opponent]]:
     """The processes of these sides, built one after another and ended with the block."""
     running: list[Opponent] = []
     try:
         for side in sides:
+            say(f"building the model of {side}")
             running.append(Opponent(side, w, directory, keep=keep))
         yield running
     finally:
@@ -214,8 +221,10 @@ def alternate(sides: list[Opponent], batches: list[Waveforms], *, warmup: int, r
     """
     turns: dict[Side, list[Turn]] = {one.side: [] for one in sides}
     shared = len(sides) > 1 and sides[0].on_gpu
-    for number, rows in enumerate([*batches[:1] * warmup, *batches]):
+    rounds = [*batches[:1] * warmup, *batches]
+    for number, rows in enumerate(rounds):
         for one in sides:
+            say(f"round {number + 1} of {len(rounds)}: {one.side}")
             taken = one.ask("turn", rows, number * repeat, repeat, int(shared))
             if number >= warmup:
                 turns[one.side].append(taken)
