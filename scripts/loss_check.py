@@ -90,7 +90,7 @@ def train(objective: Objective) -> list[float]:
     schedule, losses = optimizer.schedule(config), []
     objective.model.train()
     for update in range(STEPS):
-        batches = [micro_batch((0, 1)), micro_batch((2, 3))]
+        batches = [objective.ready(micro_batch(rows), update) for rows in ((0, 1), (2, 3))]
         counts, total = objective.counts(batches, update), 0.0
         for number, batch in enumerate(batches):
             torch.manual_seed(1000 * update + number)

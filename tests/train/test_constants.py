@@ -66,7 +66,6 @@ class Watch(nn.Module):
         self.model = model
         self.passes: list[Pass] = []
         self.counted: list[Tensor] = []
-        self.inside = False
         self.steps: list[Step] = []
         encoder = getattr(model, "encoder", None)
         if encoder is not None:
@@ -76,7 +75,7 @@ class Watch(nn.Module):
 
             def draw_time_masks(*arguments: Any) -> Tensor:
                 masks: Tensor = draw_masks(*arguments)
-                (self.passes[-1].masks if self.inside else self.counted).append(masks)
+                self.counted.append(masks)
                 return masks
 
             encoder.draw_time_masks = draw_time_masks
@@ -85,18 +84,21 @@ class Watch(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         draw = named.get("draw") or (inputs[2] if len(inputs) > 2 else None)
-        self.passes.append(Pass(self.training, draw, named.get("train_encoder", True), torch.initial_seed(), inputs[1]))
-        self.inside = True
+        lengths = inputs[1] if inputs[1] is not None else torch.full((len(inputs[0]),), inputs[0].shape[1])
+        self.passes.append(Pass(self.training, draw, named.get("train_encoder", True), torch.initial_seed(), lengths))
+        before = len(self.counted)
         output = self.model(*inputs, **named)
-        self.inside = False
+        drawn = self.counted[before:]  # by the model itself, in fine-tuning
+        del self.counted[before:]
+        self.passes[-1].masks.extend(drawn or [named[name] for name in ("masks",) if name in named])
         return output
 
     def step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         group, named = optimizer.param_groups[0], dict(self.model.named_parameters())
         self.steps.append(
             Step(
-                passes=[one for one in self.passes if one.training],
-                counted=self.counted,
+                passes=(training := [one for one in self.passes if one.training]),
+                counted=self.counted[-len(training) :],  # what is before belongs to a validation
                 lr=group["lr"],
                 group={name: group[name] for name in ("betas", "eps", "weight_decay")},
                 norm=float(gradient_norm(named.values()) / optimizer.grad_scale),  # what AdamW will divide by

@@ -51,7 +51,7 @@ def test_a_window_averages_the_updates_that_were_taken_and_counts_the_others() -
     add(of, 5.0, 6.0, 2.0, 1.5)
     add(of, 7.0, 9.0, math.nan, math.inf)
     of.busy, of.waited, of.saving = 4.0, 1.0, 0.5
-    assert of.sums["loss"].tolist() == [3.0, 6.0]
+    assert of.gather()["loss"].tolist() == [3.0, 6.0]
     assert of.numbers() == pytest.approx({"gradient_norm": 1.0, "skipped": 1.0, "padding": 1 - 8 / 10})
     assert of.speed() == pytest.approx({"seconds_per_second": 2.0, "wait_share": 0.25, "save_seconds": 0.5})
     assert of.taken == 2

@@ -101,7 +101,8 @@ def test_a_compiled_module_is_what_runs() -> None:
     quiet = Regularization(dropout=0, attention_dropout=0, input_dropout=0, feature_dropout=0, layerdrop=0)
     model = Wav2Vec2ForPretraining(TINY.build(), quiet)
     model.encoder.packed = False
-    objective, batch = ContrastiveObjective(model, LossConfig(), seed=3), micro_batch((0, 1))
+    objective = ContrastiveObjective(model, LossConfig(), seed=3)
+    batch = objective.ready(micro_batch((0, 1)), 0)
     counts = objective.counts([batch], 0)
     torch.compiler.reset()
     compiled, _ = objective.loss(torch.compile(model, backend=backend), batch, 0, counts, 0)

@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -91,14 +91,21 @@ class MicroBatch:
         pinned = {name: getattr(self, name).pin_memory() for name in ("waveforms", "lengths", "rows")}
         return dataclasses.replace(self, **pinned)
 
-    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> "MicroBatch":
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Self:
         """Return the batch on a device, its waveforms in ``dtype``."""
         return dataclasses.replace(
             self,
             waveforms=self.waveforms.to(device, dtype, non_blocking=True),
-            lengths=self.lengths.to(device, non_blocking=True),
-            rows=self.rows.to(device, non_blocking=True),
+            lengths=moved(self.lengths, device),
+            rows=moved(self.rows, device),
         )
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a small tensor on a device, to a GPU through page-locked memory, so that the host need not wait."""
+    if device.type == "cuda" and torch.cuda.is_available():
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)

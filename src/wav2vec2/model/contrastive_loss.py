@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wav2vec2.model.precision import full_precision
 from wav2vec2.model.randomness import Draw, Purpose
 
 
@@ -72,9 +73,15 @@ def contrast(
     """Equation 3 over context vectors and their targets (B, M, D), with the distractors of one or more pools.
 
     ``codes`` (B, M, G) are the targets' codebook entries; a distractor with the same entries does not count. ``valid``
-    (B, M) marks the frames that enter the sum. Computed in float32 or float64.
+    (B, M) marks the frames that enter the sum. Computed in float32 or float64, also where autocast would not.
     """
-    context = _unit(context)
+    with full_precision(context):
+        return _contrast(_unit(context), targets, codes, pools, valid, temperature)
+
+
+def _contrast(
+    context: Tensor, targets: Tensor, codes: Tensor, pools: Sequence[Pool], valid: Tensor, temperature: float
+) -> Contrast:
     positive = (context * _unit(targets)).sum(-1) / temperature
     terms, best = [positive[..., None]], []
     for pool in pools:

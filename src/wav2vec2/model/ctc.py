@@ -60,13 +60,13 @@ class Wav2Vec2ForCTC(SharedEncoder):
         first step with seed 0. With ``train_encoder`` False only the head gets gradients, as in the first updates of
         fine-tuning.
         """
-        lengths = check_lengths(waveforms, lengths)
+        full, lengths = lengths is None, check_lengths(waveforms, lengths)
         if not self.training:
             draw = None
         elif draw is None:
             draw = Draw.first(len(lengths), lengths.device)
         with nullcontext() if train_encoder else torch.no_grad():
-            features = self.encoder.features(waveforms, lengths, draw)
+            features = self.encoder.features(waveforms, lengths, draw, full=full)
             frame_lengths = self.frame_lengths(lengths)
             masks = None
             if draw is not None and self.masking.time_start > 0.0:
@@ -79,6 +79,7 @@ class Wav2Vec2ForCTC(SharedEncoder):
 def ctc_loss(logits: Tensor, frame_lengths: Tensor, targets: Tensor, target_lengths: Tensor, blank: int = 0) -> Tensor:
     """Negative log-likelihood (B,) in nats of ``targets`` (B, L); 0 where the frames are too few for the labels.
 
+    Lengths (B,) should be on the host: from an accelerator, PyTorch would fetch them, and wait for all that is queued.
     Computed in float32 or float64, by PyTorch's own kernel: cuDNN's kernel treats impossible targets differently.
     """
     wide = logits if logits.dtype == torch.float64 else logits.float()

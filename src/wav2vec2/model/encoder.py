@@ -63,16 +63,22 @@ class Encoder(nn.Module):
         return eager and waveforms.device.type == "cpu"
 
     def features(
-        self, waveforms: Tensor, lengths: Tensor, draw: Draw | None, temperature: float | Tensor | None = None
+        self,
+        waveforms: Tensor,
+        lengths: Tensor,
+        draw: Draw | None,
+        temperature: float | Tensor | None = None,
+        *,
+        full: bool = False,
     ) -> Features:
         """(B, S) audio and (B,) samples -> latent representations.
 
         In training the gradient into the convolutions is scaled. ``draw`` None stands for evaluation: no dropout, no
         LayerDrop, no channel masks. ``temperature`` is that of the Gumbel softmax of quantized inputs; None chooses the
-        best entries.
+        best entries. ``full`` says that all lengths are S: then nothing is masked.
         """
         scale = self.regularization.feature_grad_mult if self.training else 1.0
-        raw, layout = self.feature_encoder(waveforms, lengths, self.use_packed(waveforms), scale)
+        raw, layout = self.feature_encoder(waveforms, lengths, self.use_packed(waveforms), scale, full=full)
         normed = self.feature_norm(raw)
         features = Features(raw, normed, layout, self._dropout_keys(layout, draw), normed)
         if self.input_quantizer is not None:
@@ -146,10 +152,10 @@ class Encoder(nn.Module):
         One pass computes them all, and ends at the last chosen block. With ``closing_norm`` the output of the network's
         last block goes through the closing norm of the pre-LN family. Raises ValueError as ``encode`` does.
         """
-        depth, lengths = self.architecture.layers, check_lengths(waveforms, lengths)
+        depth, full, lengths = self.architecture.layers, lengths is None, check_lengths(waveforms, lengths)
         if not layers or not all(0 <= layer <= depth for layer in layers):
             raise ValueError(f"layers must be between 0 and {depth}, not {list(layers)}")
-        features = self.features(waveforms, lengths, None)
+        features = self.features(waveforms, lengths, None, full=full)
         outputs = self.context.layer_outputs(self._projected(features), features.layout, layers)
         if closing_norm and depth in outputs:
             outputs[depth] = self.context.closing_norm(outputs[depth])

@@ -44,14 +44,14 @@ class FeatureEncoder(nn.Module):
         )
 
     def forward(
-        self, waveforms: Tensor, lengths: Tensor, packed: bool, gradient_scale: float = 1.0
+        self, waveforms: Tensor, lengths: Tensor, packed: bool, gradient_scale: float = 1.0, *, full: bool = False
     ) -> tuple[Tensor, Layout]:
-        """Return the frames and their layout; ``lengths`` (B,) are in samples.
+        """Return the frames and their layout; ``lengths`` (B,) are in samples, ``full`` says that all are S.
 
         The gradient into the convolutions is multiplied by ``gradient_scale``; 0 freezes them.
         """
         with torch.no_grad() if gradient_scale == 0.0 else nullcontext():
-            frames, layout = self._packed(waveforms, lengths) if packed else self._padded(waveforms, lengths)
+            frames, layout = self._packed(waveforms, lengths) if packed else self._padded(waveforms, lengths, full)
         if gradient_scale not in (0.0, 1.0):
             frames = ScaleGradient.apply(frames, gradient_scale)  # type: ignore[no-untyped-call]
         return frames, layout
@@ -62,7 +62,7 @@ class FeatureEncoder(nn.Module):
             lengths = convolved_lengths(lengths, kernel, stride)
         return lengths
 
-    def _padded(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Layout]:
+    def _padded(self, waveforms: Tensor, lengths: Tensor, full: bool) -> tuple[Tensor, Layout]:
         group = self.architecture.conv_norm == "group"
         eps = self.architecture.layer_norm_eps
         # padded to at least one frame, so that a batch of very short recordings has a defined shape
@@ -72,13 +72,13 @@ class FeatureEncoder(nn.Module):
             x = layer.conv(x)
             if layer.norm is not None and group:
                 kernel, stride = self.architecture.conv_kernels[index], self.architecture.conv_strides[index]
-                frames = convolved_lengths(lengths, kernel, stride)
+                frames = None if full else convolved_lengths(lengths, kernel, stride)
                 x = masked_group_norm(x, frames, layer.norm.weight, layer.norm.bias, eps)
             elif layer.norm is not None:
                 x = F.layer_norm(x.transpose(1, 2), x.shape[1:2], layer.norm.weight, layer.norm.bias, eps)
                 x = x.transpose(1, 2)
             x = F.gelu(x)
-        return x.transpose(1, 2), Padded(self.frame_lengths(lengths), x.shape[2])
+        return x.transpose(1, 2), Padded(self.frame_lengths(lengths), x.shape[2], full)
 
     def _packed(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Layout]:
         """The same as ``_padded``, computed by the CPU kernels."""
@@ -98,12 +98,15 @@ def convolved_lengths(lengths: Tensor, kernel: int, stride: int) -> Tensor:
     return (lengths - (kernel - stride)).clamp_min(0) // stride
 
 
-def masked_group_norm(x: Tensor, lengths: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """Group norm, one group per channel, over the first ``lengths`` (B,) frames of x (B, C, T).
+def masked_group_norm(x: Tensor, lengths: Tensor | None, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """Group norm, one group per channel, over the first ``lengths`` (B,) frames of x (B, C, T), or over all (None).
 
     Computed in float32 or float64.
     """
     wide = x if x.dtype == torch.float64 else x.float()
+    if lengths is None:
+        variance, mean = torch.var_mean(wide, 2, correction=0, keepdim=True)
+        return ((wide - mean) * (variance + eps).rsqrt() * weight[:, None] + bias[:, None]).to(x.dtype)
     valid = (torch.arange(x.shape[2], device=x.device) < lengths[:, None])[:, None]
     count = lengths.clamp_min(1)[:, None, None]
     mean = torch.where(valid, wide, 0).sum(2, keepdim=True) / count

@@ -56,6 +56,8 @@ class Padded:
 
     lengths: Tensor
     frames: int
+    full: bool = False
+    """Whether nothing is padded, so that no mask is needed."""
 
     @property
     def valid(self) -> Tensor:

@@ -79,11 +79,18 @@ class MaskedFrames:
     layout: Layout
 
 
-def masked_frames(masks: Tensor, lengths: Tensor, layout: Layout, masking: Masking) -> MaskedFrames:
-    """The frames that ``masks`` (B, T) select, in order, of utterances of ``lengths`` (B,) frames."""
+def masked_frames(
+    masks: Tensor, lengths: Tensor, layout: Layout, masking: Masking, most: int | None = None
+) -> MaskedFrames:
+    """The frames that ``masks`` (B, T) select, in order, of utterances of ``lengths`` (B,) frames.
+
+    ``most`` is the most of one utterance, where the host knows it: an accelerator then need not be asked.
+    """
     counts = counts_in_loss(masks)
     frames = masks.shape[1]
-    if not torch.compiler.is_compiling():
+    if most is not None:
+        most = max(1, most)
+    elif not torch.compiler.is_compiling():
         most = max(1, int(counts.max()))
     elif masking.varied:
         most = frames

@@ -91,9 +91,16 @@ class Wav2Vec2ForPretraining(SharedEncoder):
 
     def masked_counts(self, lengths: Tensor, draw: Draw) -> Tensor:
         """(B,) masked frames that will enter the loss, known before the forward pass."""
+        return self.draw_masks(lengths, int(lengths.max()), draw)[1]
+
+    def draw_masks(self, lengths: Tensor, samples: int, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Masks (B, T) of waveforms (B, samples), and how many frames of each (B,) will enter the loss.
+
+        They can be drawn on the host, before the forward pass: they depend on ``draw`` and the lengths alone.
+        """
         frame_lengths = self.frame_lengths(lengths)
-        masks = self.encoder.draw_time_masks(frame_lengths, max(1, int(frame_lengths.max())), draw)
-        return counts_in_loss(self._predicted(masks, frame_lengths))
+        masks = self.encoder.draw_time_masks(frame_lengths, max(1, self.architecture.frame_length(samples)), draw)
+        return masks, counts_in_loss(self._predicted(masks, frame_lengths))
 
     def forward(
         self,
@@ -102,24 +109,28 @@ class Wav2Vec2ForPretraining(SharedEncoder):
         *,
         draw: Draw | None = None,
         masks: Tensor | None = None,
+        most: int | None = None,
         negatives: Tensor | None = None,
         units: Tensor | None = None,
     ) -> PretrainingOutput:
-        """One pass over (B, S) audio of ``lengths`` (B,) samples.
+        """One pass over (B, S) audio of ``lengths`` (B,) samples; None: all S.
 
-        ``draw`` determines everything random; None stands for the first step with seed 0. ``masks`` (B, T) and
-        ``negatives`` (B, M, n; ranks among the row's masked frames), if given, replace the drawn ones. ``units`` (B, T,
-        G) are the targets of the variant with fixed targets.
+        ``draw`` determines everything random; None stands for the first step with seed 0. ``masks`` (B, T), of at
+        most ``most`` frames a row that enter the loss, and ``negatives`` (B, M, n; ranks among the row's masked
+        frames), if given, replace the drawn ones. ``units`` (B, T, G) are the targets of the variant with fixed
+        targets.
         """
-        lengths = check_lengths(waveforms, lengths)
+        full, lengths = lengths is None, check_lengths(waveforms, lengths)
         draw = Draw.first(len(lengths), lengths.device) if draw is None else draw
-        features = self.encoder.features(waveforms, lengths, draw, self._temperature(draw.step))
+        features = self.encoder.features(waveforms, lengths, draw, self._temperature(draw.step), full=full)
         frame_lengths = self.frame_lengths(lengths)
         if not features.layout.frames:
             return self._nothing_to_learn(features.raw)
         if masks is None:
             masks = self.encoder.draw_time_masks(frame_lengths, features.layout.frames, draw)
-        frames = masked_frames(self._predicted(masks, frame_lengths), frame_lengths, features.layout, self.masking)
+        masks = masks[:, : features.layout.frames]
+        predicted = self._predicted(masks, frame_lengths)
+        frames = masked_frames(predicted, frame_lengths, features.layout, self.masking, most)
         context = self.encoder.context_vectors(features, masks, draw)
         context = self.context_projection(take(context, frames.flat))
         latents = self._latents(features, waveforms, lengths)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wav2vec2.model.architecture import Architecture
+from wav2vec2.model.precision import full_precision
 from wav2vec2.model.randomness import Draw, Purpose, uniform
 from wav2vec2.model.variants.layers import gated_unit, logit_layers, reset_linear
 
@@ -63,6 +64,12 @@ class Codebooks(nn.Module):
         """
         logits = self.logits(features).unflatten(-1, (self.groups, self.entries))
         logits = logits if logits.dtype == torch.float64 else logits.float()
+        with full_precision(logits):
+            return self._choose(logits, places, draw, temperature, purpose)
+
+    def _choose(
+        self, logits: Tensor, places: Tensor, draw: Draw, temperature: float | Tensor | None, purpose: Purpose
+    ) -> Quantized:
         probabilities = logits.softmax(-1)
         if self.training and temperature is not None:
             noise = self._noise(places, logits, draw, purpose) if self.noisy else 0.0

@@ -50,6 +50,9 @@ class SelfAttention(nn.Module):
         if self.causal:  # padding follows all tokens, so no token attends to it
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=p)
             return mixed.transpose(1, 2).flatten(2)
+        if layout.full:
+            mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=p)
+            return mixed.transpose(1, 2).flatten(2)
         # an utterance without frames attends to frame 0 of its padding: its result is defined, and never read
         visible = layout.valid | (torch.arange(layout.frames, device=q.device) == 0)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=visible[:, None, None], dropout_p=p)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Generic
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from wav2vec2.config import write_toml
 from wav2vec2.data.dataset import Update
@@ -26,8 +26,9 @@ from wav2vec2.train.interrupt import StopRequest, stop_signals
 from wav2vec2.train.lock import sole_run
 from wav2vec2.train.metrics import Reporter, duration
 from wav2vec2.train.objective import BatchT, Loader, Objective, Run
+from wav2vec2.train.skips import Skips
 from wav2vec2.train.state import LogWindow, RunState
-from wav2vec2.train.step import Step, Work
+from wav2vec2.train.step import Step
 
 
 class Trainer(Generic[BatchT]):
@@ -65,6 +66,7 @@ class Trainer(Generic[BatchT]):
         self.window = LogWindow(loader.unit, objective.sums(), ranks.device)
         self.best = BestWeights(run.output, self.step.engine.whole, objective.export)
         self.reporter = Reporter(run.output, run.train.updates, tensorboard=run.log.tensorboard, enabled=ranks.is_main)
+        self.skips = Skips(run, self.step, self.reporter.say)
         self.checkpoints = RunCheckpoints(
             run, self.step.model, self.step.optimizer, self.window, self.best, self.reporter.say
         )
@@ -134,12 +136,14 @@ class Trainer(Generic[BatchT]):
             self.reporter.tick(state.update)
             self.checkpoints.report()
             if self._due(state.update):
+                self.skips.read(state)
                 self._log_line()
             if not asked:
                 self._validate_if_due()
                 asked = self._alone_and_asked(stop)
             done = state.update == total
             if (log.save_every and state.update % log.save_every == 0) or done or asked:
+                self.skips.read(state)
                 self.checkpoints.save(state, wait=done or asked)
         if state.update == total and not self._validation_due():
             return ""
@@ -165,50 +169,22 @@ class Trainer(Generic[BatchT]):
             # A drive may have gone away: the next start tries these recordings again.
             self.checkpoints.save(state, wait=True)
         if work.bad_files:
-            self._report_bad_files([line for batch in work.batches for line in batch.bad])
+            self._report_bad_files(list(work.bad))
         if work.held == 0:
-            self._skip_unread()
+            self.window.skip()
+            self.skips.unreadable(state)
         else:
             lr, due = state.lr_scale * self.peak * self.schedule(state.update), self._due(state.update + 1)
             taken = self.step.take(work, state.update, lr, self.window.zeros(), by_part=due)
-            self._count_skips(work, taken.norm)
-            self.step.forget_gradients()
             self.window.add(taken.sums, taken.norm)
+            self.skips.taken(state, work, taken.norm)
+            self.step.forget_gradients()
         state.update, state.position = state.update + 1, update.following
         return work.stop
 
-    def _skip_unread(self) -> None:
-        """Count an update without data; give up after too many skipped in a row."""
-        state = self.state
-        state.skips += 1
-        self.window.sums["skipped"] += 1
-        self.reporter.say(f"update {state.update} skipped: no recording of it could be read ({state.skips} in a row)")
-        if state.skips >= min(self.run.train.max_skips, self.run.train.updates):
-            raise UserError(
-                f"{self.run.output}: no recording of update {state.update} could be read, {state.skips} updates "
-                "skipped in a row (train.max_skips; see the lines above): check the files or their drive, and run the "
-                "same command again"
-            )
-
-    def _count_skips(self, work: Work[BatchT], norm: Tensor) -> None:
-        """Say so if the update was skipped, since its gradient is not finite; give up after too many in a row."""
-        state = self.state
-        if math.isfinite(float(norm)):
-            state.skips = 0
-            return
-        state.skips += 1
-        where = self.step.bad_parameter() or "loss"
-        self.reporter.say(f"update {state.update} skipped: {where} is not finite ({state.skips} in a row)")
-        if state.skips >= self.run.train.max_skips or where.startswith("parameter"):
-            where = self.step.bad_module(work, state.update) or where
-            self.step.forget_gradients()
-            raise Verdict(
-                f"{self.run.output}: {where} is not finite at update {state.update}, {state.skips} skipped in a row: "
-                "lower train.lr, set train.clip_norm, or use train.precision fp32; the last checkpoint is kept"
-            )
-
     def _go_back(self, verdict: Verdict) -> None:
         """Go back to the last good checkpoint with half the learning rate; raise ``verdict`` the second time."""
+        self.skips.forget()
         went_back = self.state.lr_scale < 1
         good = None if went_back or not self.run.health.go_back else self.checkpoints.go_back()
         if good is None:
@@ -225,7 +201,9 @@ class Trainer(Generic[BatchT]):
 
     def _log_line(self) -> None:
         state, window, updates = self.state, self.window, self.run.train.updates
-        numbers = self.objective.numbers(window.sums, state.update - 1) | self.step.part_norms | window.numbers()
+        numbers = self.objective.numbers(window.gather(), state.update - 1) | window.numbers()
+        norms = {name: float(norm) for name, norm in self.step.part_norms.items()}
+        numbers |= {name: norm for name, norm in norms.items() if math.isfinite(norm)}
         numbers["lr"] = self.step.optimizer.param_groups[0]["lr"]
         batches = self.loader.plan.batches(state.position.epoch)
         numbers["epoch"] = state.position.epoch + state.position.position / batches

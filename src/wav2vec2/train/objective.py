@@ -34,7 +34,6 @@ class Batch(Protocol):
 
 BatchT = TypeVar("BatchT", bound=Batch)
 ReadBatchT = TypeVar("ReadBatchT", bound=Batch, covariant=True)
-GivenBatchT = TypeVar("GivenBatchT", bound=Batch, contravariant=True)
 
 
 class Loader(Protocol[ReadBatchT]):
@@ -51,7 +50,7 @@ class Loader(Protocol[ReadBatchT]):
         """Yield updates from a position on, without end."""
 
 
-class Objective(Protocol[GivenBatchT]):
+class Objective(Protocol[BatchT]):
     """Loss, validation and logging: what differs between pre-training, fine-tuning and language models."""
 
     model: nn.Module
@@ -66,11 +65,17 @@ class Objective(Protocol[GivenBatchT]):
     def trained(self, update: int) -> list[nn.Parameter]:
         """Parameters that an update changes."""
 
-    def counts(self, batches: Sequence[GivenBatchT], update: int) -> Tensor:
-        """(n,) float64: this process's part of the counts that the losses are divided by."""
+    def ready(self, batch: BatchT, update: int) -> BatchT:
+        """A micro-batch with what its forward pass needs besides, made on the host: masks, labels, counts.
+
+        A process whose batch is empty gets a stand-in, where there are others: a forward pass is common work.
+        """
+
+    def counts(self, batches: Sequence[BatchT], update: int) -> Tensor:
+        """(n,) float64, on the host: this process's part of the counts that the losses are divided by."""
 
     def loss(
-        self, module: nn.Module, batch: GivenBatchT, number: int, counts: Tensor, update: int
+        self, module: nn.Module, batch: BatchT, number: int, counts: Tensor, update: int
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Loss of micro-batch ``number`` (None for an empty one), and sums to log.
 

@@ -156,12 +156,12 @@ _PARTS = {"encoder.feature_encoder.": "feature_encoder", "encoder.": "context_ne
 """Part of the model by prefix of the parameter's name (the first match counts); all others are heads."""
 
 
-def gradient_norms_by_part(model: nn.Module) -> dict[str, float]:
+def gradient_norms_by_part(model: nn.Module) -> dict[str, Tensor]:
     """Euclidean norm of the gradients in each part of a speech model, as ``gradient_norm_<part>``.
 
     The parts are feature_encoder, context_network (with its input projection and the mask embedding), quantizer, and
     heads (output projections, CTC layer). Their squares add up to the square of the whole norm. Parts without gradient
-    and norms that are not finite are left out. {} for models without a speech encoder.
+    are left out. {} for models without a speech encoder.
     """
     gradients: dict[str, list[Tensor]] = {}
     named = [(name, parameter.grad) for name, parameter in model.named_parameters()]
@@ -171,8 +171,7 @@ def gradient_norms_by_part(model: nn.Module) -> dict[str, float]:
         if gradient is not None:
             part = next((part for start, part in _PARTS.items() if name.startswith(start)), "heads")
             gradients.setdefault(part, []).append(gradient)
-    norms = {part: float(_total_norm(group)) for part, group in gradients.items()}
-    return {f"gradient_norm_{part}": norm for part, norm in norms.items() if math.isfinite(norm)}
+    return {f"gradient_norm_{part}": _total_norm(group) for part, group in gradients.items()}
 
 
 def step_if_finite(optimizer: torch.optim.AdamW, norm: Tensor, limit: float) -> None:

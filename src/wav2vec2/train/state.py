@@ -1,6 +1,5 @@
 """The progress of a run, which its checkpoints save, and the sums that its next log line averages."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -62,6 +61,10 @@ class RunState:
         return cls(**values, best=best, lr_scale=scale, position=Position(*position))
 
 
+_ALIKE = ("gradient_norm", "updates", "skipped")
+"""Sums that are the same on all processes."""
+
+
 class LogWindow:
     """Sums over the updates since the last log line, and over all processes; and the time that these updates took.
 
@@ -71,8 +74,8 @@ class LogWindow:
         device: where the sums are kept.
 
     Attributes:
-        sums: float64, by name: those of the objective, ``updates``, ``skipped``, ``gradient_norm``, and the amount of
-            data with and without padding.
+        sums: float64, by name, over all processes as of the last ``gather``: those of the objective, ``updates``,
+            ``skipped``, ``gradient_norm``, and the amount of data with and without padding.
         busy: seconds spent on the updates.
         waited: how many of these seconds were spent waiting for data.
         saving: seconds besides, in which training waited for checkpoints.
@@ -80,33 +83,51 @@ class LogWindow:
 
     def __init__(self, unit: str, terms: Mapping[str, Tensor], device: torch.device) -> None:
         self.unit = unit
-        names = (unit, f"padded_{unit}", "gradient_norm", "updates", "skipped")
+        names = (unit, f"padded_{unit}", *_ALIKE)
         own = {name: torch.zeros((), dtype=torch.float64) for name in names}
-        self.sums = {name: value.to(device) for name, value in (own | dict(terms)).items()}
+        self._local = {name: value.to(device) for name, value in (own | dict(terms)).items()}
+        self.sums = self.zeros()
         self.busy = self.waited = self.saving = 0.0
 
     def zeros(self) -> dict[str, Tensor]:
         """A zero for each sum, in which one process adds up one update."""
-        return {name: torch.zeros_like(value) for name, value in self.sums.items()}
+        return {name: torch.zeros_like(value) for name, value in self._local.items()}
 
     def add(self, sums: Mapping[str, Tensor], norm: Tensor) -> None:
-        """Add an update: this process's ``sums``, reduced over processes in one go, and the norm of the gradient.
+        """Add an update: this process's ``sums`` and the norm of the gradient, without waiting for either.
 
         A skipped update (its norm is not finite) is only counted: its sums might not be finite either.
         """
-        if not math.isfinite(float(norm)):
-            self.sums["skipped"] += 1
-            return
-        flat = distributed.sum_over_ranks(torch.cat([value.double().reshape(-1) for value in sums.values()]))
-        first = 0
+        finite = norm.isfinite()
         for name, value in sums.items():
-            self.sums[name] += flat[first : first + value.numel()].view_as(value)
-            first += value.numel()
-        self.sums["gradient_norm"] += norm.double()
-        self.sums["updates"] += 1
+            self._local[name] += torch.where(finite, value, 0)
+        self._local["gradient_norm"] += torch.where(finite, norm.double(), 0)
+        self._local["updates"] += finite
+        self._local["skipped"] += ~finite
+
+    def skip(self) -> None:
+        """Count an update that was not taken at all."""
+        self._local["skipped"] += 1
+
+    def gather(self) -> dict[str, Tensor]:
+        """Set ``sums``, by adding up over processes what is not the same on all of them, and return it."""
+        differing = [name for name in self._local if name not in _ALIKE]
+        flat = distributed.sum_over_ranks(torch.cat([self._local[name].reshape(-1) for name in differing]))
+        pieces = flat.split([self._local[name].numel() for name in differing])
+        self.sums = {name: value.clone() for name, value in self._local.items()}
+        for name, piece in zip(differing, pieces, strict=True):
+            self.sums[name] = piece.view_as(self._local[name]).clone()
+        return self.sums
+
+    def resume(self) -> None:
+        """Go on from ``sums``, which have been read from a checkpoint."""
+        first = distributed.place()[0] == 0
+        for name, value in self.sums.items():
+            self._local[name] = value.clone() if first or name in _ALIKE else torch.zeros_like(value)
 
     def clear(self) -> None:
         """Start the next window."""
+        self._local = self.zeros()
         self.sums = self.zeros()
         self.busy = self.waited = self.saving = 0.0
 

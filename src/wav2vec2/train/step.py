@@ -13,7 +13,7 @@ from typing import Generic
 import torch
 from torch import Tensor, nn
 
-from wav2vec2.data.dataset import Update
+from wav2vec2.data.dataset import Update, moved
 from wav2vec2.train import distributed, optimizer
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.health import first_bad_module, first_bad_parameter
@@ -30,8 +30,14 @@ class Work(Generic[BatchT]):
     batches: Sequence[BatchT]
     counts: Tensor
     """(n,) what the losses are divided by, over all processes."""
+    amount: float
+    """Data in this process's batches, in the loader's unit."""
+    padded_amount: float
+    """The same with padding."""
     held: float
-    """Data that could be read, in the loader's unit, over all processes."""
+    """Data that could be read, over all processes."""
+    bad: Sequence[str]
+    """A line for each utterance that this process could not read."""
     bad_files: int
     """Utterances that could not be read, over all processes."""
     stop: bool
@@ -75,26 +81,52 @@ class Step(Generic[BatchT]):
         self.module = self.engine.module
         named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
         self.optimizer, self.decay_line = optimizer.build_optimizer(named, run.train)
-        self.part_norms: dict[str, float] = {}
+        self._copies = (
+            torch.cuda.Stream(ranks.device) if ranks.device.type == "cuda" and torch.cuda.is_available() else None
+        )
+        self.part_norms: dict[str, Tensor] = {}
         """Norms of the last gradient by part of the model, where ``take`` was asked for them."""
 
     def prepare(self, update: Update[BatchT], number: int, stop: bool) -> Work[BatchT]:
-        """Bring an update's batches to the device and count over all processes.
+        """Bring an update's batches to the device and count over all processes, on their hosts.
 
         Args:
             update: from the loader.
             number: of the update, from 0.
             stop: whether this process has been asked to stop.
         """
+        given = update.micro_batches
+        ready = [self._objective.ready(batch, number) for batch in given]
+        counts = self._objective.counts(ready, number)
+        bad = [line for batch in given for line in batch.bad]
+        amount = sum(float(batch.amount) for batch in given)
+        flags = torch.tensor([amount, len(bad), float(stop)], dtype=torch.float64)
+        totals = distributed.sum_over_ranks(torch.cat([counts, flags]))
+        counts, (held, all_bad, all_stop) = totals[:-3], totals[-3:].tolist()
+        return Work(
+            batches=[self._to_device(batch) for batch in ready],
+            counts=moved(counts, self._ranks.device),
+            amount=amount,
+            padded_amount=sum(batch.padded_amount for batch in given),
+            held=held,
+            bad=bad,
+            bad_files=int(all_bad),
+            stop=all_stop > 0,
+        )
+
+    def _to_device(self, batch: BatchT) -> BatchT:
+        """Copy beside what is computed: the host has queued it, but a GPU may still be at the update before."""
         device = self._ranks.device
-        batches = [batch.to(device, self._dtype) for batch in update.micro_batches]
-        counts = self._objective.counts(batches, number)
-        bad = sum(len(batch.bad) for batch in batches)
-        held = torch.stack([batch.amount.double() for batch in batches]).sum().to(device)
-        flags = torch.tensor([bad, float(stop)], dtype=torch.float64, device=device)
-        totals = distributed.sum_over_ranks(torch.cat([counts, held[None], flags]))
-        counts, (all_held, all_bad, all_stop) = totals[:-3], totals[-3:]
-        return Work(batches, counts, float(all_held), int(all_bad), bool(all_stop > 0))
+        if self._copies is None:
+            return batch.to(device, self._dtype)
+        with torch.cuda.stream(self._copies):
+            there = batch.to(device, self._dtype)
+        computing = torch.cuda.current_stream(device)
+        computing.wait_stream(self._copies)
+        for value in vars(there).values():
+            if isinstance(value, Tensor) and value.is_cuda:
+                value.record_stream(computing)
+        return there
 
     def take(self, work: Work[BatchT], number: int, lr: float, zeros: dict[str, Tensor], *, by_part: bool) -> Taken:
         """Do update ``number`` with a learning rate. ``zeros`` are the sums to fill.
@@ -102,15 +134,15 @@ class Step(Generic[BatchT]):
         With ``by_part``, ``part_norms`` is set.
         """
         self.module.train()
-        for micro_batch, batch in enumerate(work.batches):
+        for micro_batch in range(len(work.batches)):
             with self.engine.accumulating(micro_batch == len(work.batches) - 1):
                 loss, terms = self._forward(work, micro_batch, number)
                 if loss is not None:
                     self.engine.joined(loss).backward()
             for name, value in terms.items():
                 zeros[name] += value.detach()
-            zeros[self._unit] += batch.amount
-            zeros[f"padded_{self._unit}"] += batch.padded_amount
+        zeros[self._unit] += work.amount
+        zeros[f"padded_{self._unit}"] += work.padded_amount
         parameters = self._objective.trained(number)
         self._keep_gradients(parameters)
         norm = optimizer.gradient_norm(parameters)

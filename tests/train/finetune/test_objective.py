@@ -32,7 +32,8 @@ def batch(rows: tuple[int, ...], text: str | None = "AB") -> MicroBatch:
 
 
 def test_the_loss_is_the_mean_over_the_sentences_of_all_micro_batches() -> None:
-    of, parts = objective(), [batch((0, 1)), batch((2,), "B"), batch(())]
+    of = objective()
+    parts = [of.ready(one, 4) for one in (batch((0, 1)), batch((2,), "B"), batch(()))]
     counts = of.counts(parts, 4)
     assert counts.tolist() == [3.0]
     sums = of.sums()
@@ -62,7 +63,7 @@ def test_in_the_frozen_phase_the_output_layer_alone_is_trained_and_the_line_says
 def test_an_utterance_without_a_transcript_is_refused() -> None:
     of = objective()
     with pytest.raises(ValueError, match="has no CTC loss"):
-        of.loss(of.model, batch((0,), None), 0, torch.ones(1), 0)
+        of.ready(batch((0,), None), 0)
 
 
 def test_validation_counts_errors_and_losses_over_all_utterances(labelled_corpus: Path) -> None:

@@ -40,6 +40,7 @@ def objective(loss: LossConfig, regularization: Regularization = QUIET) -> Contr
 def gradients(of: ContrastiveObjective, batches: list[MicroBatch], update: int) -> dict[str, Tensor]:
     of.model.train()
     of.model.zero_grad()
+    batches = [of.ready(micro_batch, update) for micro_batch in batches]
     counts = of.counts(batches, update)
     for number, micro_batch in enumerate(batches):
         loss, _ = of.loss(of.model, micro_batch, number, counts, update)
@@ -70,7 +71,8 @@ def test_k_micro_batches_are_one_batch(split: list[tuple[int, ...]], update: int
 def test_the_reported_sums_do_not_depend_on_the_split() -> None:
     of = objective(LossConfig())
     reported = []
-    for batches in ([batch(tuple(range(8)))], [batch(rows) for rows in SPLITS[0]]):
+    for split in ([tuple(range(8))], SPLITS[0]):
+        batches = [of.ready(batch(rows), 2) for rows in split]
         counts, sums = of.counts(batches, 2), of.sums()
         for number, micro_batch in enumerate(batches):
             for name, value in of.loss(of.model, micro_batch, number, counts, 2)[1].items():
@@ -86,7 +88,7 @@ def test_the_reported_sums_do_not_depend_on_the_split() -> None:
 def test_the_loss_that_is_differentiated_is_the_one_that_is_logged(over: str) -> None:
     """Equation 2 and the penalty: each term with its weight and its sign."""
     of = objective(LossConfig(diversity_weight=0.7, penalty_weight=3.0, diversity_over=over))  # type: ignore[arg-type]
-    batches, total, sums = [batch(rows) for rows in SPLITS[0]], 0.0, of.sums()
+    batches, total, sums = [of.ready(batch(rows), 2) for rows in SPLITS[0]], 0.0, of.sums()
     counts = of.counts(batches, 2)
     for number, micro_batch in enumerate(batches):
         loss, terms = of.loss(of.model, micro_batch, number, counts, 2)
@@ -101,7 +103,7 @@ def test_the_loss_that_is_differentiated_is_the_one_that_is_logged(over: str) ->
 
 def test_diversity_of_k_micro_batches_is_the_mean_of_their_terms() -> None:
     of = objective(LossConfig(diversity_weight=1.0, penalty_weight=0.0))
-    batches = [batch((0, 1)), batch((2, 3))]
+    batches = [of.ready(batch((0, 1)), 1), of.ready(batch((2, 3)), 1)]
     counts = of.counts(batches, 1)
     terms = [of.loss(of.model, b, i, counts, 1)[1]["diversity"].item() for i, b in enumerate(batches)]
     alone = [of.loss(of.model, b, 0, of.counts([b], 1), 1)[1]["diversity"].item() for b in batches]
@@ -110,14 +112,14 @@ def test_diversity_of_k_micro_batches_is_the_mean_of_their_terms() -> None:
 
 def test_diversity_of_each_process_is_weighted_by_its_masked_frames() -> None:
     of = objective(LossConfig(diversity_weight=1.0, penalty_weight=0.0, diversity_over="process"))
-    batches = [batch((0, 1)), batch((2, 7))]
+    batches = [of.ready(batch((0, 1)), 1), of.ready(batch((2, 7)), 1)]
     counts = of.counts(batches, 1)
     terms = [of.loss(of.model, b, i, counts, 1)[1]["diversity"].item() for i, b in enumerate(batches)]
     alone = [of.loss(of.model, b, 0, of.counts([b], 1), 1)[1]["diversity"].item() for b in batches]
     shares = (counts[1:] / counts[1:].sum()).tolist()
     assert shares[0] > 0.6
     assert terms == pytest.approx([value * share for value, share in zip(alone, shares, strict=True)])
-    assert of.loss(of.model, batch(()), 0, counts, 1) == (None, {})
+    assert of.loss(of.model, of.ready(batch(()), 1), 0, counts, 1) == (None, {})
 
 
 def test_every_parameter_gets_a_gradient() -> None:

@@ -49,8 +49,9 @@ def test_the_loss_of_every_variant_falls(name: str) -> None:
     steps, batches = torch.optim.AdamW(model.parameters(), lr=5e-3), [micro_batch((0, 1, 2)), micro_batch((3, 4))]
 
     def losses(update: int) -> list[torch.Tensor]:
-        counts = objective.counts(batches, update)
-        return [objective.loss(model, batch, number, counts, update)[0] for number, batch in enumerate(batches)]
+        ready = [objective.ready(batch, update) for batch in batches]
+        counts = objective.counts(ready, update)
+        return [objective.loss(model, batch, number, counts, update)[0] for number, batch in enumerate(ready)]
 
     first = sum(losses(0))
     for update in range(10):

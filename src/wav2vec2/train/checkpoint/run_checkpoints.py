@@ -120,7 +120,7 @@ class RunCheckpoints:
         return state
 
     def _tensors(self) -> dict[str, Any]:
-        return training_tensors(self._model, self._optimizer) | {"sums": self._window.sums}
+        return training_tensors(self._model, self._optimizer) | {"sums": self._window.gather()}
 
     def _load(self, path: Path, saved: dict[str, Any]) -> RunState:
         with read_without_trust(path):
@@ -131,6 +131,7 @@ class RunCheckpoints:
                 f"{self._run.output}: was started on other data: give the old data, or choose another output folder"
             )
         restore(path, self._tensors())
+        self._window.resume()
         self._window.busy, self._window.waited = busy, waited
         return state
 

@@ -1,13 +1,15 @@
 """The objective of fine-tuning (section 3.3): CTC loss, frozen phase, validation by greedy decoding."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from wav2vec2.data.dataset import MicroBatch, fixed_batches
+from wav2vec2.data.dataset import MicroBatch, fixed_batches, moved
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.decode.greedy import greedy_decode
 from wav2vec2.model.ctc import Wav2Vec2ForCTC, ctc_loss
@@ -15,6 +17,24 @@ from wav2vec2.model.randomness import Draw
 from wav2vec2.text.error_rate import ErrorCounts, character_errors, word_errors
 from wav2vec2.text.vocabulary import Vocabulary
 from wav2vec2.train import distributed
+
+
+@dataclass(frozen=True)
+class LabelledBatch(MicroBatch):
+    """A micro-batch and its labels."""
+
+    targets: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.int64))
+    """(B, L) labels."""
+    target_lengths: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    """(B,) numbers of labels, always on the host."""
+    frame_lengths: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    """(B,) frames, always on the host."""
+    absent: bool = False
+    """Whether the rows are a stand-in, whose results do not count."""
+
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Self:
+        """Return the batch on a device, its waveforms in ``dtype``."""
+        return replace(super().to(device, dtype), targets=moved(self.targets, device))
 
 
 class CTCObjective:
@@ -55,37 +75,48 @@ class CTCObjective:
         source = self._model.head if update < self._freeze else self.model
         return [parameter for parameter in source.parameters() if parameter.requires_grad]
 
+    def ready(self, batch: MicroBatch, update: int) -> MicroBatch:
+        """The batch with its labels. See ``Objective.ready``."""
+        if len(batch.rows):
+            return self._labelled(batch)
+        return self._labelled(batch.stand_in(), absent=True) if distributed.active() else batch
+
+    def _labelled(self, batch: MicroBatch, *, absent: bool = False) -> LabelledBatch:
+        normalize, encode = self._vocabulary.normalize, self._vocabulary.encode
+        labels = [torch.tensor(encode(normalize(text)), dtype=torch.int64) for text in _texts(batch)]
+        given = {field.name: getattr(batch, field.name) for field in fields(MicroBatch)}
+        return LabelledBatch(
+            **given,
+            targets=pad_sequence(labels, batch_first=True),
+            target_lengths=torch.tensor([len(label) for label in labels]),
+            frame_lengths=self._model.frame_lengths(batch.lengths),
+            absent=absent,
+        )
+
     def counts(self, batches: Sequence[MicroBatch], update: int) -> Tensor:
         """[sentences]."""
-        sentences = sum(len(batch.rows) for batch in batches)
-        return torch.tensor([sentences], dtype=torch.float64, device=batches[0].lengths.device)
+        sentences = sum(len(b.rows) for b in batches if isinstance(b, LabelledBatch) and not b.absent)
+        return torch.tensor([sentences], dtype=torch.float64)
 
     def loss(
         self, module: nn.Module, batch: MicroBatch, number: int, counts: Tensor, update: int
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
         """One micro-batch's share of the mean loss per sentence."""
-        weight = 1
-        if not len(batch.rows):
-            if not distributed.active():
-                return None, {}
-            batch, weight = batch.stand_in(), 0
-        logits, frame_lengths = module(
+        if not isinstance(batch, LabelledBatch):
+            return None, {}
+        weight, rows = 0 if batch.absent else 1, len(batch.rows)
+        logits, _ = module(
             batch.waveforms,
-            batch.lengths,
+            None if batch.full else batch.lengths,
             draw=Draw(self._seed, update, batch.rows),
             train_encoder=update >= self._freeze,
         )
-        targets, target_lengths = self._targets(batch)
-        total = weight * ctc_loss(logits, frame_lengths, targets, target_lengths, self._vocabulary.blank).sum()
-        sums = {"ctc": total, "labels": target_lengths.sum(), "sentences": torch.tensor(float(len(batch.rows)))}
-        return total / counts[0].clamp_min(1).to(total.dtype), {n: weight * v.to(total.device) for n, v in sums.items()}
+        total = weight * self._loss(logits, batch)
+        sums = {"ctc": total, "labels": weight * batch.target_lengths.sum(), "sentences": torch.tensor(weight * rows)}
+        return total / counts[0].clamp_min(1).to(total.dtype), sums
 
-    def _targets(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
-        normalize, encode = self._vocabulary.normalize, self._vocabulary.encode
-        labels = [torch.tensor(encode(normalize(text)), dtype=torch.int64) for text in _texts(batch)]
-        lengths = torch.tensor([len(label) for label in labels])
-        device = batch.waveforms.device
-        return pad_sequence(labels, batch_first=True).to(device), lengths.to(device)
+    def _loss(self, logits: Tensor, batch: LabelledBatch) -> Tensor:
+        return ctc_loss(logits, batch.frame_lengths, batch.targets, batch.target_lengths, self._vocabulary.blank).sum()
 
     def sums(self) -> dict[str, Tensor]:
         """A zero for each sum that ``loss`` returns, float64."""
@@ -124,15 +155,14 @@ class CTCObjective:
             rank=rank,
             world=world,
         ):
-            there = batch.to(parameter.device, parameter.dtype)
-            if not len(batch.rows):
-                absent = there.stand_in()
-                module(absent.waveforms, absent.lengths)  # the other processes may need this one's weights
-                continue
+            absent = not len(batch.rows)  # other processes may need this one's weights
+            labelled = self._labelled(batch.stand_in() if absent else batch)
+            there = labelled.to(parameter.device, parameter.dtype)
             logits, frame_lengths = module(there.waveforms, there.lengths)
-            targets, target_lengths = self._targets(there)
-            sums["ctc"] += ctc_loss(logits, frame_lengths, targets, target_lengths, self._vocabulary.blank).sum().cpu()
-            sums["labels"] += target_lengths.sum().cpu()
+            if absent:
+                continue
+            sums["ctc"] += self._loss(logits, there).cpu()
+            sums["labels"] += there.target_lengths.sum()
             sums["sentences"] += len(batch.rows)
             for hypothesis, text in zip(
                 greedy_decode(logits, frame_lengths, self._vocabulary.blank), _texts(batch), strict=True

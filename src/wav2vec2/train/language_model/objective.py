@@ -46,19 +46,21 @@ class LanguageModelObjective:
         """All parameters."""
         return list(self.model.parameters())
 
+    def ready(self, batch: TokenBatch, update: int) -> TokenBatch:
+        """The batch, or a stand-in. See ``Objective.ready``."""
+        return batch if len(batch.rows) or not distributed.active() else batch.stand_in()
+
     def counts(self, batches: Sequence[TokenBatch], update: int) -> Tensor:
         """[predicted tokens]."""
-        return torch.stack([batch.amount for batch in batches]).sum().double()[None]
+        return torch.tensor([sum(int(batch.amount) for batch in batches if not batch.absent)], dtype=torch.float64)
 
     def loss(
         self, module: nn.Module, batch: TokenBatch, number: int, counts: Tensor, update: int
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
         """One micro-batch's share of the mean loss per token."""
-        weight = 1
         if not len(batch.rows):
-            if not distributed.active():
-                return None, {}
-            batch, weight = batch.stand_in(), 0
+            return None, {}
+        weight = 0 if batch.absent else 1
         total = weight * module(batch.tokens, batch.lengths, Draw(self._seed, update, batch.rows)).sum()
         return total / counts[0].clamp_min(1).to(total.dtype), {"nats": total, "predicted": weight * batch.amount}
 

@@ -91,6 +91,8 @@ class TokenBatch:
     rows: Tensor
     """(B,) int64, index of each row in the global batch."""
     bad: tuple[str, ...] = ()
+    absent: bool = False
+    """Whether the rows are a stand-in, whose results do not count."""
 
     @property
     def amount(self) -> Tensor:
@@ -105,7 +107,7 @@ class TokenBatch:
     def stand_in(self) -> "TokenBatch":
         """Return one made-up sentence, for a process without rows to take part in a pass of all."""
         rows = self.rows.new_zeros(1)
-        return TokenBatch(self.tokens.new_zeros(1, 2), rows + 1, rows)
+        return TokenBatch(self.tokens.new_zeros(1, 2), rows + 1, rows, absent=True)
 
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> "TokenBatch":
         """Return the batch on a device."""

@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from wav2vec2.config import option
-from wav2vec2.data.dataset import MicroBatch, fixed_batches
+from wav2vec2.data.dataset import MicroBatch, fixed_batches, moved
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.model.pretraining import PretrainingOutput, Wav2Vec2ForPretraining
 from wav2vec2.model.quantizer import diversity_loss, perplexity
@@ -36,6 +36,26 @@ class LossConfig:
     """Validation loss that chooses the best weights: the contrastive term, as in the paper, or all terms together."""
     tau_floor_share: float = option(0.0, low=0.0, high=1.0)
     """Reach the lowest Gumbel temperature after this share of the updates; 0: use regularization.tau_decay."""
+
+
+@dataclass(frozen=True)
+class MaskedBatch(MicroBatch):
+    """A micro-batch and its masks."""
+
+    masks: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.bool))
+    """(B, T) masked frames."""
+    frames: int = 0
+    """Valid frames in the batch."""
+    masked: int = 0
+    """Masked frames that enter the loss."""
+    most: int = 1
+    """Most of them in one utterance."""
+    absent: bool = False
+    """Whether the rows are a stand-in, whose results do not count."""
+
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Self:
+        """Return the batch on a device, its waveforms in ``dtype``."""
+        return replace(super().to(device, dtype), masks=moved(self.masks, device))
 
 
 class ContrastiveObjective:
@@ -78,26 +98,43 @@ class ContrastiveObjective:
         """All parameters that require a gradient."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
+    def ready(self, batch: MicroBatch, update: int) -> MicroBatch:
+        """The batch with its masks. See ``Objective.ready``."""
+        absent = not len(batch.rows) or batch.waveforms.shape[1] < self._model.architecture.receptive_field
+        if absent and not distributed.active():
+            return batch
+        return self._masked(batch.stand_in() if absent else batch, self._seed, update, absent=absent)
+
+    def _masked(self, batch: MicroBatch, seed: int, update: int, *, absent: bool = False) -> MaskedBatch:
+        samples = batch.waveforms.shape[1]
+        masks, counts = self._model.draw_masks(batch.lengths, samples, Draw(seed, update, batch.rows))
+        given = {field.name: getattr(batch, field.name) for field in fields(MicroBatch)}
+        return MaskedBatch(
+            **given,
+            masks=masks,
+            frames=int(self._model.frame_lengths(batch.lengths).sum()),
+            masked=int(counts.sum()),
+            most=max(1, int(counts.max())),
+            absent=absent,
+        )
+
     def counts(self, batches: Sequence[MicroBatch], update: int) -> Tensor:
         """[valid frames x channels, masked frames of micro-batch 0, masked frames of micro-batch 1, ...]."""
-        result = torch.zeros(1 + len(batches), dtype=torch.float64, device=batches[0].lengths.device)
+        result = torch.zeros(1 + len(batches), dtype=torch.float64)
         for number, batch in enumerate(batches):
-            if len(batch.rows):
-                frames = self._model.frame_lengths(batch.lengths).sum()
-                result[0] += frames * self._model.architecture.feature_size
-                masked = self._model.masked_counts(batch.lengths, Draw(self._seed, update, batch.rows))
-                result[1 + number] = masked.sum()
+            if isinstance(batch, MaskedBatch) and not batch.absent:
+                result[0] += batch.frames * self._model.architecture.feature_size
+                result[1 + number] = batch.masked
         return result
 
     def loss(
         self, module: nn.Module, batch: MicroBatch, number: int, counts: Tensor, update: int
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
         """One micro-batch's share of equation 2. Sums the codebook probabilities over processes if these share them."""
-        absent = not len(batch.rows) or batch.waveforms.shape[1] < self._model.architecture.receptive_field
-        if absent and not distributed.active():
+        if not isinstance(batch, MaskedBatch):
             return None, {}
-        out = self._forward(module, batch.stand_in() if absent else batch, self._seed, update)
-        if absent:
+        out = self._forward(module, batch, self._seed, update)
+        if batch.absent:
             out = PretrainingOutput(**{field.name: 0 * getattr(out, field.name) for field in fields(out)})
         masked = counts[1:].sum().clamp_min(1).to(out.contrastive_sum.dtype)
         diversity = share = torch.zeros((), dtype=masked.dtype, device=masked.device)
@@ -134,10 +171,15 @@ class ContrastiveObjective:
         diversity = diversity_loss(total / counts[1 + number].clamp_min(1).to(dtype))
         return weight * diversity / micro_batches, diversity.double() / (micro_batches * world)
 
-    def _forward(self, module: nn.Module, batch: MicroBatch, seed: int, step: int) -> PretrainingOutput:
+    def _forward(self, module: nn.Module, batch: MaskedBatch, seed: int, step: int) -> PretrainingOutput:
         fixed = {} if self._units is None else {"units": self._units(batch.waveforms, batch.lengths)}
         return module(  # type: ignore[no-any-return]
-            batch.waveforms, batch.lengths, draw=Draw(seed, step, batch.rows), **fixed
+            batch.waveforms,
+            None if batch.full else batch.lengths,
+            draw=Draw(seed, step, batch.rows),
+            masks=batch.masks,
+            most=batch.most,
+            **fixed,
         )
 
     def _dtype(self) -> torch.dtype:
@@ -207,11 +249,11 @@ class ContrastiveObjective:
             world=world,
             max_samples=self._max_samples,
         ):
-            there = batch.to(device, self._dtype())
-            if not len(batch.rows):
-                self._forward(module, there.stand_in(), VALIDATION_SEED, 0)  # others may need this one's weights
+            absent = not len(batch.rows)  # other processes may need this one's weights
+            masked = self._masked(batch.stand_in() if absent else batch, VALIDATION_SEED, 0, absent=absent)
+            out = self._forward(module, masked.to(device, self._dtype()), VALIDATION_SEED, 0)
+            if absent:
                 continue
-            out = self._forward(module, there, VALIDATION_SEED, 0)
             for name, value in (
                 ("contrastive", out.contrastive_sum),
                 ("masked", out.masked),
