@@ -1,6 +1,7 @@
-"""Choosing the device to compute on by the name that a user gives."""
+"""Choosing the device to compute on by the name that a user gives, and copying small tensors to it."""
 
 import torch
+from torch import Tensor
 
 from wav2vec2.errors import UserError, quoted
 
@@ -23,3 +24,10 @@ def usable_device(name: str, *, option: str = "device", local_rank: int = 0) -> 
     if not usable:
         raise UserError(f"{option}: {quoted(name)} is not usable here; choose auto or cpu")
     return device
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a small tensor on a device, to a GPU through page-locked memory, so that the host need not wait."""
+    if device.type == "cuda" and torch.cuda.is_available():
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

@@ -26,6 +26,7 @@ from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import GlobalBatch, Integers, Plan, Position, deal
 from wav2vec2.data.utterance import Utterance
 from wav2vec2.data.waveforms import Fetched, fetch, read_utterance
+from wav2vec2.device import moved
 from wav2vec2.errors import UserError
 
 Batch = TypeVar("Batch", covariant=True)
@@ -99,13 +100,6 @@ class MicroBatch:
             lengths=moved(self.lengths, device),
             rows=moved(self.rows, device),
         )
-
-
-def moved(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return a small tensor on a device, to a GPU through page-locked memory, so that the host need not wait."""
-    if device.type == "cuda" and torch.cuda.is_available():
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from typing import Generic
 import torch
 from torch import Tensor, nn
 
-from wav2vec2.data.dataset import Update, moved
+from wav2vec2.data.dataset import Update
+from wav2vec2.device import moved
 from wav2vec2.train import distributed, optimizer
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.health import first_bad_module, first_bad_parameter

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from wav2vec2.data.dataset import MicroBatch, fixed_batches, moved
+from wav2vec2.data.dataset import MicroBatch, fixed_batches
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.decode.greedy import greedy_decode
+from wav2vec2.device import moved
 from wav2vec2.model.ctc import Wav2Vec2ForCTC, ctc_loss
 from wav2vec2.model.randomness import Draw
 from wav2vec2.text.error_rate import ErrorCounts, character_errors, word_errors

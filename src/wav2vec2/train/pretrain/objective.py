@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from wav2vec2.config import option
-from wav2vec2.data.dataset import MicroBatch, fixed_batches, moved
+from wav2vec2.data.dataset import MicroBatch, fixed_batches
 from wav2vec2.data.manifest import Manifest
+from wav2vec2.device import moved
 from wav2vec2.model.pretraining import PretrainingOutput, Wav2Vec2ForPretraining
 from wav2vec2.model.quantizer import diversity_loss, perplexity
 from wav2vec2.model.randomness import Draw
