@@ -166,8 +166,8 @@ def main() -> None:
     print("|" + "---:|" * (2 + len(names)))
     for world in options.processes:
         for buckets in options.buckets:
-            for plans in options.folder.glob("wav2vec2-plans-*/*.plan"):
-                plans.unlink()
+            for made in options.folder.glob("wav2vec2-plans-*/*"):
+                made.unlink()
             found = measure(world, manifest, buckets)
             cells = [f"{found[n]:.0f} MiB" if n in ("at rest", "peak") else f"{found[n]:.2f} s" for n in names]
             print(f"| {world} | {buckets} | " + " | ".join(cells) + " |", flush=True)
