@@ -68,7 +68,7 @@ class Trainer(Generic[BatchT]):
         self.reporter = Reporter(run.output, run.train.updates, tensorboard=run.log.tensorboard, enabled=ranks.is_main)
         self.skips = Skips(run, self.step, self.reporter.say)
         self.checkpoints = RunCheckpoints(
-            run, self.step.model, self.step.optimizer, self.window, self.best, self.reporter.say
+            run, self.step.model, self.step.optimizer, self.window, self.best, self.reporter
         )
 
     def train(self, announcements: list[str]) -> Path:

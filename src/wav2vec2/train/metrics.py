@@ -36,6 +36,13 @@ class LogFile:
         if (failure := self._flush()) and not said:
             self._say(f"{self._path}: cannot be written ({failure}): free space; its lines wait in memory")
 
+    def sync(self) -> str:
+        """Wait until all lines are on the disk; return why that is impossible, or ""."""
+        if not (failure := self._flush()):
+            with suppress(OSError):
+                os.fsync(self._file.fileno())
+        return failure
+
     def close(self) -> None:
         """Try once more to write what waits."""
         if self._waiting and (failure := self._flush()):
@@ -146,6 +153,10 @@ class Reporter:
             except OSError as error:  # of the thread that writes, some time ago
                 self.say(f"{self._directory}: TensorBoard files end here ({cause(error)}); {LOG_FILE} has it all")
                 self._board = None
+
+    def sync(self) -> str:
+        """Wait until the log is on the disk; return why that is impossible, or ""."""
+        return "" if self._log is None else self._log.sync()
 
     def close(self) -> None:
         """Flush and close everything."""

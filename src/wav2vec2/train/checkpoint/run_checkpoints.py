@@ -15,6 +15,7 @@ from wav2vec2.train.best import BestWeights
 from wav2vec2.train.checkpoint.contents import refuse_changes, restore, training_tensors
 from wav2vec2.train.checkpoint.folder import GOOD, Checkpoints
 from wav2vec2.train.checkpoint.seal import Damaged, read_state, read_without_trust, verify
+from wav2vec2.train.metrics import Reporter
 from wav2vec2.train.objective import Run
 from wav2vec2.train.state import LogWindow, RunState
 
@@ -28,7 +29,7 @@ class RunCheckpoints:
         optimizer: of its parameters.
         window: sums of the next log line.
         best: the best weights, which a checkpoint refers to.
-        say: prints a line.
+        reporter: prints lines, and has the log, which must not lack what a checkpoint is past.
     """
 
     def __init__(
@@ -38,10 +39,10 @@ class RunCheckpoints:
         optimizer: torch.optim.Optimizer,
         window: LogWindow,
         best: BestWeights,
-        say: Callable[[str], None],
+        reporter: Reporter,
     ) -> None:
         self._run, self._model, self._optimizer, self._window = run, model, optimizer, window
-        self._best, self._say = best, say
+        self._best, self._reporter, self._say = best, reporter, reporter.say
         self._folder = Checkpoints(run.output / "checkpoints", run.log.keep_last)
 
     def save(self, state: RunState, *, wait: bool) -> None:
@@ -51,6 +52,8 @@ class RunCheckpoints:
         self.report()
         if failure := self._best.retry():
             self._say(f"the best weights, of update {state.best_update}, still cannot be written ({failure})")
+            self._complain(state.update, failure)
+        elif failure := distributed.gather_objects(self._reporter.sync())[0]:
             self._complain(state.update, failure)
         else:
             described = {
