@@ -126,7 +126,12 @@ class Reporter:
         if self._progress is not None:
             self._progress.console.print(line, markup=False, highlight=False)
         else:
-            print(line, flush=True)
+            try:
+                print(line, flush=True)
+            except BrokenPipeError:
+                raise
+            except OSError:  # the console is a file on a full disk; the log has the numbers
+                return
 
     def tick(self, update: int) -> None:
         """Move the progress bar."""
