@@ -1,7 +1,10 @@
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,11 +78,49 @@ def losses(config: PretrainConfig) -> list[float]:
     return [record["contrastive"] for record in logged(config.output)]
 
 
-def test_two_ranks_are_one_and_their_sharded_checkpoint_loads_at_one(exact: PretrainConfig, tmp_path: Path) -> None:
-    fsdp = ParallelConfig(strategy="fsdp")
+@pytest.fixture(scope="module")
+def fsdp(exact: PretrainConfig, tmp_path_factory: pytest.TempPathFactory) -> PretrainConfig:
+    """The same on two processes, sharded."""
+    folder = tmp_path_factory.mktemp("fsdp")
     batch = replace(exact.batch, micro_seconds=1.1)
-    two = replace(exact, output=str(tmp_path / "two"), batch=batch, parallel=fsdp)
-    torchrun(two, tmp_path, 2)
+    two = replace(exact, output=str(folder / "two"), batch=batch, parallel=ParallelConfig(strategy="fsdp"))
+    torchrun(two, folder, 2)
+    return two
+
+
+def worker(agent: int, rank: int) -> int:
+    """Process id of a rank, among the children of torchrun's agent."""
+    for child in Path(f"/proc/{agent}/task/{agent}/children").read_text().split():
+        if f"RANK={rank}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
+            return int(child)
+    raise AssertionError
+
+
+def test_a_killed_process_of_two_is_replaced_and_the_weights_are_the_same_bit_for_bit(
+    fsdp: PretrainConfig, tmp_path: Path
+) -> None:
+    config = replace(fsdp, output=str(tmp_path / "run"), log=replace(fsdp.log, save_every=1))
+    write_toml(config, tmp_path / "recipe.toml")
+    launch = ["-m", "wav2vec2.train.launch", "--nproc-per-node=2", "--standalone", "--max-restarts=1"]
+    command = [sys.executable, *launch, "-m", "wav2vec2", "pretrain", str(tmp_path / "recipe.toml")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as agent:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "run/checkpoints/000000002").exists() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        os.kill(worker(agent.pid, 1), signal.SIGKILL)
+        said, _ = agent.communicate(timeout=120)
+    assert agent.returncode == 0, said
+    assert "resuming" in said
+    expected, found = weights(fsdp), weights(config)
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert losses(config) == losses(fsdp)
+
+
+def test_two_ranks_are_one_and_their_sharded_checkpoint_loads_at_one(
+    exact: PretrainConfig, fsdp: PretrainConfig, tmp_path: Path
+) -> None:
+    shutil.copytree(fsdp.output, tmp_path / "two")
+    two = replace(fsdp, output=str(tmp_path / "two"))
     same(weights(exact), weights(two))
     assert losses(two) == pytest.approx(losses(exact), rel=1e-9)
     written = load_file(tmp_path / "two" / "model" / "model.safetensors")
