@@ -91,7 +91,7 @@ class TraceableFeatureEncoder(nn.Module):
         return lengths
 
     def forward(
-        self, waveforms: Tensor, lengths: Tensor, packed: bool, gradient_scale: float = 1.0
+        self, waveforms: Tensor, lengths: Tensor, packed: bool, gradient_scale: float = 1.0, *, full: bool = False
     ) -> tuple[Tensor, Layout]:
         """As `FeatureEncoder.forward` with ``packed`` False; S must be at least the receptive field."""
         x = self.first(waveforms, lengths)
