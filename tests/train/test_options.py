@@ -44,7 +44,8 @@ RANGES = {
 }
 
 MACHINE = """output batch.workers batch.prefetch batch.in_memory batch.by_node train.device train.threads
-    train.max_minutes log.every log.save_every log.keep_last log.tensorboard parallel.strategy parallel.recompute"""
+    train.max_minutes log.every log.save_every log.keep_last log.tensorboard
+    parallel.strategy parallel.recompute train.compile"""
 MAY_CHANGE = """data.manifest data.validation_manifest data.hold_out_avoid data.hold_out_by data.labels data.text
     data.validation batch.micro_seconds batch.micro_tokens train.max_skips log.validate_every health.enabled
     health.go_back health.patience health.grace_share health.chance_share health.chance_margin

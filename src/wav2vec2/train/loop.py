@@ -229,7 +229,8 @@ class Trainer(Generic[BatchT]):
             return False
         state = self.state
         self.step.module.eval()
-        numbers = self.objective.validate(self.step.module)
+        with self.step.engine.shapes(static=False):
+            numbers = self.objective.validate(self.step.module)
         self.step.module.train()
         state.validated_at = state.update
         if numbers is None:

@@ -28,6 +28,10 @@ class Batch(Protocol):
     def bad(self) -> tuple[str, ...]:
         """A line for each utterance that could not be read."""
 
+    @property
+    def static(self) -> bool:
+        """Whether its shape is one of few that come again and again, so that it pays to compile for it."""
+
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         """Return the batch on a device."""
 

@@ -152,6 +152,8 @@ class TrainConfig:
     """auto (CUDA if available), cpu or cuda."""
     threads: int = option(0, low=0, machine=True)
     """Threads of the main process on a CPU; 0: PyTorch's choice."""
+    compile: bool = option(False, machine=True)
+    """Compile the Transformer blocks by torch.compile, for GPUs. Needs few shapes (batch.buckets)."""
     max_minutes: float = option(0.0, low=0.0, machine=True)
     """Save and stop after this time; the same command continues. 0: no limit."""
 
@@ -224,5 +226,7 @@ def refuse_impossible(config: Any) -> None:
                 getattr(config, section).check()
             except ValueError as error:
                 raise UserError(f"{section}: {error}; change these keys of the recipe") from None
+    if config.train.compile and not getattr(config.batch, "buckets", 0):
+        raise UserError("train.compile needs batches of few shapes: set batch.buckets (8), or leave train.compile out")
     if config.train.schedule == "tri-stage" and config.train.decay == "exponential" and not config.train.final_scale:
         raise UserError("train.final_scale is 0: an exponential decay never reaches 0; choose train.decay = linear")

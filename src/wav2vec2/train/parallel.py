@@ -6,7 +6,7 @@ A process may leave parameters without a gradient (LayerDrop, a frozen phase): t
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -19,11 +19,14 @@ from torch.utils.checkpoint import checkpoint
 
 from wav2vec2.errors import UserError
 from wav2vec2.model.cpu.dropout import DropoutKeys
+from wav2vec2.model.encoder import SharedEncoder
 from wav2vec2.model.feature_encoder import FeatureEncoder
 from wav2vec2.model.layout import Layout
 from wav2vec2.model.transformer import TransformerLayer
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.options import ParallelConfig
+
+Backend = str | Callable[..., Any]
 
 
 class Engine:
@@ -35,6 +38,7 @@ class Engine:
         ranks: this process.
         half: the type that blocks compute in, where FSDP casts their weights; None leaves them as they are.
         wrap: turns the model into the module that is called (for tests); None calls the model itself.
+        backend: of torch.compile, by which blocks are compiled one by one; None compiles nothing.
 
     Raises:
         UserError: there are several processes and no strategy.
@@ -47,6 +51,7 @@ class Engine:
         ranks: Ranks,
         half: torch.dtype | None = None,
         wrap: Callable[[nn.Module], nn.Module] | None = None,
+        backend: Backend | None = None,
     ) -> None:
         if ranks.world > 1 and config.strategy == "none":
             raise UserError(
@@ -61,6 +66,9 @@ class Engine:
         if config.recompute:
             for block in blocks(model):
                 block.forward = recomputed(block.forward)  # type: ignore[method-assign,assignment]
+        self._compiled = backend is not None
+        if backend is not None:
+            _compile_blocks(model, backend)
         self.module = model if wrap is None else wrap(model)
         if ranks.world == 1:
             return
@@ -82,6 +90,10 @@ class Engine:
                 yield
         else:
             yield
+
+    def shapes(self, static: bool) -> AbstractContextManager[object]:
+        """Forward passes of ``static`` shapes use compiled blocks; others, such as validation, do not compile anew."""
+        return nullcontext() if static or not self._compiled else torch.compiler.set_stance("force_eager")
 
     def joined(self, loss: Tensor) -> Tensor:
         """The loss, with every parameter in its graph: DDP waits until each has been seen, even without gradient."""
@@ -110,6 +122,14 @@ class Engine:
 def blocks(model: nn.Module) -> list[TransformerLayer]:
     """The Transformer blocks of a model, in order."""
     return [module for module in model.modules() if isinstance(module, TransformerLayer)]
+
+
+def _compile_blocks(model: nn.Module, backend: Backend) -> None:
+    """Compile every block for each shape that it meets; all blocks of a model share what is compiled."""
+    if isinstance(model, SharedEncoder):
+        model.encoder.packed = False
+    for block in blocks(model):
+        block.compile(fullgraph=True, dynamic=False, backend=backend)
 
 
 def _sharded(model: nn.Module, half: torch.dtype | None) -> FSDPModule:

@@ -78,7 +78,8 @@ class Step(Generic[BatchT]):
         self._dtype = DTYPES[run.train.precision]
         self.model = objective.model.to(ranks.device, self._dtype)
         self._half = torch.bfloat16 if run.train.precision == "bf16" else None
-        self.engine = Engine(self.model, run.parallel, ranks, self._half, wrap)
+        backend = "inductor" if run.train.compile else None
+        self.engine = Engine(self.model, run.parallel, ranks, self._half, wrap, backend)
         self.module = self.engine.module
         named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
         self.optimizer, self.decay_line = optimizer.build_optimizer(named, run.train)
@@ -136,7 +137,8 @@ class Step(Generic[BatchT]):
         """
         self.module.train()
         for micro_batch in range(len(work.batches)):
-            with self.engine.accumulating(micro_batch == len(work.batches) - 1):
+            last, static = micro_batch == len(work.batches) - 1, work.batches[micro_batch].static
+            with self.engine.accumulating(last), self.engine.shapes(static):
                 loss, terms = self._forward(work, micro_batch, number)
                 if loss is not None:
                     self.engine.joined(loss).backward()

@@ -91,6 +91,8 @@ class TokenBatch:
     rows: Tensor
     """(B,) int64, index of each row in the global batch."""
     bad: tuple[str, ...] = ()
+    static: bool = False
+    """Sentences have many lengths."""
     absent: bool = False
     """Whether the rows are a stand-in, whose results do not count."""
 
