@@ -1,14 +1,13 @@
 """Files that one process of a machine makes and the others read: what each would otherwise compute for itself."""
 
 import os
-import stat
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from wav2vec2.data.node_lock import alone
+from wav2vec2.data.node_lock import alone, private_folder
 from wav2vec2.errors import UserError
 
 _KEPT_DAYS = 7.0
@@ -26,7 +25,7 @@ def made_once(name: str, valid: Callable[[Path], bool], write: Callable[[Path], 
     Returns:
         Whether the file is there and valid; otherwise this machine has no room or no folder for it.
     """
-    folder = _folder()
+    folder = private_folder(tempfile.gettempdir(), "wav2vec2-plans")
     if folder is None:
         return False
     path = folder / name
@@ -41,19 +40,6 @@ def made_once(name: str, valid: Callable[[Path], bool], write: Callable[[Path], 
             return valid(path)
     except (OSError, UserError):  # a full disk
         return False
-
-
-def _folder() -> Path | None:
-    """The folder of this user on this machine; None if somebody else can write there, or nobody can."""
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    folder = Path(tempfile.gettempdir()) / f"wav2vec2-plans-{user}"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        status = folder.lstat()
-    except OSError:
-        return None
-    mine = stat.S_ISDIR(status.st_mode) and (not hasattr(os, "getuid") or status.st_uid == user)
-    return folder if mine and not status.st_mode & 0o022 else None
 
 
 def _forget(folder: Path, obsolete: str) -> None:
