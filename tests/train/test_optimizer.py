@@ -97,7 +97,7 @@ def test_clipping_scales_the_whole_gradient(limit: float, divisor: float) -> Non
         steps, _ = optimizer.build_optimizer(layer.named_parameters(), TrainConfig(eps=1.0))
         optimizer.set_lr(steps, 0.1)
         layer.weight.grad = torch.tensor([[3.0, 4.0]]) / scale
-        optimizer.step_if_finite(steps, torch.tensor(5.0), limit if layer is clipped else 0.0)
+        optimizer.step_if_finite(steps, torch.tensor(5.0), limit if layer is clipped else 0.0, torch.ones(()))
     torch.testing.assert_close(clipped.weight, plain.weight, rtol=1e-6, atol=0)
 
 
@@ -108,7 +108,7 @@ def test_a_step_whose_gradient_is_not_finite_changes_nothing() -> None:
     optimizer.set_lr(steps, 0.1)
     for norm in (torch.inf, torch.nan):
         layer.weight.grad = torch.tensor([[3.0, norm]])
-        optimizer.step_if_finite(steps, torch.tensor(norm), 1.0)
+        optimizer.step_if_finite(steps, torch.tensor(norm), 1.0, torch.ones(()))
     assert torch.equal(layer.weight, before)
     assert [float(value.abs().max()) for value in steps.state[layer.weight].values()] == [0.0, 0.0, 0.0]
 

@@ -67,9 +67,7 @@ class Trainer(Generic[BatchT]):
         self.best = BestWeights(run.output, self.step.engine.whole, objective.export)
         self.reporter = Reporter(run.output, run.train.updates, tensorboard=run.log.tensorboard, enabled=ranks.is_main)
         self.skips = Skips(run, self.step, self.reporter.say)
-        self.checkpoints = RunCheckpoints(
-            run, self.step.model, self.step.optimizer, self.window, self.best, self.reporter
-        )
+        self.checkpoints = RunCheckpoints(run, self.step, self.window, self.best, self.reporter)
 
     def train(self, announcements: list[str]) -> Path:
         """Train, and return the model directory: the weights of the best validation, or the last ones without any.

@@ -174,14 +174,15 @@ def gradient_norms_by_part(model: nn.Module) -> dict[str, Tensor]:
     return {f"gradient_norm_{part}": _total_norm(group) for part, group in gradients.items()}
 
 
-def step_if_finite(optimizer: torch.optim.AdamW, norm: Tensor, limit: float) -> None:
+def step_if_finite(optimizer: torch.optim.AdamW, norm: Tensor, limit: float, scale: Tensor) -> None:
     """Take a step unless the ``norm`` of all gradients is not finite; clip them to a norm of ``limit`` (0: never).
 
+    The gradients are ``scale`` times what they should be, ``norm`` is not.
     The kernel of AdamW divides the gradients and skips the step by two numbers on the device, which gradient scalers
     use as well, so the host waits for nothing.
     """
     skip = (~norm.isfinite()).float()
     divisor = (norm / limit).clamp_min(1.0) if limit > 0 else torch.ones_like(norm)
-    optimizer.grad_scale = torch.where(skip > 0, 1.0, divisor).float()  # type: ignore[attr-defined]
+    optimizer.grad_scale = torch.where(skip > 0, 1.0, divisor * scale).float()  # type: ignore[attr-defined]
     optimizer.found_inf = skip  # type: ignore[attr-defined]
     optimizer.step()

@@ -146,8 +146,10 @@ class TrainConfig:
     """Clip the norm of the gradient to this; 0: no clipping."""
     max_skips: int = option(20, low=1, may_change=True)
     """Stop after skipping this many updates in a row (its gradient is not finite, or no recording could be read)."""
-    precision: Literal["fp32", "bf16", "fp64"] = "fp32"
-    """bf16: autocast. fp64: for exact comparisons."""
+    precision: Literal["fp32", "bf16", "fp16", "fp64"] = "fp32"
+    """bf16: matrix products in half precision. fp16: the same for cards without bf16 (T4, V100), with a scaled loss.
+    fp64: for exact comparisons.
+    """
     device: str = option("auto", machine=True)
     """auto (CUDA if available), cpu or cuda."""
     threads: int = option(0, low=0, machine=True)

@@ -18,10 +18,12 @@ from wav2vec2.device import moved
 from wav2vec2.train import distributed, optimizer
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.health import first_bad_module, first_bad_parameter
+from wav2vec2.train.loss_scale import LossScale
 from wav2vec2.train.objective import BatchT, Objective, Run
 from wav2vec2.train.parallel import Engine
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
+DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp16": torch.float32, "fp64": torch.float64}
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class Step(Generic[BatchT]):
         self._run, self._objective, self._unit, self._ranks = run, objective, unit, ranks
         self._dtype = DTYPES[run.train.precision]
         self.model = objective.model.to(ranks.device, self._dtype)
-        self._half = torch.bfloat16 if run.train.precision == "bf16" else None
+        self._half = HALF.get(run.train.precision)
+        self.loss_scale = LossScale(ranks.device, used=run.train.precision == "fp16")
         backend = "inductor" if run.train.compile else None
         self.engine = Engine(self.model, run.parallel, ranks, self._half, wrap, backend)
         self.module = self.engine.module
@@ -141,18 +144,22 @@ class Step(Generic[BatchT]):
             with self.engine.accumulating(last), self.engine.shapes(static):
                 loss, terms = self._forward(work, micro_batch, number)
                 if loss is not None:
-                    self.engine.joined(loss).backward()
+                    scaled = loss * self.loss_scale.factor if self.loss_scale.used else loss
+                    self.engine.joined(scaled).backward()
             for name, value in terms.items():
                 zeros[name] += value.detach()
         zeros[self._unit] += work.amount
         zeros[f"padded_{self._unit}"] += work.padded_amount
         parameters = self._objective.trained(number)
         self._keep_gradients(parameters)
-        norm = optimizer.gradient_norm(parameters)
+        scale = self.loss_scale.factor
+        norm = optimizer.gradient_norm(parameters) / scale
         if by_part:
-            self.part_norms = optimizer.gradient_norms_by_part(self.model)
+            norms = optimizer.gradient_norms_by_part(self.model)
+            self.part_norms = {name: value / scale for name, value in norms.items()}
         optimizer.set_lr(self.optimizer, lr)
-        optimizer.step_if_finite(self.optimizer, norm, self._run.train.clip_norm)
+        optimizer.step_if_finite(self.optimizer, norm, self._run.train.clip_norm, scale)
+        self.loss_scale.adjust(norm)
         return Taken(norm, zeros)
 
     def _keep_gradients(self, parameters: list[nn.Parameter]) -> None:

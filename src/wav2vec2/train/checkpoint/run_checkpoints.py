@@ -5,9 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from wav2vec2.config import as_plain
 from wav2vec2.errors import UserError
 from wav2vec2.train import distributed
@@ -18,6 +15,7 @@ from wav2vec2.train.checkpoint.seal import Damaged, read_state, read_without_tru
 from wav2vec2.train.metrics import Reporter
 from wav2vec2.train.objective import Run
 from wav2vec2.train.state import LogWindow, RunState
+from wav2vec2.train.step import Step
 
 
 class RunCheckpoints:
@@ -25,8 +23,7 @@ class RunCheckpoints:
 
     Args:
         run: settings of the run.
-        model: in training.
-        optimizer: of its parameters.
+        step: has the model, the moments of its parameters and, in float16, the scale of the loss.
         window: sums of the next log line.
         best: the best weights, which a checkpoint refers to.
         reporter: prints lines, and has the log, which must not lack what a checkpoint is past.
@@ -35,13 +32,12 @@ class RunCheckpoints:
     def __init__(
         self,
         run: Run,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        step: Step[Any],
         window: LogWindow,
         best: BestWeights,
         reporter: Reporter,
     ) -> None:
-        self._run, self._model, self._optimizer, self._window = run, model, optimizer, window
+        self._run, self._step, self._window = run, step, window
         self._best, self._reporter, self._say = best, reporter, reporter.say
         self._folder = Checkpoints(run.output / "checkpoints", run.log.keep_last)
 
@@ -123,7 +119,8 @@ class RunCheckpoints:
         return state
 
     def _tensors(self) -> dict[str, Any]:
-        return training_tensors(self._model, self._optimizer) | {"sums": self._window.gather()}
+        own = training_tensors(self._step.model, self._step.optimizer) | self._step.loss_scale.tensors()
+        return own | {"sums": self._window.gather()}
 
     def _load(self, path: Path, saved: dict[str, Any]) -> RunState:
         with read_without_trust(path):
