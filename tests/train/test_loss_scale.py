@@ -1,4 +1,4 @@
-"""float16 with a scaled loss: the scale changes no gradient, falls until nothing overflows, and is in the checkpoint."""
+"""float16 with a scaled loss: gradients are as before, the scale falls until nothing overflows, a checkpoint has it."""
 
 from dataclasses import replace
 from pathlib import Path
