@@ -5,14 +5,18 @@ BIN := .venv/bin
 SPEECH ?=
 OUT ?= runs/demo
 
-.PHONY: demo test check loss-check clean
+.PHONY: demo test test-slow check loss-check clean
 
 demo: .venv/demo.stamp
 	$(BIN)/wav2vec2 demo --out $(OUT) $(if $(SPEECH),--speech $(SPEECH))
 
 test: export OMP_NUM_THREADS = 1
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest -n 2 -q
+	$(BIN)/python -m pytest -n 2 -q -m "not slow"
+
+test-slow: export OMP_NUM_THREADS = 1
+test-slow: .venv/dev.stamp
+	$(BIN)/python -m pytest -n 2 -q -m slow
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .

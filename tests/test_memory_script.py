@@ -10,6 +10,8 @@ from wav2vec2.model.variants.pretraining import pretraining_model
 from wav2vec2.train.options import ParallelConfig
 from wav2vec2.train.pretrain.command import PretrainConfig
 
+pytestmark = pytest.mark.slow
+
 
 def test_tracked_memory_is_what_a_step_allocates() -> None:
     found = memory.measure("tiny", 1, 2.0)

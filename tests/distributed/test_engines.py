@@ -29,6 +29,8 @@ from wav2vec2.train.options import ParallelConfig
 from wav2vec2.train.pretrain.objective import ContrastiveObjective, LossConfig
 from wav2vec2.train.step import Step
 
+pytestmark = pytest.mark.slow
+
 NUMBER = 3
 """The update: at this one LayerDrop leaves a block out (see ``test_a_block_is_left_out``)."""
 ROWS = (0, 1, 2, 3, 4)

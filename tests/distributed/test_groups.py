@@ -11,6 +11,8 @@ from tests.train.tiny_run import logged, pretrain_config, with_train, write_corp
 
 from wav2vec2.train.pretrain import command
 
+pytestmark = pytest.mark.slow
+
 TOGETHER = 2.2
 """Seconds of all processes together. Utterances of 0.5 to 1 s: rows per process rounded down would differ from two."""
 

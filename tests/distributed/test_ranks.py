@@ -22,6 +22,8 @@ from wav2vec2.train.checkpoint.folder import Checkpoints
 from wav2vec2.train.options import ParallelConfig
 from wav2vec2.train.pretrain.command import PretrainConfig, build_model, run
 
+pytestmark = pytest.mark.slow
+
 
 def torchrun(config: PretrainConfig, folder: Path, processes: int) -> str:
     """Run the command on several processes, as torchrun does, and return what they said."""

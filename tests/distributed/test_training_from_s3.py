@@ -23,6 +23,8 @@ from wav2vec2.data.utterance import write_manifest
 from wav2vec2.train.checkpoint.folder import Checkpoints
 from wav2vec2.train.pretrain.command import PretrainConfig, run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:

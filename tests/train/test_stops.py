@@ -18,6 +18,8 @@ from wav2vec2.train.pretrain.command import PretrainConfig, run
 from wav2vec2.train.pretrain.objective import ContrastiveObjective
 from wav2vec2.train.step import Step
 
+pytestmark = pytest.mark.slow
+
 CLOCK = ("time", "seconds_per_second", "wait_share", "save_seconds")
 UPDATES = 16
 
