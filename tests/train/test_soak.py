@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_a_run_that_is_interrupted_everywhere_is_the_undisturbed_one(tmp_path: Path) -> None:
-    words = ["-m", "scripts.soak", "--count", "6", "--updates", "12", "--no-mount", "--seed", "2"]
+    words = ["-m", "scripts.soak", "--count", "6", "--updates", "12", "--seed", "2"]
     done = subprocess.run(
         [sys.executable, *words, "--work", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
