@@ -63,6 +63,8 @@ class MicroBatch:
     """One line for each row that could not be read."""
     full: bool = False
     """Whether all rows are as long as the waveforms. Nothing is padded then, and no mask is needed."""
+    absent: bool = False
+    """Whether the rows are a stand-in, whose results do not count."""
     static: bool = False
     """Whether this shape is one of the few that the plan repeats (``batch.buckets``)."""
 
@@ -79,13 +81,8 @@ class MicroBatch:
     def stand_in(self) -> "MicroBatch":
         """Return a second of made-up sound, for a process without rows to take part in a pass of all."""
         rows, samples = self.rows.new_zeros(1), torch.arange(SAMPLE_RATE, device=self.rows.device)
-        return MicroBatch(
-            waveforms=(0.37 * samples).sin()[None].to(self.waveforms.dtype),
-            lengths=rows + SAMPLE_RATE,
-            rows=rows,
-            ids=("",),
-            texts=("",),
-        )
+        waveform = (0.37 * samples).sin()[None].to(self.waveforms.dtype)
+        return MicroBatch(waveform, rows + SAMPLE_RATE, rows, ids=("",), texts=("",), absent=True)
 
     def pin_memory(self) -> "MicroBatch":
         """Return a copy in page-locked memory; torch's loader calls it on CUDA machines."""

@@ -48,7 +48,7 @@ class BestWeights:
         failure = "" if whole is None else self._write(update, whole)
         if failure and whole is not None:
             self._unwritten = update, copy.deepcopy(whole)
-        if failure := _first(failure):
+        if failure := distributed.first_text(failure):
             kept = "they are kept in memory and tried again with the next checkpoint"
             return [f"the best weights, of update {update}, cannot be written ({failure}): free space; {kept}"]
         return []
@@ -58,7 +58,7 @@ class BestWeights:
         failure = ""
         if self._unwritten is not None and not (failure := self._write(*self._unwritten)):
             self._unwritten = None
-        return _first(failure)
+        return distributed.first_text(failure)
 
     def adopt(self, update: int) -> None:
         """A checkpoint on the disk knows that the best validation is that after ``update``: call it ``best``."""
@@ -114,11 +114,6 @@ class BestWeights:
             shutil.rmtree(temporary, ignore_errors=True)
             return cause(error)
         return ""
-
-
-def _first(failure: str) -> str:
-    """The failure of any process, on all of them."""
-    return next(filter(None, distributed.gather_objects(failure)), "")
 
 
 def _marked(folder: Path) -> int | None:

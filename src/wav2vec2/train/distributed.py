@@ -126,6 +126,11 @@ def gather_objects(value: Any) -> list[Any]:
     return values
 
 
+def first_text(text: str) -> str:
+    """The first ``text`` by rank that is not empty, on all processes; "" if all are empty."""
+    return next(filter(None, gather_objects(text)), "")
+
+
 def barrier() -> None:
     """Wait for all processes."""
     if active():

@@ -41,7 +41,7 @@ def sole_run(output: Path) -> Iterator[list[str]]:
             os.close(file)
             raise
     try:
-        if failure := next(filter(None, distributed.gather_objects(failure)), ""):
+        if failure := distributed.first_text(failure):
             raise UserError(failure)
         yield lines
     finally:

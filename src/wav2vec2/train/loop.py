@@ -145,7 +145,7 @@ class Trainer(Generic[BatchT]):
                 self.checkpoints.save(state, wait=done or asked)
         if state.update == total and not self._validation_due():
             return ""
-        return next(filter(None, distributed.gather_objects(stop.reason)), "another process was asked to stop")
+        return distributed.first_text(stop.reason) or "another process was asked to stop"
 
     def _alone_and_asked(self, stop: StopRequest) -> bool:
         return self.ranks.world == 1 and bool(stop.reason)

@@ -183,7 +183,7 @@ class Step(Generic[BatchT]):
 
     def bad_parameter(self) -> str:
         """The first parameter, or else gradient, that is not finite; "" if all are finite."""
-        return _first(distributed.gather_objects(first_bad_parameter(self.model)))
+        return distributed.first_text(first_bad_parameter(self.model))
 
     def bad_module(self, work: Work[BatchT], number: int) -> str:
         """Run the forward passes of an update again; the first module whose output is not finite, or ""."""
@@ -192,8 +192,4 @@ class Step(Generic[BatchT]):
             for micro_batch in range(len(work.batches)):
                 self._forward(work, micro_batch, number)
 
-        return _first(distributed.gather_objects(first_bad_module(self.model, again)))
-
-
-def _first(names: list[str]) -> str:
-    return next((name for name in names if name), "")
+        return distributed.first_text(first_bad_module(self.model, again))

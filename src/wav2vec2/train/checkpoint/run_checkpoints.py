@@ -193,6 +193,6 @@ def sound_state(checkpoint: Path) -> dict[str, Any]:
         verify(checkpoint, state, *distributed.place())
     except Damaged as error:
         failure = error.why
-    if failure := next(filter(None, distributed.gather_objects(failure)), ""):
+    if failure := distributed.first_text(failure):
         raise Damaged(checkpoint, failure)
     return state

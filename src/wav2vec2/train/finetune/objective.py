@@ -1,7 +1,7 @@
 """The objective of fine-tuning (section 3.3): CTC loss, frozen phase, validation by greedy decoding."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -30,8 +30,6 @@ class LabelledBatch(MicroBatch):
     """(B,) numbers of labels, always on the host."""
     frame_lengths: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     """(B,) frames, always on the host."""
-    absent: bool = False
-    """Whether the rows are a stand-in, whose results do not count."""
 
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Self:
         """Return the batch on a device, its waveforms in ``dtype``."""
@@ -80,18 +78,16 @@ class CTCObjective:
         """The batch with its labels. See ``Objective.ready``."""
         if len(batch.rows):
             return self._labelled(batch)
-        return self._labelled(batch.stand_in(), absent=True) if distributed.active() else batch
+        return self._labelled(batch.stand_in()) if distributed.active() else batch
 
-    def _labelled(self, batch: MicroBatch, *, absent: bool = False) -> LabelledBatch:
+    def _labelled(self, batch: MicroBatch) -> LabelledBatch:
         normalize, encode = self._vocabulary.normalize, self._vocabulary.encode
         labels = [torch.tensor(encode(normalize(text)), dtype=torch.int64) for text in _texts(batch)]
-        given = {field.name: getattr(batch, field.name) for field in fields(MicroBatch)}
         return LabelledBatch(
-            **given,
+            **vars(batch),
             targets=pad_sequence(labels, batch_first=True),
             target_lengths=torch.tensor([len(label) for label in labels]),
             frame_lengths=self._model.frame_lengths(batch.lengths),
-            absent=absent,
         )
 
     def counts(self, batches: Sequence[MicroBatch], update: int) -> Tensor:
@@ -156,11 +152,11 @@ class CTCObjective:
             rank=rank,
             world=world,
         ):
-            absent = not len(batch.rows)  # other processes may need this one's weights
-            labelled = self._labelled(batch.stand_in() if absent else batch)
+            # other processes may need this one's weights
+            labelled = self._labelled(batch if len(batch.rows) else batch.stand_in())
             there = labelled.to(parameter.device, parameter.dtype)
             logits, frame_lengths = module(there.waveforms, there.lengths)
-            if absent:
+            if there.absent:
                 continue
             sums["ctc"] += self._loss(logits, there).cpu()
             sums["labels"] += there.target_lengths.sum()

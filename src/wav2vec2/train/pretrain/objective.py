@@ -51,8 +51,6 @@ class MaskedBatch(MicroBatch):
     """Masked frames that enter the loss."""
     most: int = 1
     """Most of them in one utterance."""
-    absent: bool = False
-    """Whether the rows are a stand-in, whose results do not count."""
 
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Self:
         """Return the batch on a device, its waveforms in ``dtype``."""
@@ -104,19 +102,17 @@ class ContrastiveObjective:
         absent = not len(batch.rows) or batch.waveforms.shape[1] < self._model.architecture.receptive_field
         if absent and not distributed.active():
             return batch
-        return self._masked(batch.stand_in() if absent else batch, self._seed, update, absent=absent)
+        return self._masked(batch.stand_in() if absent else batch, self._seed, update)
 
-    def _masked(self, batch: MicroBatch, seed: int, update: int, *, absent: bool = False) -> MaskedBatch:
+    def _masked(self, batch: MicroBatch, seed: int, update: int) -> MaskedBatch:
         samples = batch.waveforms.shape[1]
         masks, counts = self._model.draw_masks(batch.lengths, samples, Draw(seed, update, batch.rows))
-        given = {field.name: getattr(batch, field.name) for field in fields(MicroBatch)}
         return MaskedBatch(
-            **given,
+            **vars(batch),
             masks=masks,
             frames=int(self._model.frame_lengths(batch.lengths).sum()),
             masked=int(counts.sum()),
             most=max(1, int(counts.max())),
-            absent=absent,
         )
 
     def counts(self, batches: Sequence[MicroBatch], update: int) -> Tensor:
@@ -250,10 +246,10 @@ class ContrastiveObjective:
             world=world,
             max_samples=self._max_samples,
         ):
-            absent = not len(batch.rows)  # other processes may need this one's weights
-            masked = self._masked(batch.stand_in() if absent else batch, VALIDATION_SEED, 0, absent=absent)
+            # other processes may need this one's weights
+            masked = self._masked(batch if len(batch.rows) else batch.stand_in(), VALIDATION_SEED, 0)
             out = self._forward(module, masked.to(device, self._dtype()), VALIDATION_SEED, 0)
-            if absent:
+            if masked.absent:
                 continue
             for name, value in (
                 ("contrastive", out.contrastive_sum),
