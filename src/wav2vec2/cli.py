@@ -90,7 +90,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "lm perplexity": Command("lm.perplexity", "PerplexityOptions", "measure the perplexity of a text"),
     },
     "Recognition": {
-        "transcribe": Command("inference.transcribe", "TranscribeOptions", "transcribe audio files"),
+        "transcribe": Command("inference.transcribe_command", "TranscribeOptions", "transcribe audio files"),
         "align": Command("inference.align", "AlignOptions", "find when each word and character of a text is spoken"),
         "evaluate": Command("evaluation.evaluate", "EvaluateConfig", "measure word and character error rates"),
         "tune": Command("evaluation.tune", "TuneOptions", "tune the language model weight on a development set"),

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +7,11 @@ import torch
 from tests.inference.spoken_symbols import VOCABULARY, LoudnessCTC, spoken
 from tests.small_models import FAMILIES, recognizer
 
-from wav2vec2.audio.recordings import Failure, audio_files, open_recording
-from wav2vec2.decode.build import DecodingOptions
+from wav2vec2.audio.recordings import Failure, open_recording
 from wav2vec2.errors import UserError
 from wav2vec2.inference import acoustic_model
 from wav2vec2.inference.frame_outputs import ComputeOptions
-from wav2vec2.inference.transcribe import TranscribeOptions, Transcriber, run
+from wav2vec2.inference.transcribe import Transcriber
 from wav2vec2.text.vocabulary import Vocabulary
 
 CPU = ComputeOptions(device="cpu")
@@ -135,55 +133,6 @@ def test_unusable_models_are_refused() -> None:
         Transcriber(LoudnessCTC(), vocabulary=small)(spoken("A"))
 
 
-@pytest.fixture
-def model_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    VOCABULARY.save(tmp_path / "model")
-    monkeypatch.setattr("wav2vec2.checkpoints.load.load", lambda source: LoudnessCTC())
-    return str(tmp_path / "model")
-
-
-def test_command_writes_text(model_path: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(TranscribeOptions(model_path, (str(folder / "0.wav"),), compute=CPU))
-    assert capsys.readouterr().out == "THE FOX\n"
-    run(TranscribeOptions(model_path, (str(folder),), compute=CPU))
-    lines = capsys.readouterr().out.splitlines()
-    assert lines == [f"{folder / str(number)}.wav\t{text}" for number, text in enumerate(TEXTS)]
-
-
-def test_command_writes_json(model_path: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(TranscribeOptions(model_path, (str(folder),), format="json", compute=CPU))
-    array = json.loads(capsys.readouterr().out)
-    run(TranscribeOptions(model_path, (str(folder),), format="jsonl", compute=CPU))
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert array == lines
-    assert [entry["text"] for entry in array] == TEXTS
-    assert array[0]["words"][1] == {"text": "FOX", "start": pytest.approx(0.3325), "end": pytest.approx(0.5325)}
-
-
-def test_bad_files_are_one_line_each_and_the_rest_goes_on(
-    model_path: str, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (folder / "empty.wav").write_bytes(b"")
-    files = (str(folder), str(folder / "absent.wav"))
-    with pytest.raises(UserError, match="2 of 6 files"):
-        run(TranscribeOptions(model_path, files, format="json", compute=CPU))
-    captured = capsys.readouterr()
-    assert [entry["text"] for entry in json.loads(captured.out)] == TEXTS
-    assert ["empty.wav" in captured.err, "absent.wav" in captured.err, len(captured.err.splitlines())] == [
-        True,
-        True,
-        2,
-    ]
-
-
-def test_nothing_to_do_is_said(model_path: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="at least one"):
-        run(TranscribeOptions(model_path, ()))
-    (tmp_path / "hollow").mkdir()
-    with pytest.raises(UserError, match="no audio files"):
-        audio_files([tmp_path / "hollow"])
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_tiny_model_alone_in_a_batch_and_from_disk(tmp_path: Path, family: str) -> None:
     from wav2vec2.checkpoints.huggingface.directory import save
@@ -208,23 +157,6 @@ def test_real_speech_is_read_in_windows_as_in_one_piece(speech_root: Path) -> No
     cut = Transcriber(LoudnessCTC(), device="cpu", window_seconds=1.0, context_seconds=0.1)(path)
     assert (cut.text, cut.words) == (expected.text, expected.words)
     assert expected.text
-
-
-def test_a_language_model_and_an_nbest_list(
-    model_path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = tmp_path / "words.txt"
-    words.write_text("THE\nFOX\nLAZY\n")
-    audio = write(tmp_path / "box.wav", spoken("THE BOX"))
-    decoding = DecodingOptions(lexicon=words, nbest=2, lm_weight=0.0, word_score=0.0, workers=0)
-    run(TranscribeOptions(model_path, (str(audio),), format="jsonl", compute=CPU, decoding=decoding))
-    entry = json.loads(capsys.readouterr().out)
-    assert entry["text"] == "THE FOX"
-    assert entry["nbest"][0]["text"] == "THE FOX"
-    assert len(entry["nbest"]) == 2
-    assert entry["nbest"][0]["score"] >= entry["nbest"][1]["score"]
-    assert [set(word) for word in entry["words"]] == [{"text", "start", "end", "confidence"}] * 2
-    assert (320 * 16 + 200) / 16_000 <= entry["words"][1]["start"] <= (320 * 18 + 200) / 16_000  # F in place of B
 
 
 def test_a_search_in_python_and_its_mistakes(tmp_path: Path) -> None:
