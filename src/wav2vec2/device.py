@@ -1,4 +1,7 @@
-"""Choosing the device to compute on by the name that a user gives, and copying small tensors to it."""
+"""Choosing the device to compute on, and the type of its products, by the names that a user gives; small copies."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -24,6 +27,32 @@ def usable_device(name: str, *, option: str = "device", local_rank: int = 0) -> 
     if not usable:
         raise UserError(f"{option}: {quoted(name)} is not usable here; choose auto or cpu")
     return device
+
+
+InferencePrecision = Literal["auto", "float32", "bf16", "fp16"]
+"""How a trained model computes its matrix products: auto is bf16 on a GPU that has it, and float32 elsewhere."""
+_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def product_type(precision: InferencePrecision, device: torch.device) -> torch.dtype | None:
+    """Return the half-precision type that `precision` means on a device, None for float32.
+
+    Raises UserError for bf16 on a GPU that would only imitate it.
+    """
+    has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    if precision == "auto":
+        return torch.bfloat16 if has_bf16 else None
+    if precision == "bf16" and device.type == "cuda" and not has_bf16:
+        raise UserError("precision: this GPU does not compute in bf16; choose fp16 or float32")
+    return _HALF.get(precision)
+
+
+def computing_in(half: torch.dtype | None, device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which matrix products are computed in `half`; None: as everywhere.
+
+    The weights stay as they are, and are converted once for each context.
+    """
+    return nullcontext() if half is None else torch.autocast(device.type, half)
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:

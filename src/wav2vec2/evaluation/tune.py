@@ -71,7 +71,7 @@ class TuneOptions:
     """Seed of the optimiser; the same seed gives the same result."""
     emissions: Path | None = None
     """File that stores the model's log-probabilities; PRESET.emissions.npz beside the preset if not given."""
-    precision: Precision = "float32"
+    emissions_precision: Precision = "float32"
     """Type of the numbers in that file; float16 halves its size."""
     decoding: OmitArgPrefixes[DecodingOptions] = field(default_factory=DecodingOptions)
     compute: OmitArgPrefixes[ComputeOptions] = field(default_factory=ComputeOptions)
@@ -143,7 +143,7 @@ def _emitted(options: TuneOptions, model: AcousticModel) -> list[UtteranceEmissi
     with progress_bar() as progress:
         task = progress.add_task("emissions", total=len(manifest))
         weights = fingerprint(locate_recognizer(options.model))
-        stored = cached_emissions(model, manifest, cache, source=weights, precision=options.precision)
+        stored = cached_emissions(model, manifest, cache, source=weights, precision=options.emissions_precision)
         for utterance in stored:
             utterances.append(utterance)
             progress.advance(task)

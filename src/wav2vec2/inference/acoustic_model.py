@@ -17,9 +17,9 @@ from torch import Tensor
 from wav2vec2.audio.recordings import Failure, Recording
 from wav2vec2.decode.greedy import best_path
 from wav2vec2.decode.hypothesis import Emissions
-from wav2vec2.device import usable_device
+from wav2vec2.device import product_type, usable_device
 from wav2vec2.errors import UserError
-from wav2vec2.inference.frame_outputs import ComputeOptions, FrameOutputs, frame_outputs
+from wav2vec2.inference.frame_outputs import ComputeOptions, FrameOutputs, frame_outputs, in_precision
 from wav2vec2.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class AcousticModel:
     """A CTC model with its vocabulary, in evaluation mode on its device.
 
     vocabulary: replaces the model's own. Raises UserError for a model that cannot be read, or has no CTC head or no
-    vocabulary.
+    vocabulary, and for a precision that the device or an exported file does not have.
     """
 
     def __init__(
@@ -72,6 +72,12 @@ class AcousticModel:
         self.device = usable_device(compute.device)
         self.model.to(self.device)
         self.model.eval()
+        self._precision = compute.precision
+        if not isinstance(self.model, torch.nn.Module):
+            if compute.precision != "auto":
+                raise UserError("precision: an exported file computes as it was exported; leave the option out")
+            self._precision = "float32"
+        product_type(self._precision, self.device)  # refuses an impossible one before any audio is read
 
     def language_model_folder(self) -> Path | None:
         """Return the folder of the language model that lies beside the model, downloaded if need be; None without one.
@@ -100,7 +106,7 @@ class AcousticModel:
         pools = frame_outputs(
             recordings,
             self.architecture,
-            partial(self._batch, log_probs=log_probs),
+            in_precision(partial(self._batch, log_probs=log_probs), self._precision, self.device),
             sizes=self._sizes,
             device=self.device,
             pool_batches=_POOL_BATCHES,

@@ -23,6 +23,7 @@ from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import Failure, Recording, is_audio_name, open_recording
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.decode.aligned_text import AlignedText, Span, align_text, unknown_text
+from wav2vec2.device import InferencePrecision
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel, AcousticOutput, ModelSource
 from wav2vec2.inference.frame_outputs import (
@@ -47,7 +48,7 @@ class Aligner:
     model: a `Wav2Vec2ForCTC`, or anything `wav2vec2.load` or `wav2vec2 export` names. vocabulary: replaces the model's
     own. device: auto (a GPU if there is one), cpu, cuda, cuda:1, ... Recordings longer than `window_seconds` are
     processed in overlapping windows, which have `context_seconds` of context at both ends; a batch holds at most
-    `batch_seconds` of audio.
+    `batch_seconds` of audio. precision: auto (bf16 on a GPU that has it, otherwise float32), float32, bf16 or fp16.
 
     Raises UserError for a model without a CTC head or a vocabulary, and for impossible sizes.
     """
@@ -61,9 +62,10 @@ class Aligner:
         batch_seconds: float = 60.0,
         window_seconds: float = 30.0,
         context_seconds: float = 4.0,
+        precision: InferencePrecision = "auto",
     ) -> None:
         if not isinstance(model, AcousticModel):
-            compute = ComputeOptions(device, batch_seconds, window_seconds, context_seconds)
+            compute = ComputeOptions(device, batch_seconds, window_seconds, context_seconds, precision)
             model = AcousticModel(model, vocabulary=vocabulary, compute=compute)
         self._acoustic = model
         self.architecture: Architecture = model.architecture

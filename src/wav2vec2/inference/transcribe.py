@@ -11,6 +11,7 @@ from wav2vec2.decode.beside_model import build_model_searches
 from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.decode.hypothesis import Hypothesis, collapse, hypothesis_text, word_frames
 from wav2vec2.decode.search import Search, run_searches
+from wav2vec2.device import InferencePrecision
 from wav2vec2.errors import UserError, quoted
 from wav2vec2.inference.acoustic_model import AcousticModel, AcousticOutput, ModelSource
 from wav2vec2.inference.frame_outputs import AudioSource, ComputeOptions, as_recording
@@ -24,7 +25,7 @@ class Transcriber:
     model: a `Wav2Vec2ForCTC`, or anything `wav2vec2.load` or `wav2vec2 export` names. vocabulary: replaces the model's
     own. device: auto (a GPU if there is one), cpu, cuda, cuda:1, ... Recordings longer than `window_seconds` are
     processed in overlapping windows, which have `context_seconds` of context at both ends; a batch holds at most
-    `batch_seconds` of audio.
+    `batch_seconds` of audio. precision: auto (bf16 on a GPU that has it, otherwise float32), float32, bf16 or fp16.
 
     The other keywords choose the search, as the options of ``wav2vec2 transcribe`` do. Without any of them, a language
     model that lies beside the model is used (not with lm="none"); if there is none, decoding is greedy. decoding: all
@@ -44,6 +45,7 @@ class Transcriber:
         batch_seconds: float = 60.0,
         window_seconds: float = 30.0,
         context_seconds: float = 4.0,
+        precision: InferencePrecision = "auto",
         decoder: Literal["auto", "greedy", "beam", "lexicon"] | None = None,
         lm: str | Path | None = None,
         lexicon: str | Path | None = None,
@@ -72,7 +74,7 @@ class Transcriber:
         options = replace(decoding or DecodingOptions(), **given)
         options.resolve()  # refuses an impossible choice before the model is loaded
         if not isinstance(model, AcousticModel):
-            compute = ComputeOptions(device, batch_seconds, window_seconds, context_seconds)
+            compute = ComputeOptions(device, batch_seconds, window_seconds, context_seconds, precision)
             model = AcousticModel(model, vocabulary=vocabulary, compute=compute)
         self.acoustic_model = model
         self.model, self.vocabulary, self.device = model.model, model.vocabulary, model.device

@@ -23,7 +23,13 @@ from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel
 from wav2vec2.inference.align import Aligner
-from wav2vec2.inference.frame_outputs import ComputeOptions, frame_outputs, nonempty_outputs, utterance_recording
+from wav2vec2.inference.frame_outputs import (
+    ComputeOptions,
+    frame_outputs,
+    in_precision,
+    nonempty_outputs,
+    utterance_recording,
+)
 from wav2vec2.inference.units import flat_units, load_quantizing_model, quantized_units
 from wav2vec2.input_file import read_text
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
@@ -198,8 +204,10 @@ def _codes(
     def compute(waveforms: Tensor, lengths: Tensor) -> list[tuple[Tensor, ...]]:
         return [(codes,) for codes in quantized_units(model, waveforms, lengths)[0]]
 
+    chosen = options.compute.precision
+    exact = in_precision(compute, "float32" if chosen == "auto" else chosen, device)
     pools = frame_outputs(
-        map(utterance_recording, rows), model.architecture, compute, sizes=options.compute.sizes, device=device
+        map(utterance_recording, rows), model.architecture, exact, sizes=options.compute.sizes, device=device
     )
     for result in nonempty_outputs(pools):
         yield result if isinstance(result, Failure) else result.tensors[0].numpy()
