@@ -15,6 +15,7 @@ from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.cpu.dropout import dropout
 from wav2vec2.model.encoder import SharedEncoder, check_lengths
 from wav2vec2.model.randomness import Draw
+from wav2vec2.model.window_moments import WindowMoments
 from wav2vec2.text.vocabulary import Vocabulary
 
 
@@ -53,12 +54,14 @@ class Wav2Vec2ForCTC(SharedEncoder):
         *,
         draw: Draw | None = None,
         train_encoder: bool = True,
+        moments: Sequence[WindowMoments] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """(B, S) audio -> logits (B, T, V) and frame lengths (B,).
 
         In training mode frames and channels are masked. ``draw`` determines everything random; None stands for the
         first step with seed 0. With ``train_encoder`` False only the head gets gradients, as in the first updates of
-        fine-tuning.
+        fine-tuning. ``moments``, one for each row, are the statistics of the group norm where the rows are parts of
+        something longer (see `FeatureEncoder`); they are for inference.
         """
         full, lengths = lengths is None, check_lengths(waveforms, lengths)
         if not self.training:
@@ -66,7 +69,7 @@ class Wav2Vec2ForCTC(SharedEncoder):
         elif draw is None:
             draw = Draw.first(len(lengths), lengths.device)
         with nullcontext() if train_encoder else torch.no_grad():
-            features = self.encoder.features(waveforms, lengths, draw, full=full)
+            features = self.encoder.features(waveforms, lengths, draw, full=full, moments=moments)
             frame_lengths = self.frame_lengths(lengths)
             masks = None
             if draw is not None and self.masking.time_start > 0.0:

@@ -19,6 +19,7 @@ from wav2vec2.model.quantizer import Quantized
 from wav2vec2.model.randomness import Draw, Purpose
 from wav2vec2.model.variants.inputs import InputQuantizer
 from wav2vec2.model.variants.spans import varied_span_masks
+from wav2vec2.model.window_moments import WindowMoments
 
 
 @dataclass
@@ -70,15 +71,17 @@ class Encoder(nn.Module):
         temperature: float | Tensor | None = None,
         *,
         full: bool = False,
+        moments: Sequence[WindowMoments] | None = None,
     ) -> Features:
         """(B, S) audio and (B,) samples -> latent representations.
 
         In training the gradient into the convolutions is scaled. ``draw`` None stands for evaluation: no dropout, no
         LayerDrop, no channel masks. ``temperature`` is that of the Gumbel softmax of quantized inputs; None chooses the
-        best entries. ``full`` says that all lengths are S: then nothing is masked.
+        best entries. ``full`` says that all lengths are S: then nothing is masked. ``moments``: see `FeatureEncoder`.
         """
         scale = self.regularization.feature_grad_mult if self.training else 1.0
-        raw, layout = self.feature_encoder(waveforms, lengths, self.use_packed(waveforms), scale, full=full)
+        packed = self.use_packed(waveforms)
+        raw, layout = self.feature_encoder(waveforms, lengths, packed, scale, full=full, moments=moments)
         normed = self.feature_norm(raw)
         features = Features(raw, normed, layout, self._dropout_keys(layout, draw), normed)
         if self.input_quantizer is not None:

@@ -7,6 +7,7 @@ The norm over time uses an utterance's own frames only, so padding changes nothi
 Legend: B utterances, S samples, T frames, C channels, N frames of all utterances.
 """
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.cpu.conv_stack import ConvStack
 from wav2vec2.model.layout import Layout, Packed, Padded
+from wav2vec2.model.window_moments import WindowMoments
 
 
 class ConvLayer(nn.Module):
@@ -44,15 +46,28 @@ class FeatureEncoder(nn.Module):
         )
 
     def forward(
-        self, waveforms: Tensor, lengths: Tensor, packed: bool, gradient_scale: float = 1.0, *, full: bool = False
+        self,
+        waveforms: Tensor,
+        lengths: Tensor,
+        packed: bool,
+        gradient_scale: float = 1.0,
+        *,
+        full: bool = False,
+        moments: Sequence[WindowMoments] | None = None,
     ) -> tuple[Tensor, Layout]:
         """Return the frames and their layout; ``lengths`` (B,) are in samples, ``full`` says that all are S.
 
-        The gradient into the convolutions is multiplied by ``gradient_scale``; 0 freezes them.
+        The gradient into the convolutions is multiplied by ``gradient_scale``; 0 freezes them. ``moments``, one for
+        each utterance, give the group norm the statistics of more than the waveforms here: of a whole recording of
+        which they are windows. Then there is no gradient. The layer-norm family has no use for them.
         """
-        with torch.no_grad() if gradient_scale == 0.0 else nullcontext():
-            frames, layout = self._packed(waveforms, lengths) if packed else self._padded(waveforms, lengths, full)
-        if gradient_scale not in (0.0, 1.0):
+        frozen = gradient_scale == 0.0 or moments is not None
+        with torch.no_grad() if frozen else nullcontext():
+            if packed:
+                frames, layout = self._packed(waveforms, lengths, moments)
+            else:
+                frames, layout = self._padded(waveforms, lengths, full, moments)
+        if not frozen and gradient_scale != 1.0:
             frames = ScaleGradient.apply(frames, gradient_scale)  # type: ignore[no-untyped-call]
         return frames, layout
 
@@ -62,7 +77,9 @@ class FeatureEncoder(nn.Module):
             lengths = convolved_lengths(lengths, kernel, stride)
         return lengths
 
-    def _padded(self, waveforms: Tensor, lengths: Tensor, full: bool) -> tuple[Tensor, Layout]:
+    def _padded(
+        self, waveforms: Tensor, lengths: Tensor, full: bool, moments: Sequence[WindowMoments] | None
+    ) -> tuple[Tensor, Layout]:
         group = self.architecture.conv_norm == "group"
         eps = self.architecture.layer_norm_eps
         # padded to at least one frame, so that a batch of very short recordings has a defined shape
@@ -70,7 +87,11 @@ class FeatureEncoder(nn.Module):
         for index, layer in enumerate(self.layers):
             assert isinstance(layer, ConvLayer)
             x = layer.conv(x)
-            if layer.norm is not None and group:
+            if layer.norm is not None and group and moments is not None:
+                statistics = [one.channels(layer.conv.weight, layer.conv.bias) for one in moments]
+                mean, variance = (torch.stack(values)[:, :, None] for values in zip(*statistics, strict=True))
+                x = _normed(x, mean, variance, layer.norm.weight, layer.norm.bias, eps)
+            elif layer.norm is not None and group:
                 kernel, stride = self.architecture.conv_kernels[index], self.architecture.conv_strides[index]
                 frames = None if full else convolved_lengths(lengths, kernel, stride)
                 x = masked_group_norm(x, frames, layer.norm.weight, layer.norm.bias, eps)
@@ -80,7 +101,9 @@ class FeatureEncoder(nn.Module):
             x = F.gelu(x)
         return x.transpose(1, 2), Padded(self.frame_lengths(lengths), x.shape[2], full)
 
-    def _packed(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Layout]:
+    def _packed(
+        self, waveforms: Tensor, lengths: Tensor, moments: Sequence[WindowMoments] | None
+    ) -> tuple[Tensor, Layout]:
         """The same as ``_padded``, computed by the CPU kernels."""
         parameters: list[Any] = []
         for layer in self.layers:
@@ -89,7 +112,7 @@ class FeatureEncoder(nn.Module):
             gain_and_shift = (None, None) if norm is None else (norm.weight, norm.bias)
             parameters += [layer.conv.weight, layer.conv.bias, *gain_and_shift]
         samples, a = lengths.tolist(), self.architecture
-        frames = ConvStack.apply(waveforms, samples, a, *parameters)  # type: ignore[no-untyped-call]
+        frames = ConvStack.apply(waveforms, samples, a, moments, *parameters)  # type: ignore[no-untyped-call]
         return frames, Packed(tuple(map(a.frame_length, samples)))
 
 
@@ -113,6 +136,12 @@ def masked_group_norm(x: Tensor, lengths: Tensor | None, weight: Tensor, bias: T
     variance = torch.where(valid, (wide - mean).square(), 0).sum(2, keepdim=True) / count
     normed = (wide - mean) * (variance + eps).rsqrt()
     return (normed * weight[:, None] + bias[:, None]).to(x.dtype)
+
+
+def _normed(x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """Group norm of x (B, C, T) with given statistics (B, C, 1) in float64, as one gain and one shift a channel."""
+    gain = (variance + eps).rsqrt() * weight[:, None]
+    return (x * gain.to(x.dtype) + (bias[:, None] - mean * gain).to(x.dtype)).to(x.dtype)
 
 
 class ScaleGradient(torch.autograd.Function):

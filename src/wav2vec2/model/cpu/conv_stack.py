@@ -12,6 +12,7 @@ The results equal those of a chain of Conv1d modules. The computation differs:
 Legend: B utterances, S samples, T frames, C channels, N frames of all utterances, k kernel, s stride.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.cpu.gelu import gelu, gelu_backward, gelu_into
+from wav2vec2.model.window_moments import WindowMoments
 
 BLOCK_FRAMES = 2048
 """Output frames of the second convolution in one block, whose input then fits the cache."""
@@ -77,29 +79,34 @@ def _convolve_backward(x: Tensor, layer: LayerWeights, k: int, s: int, grad: Ten
 class _Utterance:
     """Forward and backward of the stack for one waveform (S,)."""
 
-    def __init__(self, waveform: Tensor, layers: list[LayerWeights], architecture: Architecture) -> None:
+    def __init__(
+        self,
+        waveform: Tensor,
+        layers: list[LayerWeights],
+        architecture: Architecture,
+        given: WindowMoments | None = None,
+    ) -> None:
         self.layers, self.eps = layers, architecture.layer_norm_eps
         self.kernels, self.strides = architecture.conv_kernels, architecture.conv_strides
         self.group_norm = architecture.conv_norm == "group"
         k, s = self.kernels[0], self.strides[0]
         windows = waveform.unfold(0, k, s)
         self.windows = torch.cat([windows, windows.new_ones(len(windows), 1)], dim=1)
-        self.first = self._fold_group_norm() if self.group_norm else self._plain_first()
+        self.first = self._fold_group_norm(given) if self.group_norm else self._plain_first()
 
     def _plain_first(self) -> Tensor:
         matrix, bias = self.layers[0].matrix, self.layers[0].bias
         row = matrix.new_zeros(1, matrix.shape[1]) if bias is None else bias[None]
         return torch.cat([matrix, row])
 
-    def _fold_group_norm(self) -> Tensor:
+    def _fold_group_norm(self, given: WindowMoments | None) -> Tensor:
         """(k + 1, C): kernel and offset of norm(conv(x)), from the windows' mean and covariance (in float64)."""
         layer = self.layers[0]
         assert layer.gain is not None
         assert layer.shift is not None
         windows = self.windows.double()
-        moments = windows.t() @ windows / len(windows)
-        self.mean = moments[-1, :-1]
-        self.covariance = moments[:-1, :-1] - torch.outer(self.mean, self.mean)
+        moments = WindowMoments(windows.t() @ windows) if given is None else given
+        self.mean, self.covariance = moments.mean, moments.covariance
         matrix = layer.matrix.double()
         variance = (matrix * (self.covariance @ matrix)).sum(0).clamp_min(0)
         self.rstd = (variance + self.eps).rsqrt()
@@ -217,24 +224,36 @@ def _weights(parameters: tuple[Tensor | None, ...]) -> list[LayerWeights]:
 
 
 class ConvStack(torch.autograd.Function):
-    """(waveforms (B, S), lengths, architecture, *parameters) -> packed features (N, C); no gradient to the waveform."""
+    """(waveforms (B, S), lengths, architecture, moments, *parameters) -> packed features (N, C).
+
+    There is no gradient to the waveform. With ``moments`` of other audio, one for each utterance, the group norm is a
+    constant, and there is no gradient at all.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, waveforms: Tensor, lengths: list[int], architecture: Architecture, *parameters: Tensor | None
+        ctx: Any,
+        waveforms: Tensor,
+        lengths: list[int],
+        architecture: Architecture,
+        moments: Sequence[WindowMoments] | None,
+        *parameters: Tensor | None,
     ) -> Tensor:
         layers = _weights(parameters)
         frames = [architecture.frame_length(length) for length in lengths]
         out = waveforms.new_empty(sum(frames), layers[-1].matrix.shape[1])
         ctx.lengths, ctx.frames, ctx.architecture, ctx.kept = lengths, frames, architecture, []
-        differentiable = any(ctx.needs_input_grad[3:])
-        for row, length, part in zip(waveforms, lengths, out.split(frames), strict=True):
+        differentiable = any(ctx.needs_input_grad[4:]) and moments is None
+        given: Sequence[WindowMoments | None] = moments or [None] * len(lengths)
+        for row, length, part, own in zip(waveforms, lengths, out.split(frames), given, strict=True):
             if not len(part):
                 continue
-            kept = _Utterance(row[:length], layers, architecture).forward(part)
+            kept = _Utterance(row[:length], layers, architecture, own).forward(part)
             if differentiable:
                 ctx.kept.extend(kept)
         ctx.save_for_backward(waveforms, *parameters)
+        if moments is not None:
+            ctx.mark_non_differentiable(out)
         return out
 
     @staticmethod
@@ -251,7 +270,7 @@ class ConvStack(torch.autograd.Function):
             if len(grad):
                 _Utterance(row[:length], layers, ctx.architecture).backward(grad, next(kept), sums)
         ctx.kept.clear()
-        return (None, None, None, *_parameter_gradients(parameters, sums))
+        return (None, None, None, None, *_parameter_gradients(parameters, sums))
 
 
 def _parameter_gradients(parameters: list[Tensor | None], sums: list[LayerWeights]) -> list[Tensor | None]:
