@@ -47,12 +47,12 @@ def test_files_arrays_bytes_lists_and_folders(folder: Path) -> None:
         transcriber(folder)
 
 
-def test_word_times_are_centres_of_first_and_last_frame() -> None:
+def test_a_word_lasts_from_its_first_frame_to_the_end_of_its_last() -> None:
     result = Transcriber(LoudnessCTC(), device="cpu")(spoken("A FOX"))
     # A: frames 0-2, blank 3, | 4-6, blank 7, F 8-10 ... X 16-18.
     assert [word.text for word in result.words] == ["A", "FOX"]
     times = [(word.start, word.end) for word in result.words]
-    assert times == [((320 * a + 200) / 16_000, (320 * b + 200) / 16_000) for a, b in ((0, 2), (8, 18))]
+    assert times == [((320 * a + 40) / 16_000, (320 * b + 360) / 16_000) for a, b in ((0, 2), (8, 18))]
     assert result.seconds == pytest.approx(len(spoken("A FOX")) / 16_000)
     assert result.score < 0
 

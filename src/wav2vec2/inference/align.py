@@ -2,9 +2,9 @@
 
 Frame f sees samples 320 f to 320 f + 400 and stands for the 20 ms around the centre of that field: 10 ms to either side
 of (320 f + 200) / 16000 s. A symbol lasts from the start of its first frame's 20 ms to the end of its last frame's, so
-that no symbol has zero length and neighbours can touch. A word lasts from its first symbol to its last. (`Transcriber`
-gives the centres of the first and last frame instead, 10 ms inside.) A CTC model tends to emit a symbol in one or two
-frames, followed by blanks, so the end of a word is often early.
+that no symbol has zero length and neighbours can touch. A word lasts from its first symbol to its last. The times of a
+`Transcriber` are defined in the same way. A CTC model tends to emit a symbol in one or two frames, followed by blanks,
+so the end of a word is often early.
 
 Memory: the emissions (T, V), float32, of one pool of recordings, and the scores of `decode.align`.
 """
@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
@@ -36,7 +36,10 @@ from wav2vec2.inference.frame_outputs import (
 )
 from wav2vec2.input_file import MOST_LINES, read_input, refuse_special
 from wav2vec2.model.architecture import Architecture
-from wav2vec2.output.alignment import SUFFIXES, WRITERS, Alignment, AlignmentFormat, TimedSymbol, TimedWord, as_json
+from wav2vec2.output.alignment import Alignment
+from wav2vec2.output.formats import ONE_RECORDING, SUFFIXES, render
+from wav2vec2.output.tables import as_tsv
+from wav2vec2.output.timed import TimedSymbol, TimedWord
 from wav2vec2.output_file import writing
 from wav2vec2.progress import progress_bar
 from wav2vec2.text.vocabulary import Vocabulary
@@ -114,12 +117,11 @@ class Aligner:
 
 def in_seconds(aligned: AlignedText, recording: Recording, a: Architecture, vocabulary: Vocabulary) -> Alignment:
     """Convert frames to seconds: a frame stands for one stride around the centre of its receptive field."""
-    half = a.stride / 2 / SAMPLE_RATE
 
     def times(span: Span | None) -> tuple[float | None, float | None, float | None]:
         if span is None:
             return None, None, None
-        return a.frame_center(span.first) - half, a.frame_center(span.last) + half, span.score
+        return *a.frame_span(span.first, span.last), span.score
 
     words = tuple(
         TimedWord(word.text, *times(word.span), tuple(TimedSymbol(s.text, *times(s.span)) for s in word.symbols))
@@ -131,7 +133,7 @@ def in_seconds(aligned: AlignedText, recording: Recording, a: Architecture, voca
         score=aligned.score,
         log_probability=aligned.log_probability,
         words=words,
-        spaced=vocabulary.word_separator is not None or vocabulary.unit == "whitespace",
+        spaced=vocabulary.spaced,
         unknown=aligned.unknown,
     )
 
@@ -151,11 +153,11 @@ class AlignOptions:
     """An audio file or, without a text, a manifest (file, folder or pattern)."""
     text: Annotated[tuple[str, ...], Positional, arg(metavar="[TEXT|TEXT_FILE]")] = ()
     """What is said in the recording: the words, or a UTF-8 text file that holds them; - reads stdin."""
-    format: AlignmentFormat = "json"
+    format: Literal["json", "textgrid", "srt", "vtt", "ctm", "tsv"] = "json"
     """json: words and characters with times and scores (one line per utterance if several go to stdout).
     textgrid: for Praat.
-    srt: captions.
-    ctm: one line per word.
+    srt, vtt: captions.
+    ctm, tsv: one line per word.
     """
     out: Path | None = None
     """File, or folder, to write to; a folder for a manifest. stdout if not given."""
@@ -215,7 +217,7 @@ def _align_recording(options: AlignOptions, text: str) -> None:
         raise UserError(result.message)
     if result.unknown:
         print(f"{result.source}: {unknown_text(result.unknown)}; they get no time", file=sys.stderr)
-    content = WRITERS[options.format](result)
+    content = render(result, options.format)
     if options.out is None:
         sys.stdout.write(content)
     elif options.out.is_dir():
@@ -225,7 +227,7 @@ def _align_recording(options: AlignOptions, text: str) -> None:
 
 
 def _align_manifest(options: AlignOptions) -> None:
-    if options.out is None and options.format in ("textgrid", "srt"):
+    if options.out is None and options.format in ONE_RECORDING:
         raise UserError(f"align: several {options.format} files cannot share stdout; name a folder with --out")
     if options.out is not None and options.out.is_file():
         raise UserError(f"{options.out}: is a file; name a folder with --out to align a manifest")
@@ -247,9 +249,9 @@ def _align_manifest(options: AlignOptions) -> None:
                 failed += 1
                 print(result.message, file=sys.stderr)
             else:
+                _write_utterance(result, utterance.id, options, first=not aligned)
                 aligned += 1
                 unknown.update(result.unknown)
-                _write_utterance(result, utterance.id, options)
     if unknown:
         print(f"{manifest.name}: {unknown_text(unknown)}; they get no time", file=sys.stderr)
     if len(manifest) > aligned + failed:
@@ -268,12 +270,16 @@ def _open_manifest(options: AlignOptions) -> Manifest:
     return Manifest.open(options.audio, split=options.split)
 
 
-def _write_utterance(result: Alignment, utterance_id: str, options: AlignOptions) -> None:
+def _write_utterance(result: Alignment, utterance_id: str, options: AlignOptions, *, first: bool) -> None:
     if options.out is not None:
-        _write(WRITERS[options.format](result), options.out / file_name(utterance_id, SUFFIXES[options.format]))
+        _write(render(result, options.format), options.out / file_name(utterance_id, SUFFIXES[options.format]))
+        return
+    if options.format == "tsv":
+        content = as_tsv(result.timed(), header=first)
     else:
-        sys.stdout.write(as_json(result, indent=None) if options.format == "json" else WRITERS[options.format](result))
-        sys.stdout.flush()
+        content = render(result, "jsonl" if options.format == "json" else options.format)
+    sys.stdout.write(content)
+    sys.stdout.flush()
 
 
 def file_name(utterance_id: str, suffix: str) -> str:

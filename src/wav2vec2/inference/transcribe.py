@@ -154,13 +154,13 @@ class Transcriber:
                     ]
 
     def _transcript(self, recording: Recording, nbest: Sequence[Hypothesis], search: Search) -> Transcript:
-        best, vocabulary, center = nbest[0], self.vocabulary, self.architecture.frame_center
+        best, vocabulary = nbest[0], self.vocabulary
         spans = word_frames(vocabulary, best)
         confidences: Sequence[float | None] = best.word_confidences
         if len(confidences) != len(spans):
             confidences = [None] * len(spans)
         words = tuple(
-            Word(text, center(first), center(last), confidence)
+            Word(text, *self.architecture.frame_span(first, last), confidence)
             for (text, first, last), confidence in zip(spans, confidences, strict=True)
         )
         alternatives = tuple(
@@ -174,6 +174,8 @@ class Transcriber:
             seconds=recording.samples / SAMPLE_RATE,
             score=best.score,
             nbest=alternatives if search.nbest > 1 else (),
+            spaced=vocabulary.spaced or bool(best.words),
+            warning=recording.warning,
         )
 
 

@@ -138,6 +138,14 @@ class Architecture:
         """Time in seconds of the middle of a frame's receptive field."""
         return (frame * self.stride + self.receptive_field / 2) / SAMPLE_RATE
 
+    def frame_span(self, first: int, last: int) -> tuple[float, float]:
+        """Start and end in seconds of what frames `first` to `last` stand for.
+
+        A frame stands for one stride around the middle of its receptive field, so that neighbours touch.
+        """
+        before = (self.receptive_field - self.stride) / 2
+        return (first * self.stride + before) / SAMPLE_RATE, ((last + 1) * self.stride + before) / SAMPLE_RATE
+
 
 @dataclass(frozen=True)
 class Regularization:

@@ -4,13 +4,15 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from wav2vec2.output.timed import TimedText, TimedWord
+
 
 @dataclass(frozen=True)
 class Word:
     """A word of a transcript, or a symbol where the vocabulary has no word separator.
 
-    start, end: centres of its first and last frame in seconds. confidence: from 0 to 1, or None if the search gives
-    none.
+    start, end: in seconds, from the beginning of its first frame's 20 ms to the end of its last frame's, as in an
+    `Alignment`. confidence: from 0 to 1, or None if the search gives none.
     """
 
     text: str
@@ -34,7 +36,8 @@ class Transcript:
     """The transcript of a recording.
 
     source: name of the recording. seconds: its length. score: log-probability (nats) of the best path, or what the
-    search ranked by. nbest: the alternatives, best first, if more than one was asked for.
+    search ranked by. nbest: the alternatives, best first, if more than one was asked for. spaced: whether words are
+    separated by spaces. warning: one line if the file is cut short or damaged, or if something in it was not read.
     """
 
     source: str
@@ -43,11 +46,21 @@ class Transcript:
     seconds: float
     score: float
     nbest: tuple[Alternative, ...] = ()
+    spaced: bool = True
+    warning: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values; confidences and an n-best list that do not exist are left out."""
+        """Return plain values; confidences, an n-best list and a warning that do not exist are left out."""
         plain = dataclasses.asdict(self)
+        del plain["spaced"]
+        if not self.warning:
+            del plain["warning"]
         plain["words"] = [{name: value for name, value in word.items() if value is not None} for word in plain["words"]]
         if not self.nbest:
             del plain["nbest"]
         return plain
+
+    def timed(self, name: str = "") -> TimedText:
+        """Return the words for a writer, under the recording's own name or another one."""
+        words = tuple(TimedWord(word.text, word.start, word.end, word.confidence) for word in self.words)
+        return TimedText(name or self.source, self.seconds, words, self.spaced)

@@ -153,6 +153,11 @@ class Vocabulary:
         return {s: i for i, s in enumerate(self.symbols) if i not in hidden and s != self.word_separator}
 
     @property
+    def spaced(self) -> bool:
+        """Whether the words of its texts are separated by spaces; phones are words."""
+        return self.word_separator is not None or self.unit == "whitespace"
+
+    @property
     def symbol_ids(self) -> Mapping[str, int]:
         """The ids of the symbols that text can contain, without separator and control symbols."""
         return self._ids

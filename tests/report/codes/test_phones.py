@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wav2vec2.errors import UserError
-from wav2vec2.output.alignment import Alignment, TimedSymbol, TimedWord
+from wav2vec2.output.alignment import Alignment
+from wav2vec2.output.timed import TimedSymbol, TimedWord
 from wav2vec2.report.codes.phones import (
     REACH,
     Interval,

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.errors import UserError
 from wav2vec2.input_file import MOST_LINES, read_text
-from wav2vec2.output.alignment import Alignment, TimedWord
+from wav2vec2.output.alignment import Alignment
+from wav2vec2.output.timed import TimedWord
 
 REACH = 0.1
 SILENCE, UNKNOWN = "sil", ""
