@@ -1,11 +1,13 @@
 import itertools
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.decode.lexicon.cases import VOCABULARY, emissions, lexicon
+from tests.decode.lexicon.cases import VOCABULARY, emissions, lexicon, write_arpa
 
+from wav2vec2.decode.context import Context
 from wav2vec2.decode.hypothesis import Emissions, Hypothesis
 from wav2vec2.decode.lexicon.decoder import LexiconDecoder
 from wav2vec2.decode.search import Search, SearchOptions, cut, decode_in_pieces, join, run_searches
@@ -46,6 +48,21 @@ def test_pieces_read_as_the_whole() -> None:
     assert len(joined[0].word_confidences) == 24
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_cut_is_nothing_to_the_language_model(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    path = [0]
+    for word in rng.choice(["A", "AB", "BA", "CAB"], 12):
+        path += [*VOCABULARY.encode(str(word)), 1] + [0] * 12
+    search = SearchOptions(lm_weight=1.3, word_score=0.4)
+    decoder = LexiconDecoder(VOCABULARY, lexicon(), write_arpa(tmp_path), workers=0)
+    whole = decoder.decode([said(path)], search)[0][0]
+    joined = decode_in_pieces(decoder, VOCABULARY, [said(path)], search, longest=60)[0][0]
+    assert VOCABULARY.decode(joined.ids) == VOCABULARY.decode(whole.ids)
+    assert joined.lm_score == pytest.approx(whole.lm_score, abs=1e-4)
+    assert joined.score == pytest.approx(whole.score, abs=1e-2)
+
+
 def test_joined_lists_are_the_best_combinations() -> None:
     left = [Hypothesis([2], [0], -1.0, [0]), Hypothesis([3], [0], -1.5, [0])]
     right = [Hypothesis([4], [1], -2.0, [1]), Hypothesis([2], [1], -2.2, [1])]
@@ -61,7 +78,9 @@ class CountingDecoder:
 
     calls = 0
 
-    def decode(self, emissions: Sequence[Emissions], options: SearchOptions) -> list[list[Hypothesis]]:
+    def decode(
+        self, emissions: Sequence[Emissions], options: SearchOptions, contexts: Sequence[Context] | None = None
+    ) -> list[list[Hypothesis]]:
         self.calls += 1
         return [[Hypothesis([2], [0], -options.beam, [0]), Hypothesis([3], [0], -99.0, [0])] for _ in emissions]
 

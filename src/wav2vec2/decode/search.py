@@ -1,7 +1,6 @@
 """Beam searches: their options, the interface of all decoders, long recordings, and searches with rescoring."""
 
 import heapq
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from wav2vec2.decode.context import Context, contexts_of
 from wav2vec2.decode.hypothesis import Emissions, Hypothesis
 from wav2vec2.decode.rescore import Rescorer
 from wav2vec2.errors import UserError
@@ -62,8 +62,12 @@ class SearchOptions:
 class Decoder(Protocol):
     """A search over the symbols of one vocabulary, with its language model loaded."""
 
-    def decode(self, emissions: Sequence[Emissions], options: SearchOptions) -> list[list[Hypothesis]]:
+    def decode(
+        self, emissions: Sequence[Emissions], options: SearchOptions, contexts: Sequence[Context] | None = None
+    ) -> list[list[Hypothesis]]:
         """Decode utterances, each to its n-best list: best first, never empty (no frames: one empty hypothesis).
+
+        contexts: what came before each of them, if they are pieces of recordings; scores are those of the piece alone.
 
         Raises:
             UserError: log-probabilities that are NaN or do not have the vocabulary's width, or a closed decoder.
@@ -121,27 +125,31 @@ def decode_in_pieces(
     vocabulary: Vocabulary,
     emissions: Sequence[Emissions],
     options: SearchOptions,
+    contexts: Sequence[Context] | None = None,
     *,
     longest: int = LONGEST_FRAMES,
 ) -> list[list[Hypothesis]]:
     """Decode utterances (T, V) of any length; those of up to `longest` frames in one piece.
 
     A search keeps all frames of a piece in memory. Therefore longer utterances are cut where nobody speaks, the pieces
-    are decoded separately, and their n-best lists are joined. The language model starts afresh after a cut.
+    are decoded one after the other, and their n-best lists are joined. After a cut the language model goes on from the
+    best hypothesis. contexts: as in `Decoder.decode`.
     """
     separator = None if vocabulary.word_separator is None else vocabulary.symbols.index(vocabulary.word_separator)
     edges = [cut(array, vocabulary.blank, separator, longest=longest) for array in emissions]
-    pieces = [
-        array[first:last]
-        for array, bounds in zip(emissions, edges, strict=True)
-        for first, last in itertools.pairwise(bounds)
+    states = list(contexts_of(len(emissions), contexts))
+    lists: list[list[list[Hypothesis]]] = [[] for _ in emissions]
+    for step in range(max((len(bounds) - 1 for bounds in edges), default=0)):
+        rows = [row for row, bounds in enumerate(edges) if step < len(bounds) - 1]
+        pieces = [emissions[row][edges[row][step] : edges[row][step + 1]] for row in rows]
+        asked = [states[row].going_on(states[row].goes_on or step < len(edges[row]) - 2) for row in rows]
+        for row, nbest in zip(rows, decoder.decode(pieces, options, asked), strict=True):
+            lists[row].append(nbest)
+            states[row] = states[row].then(nbest[0], vocabulary).going_on(states[row].goes_on)
+    return [
+        found[0] if len(found) == 1 else join(found, bounds, separator)
+        for found, bounds in zip(lists, edges, strict=True)
     ]
-    decoded = iter(decoder.decode(pieces, options))
-    results = []
-    for bounds in edges:
-        lists = [next(decoded) for _ in bounds[1:]]
-        results.append(lists[0] if len(lists) == 1 else join(lists, bounds, separator))
-    return results
 
 
 def cut(emissions: Emissions, blank: int, separator: int | None, *, longest: int) -> list[int]:

@@ -40,3 +40,13 @@ class LanguageModel(Protocol):
 
     def retain(self, histories: NDArray[np.int64]) -> None:
         """Allow the model to forget all histories but these and the start, so that its memory stays bounded."""
+
+
+def histories_after(lm: LanguageModel, sentences: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Return the history after each sequence of tokens that begins a sentence, (N,)."""
+    histories = np.full(len(sentences), lm.start(), np.int64)
+    for step in range(max(map(len, sentences), default=0)):
+        going = np.array([row for row, tokens in enumerate(sentences) if step < len(tokens)])
+        tokens = np.array([sentences[row][step] for row in going], np.int64)
+        histories[going] = lm.score(histories[going], tokens)[1]
+    return histories

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from wav2vec2.decode.context import Context, contexts_of
 from wav2vec2.decode.hypothesis import Emissions, Hypothesis, check_emissions
 from wav2vec2.decode.lexicon.search import LexiconSearch, require_flashlight
 from wav2vec2.decode.lexicon.workers import WorkerPool, available_cores
@@ -55,15 +56,18 @@ class LexiconDecoder:
         else:
             self._pool = WorkerPool(loaded, count)
 
-    def decode(self, emissions: Sequence[Emissions], options: SearchOptions) -> list[list[Hypothesis]]:
+    def decode(
+        self, emissions: Sequence[Emissions], options: SearchOptions, contexts: Sequence[Context] | None = None
+    ) -> list[list[Hypothesis]]:
         """See `Decoder.decode`."""
         arrays = [check_emissions(array, self._width) for array in emissions]
+        before = contexts_of(len(arrays), contexts)
         if self._search is not None:
-            return [self._search.decode(array, options) for array in arrays]
+            return [self._search.decode(array, options, own) for array, own in zip(arrays, before, strict=True)]
         if self._pool is None:
             raise UserError("this decoder is closed; make a new one")
         order = sorted(range(len(arrays)), key=lambda index: (-len(arrays[index]), index))
-        answers = self._pool.ask([(arrays[index], options) for index in order])
+        answers = self._pool.ask([(arrays[index], options, before[index]) for index in order])
         results: list[list[Hypothesis]] = [[] for _ in arrays]
         for index, answer in zip(order, answers, strict=True):
             results[index] = answer

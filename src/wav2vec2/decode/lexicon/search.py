@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from wav2vec2.decode.context import WHOLE, Context
 from wav2vec2.decode.hypothesis import Emissions, Hypothesis, collapse, with_confidences
 from wav2vec2.decode.search import SearchOptions
 from wav2vec2.decode.words import Lexicon, word_scores
@@ -22,6 +23,7 @@ from wav2vec2.text.vocabulary import Vocabulary
 _IMPOSSIBLE = 1e4  # nats beyond every threshold; flashlight cannot compute with minus infinity
 _COMPARED = 100  # hypotheses from which the confidences of words are computed
 _HOMOPHONES = 6  # words with one spelling that flashlight's trie can hold
+_LOOKS_BACK = 8  # words of the context that the language model hears again: more than any n-gram of KenLM's looks back
 _UNKNOWN = "<unk>"
 
 
@@ -65,6 +67,7 @@ class LexiconSearch:
             scores = word_scores(lm, lm.start(), np.array([lm.index(word) for word in self._labels], np.int64))
         label_of = {word: index for index, word in enumerate(self._labels)}
         self._written = {label_of[lm]: word for word, lm in zip(lexicon.words, lexicon.lm_words, strict=True)}
+        self._spellings = dict(zip(reversed(lexicon.words), reversed(lexicon.spellings), strict=True))
         self._trie = Trie(len(vocabulary), self._separator)
         entries = [(label_of[lm], spelling) for lm, spelling in zip(lexicon.lm_words, lexicon.spellings, strict=True)]
         held: dict[tuple[int, ...], int] = {}
@@ -75,17 +78,41 @@ class LexiconSearch:
                 self._trie.insert([*spelling, self._separator], label, float(scores[label]))
         self._trie.smear(SmearingMode.MAX)
 
-    def decode(self, emissions: Emissions, options: SearchOptions) -> list[Hypothesis]:
-        """Search one utterance, (T, V) log-probabilities without NaN, and return its n-best list, best first."""
+    def decode(self, emissions: Emissions, options: SearchOptions, context: Context = WHOLE) -> list[Hypothesis]:
+        """Search one utterance, (T, V) log-probabilities without NaN, and return its n-best list, best first.
+
+        flashlight always begins at the beginning of a sentence. So the last words of the context are put before the
+        utterance as frames in which nothing else is possible, and taken off the result.
+        """
         frames = len(emissions)
         if frames == 0:
             return [Hypothesis([], [], 0.0)]
-        closed = np.full((frames + 1, len(self._vocabulary)), -_IMPOSSIBLE, dtype=np.float32)
-        np.maximum(emissions, -_IMPOSSIBLE, out=closed[:frames])
-        closed[frames, self._separator] = -options.silence_score
-        results = self._flashlight(options).decode(closed.ctypes.data, frames + 1, len(self._vocabulary))
-        nbest = [self._hypothesis(result, frames, options) for result in results[: max(options.nbest, _COMPARED)]]
-        return with_confidences(self._vocabulary, nbest, shown=options.nbest)
+        path = self._path(context)
+        before, width = len(path), len(self._vocabulary)
+        closed = np.full((before + frames + 1, width), -_IMPOSSIBLE, dtype=np.float32)
+        closed[range(before), path] = 0.0
+        np.maximum(emissions, -_IMPOSSIBLE, out=closed[before:-1])
+        closed[-1, self._separator] = -options.silence_score
+        results = self._flashlight(options).decode(closed.ctypes.data, len(closed), width)
+        count = max(options.nbest, _COMPARED)
+        considered = results if context.goes_on else results[:count]
+        nbest = [self._hypothesis(result, before, context.goes_on, options) for result in considered]
+        if context.goes_on:  # flashlight ranked them with the end of the sentence
+            nbest.sort(key=lambda hypothesis: -hypothesis.score)
+        return with_confidences(self._vocabulary, nbest[:count], shown=options.nbest)
+
+    def _path(self, context: Context) -> list[int]:
+        """Return one symbol a frame for the last words of a context, each with a separator after it."""
+        path: list[int] = []
+        for word in context.words[-_LOOKS_BACK:]:
+            spelling = self._spellings.get(word)
+            if spelling is None:  # the language model has no state for it that flashlight could reach
+                path = []
+                continue
+            for place, symbol in enumerate(spelling):
+                path += [self._blank, symbol] if place and spelling[place - 1] == symbol else [symbol]
+            path.append(self._separator)
+        return path
 
     def _flashlight(self, options: SearchOptions) -> Any:
         from flashlight.lib.text.decoder import CriterionType, LexiconDecoder, LexiconDecoderOptions
@@ -104,22 +131,41 @@ class LexiconSearch:
         unknown = len(self._labels)
         return LexiconDecoder(chosen, self._trie, self._lm, self._separator, self._blank, unknown, [], False)
 
-    def _hypothesis(self, result: Any, frames: int, options: SearchOptions) -> Hypothesis:
-        """Convert flashlight's path: a token and a word label (or -1) per frame, and one each for the start and end."""
-        tokens: Sequence[int] = result.tokens[1 : frames + 2]
-        ends = [(frame, label) for frame, label in enumerate(result.words[1 : frames + 2]) if label >= 0]
+    def _hypothesis(self, result: Any, before: int, goes_on: bool, options: SearchOptions) -> Hypothesis:
+        """Convert flashlight's path: a token and a word label (or -1) per frame, and one each for the start and end.
+
+        The first `before` frames belong to the context. goes_on: the sentence's end is not scored.
+        """
+        tokens: Sequence[int] = result.tokens[before + 1 : -1]
+        frames = len(tokens) - 1
+        labels: Sequence[int] = result.words[1:-1]
+        ends = [(frame, label) for frame, label in enumerate(labels[before:]) if label >= 0]
         words = [(frame, label) for frame, label in ends if label < len(self._labels)]
         silences = sum(token == self._separator for token in tokens[:frames])
         lm_score = result.lmScore * self._lm_nats
+        # A path that ends inside a word has paid for the added frame.
+        score = result.score + (0.0 if tokens[frames] == self._separator else _IMPOSSIBLE)
+        if before or goes_on:
+            heard = [label for label in labels[:before] if label >= 0]
+            own = self._lm_nats * self._score_of(heard, [label for _, label in ends], goes_on)
+            score -= options.lm_weight * (lm_score - own) + options.word_score * len(heard)
+            score -= options.silence_score * sum(token == self._separator for token in result.tokens[1 : before + 1])
+            lm_score = own
         added = options.lm_weight * lm_score + options.silence_score * silences
         added += options.word_score * len(words)
         if len(ends) > len(words):
             added += options.unknown_score * (len(ends) - len(words))
-        # A path that ends inside a word has paid for the added frame.
-        score = result.score + (0.0 if tokens[frames] == self._separator else _IMPOSSIBLE)
         ids, firsts, lasts = self._symbols(tokens[:frames], [frame for frame, _ in ends])
         written = () if self._spelled else tuple(self._written.get(label, _UNKNOWN) for _, label in ends)
         return Hypothesis(ids, firsts, score, lasts, score - added, lm_score, words=written)
+
+    def _score_of(self, before: Sequence[int], labels: Sequence[int], goes_on: bool) -> float:
+        """Return what the language model gives to words (and, unless the recording goes on, the end) after others."""
+        state, total = self._lm.start(False), 0.0
+        for place, label in enumerate((*before, *labels)):
+            state, score = self._lm.score(state, label)
+            total += score if place >= len(before) else 0.0
+        return total if goes_on else total + float(self._lm.finish(state)[1])
 
     def _symbols(self, tokens: Sequence[int], ends: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
         """Return symbols with their first and last frames, with one separator between words.

@@ -50,7 +50,7 @@ class WorkerPool:
             self._free.put(worker)
 
     def ask(self, requests: Sequence[Any]) -> list[Any]:
-        """Return the answers to (emissions, options) requests, in their order.
+        """Return the answers to requests, the arguments of `LexiconSearch.decode`, in their order.
 
         Each request goes to the next worker that is free, so put the longest first.
         """
@@ -162,10 +162,10 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     send((good, None if good else search))
     while good:
         try:
-            emissions, options = pickle.load(requests)
+            arguments = pickle.load(requests)
         except EOFError:
             return
-        send(answer(partial(search.decode, emissions, options)))
+        send(answer(partial(search.decode, *arguments)))
 
 
 if __name__ == "__main__":

@@ -9,19 +9,21 @@ sentence is scored too.
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
+from wav2vec2.decode.context import Context, contexts_of
 from wav2vec2.decode.hypothesis import Emissions, Hypothesis, check_emissions, with_confidences
 from wav2vec2.decode.prefix.beam import ACTIVE, BONUS, LM, ROW, TOTAL, Beam, Rules
 from wav2vec2.decode.prefix.rules import Guidance, expected_scores, known_symbols, known_words, make_rules, make_trie
-from wav2vec2.decode.prefix.scores import InStep, NgramScored, Unscored
+from wav2vec2.decode.prefix.scores import NO_END, InStep, NgramScored, Unscored
 from wav2vec2.decode.prefix.spelling_trie import SpellingTrie
 from wav2vec2.decode.prefix.tree import SYMBOL, best_frames, spell
 from wav2vec2.decode.search import SearchOptions
 from wav2vec2.decode.words import LmCase, build_lexicon, reads_symbols, spell_hotwords
 from wav2vec2.errors import UserError
-from wav2vec2.lm.language_model import LanguageModel
+from wav2vec2.lm.language_model import LanguageModel, histories_after
 from wav2vec2.lm.ngram.model import NgramModel
 from wav2vec2.text.vocabulary import Vocabulary
 
@@ -81,19 +83,25 @@ class PrefixDecoder:
         self._closed = False
         self._threads = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="beam search")
 
-    def decode(self, emissions: Sequence[Emissions], options: SearchOptions) -> list[list[Hypothesis]]:
+    def decode(
+        self, emissions: Sequence[Emissions], options: SearchOptions, contexts: Sequence[Context] | None = None
+    ) -> list[list[Hypothesis]]:
         """See `Decoder.decode`."""
         if self._closed:
             raise UserError("this decoder is closed; make a new one")
         arrays = [check_emissions(array, len(self._vocabulary)) for array in emissions]
+        before = contexts_of(len(arrays), contexts)
         trie, rules = self._prepare(options)
         if self._lm is None or isinstance(self._lm, NgramModel):
-            return list(self._threads.map(lambda array: self._decode_one(array, trie, rules, options), arrays))
+            one = partial(self._decode_one, trie, rules, options)
+            return list(self._threads.map(one, arrays, before))
         order = sorted(range(len(arrays)), key=lambda index: -len(arrays[index]))
         results: list[list[Hypothesis]] = [[] for _ in arrays]
         for first in range(0, len(order), self._batch):
             rows = order[first : first + self._batch]
-            beams = InStep(self._lm, rules, trie, [arrays[row] for row in rows]).run()
+            starts = histories_after(self._lm, [self._tokens(before[row]) for row in rows])
+            going = [before[row].goes_on for row in rows]
+            beams = InStep(self._lm, rules, trie, [arrays[row] for row in rows], starts, going).run()
             found = self._threads.map(lambda beam, row: self._read(beam, arrays[row], options), beams, rows)
             for row, hypotheses in zip(rows, found, strict=True):
                 results[row] = hypotheses
@@ -117,12 +125,25 @@ class PrefixDecoder:
             self._prepared = options, trie, make_rules(self._guidance, options, trie)
         return self._prepared[1:]
 
+    def _tokens(self, context: Context) -> list[int]:
+        """Return the tokens of the language model that come before a piece."""
+        guidance, symbols = self._guidance, self._guidance.lm_symbols
+        if self._lm is None:
+            return []
+        if symbols is None:
+            return [guidance.known.get(word, self._lm.unknown) for word in context.words]
+        name = self._vocabulary.word_separator
+        between = [] if name is None or not context.ids else [self._vocabulary.symbols.index(name)]
+        return [int(symbols[index]) for index in (*context.ids, *between)]
+
     def _decode_one(
-        self, emission: Emissions, trie: SpellingTrie, rules: Rules, options: SearchOptions
+        self, trie: SpellingTrie, rules: Rules, options: SearchOptions, emission: Emissions, context: Context
     ) -> list[Hypothesis]:
         scores: Unscored | NgramScored = Unscored()
         if isinstance(self._lm, NgramModel):
-            scores = NgramScored(self._lm.arrays, self._lm.start(), self._lm.index("</s>"))
+            start = int(histories_after(self._lm, [self._tokens(context)])[0])
+            end = NO_END if context.goes_on else self._lm.index("</s>")
+            scores = NgramScored(self._lm.arrays, start, end)
         return self._read(scores.search(rules, trie, emission), emission, options)
 
     def _read(self, beam: Beam, emission: Emissions, options: SearchOptions) -> list[Hypothesis]:

@@ -33,6 +33,8 @@ from wav2vec2.lm.compiled import compiled
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.ngram.model import NgramArrays, advance
 
+NO_END = -1
+"""In place of the token of the sentence's end: the recording goes on, and the end is not scored."""
 _FORGET_AFTER = 512  # new histories before the language model is told which ones are still needed
 
 Matrix = NDArray[np.float32]
@@ -107,6 +109,8 @@ def _close_with_ngram(beam: Beam, rules: Rules, trie: SpellingTrie, frames: int,
     request_last_words(beam, rules)
     _ask_ngram(beam, rules, trie, ngram)
     close_words(beam, rules, trie, frames)
+    if end == NO_END:
+        return
     for k in range(beam.counts[ACTIVE]):
         slot = beam.order[k]
         score, _ = advance(ngram, beam.history[slot], end)
@@ -143,7 +147,9 @@ class Unscored:
 
 @dataclass(frozen=True)
 class NgramScored:
-    """A search with an n-gram inside compiled code. start: its first history. end: its index for the sentence end."""
+    """A search with an n-gram inside compiled code. start: its first history. end: its index for the sentence's end, or
+    NO_END.
+    """
 
     arrays: NgramArrays
     start: int
@@ -188,12 +194,26 @@ def _histories(beam: Beam) -> NDArray[np.int64]:
 
 
 class InStep:
-    """Utterances that are searched in step, so that the language model scores all of them in one call."""
+    """Utterances that are searched in step, so that the language model scores all of them in one call.
 
-    def __init__(self, lm: LanguageModel, rules: Rules, trie: SpellingTrie, emissions: Sequence[Matrix]) -> None:
-        self._lm, self._rules, self._trie, self._emissions = lm, rules, trie, emissions
-        start = lm.start()
-        self.beams = [new_beam(rules, array.shape[1], start, first_rows(rules)) for array in emissions]
+    starts: the history that each begins with. goes_on: whether the recording goes on after it, so that its end is not
+    scored.
+    """
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        rules: Rules,
+        trie: SpellingTrie,
+        emissions: Sequence[Matrix],
+        starts: NDArray[np.int64],
+        goes_on: Sequence[bool],
+    ) -> None:
+        self._lm, self._rules, self._trie, self._emissions, self._goes_on = lm, rules, trie, emissions, goes_on
+        self.beams = [
+            new_beam(rules, array.shape[1], start, first_rows(rules))
+            for array, start in zip(emissions, starts.tolist(), strict=True)
+        ]
         self._asked = 0
 
     def run(self) -> list[Beam]:
@@ -235,15 +255,16 @@ class InStep:
         for beam in self.beams:
             request_last_words(beam, self._rules)
         self._ask(range(len(self.beams)))
-        slots = []
         for beam, array in zip(self.beams, self._emissions, strict=True):
             close_words(beam, self._rules, self._trie, len(array))
-            slots.append(beam.order[: beam.counts[ACTIVE]].astype(np.int64))
-        histories = [beam.history[held] for beam, held in zip(self.beams, slots, strict=True)]
-        unique, places = np.unique(np.concatenate(histories), return_inverse=True)
-        ends = self._lm.finish(unique)[places.reshape(-1)]
+        ending = [beam for beam, goes_on in zip(self.beams, self._goes_on, strict=True) if not goes_on]
+        slots = [beam.order[: beam.counts[ACTIVE]].astype(np.int64) for beam in ending]
+        histories = [beam.history[held] for beam, held in zip(ending, slots, strict=True)]
+        if histories:
+            unique, places = np.unique(np.concatenate(histories), return_inverse=True)
+            ends = self._lm.finish(unique)[places.reshape(-1)]
         done = 0
-        for beam, held in zip(self.beams, slots, strict=True):
+        for beam, held in zip(ending, slots, strict=True):
             end = ends[done : done + len(held)].astype(np.float64)
             beam.scores[held, LM] += end
             beam.scores[held, BONUS] += self._rules.lm_weight * end
