@@ -2,6 +2,7 @@
 
 import errno
 import os
+import platform
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,11 +14,12 @@ from wav2vec2.errors import UserError
 
 
 @contextmanager
-def writing(path: str | Path) -> Iterator[str]:
+def writing(path: str | Path, *, durable: bool = False) -> Iterator[str]:
     """Yield the name of a temporary file beside `path`; when the block ends, it replaces `path` in one step.
 
     After an error, the temporary file is removed and `path` is unchanged. A device or a pipe, such as /dev/stdout, is
-    written to directly. Raises UserError, in one line, for a full disk, a folder without write permission and the like.
+    written to directly. durable: the content is on the disk before the file appears, so that a power cut leaves no
+    empty file. Raises UserError, in one line, for a full disk, a folder without write permission and the like.
     """
     target = Path(path)
     if target.is_char_device() or target.is_fifo():  # /dev/stdout must not be replaced by a file
@@ -27,10 +29,14 @@ def writing(path: str | Path) -> Iterator[str]:
             raise write_error(target, error) from None
         return
     target = Path(os.path.realpath(target))  # a link stays a link
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    # several machines may write into one folder
+    temporary = target.with_name(f".{target.name}.{platform.node()[:32]}-{os.getpid()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield str(temporary)
+        if durable:
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
         os.replace(temporary, target)
     except OSError as error:
         raise write_error(target, error) from None

@@ -95,11 +95,14 @@ def _found_remote(url: str) -> list[str]:
 
 
 def open_parquet(name: str) -> Any:
-    """Open a Parquet file, local or remote. Raises UserError if it is missing or none."""
+    """Open a Parquet file, local or remote; reading it checks its pages' checksums, if it has them.
+
+    Raises UserError if it is missing or none.
+    """
     try:
         if is_remote(name):
-            return pq.ParquetFile(open_remote(name))
-        return pq.ParquetFile(name, memory_map=True)
+            return pq.ParquetFile(open_remote(name), page_checksum_verification=True)
+        return pq.ParquetFile(name, memory_map=True, page_checksum_verification=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         why = " ".join(str(error).split())[:120]
         raise UserError(f"{name}: cannot be read as a manifest ({why}): prepare it again") from None

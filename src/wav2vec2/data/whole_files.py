@@ -40,7 +40,7 @@ class WholeFiles:
             UserError: it cannot be written, in one line.
         """
         if not self.remote:
-            with writing(self.path(name)) as temporary:
+            with writing(self.path(name), durable=True) as temporary:
                 yield temporary
             return
         try:

@@ -84,7 +84,7 @@ class AcousticModel:
 
         Raises UserError if the hub has it and it cannot be downloaded.
         """
-        if self._source is None or Path(self._source).suffix in _EXPORTED:
+        if self._source is None or is_exported(self._source):
             return None
         from wav2vec2.checkpoints.load import language_model_folder
 
@@ -158,12 +158,17 @@ def _why_no_text(source: ModelSource) -> str:
     return "has no CTC head and cannot write text; fine-tune it first"
 
 
+def is_exported(source: str | Path) -> bool:
+    """Whether a name is that of a file which `wav2vec2 export` writes."""
+    return Path(source).suffix in _EXPORTED
+
+
 def locate_recognizer(source: str | Path) -> Path:
     """Return the local path of what `load_recognizer` reads; files of the hub are downloaded into its cache.
 
     Raises UserError if nothing is there.
     """
-    if Path(source).suffix in _EXPORTED:
+    if is_exported(source):
         return Path(source)
     from wav2vec2.checkpoints.load import locate
 

@@ -10,18 +10,21 @@ from typing import Annotated, Literal
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from wav2vec2.audio.recordings import Failure, audio_files, open_recording
+from wav2vec2.bulk.options import BulkOptions
+from wav2vec2.bulk.run import manifest_among, run_over_manifest
 from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel
 from wav2vec2.inference.frame_outputs import ComputeOptions
 from wav2vec2.inference.transcribe import Transcriber
+from wav2vec2.inference.transcripts import TranscribeJob
 from wav2vec2.output.transcript import Transcript
 from wav2vec2.progress import progress_bar
 
 
 @dataclass(frozen=True)
 class TranscribeOptions:
-    """Transcribe audio files to stdout.
+    """Transcribe audio files to stdout, or a manifest of any size to a folder of Parquet files.
 
     Files that cannot be transcribed are named on stderr, one line each, and the others go on.
     """
@@ -29,7 +32,10 @@ class TranscribeOptions:
     model: Annotated[str, Positional, arg(metavar="MODEL")]
     """A model directory, checkpoint file or hub id with a CTC head, or an exported .onnx or .pt2 file."""
     files: Annotated[tuple[str, ...], Positional, arg(metavar="FILE [FILE ...]")]
-    """Audio files, and folders to search for them."""
+    """Audio files, and folders to search for them; or a manifest (MANIFEST.parquet), with --out."""
+    out: Path | None = None
+    """Folder for the transcripts of a manifest: id, text, confidence, words with times, and the n-best list of each
+    row, in Parquet files that appear as they are finished. The same command goes on after an interruption."""
     format: Literal["text", "json", "jsonl"] = "text"
     """text: the transcript, after the file name and a tab if there are several files.
     json: an array of objects with word times in seconds.
@@ -37,12 +43,20 @@ class TranscribeOptions:
     """
     decoding: OmitArgPrefixes[DecodingOptions] = field(default_factory=DecodingOptions)
     compute: OmitArgPrefixes[ComputeOptions] = field(default_factory=ComputeOptions)
+    bulk: OmitArgPrefixes[BulkOptions] = field(default_factory=BulkOptions)
 
 
 def run(options: TranscribeOptions) -> None:
     """Transcribe `options.files` to stdout; raises UserError at the end if any of them failed."""
     if not options.files:
         raise UserError("transcribe: name at least one audio file or folder")
+    if (manifest := manifest_among(options.files)) is not None:
+        if options.out is None:
+            raise UserError(f"transcribe: name the folder for the transcripts of {manifest} with --out")
+        job = TranscribeJob(options.model, options.decoding, options.compute)
+        run_over_manifest(job, manifest, options.out, options.bulk)
+        return
+    options.bulk.refuse("transcribe")
     files = audio_files(options.files)
     acoustic_model = AcousticModel(options.model, compute=options.compute)
     with Transcriber(acoustic_model, decoding=options.decoding) as transcriber:

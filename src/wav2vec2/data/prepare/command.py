@@ -26,11 +26,12 @@ from wav2vec2.data.corpora.folder import SpeakerRule, scan_folder
 from wav2vec2.data.corpora.librispeech import scan_librispeech
 from wav2vec2.data.corpora.recognise import recognise
 from wav2vec2.data.corpora.table import TableOptions, scan_table
+from wav2vec2.data.part import parse_part
 from wav2vec2.data.prepare.decode import Rules
 from wav2vec2.data.prepare.journal import chunks, examine_all, gather, remove_other_journals
 from wav2vec2.data.prepare.summary import Summary, rejection_lines
 from wav2vec2.data.utterance import Rejection, Utterance, write_batches
-from wav2vec2.errors import UserError, shortened
+from wav2vec2.errors import UserError
 from wav2vec2.output_file import writing
 
 
@@ -174,7 +175,7 @@ def run(options: PrepareOptions) -> Path:
         UserError: an option is wrong, the source cannot be read or has nothing usable, or the disk is full.
         KeyboardInterrupt: after Ctrl-C; the same command continues.
     """
-    part, parts = _part(options.part)
+    part, parts = parse_part(options.part)
     rules = _rules(options)
     options.fetch()
     total = sum(isinstance(item, Utterance) for item in _share(options.scan(), part, parts))
@@ -201,14 +202,6 @@ def run(options: PrepareOptions) -> Path:
         why = f"{everything} files, all rejected, see {refused}" if everything else "no audio file was found"
         raise UserError(f"{path}: has no utterances ({why}): name another folder or correct the files")
     return path
-
-
-def _part(text: str) -> tuple[int, int]:
-    first, slash, second = text.partition("/")
-    numbers = slash and all(part.isdecimal() and len(part) < 10 for part in (first, second))
-    if not (numbers and 1 <= int(first) <= int(second)):
-        raise UserError(f"--part {shortened(text)}: must be written like 3/64, the third of 64 parts")
-    return int(first), int(second)
 
 
 def _rules(options: PrepareOptions) -> Rules:

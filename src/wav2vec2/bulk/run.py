@@ -1,0 +1,155 @@
+"""Doing the tasks of a work that are not done: in this process, or on a Ray cluster."""
+
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.bulk.job import Job
+from wav2vec2.bulk.options import BulkOptions
+from wav2vec2.bulk.plan import Task, share
+from wav2vec2.bulk.shard import Note
+from wav2vec2.bulk.work import Work
+from wav2vec2.data.part import parse_part
+from wav2vec2.errors import UserError
+from wav2vec2.progress import progress_bar
+from wav2vec2.ray_cluster import run_on_cluster
+
+Keyed = tuple[Task, str]
+"""A task and its key."""
+Done = Generator[tuple[Task, Note], None, None]
+"""Tasks as they are done, with what their files say."""
+
+_SECONDS_BETWEEN_LINES = 60.0  # where stderr is no terminal, so that there is no bar
+
+
+def manifest_among(names: Sequence[str]) -> str | None:
+    """The manifest that arguments name (.parquet or .arrow; several are joined), None if they name recordings.
+
+    Raises UserError if they name both.
+    """
+    manifests = [name for name in names if name.endswith((".parquet", ".arrow"))]
+    if manifests and len(manifests) < len(names):
+        other = next(name for name in names if name not in manifests)
+        raise UserError(f"{other}: stands beside the manifest {manifests[0]}: name manifests or recordings, not both")
+    return "+".join(manifests) or None
+
+
+def run_over_manifest(job: Job, manifest: str, out: str | Path, options: BulkOptions) -> Work:
+    """Do the tasks of this part that are not done; their results are files in the folder `out`.
+
+    After an interruption the same call, or one with another engine or another number of parts, goes on with the tasks
+    that have no file yet.
+
+    Raises:
+        UserError: something cannot be read or written, `out` holds other results, or recordings could not be read; in
+            the last case all tasks are done.
+    """
+    work = Work.of(job, manifest, options.split, options.task_minutes, out)
+    mine = [(task, work.key_of(task)) for task in share(work.tasks, *parse_part(options.part))]
+    notes = {task: work.done(task, key) for task, key in mine}
+    again = {task for task, note in notes.items() if note is None or (options.retry_failed and note.failed)}
+    todo = [(task, key) for task, key in mine if task in again]
+    _refuse_others(work)
+    began = "" if len(todo) == len(mine) else f", {len(mine) - len(todo)} of them done before"
+    print(f"{job.command}: {len(mine)} tasks{began}; results in {work.folder.folder}", file=sys.stderr, flush=True)
+    try:
+        with closing(_ENGINES[options.engine](work, todo, options)) as done:
+            for task, note in _shown(done, mine, todo):
+                notes[task] = note
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: the same command continues ({len(mine)} tasks in all)", file=sys.stderr)
+        raise
+    _sum_up(work, [note for note in notes.values() if note is not None], options)
+    return work
+
+
+def _locally(work: Work, todo: list[Keyed], options: BulkOptions) -> Done:
+    if todo:
+        with closing(work.job.open()) as worker:
+            for task, key in todo:
+                yield task, work.do(task, key, worker)
+
+
+def _on_ray(work: Work, todo: list[Keyed], options: BulkOptions) -> Done:
+    if todo:
+        begun = run_on_cluster(_Opener(replace(work)), todo, options.ray, name=lambda item: item[0].shard)
+        for (task, key), note in begun:
+            if work.done(task, key) is None:
+                where = f"{work.folder.path(task.shard)} was written on another machine and is not seen here"
+                raise UserError(f"{where}: give --out a folder that all machines share, or a URL such as s3://")
+            yield task, note
+
+
+_ENGINES: dict[str, Callable[[Work, list[Keyed], BulkOptions], Done]] = {
+    "local": _locally,
+    "ray": _on_ray,
+}
+
+
+class _Opener:
+    """Loads the model of a work in a process of the cluster."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def __call__(self) -> Callable[[Keyed], Note]:
+        worker, work = self._work.job.open(), self._work
+
+        def do(keyed: Keyed) -> Note:
+            task, key = keyed
+            # the process that had it before may have written it, and died before it could say so
+            return work.done(task, key) or work.do(task, key, worker)
+
+        return do
+
+
+def _shown(done: Done, mine: list[Keyed], todo: list[Keyed]) -> Done:
+    """Pass on what is done, and show how far the work is."""
+    total = sum(task.samples for task, _ in mine)
+    before = total - sum(task.samples for task, _ in todo)
+    began = said = time.monotonic()
+    now = 0
+    with progress_bar() as bar:
+        shown = bar.add_task("minutes of audio", total=_minutes(total), completed=_minutes(before))
+        for task, note in done:
+            now += task.samples
+            bar.update(shown, completed=_minutes(before + now))
+            if bar.disable and time.monotonic() - said > _SECONDS_BETWEEN_LINES:
+                said = time.monotonic()
+                rate = now / SAMPLE_RATE / (said - began)
+                line = f"{_minutes(before + now)} of {_minutes(total)} minutes of audio, {rate:.0f} s a second"
+                print(line, file=sys.stderr, flush=True)
+            yield task, note
+
+
+def _minutes(samples: int) -> int:
+    return round(samples / SAMPLE_RATE / 60)
+
+
+def _refuse_others(work: Work) -> None:
+    """Refuse a folder with results of another number of tasks: its files have other names."""
+    mine = {task.shard for task in work.tasks}
+    others = [name for name in work.folder.names() if name.startswith("results-") and name not in mine]
+    if others:
+        path = work.folder.path(others[0])
+        raise UserError(
+            f"{path}: is of another manifest, or of another --task-minutes or --split: name another folder with --out"
+        )
+
+
+def _sum_up(work: Work, notes: list[Note], options: BulkOptions) -> None:
+    rows, failed = sum(note.rows for note in notes), sum(note.failed for note in notes)
+    if not work.folder.remote:
+        for task in work.tasks:
+            for left in Path(work.out).glob(f".{task.shard}.*.tmp"):  # by processes that were killed
+                left.unlink(missing_ok=True)
+    print(f"{rows} rows in {len(notes)} files of {work.folder.folder}")
+    if failed:
+        raise UserError(
+            f"{failed} of {rows} utterances could not be read; their column 'error' says why; "
+            "mend them and add --retry-failed"
+        )

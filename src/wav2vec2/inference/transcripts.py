@@ -1,0 +1,98 @@
+"""Transcripts of a manifest: what `wav2vec2 transcribe MODEL MANIFEST.parquet` computes for each row."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from wav2vec2.audio.recordings import Failure
+from wav2vec2.bulk.job import Row, plain_options
+from wav2vec2.checkpoints.load import language_model_folder
+from wav2vec2.data.utterance import Utterance
+from wav2vec2.decode.build import DecodingOptions
+from wav2vec2.decode.presets import fingerprint
+from wav2vec2.inference.acoustic_model import AcousticModel, is_exported, locate_recognizer
+from wav2vec2.inference.frame_outputs import ComputeOptions, utterance_recording
+from wav2vec2.inference.transcribe import Transcriber
+from wav2vec2.output.transcript import Transcript
+
+_WORD = pa.struct([("text", pa.string()), ("start", pa.float64()), ("end", pa.float64()), ("confidence", pa.float64())])
+_ALTERNATIVE = pa.struct(
+    [("text", pa.string()), ("score", pa.float64()), ("acoustic_score", pa.float64()), ("lm_score", pa.float64())]
+)
+COLUMNS = [
+    pa.field("text", pa.string()),
+    pa.field("confidence", pa.float64()),
+    pa.field("seconds", pa.float64()),
+    pa.field("score", pa.float64()),
+    pa.field("words", pa.list_(_WORD)),
+    pa.field("nbest", pa.list_(_ALTERNATIVE)),
+]
+"""The columns of results, between `id` and `error`. Scores are natural logarithms, times seconds."""
+SPEED_ONLY = ("device", "batch_seconds")
+"""Options of `ComputeOptions` that do not change results."""
+
+
+@dataclass(frozen=True)
+class TranscribeJob:
+    """Transcribe the rows of a manifest."""
+
+    model: str
+    decoding: DecodingOptions = field(default_factory=DecodingOptions)
+    compute: ComputeOptions = field(default_factory=ComputeOptions)
+    command: str = "transcribe"
+
+    def identity(self) -> Mapping[str, Any]:
+        """See `Job.identity`."""
+        beside = None if is_exported(self.model) else language_model_folder(self.model)
+        return {
+            "model": fingerprint(locate_recognizer(self.model)),
+            "language_model": None if beside is None else fingerprint(beside),
+            "compute": plain_options(self.compute, without=SPEED_ONLY),
+            "decoding": decoding_identity(self.decoding),
+        }
+
+    def open(self) -> "TranscriptWriter":
+        """See `Job.open`."""
+        return TranscriptWriter(Transcriber(AcousticModel(self.model, compute=self.compute), decoding=self.decoding))
+
+
+class TranscriptWriter:
+    """See `Worker`."""
+
+    columns = COLUMNS
+    facts: Mapping[str, Any] = {}
+
+    def __init__(self, transcriber: Transcriber) -> None:
+        self._transcriber = transcriber
+
+    def rows(self, utterances: Iterable[Utterance]) -> Iterator[Row | Failure]:
+        """See `Worker.rows`."""
+        for result in self._transcriber.stream(map(utterance_recording, utterances)):
+            yield result if isinstance(result, Failure) else transcript_row(result)
+
+    def close(self) -> None:
+        """See `Worker.close`."""
+        self._transcriber.close()
+
+
+def transcript_row(transcript: Transcript) -> Row:
+    """The values of a transcript by column."""
+    plain = transcript.as_json()
+    known = [word.confidence for word in transcript.words if word.confidence is not None]
+    return {
+        **{name: plain[name] for name in ("text", "seconds", "score", "words")},
+        "confidence": sum(known) / len(known) if known and len(known) == len(transcript.words) else None,
+        "nbest": plain.get("nbest"),
+    }
+
+
+def decoding_identity(options: DecodingOptions) -> dict[str, Any]:
+    """All that decoding depends on, with the content of the files that it reads, as plain values."""
+    preset = options.resolve()
+    named = {name: getattr(preset, name) for name in ("lm", "lexicon", "rescore")}
+    prints = {name: fingerprint(path) for name, path in named.items() if path is not None}
+    plain = plain_options(preset, without=(*named, "lm_print", "tuned"))
+    hotwords = {str(word): weight for word, weight in options.hotwords.items()}
+    return {**plain, **prints, "hotwords": hotwords}
