@@ -1,7 +1,16 @@
 """The progress bar of long commands."""
 
+from collections.abc import Callable
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+Advance = Callable[[float], object]
+"""Is called with the seconds of audio that have been processed since the last call."""
+
+
+def no_progress(seconds: float) -> None:
+    """Ignore that `seconds` of audio have been processed."""
 
 
 def progress_bar(*, shown: bool = True) -> Progress:

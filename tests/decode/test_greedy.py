@@ -1,12 +1,14 @@
 from itertools import groupby
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wav2vec2.decode.greedy import best_path, greedy_decode
-from wav2vec2.decode.hypothesis import collapse
+from wav2vec2.decode.greedy import best_path, confident_words, greedy_decode
+from wav2vec2.decode.hypothesis import collapse, word_frames
+from wav2vec2.text.vocabulary import Vocabulary
 
 
 def logits_of(paths: list[list[int]], symbols: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,3 +55,18 @@ def test_alone_equals_in_a_batch() -> None:
     for row, n in enumerate(lengths):
         assert greedy_decode(logits[row : row + 1, :n], torch.tensor([n]), blank=0)[0].ids == together[row].ids
     assert [len(symbols) for symbols, _ in best_path(logits, torch.tensor(lengths))] == lengths
+
+
+def test_a_word_is_as_probable_as_all_its_symbols_together() -> None:
+    vocabulary = Vocabulary(("-", "|", "A", "B", "?"), unknown=4)
+    path = [0, 2, 2, 0, 3, 1, 4, 1, 2, 0]
+    probabilities = np.array([0.1, 0.9, 0.4, 0.2, 0.5, 0.3, 0.3, 0.3, 0.7, 0.1])
+    hypothesis = confident_words(vocabulary, path, np.log(probabilities).astype(np.float32))
+    spans = word_frames(vocabulary, hypothesis)
+    assert spans[0][1:] == (1, 4)
+    # A over two frames: the geometric mean 0.6; then B: 0.5. What has no symbol does not count.
+    assert hypothesis.word_confidences[0] == pytest.approx(0.3)
+    assert hypothesis.word_confidences[-1] == pytest.approx(0.7)
+    assert len(hypothesis.word_confidences) == len(spans)
+    assert hypothesis.score == pytest.approx(np.log(probabilities).sum(), abs=1e-5)
+    assert confident_words(vocabulary, [], np.zeros(0, np.float32)).word_confidences == ()

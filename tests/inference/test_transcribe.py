@@ -57,6 +57,18 @@ def test_a_word_lasts_from_its_first_frame_to_the_end_of_its_last() -> None:
     assert result.score < 0
 
 
+def test_greedy_words_have_confidences_and_progress_is_told() -> None:
+    told: list[float] = []
+    audio = [spoken("A FOX"), spoken("THE LAZY FOX")]
+    transcriber = Transcriber(LoudnessCTC(), device="cpu", window_seconds=0.5, context_seconds=0.1, batch_seconds=0.5)
+    results = [result for result in transcriber.stream(audio, told.append) if not isinstance(result, Failure)]
+    assert all(0 < word.confidence <= 1 for result in results for word in result.words if word.confidence is not None)
+    assert all(word.confidence is not None for result in results for word in result.words)
+    frames = sum((len(samples) - 400) // 320 + 1 for samples in audio)
+    assert len(told) > 2
+    assert sum(told) == pytest.approx(0.02 * frames)
+
+
 def test_symbols_are_words_where_there_is_no_separator() -> None:
     vocabulary = Vocabulary.from_transcripts(["dh ax k"], unit="whitespace")
     result = Transcriber(LoudnessCTC(vocabulary), vocabulary=vocabulary, device="cpu")(spoken("k ax", vocabulary))

@@ -11,7 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from wav2vec2.audio.recordings import Failure, Recording
@@ -20,6 +22,7 @@ from wav2vec2.decode.hypothesis import Emissions
 from wav2vec2.device import product_type, usable_device
 from wav2vec2.errors import UserError
 from wav2vec2.inference.frame_outputs import ComputeOptions, FrameOutputs, frame_outputs, in_precision
+from wav2vec2.progress import Advance, no_progress
 from wav2vec2.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -40,13 +43,13 @@ ModelSource: TypeAlias = Union["Model", "ExportedRecognizer", str, Path]
 class AcousticOutput:
     """The model's output for one recording.
 
-    best_path: the most probable symbol of each frame. score: log-probability of that path in nats. log_probs: (T, V) in
-    nats, None if they were not asked for.
+    best_path: the most probable symbol of each frame. path_scores: their log-probabilities in nats, (T,). log_probs:
+    (T, V) in nats, None if they were not asked for.
     """
 
     recording: Recording
     best_path: list[int]
-    score: float
+    path_scores: NDArray[np.float32]
     log_probs: Emissions | None
 
 
@@ -96,12 +99,12 @@ class AcousticModel:
         return self._sizes.in_frames(self.architecture)
 
     def pools(
-        self, recordings: Iterable[Recording | Failure], *, log_probs: bool
+        self, recordings: Iterable[Recording | Failure], *, log_probs: bool, advance: Advance = no_progress
     ) -> Iterator[list[AcousticOutput | Failure]]:
         """Yield the outputs for the recordings, in order, one list for each pool that is computed together.
 
         A recording that cannot be read gives a Failure, and the others go on. log_probs: whether to keep them, V floats
-        a frame.
+        a frame. `advance` is called after each batch.
         """
         pools = frame_outputs(
             recordings,
@@ -111,6 +114,7 @@ class AcousticModel:
             device=self.device,
             pool_batches=_POOL_BATCHES,
             pool_recordings=_POOL_RECORDINGS,
+            advance=advance,
         )
         for pool in pools:
             yield [outputs if isinstance(outputs, Failure) else self._output(outputs, log_probs) for outputs in pool]
@@ -118,8 +122,8 @@ class AcousticModel:
     def _output(self, outputs: FrameOutputs, log_probs: bool) -> AcousticOutput:
         none = [torch.empty(0), torch.empty(0), torch.empty(0, len(self.vocabulary))]  # shorter than one frame
         symbols, scores, *emissions = outputs.tensors or none[: 2 + log_probs]
-        score = float(scores.double().sum())
-        return AcousticOutput(outputs.recording, symbols.tolist(), score, emissions[0].numpy() if emissions else None)
+        of_all = emissions[0].numpy() if emissions else None
+        return AcousticOutput(outputs.recording, symbols.tolist(), scores.numpy(), of_all)
 
     @torch.inference_mode()
     def _batch(self, waveforms: Tensor, lengths: Tensor, *, log_probs: bool) -> list[tuple[Tensor, ...]]:

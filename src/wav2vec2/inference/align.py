@@ -12,7 +12,7 @@ Memory: the emissions (T, V), float32, of one pool of recordings, and the scores
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -41,7 +41,7 @@ from wav2vec2.output.formats import ONE_RECORDING, SUFFIXES, render
 from wav2vec2.output.tables import as_tsv
 from wav2vec2.output.timed import TimedSymbol, TimedWord
 from wav2vec2.output_file import writing
-from wav2vec2.progress import progress_bar
+from wav2vec2.progress import Advance, no_progress, progress_bar
 from wav2vec2.text.vocabulary import Vocabulary
 
 
@@ -87,22 +87,22 @@ class Aligner:
     def stream(
         self,
         pairs: Iterable[tuple[AudioSource | Recording | Failure, str]],
-        advance: Callable[[float], object] = lambda seconds: None,
+        advance: Advance = no_progress,
     ) -> Iterator[Alignment | Failure]:
         """Yield an Alignment for each pair of audio and text, in order, or a Failure where that is not possible.
 
-        `advance` is called with the length in seconds of each recording that the model has processed.
+        `advance` is called with the seconds of audio that the model has heard since the last call.
         """
 
         def run(pairs: Iterator[tuple[AudioSource | Recording | Failure, str]]) -> Iterator[AcousticOutput | Failure]:
-            for pool in self._acoustic.pools((as_recording(audio) for audio, _ in pairs), log_probs=True):
+            recordings = (as_recording(audio) for audio, _ in pairs)
+            for pool in self._acoustic.pools(recordings, log_probs=True, advance=advance):
                 yield from pool
 
         for (_, text), output in with_results(pairs, run):
             if isinstance(output, Failure):
                 yield output
                 continue
-            advance(output.recording.samples / SAMPLE_RATE)
             yield self._align(output, text)
 
     def _align(self, output: AcousticOutput, text: str) -> Alignment | Failure:

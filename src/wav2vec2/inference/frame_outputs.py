@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import Failure, Recording, Waveform, audio_files, open_recording
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance
@@ -29,6 +30,7 @@ from wav2vec2.errors import UserError
 from wav2vec2.inference.windows import Window, WindowReader, WindowSizes, batches_by_length
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.encoder import SharedEncoder
+from wav2vec2.progress import Advance, no_progress
 
 AudioSource = str | Path | bytes | NDArray[np.floating[Any]] | Tensor
 """A file, the bytes of an encoded one, or mono float samples at 16 kHz."""
@@ -103,11 +105,12 @@ def frame_outputs(
     device: torch.device,
     pool_batches: int = 4,
     pool_recordings: int = 512,
+    advance: Advance = no_progress,
 ) -> Iterator[list[FrameOutputs | Failure]]:
     """Yield the outputs of `compute` for each recording, in order, one list for each pool.
 
     A pool is computed when it holds `pool_batches` batches of audio or `pool_recordings` recordings. A recording that
-    cannot be read gives a Failure, and the others go on.
+    cannot be read gives a Failure, and the others go on. `advance` is called after each batch.
     """
     pool: list[Recording | Failure] = []
     samples = 0
@@ -115,10 +118,10 @@ def frame_outputs(
         pool.append(recording)
         samples += 0 if isinstance(recording, Failure) else recording.samples
         if samples >= pool_batches * sizes.batch_samples or len(pool) >= pool_recordings:
-            yield _Pool(pool, architecture, sizes).results(compute, sizes.batch_samples, device)
+            yield _Pool(pool, architecture, sizes).results(compute, sizes.batch_samples, device, advance)
             pool, samples = [], 0
     if pool:
-        yield _Pool(pool, architecture, sizes).results(compute, sizes.batch_samples, device)
+        yield _Pool(pool, architecture, sizes).results(compute, sizes.batch_samples, device, advance)
 
 
 def nonempty_outputs(pools: Iterable[list[FrameOutputs | Failure]]) -> Iterator[FrameOutputs | Failure]:
@@ -170,6 +173,7 @@ class _Pool:
         self._readers: dict[int, WindowReader] = {}
         self._items: list[tuple[int, int, Window]] = []
         self._parts: dict[int, list[tuple[Tensor, ...]]] = {}
+        self._frame_seconds = architecture.stride / SAMPLE_RATE
         for row, recording in enumerate(recordings):
             if isinstance(recording, Recording):
                 plan = sizes.plan(recording.samples, architecture)
@@ -177,7 +181,9 @@ class _Pool:
                 self._items += [(row, place, window) for place, window in enumerate(plan)]
                 self._parts[row] = [()] * len(plan)
 
-    def results(self, compute: BatchFunction, budget: int, device: torch.device) -> list[FrameOutputs | Failure]:
+    def results(
+        self, compute: BatchFunction, budget: int, device: torch.device, advance: Advance
+    ) -> list[FrameOutputs | Failure]:
         """Read and compute all windows in batches of at most `budget` padded samples, and join those of a recording."""
         plan = batches_by_length([window.samples for _, _, window in self._items], budget)
         with ThreadPoolExecutor(max_workers=1) as executor:
@@ -187,7 +193,8 @@ class _Pool:
                 coming = executor.submit(self._read, following)
                 if ready:
                     batch, lengths = _padded([waveform for _, waveform in ready], device)
-                    self._keep([item for item, _ in ready], compute(batch, lengths))
+                    kept = self._keep([item for item, _ in ready], compute(batch, lengths))
+                    advance(kept * self._frame_seconds)
         return [
             recording if isinstance(recording, Failure) else FrameOutputs(recording, self._join(row))
             for row, recording in enumerate(self._recordings)
@@ -205,12 +212,16 @@ class _Pool:
                     self._recordings[row] = Failure(recording.name, str(error))
         return ready
 
-    def _keep(self, items: list[int], computed: Sequence[tuple[Tensor, ...]]) -> None:
+    def _keep(self, items: list[int], computed: Sequence[tuple[Tensor, ...]]) -> int:
+        """Keep the outputs of the windows `items`, without their context; returns the number of frames."""
+        frames = 0
         for item, tensors in zip(items, computed, strict=True):
             row, place, window = self._items[item]
             kept = slice(window.skip, window.skip + window.keep)
             # copied, because a view would keep the whole batch in memory
             self._parts[row][place] = tuple(tensor[kept].to("cpu", copy=True) for tensor in tensors)
+            frames += window.keep
+        return frames
 
     def _join(self, row: int) -> list[Tensor]:
         return [torch.cat(pieces) for pieces in zip(*self._parts.pop(row), strict=True)]

@@ -9,13 +9,15 @@ from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import Failure, Recording, audio_files
 from wav2vec2.decode.beside_model import build_model_searches
 from wav2vec2.decode.build import DecodingOptions
-from wav2vec2.decode.hypothesis import Hypothesis, collapse, hypothesis_text, word_frames
+from wav2vec2.decode.greedy import confident_words
+from wav2vec2.decode.hypothesis import Hypothesis, hypothesis_text, word_frames
 from wav2vec2.decode.search import Search, run_searches
 from wav2vec2.device import InferencePrecision
 from wav2vec2.errors import UserError, quoted
 from wav2vec2.inference.acoustic_model import AcousticModel, AcousticOutput, ModelSource
 from wav2vec2.inference.frame_outputs import AudioSource, ComputeOptions, as_recording
 from wav2vec2.output.transcript import Alternative, Transcript, Word
+from wav2vec2.progress import Advance, no_progress
 from wav2vec2.text.vocabulary import Vocabulary
 
 
@@ -121,22 +123,29 @@ class Transcriber:
             transcripts.append(result)
         return transcripts
 
-    def stream(self, recordings: Iterable[AudioSource | Recording | Failure]) -> Iterator[Transcript | Failure]:
+    def stream(
+        self, recordings: Iterable[AudioSource | Recording | Failure], advance: Advance = no_progress
+    ) -> Iterator[Transcript | Failure]:
         """Yield a Transcript for each recording, in order, or a Failure for one that cannot be read.
 
-        The transcript of a recording shorter than one frame (400 samples) is empty.
+        The transcript of a recording shorter than one frame (400 samples) is empty. `advance` is called with the
+        seconds of audio that the model has heard since the last call.
         """
-        for result in self.stream_searches(recordings, [self.search]):
+        for result in self.stream_searches(recordings, [self.search], advance):
             yield result if isinstance(result, Failure) else result[0]
 
     def stream_searches(
-        self, recordings: Iterable[AudioSource | Recording | Failure], searches: Sequence[Search]
+        self,
+        recordings: Iterable[AudioSource | Recording | Failure],
+        searches: Sequence[Search],
+        advance: Advance = no_progress,
     ) -> Iterator[list[Transcript] | Failure]:
         """Like `stream`, with one transcript for each of `searches`; the model runs once for all of them."""
         beams = [number for number, search in enumerate(searches) if search.decoder is not None]
-        for pool in self.acoustic_model.pools(map(as_recording, recordings), log_probs=bool(beams)):
+        opened = map(as_recording, recordings)
+        for pool in self.acoustic_model.pools(opened, log_probs=bool(beams), advance=advance):
             outputs = [output for output in pool if isinstance(output, AcousticOutput)]
-            greedy = [[collapse(o.best_path, self.vocabulary.blank, o.score)] for o in outputs]
+            greedy = [[confident_words(self.vocabulary, o.best_path, o.path_scores)] for o in outputs]
             nbest_lists: list[list[list[Hypothesis]]] = [greedy for _ in searches]
             if beams:
                 emissions = [output.log_probs for output in outputs if output.log_probs is not None]
