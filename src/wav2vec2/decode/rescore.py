@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from wav2vec2.decode.context import Context, contexts_of
 from wav2vec2.decode.hypothesis import Hypothesis, hypothesis_words, with_confidences
 from wav2vec2.decode.words import LmCase, reads_symbols, symbol_indices, token_finder
 from wav2vec2.errors import UserError
@@ -33,10 +34,22 @@ class Rescorer:
     lm_case: LmCase = "keep"
     source: str = "the language model"
 
-    def __call__(self, lists: Sequence[Sequence[Hypothesis]], vocabulary: Vocabulary) -> list[list[Hypothesis]]:
+    def __call__(
+        self,
+        lists: Sequence[Sequence[Hypothesis]],
+        vocabulary: Vocabulary,
+        contexts: Sequence[Context] | None = None,
+    ) -> list[list[Hypothesis]]:
         """Rank every list as `rescore` does, with the confidences of the new ranking."""
         ranked = rescore(
-            lists, self.lm, vocabulary, self.lm_weight, self.word_score, lm_case=self.lm_case, source=self.source
+            lists,
+            self.lm,
+            vocabulary,
+            self.lm_weight,
+            self.word_score,
+            lm_case=self.lm_case,
+            source=self.source,
+            contexts=contexts,
         )
         return [with_confidences(vocabulary, nbest, shown=len(nbest)) for nbest in ranked]
 
@@ -50,12 +63,14 @@ def rescore(
     *,
     lm_case: LmCase = "keep",
     source: str = "the language model",
+    contexts: Sequence[Context] | None = None,
 ) -> list[list[Hypothesis]]:
     """Return each list with new ``lm_score`` and ``score``, best first; equal scores keep their order.
 
     score = acoustic_score + lm_weight * lm_score + word_score * words; lm_score is the log-probability (nats) of the
     whole sentence, its end included. A model over symbols reads the symbols as they are, with word separators; a model
-    over words reads words. The confidences of the old ranking are dropped.
+    over words reads words. The confidences of the old ranking are dropped. contexts: what came before each list's
+    piece, as in `Decoder.decode`.
 
     Raises:
         UserError: the model is in another case than the vocabulary, or a weight is not a finite number.
@@ -66,11 +81,17 @@ def rescore(
     words = [hypothesis_words(vocabulary, hypothesis) for hypothesis in flat]
     if reads_symbols(lm, vocabulary):
         table = symbol_indices(lm, vocabulary, lm_case, source).tolist()
+        separator = None if vocabulary.word_separator is None else vocabulary.symbols.index(vocabulary.word_separator)
         indices = [[table[index] for index in hypothesis.ids] for hypothesis in flat]
+        between = [] if separator is None else [table[separator]]
+        earlier = [[*(table[i] for i in c.ids), *(between if c.ids else [])] for c in contexts_of(len(nbest), contexts)]
     else:
         find = token_finder(lm, vocabulary, lm_case, source)
         indices = [list(map(find, sentence)) for sentence in words]
-    scores = sentence_log_probabilities(lm, indices)
+        earlier = [list(map(find, context.words)) for context in contexts_of(len(nbest), contexts)]
+    goes_on = [context.goes_on for context in contexts_of(len(nbest), contexts)]
+    rows = [row for row, hypotheses in enumerate(nbest) for _ in hypotheses]
+    scores = sentence_log_probabilities(lm, indices, [earlier[row] for row in rows], [goes_on[row] for row in rows])
     ranked, place = [], 0
     for hypotheses in nbest:
         rescored = []
@@ -83,29 +104,48 @@ def rescore(
     return ranked
 
 
-def sentence_log_probabilities(lm: LanguageModel, sentences: Sequence[Sequence[int]]) -> NDArray[np.float64]:
-    """Return ln P of each sentence (indices of its tokens), its end included; (N,)."""
+def sentence_log_probabilities(
+    lm: LanguageModel,
+    sentences: Sequence[Sequence[int]],
+    before: Sequence[Sequence[int]] | None = None,
+    goes_on: Sequence[bool] | None = None,
+) -> NDArray[np.float64]:
+    """Return ln P of each sentence (indices of its tokens), its end included; (N,).
+
+    before: tokens that precede each sentence, and are not scored. goes_on: whether the end is not scored either.
+    """
+    before = before or [[]] * len(sentences)
+    goes_on = goes_on or [False] * len(sentences)
     out = np.zeros(len(sentences))
     for first in range(0, len(sentences), TOGETHER):
-        out[first : first + TOGETHER] = _walk(lm, sentences[first : first + TOGETHER])
+        part = slice(first, first + TOGETHER)
+        out[part] = _walk(lm, sentences[part], before[part], goes_on[part])
     return out
 
 
-def _walk(lm: LanguageModel, sentences: Sequence[Sequence[int]]) -> NDArray[np.float64]:
-    lengths = np.array([len(sentence) for sentence in sentences], np.int64)
-    tokens = np.zeros((len(sentences), int(lengths.max(initial=0))), np.int64)
-    for row, sentence in enumerate(sentences):
-        tokens[row, : len(sentence)] = sentence
-    totals = np.zeros(len(sentences))
-    histories = np.full(len(sentences), lm.start(), np.int64)
+def _walk(
+    lm: LanguageModel,
+    sentences: Sequence[Sequence[int]],
+    before: Sequence[Sequence[int]],
+    goes_on: Sequence[bool],
+) -> NDArray[np.float64]:
+    rows = [[*earlier, *sentence] for earlier, sentence in zip(before, sentences, strict=True)]
+    lengths = np.array([len(row) for row in rows], np.int64)
+    given = np.array([len(earlier) for earlier in before], np.int64)
+    ends = ~np.array(goes_on, bool)
+    tokens = np.zeros((len(rows), int(lengths.max(initial=0))), np.int64)
+    for place, row in enumerate(rows):
+        tokens[place, : len(row)] = row
+    totals = np.zeros(len(rows))
+    histories = np.full(len(rows), lm.start(), np.int64)
     for step in range(tokens.shape[1] + 1):
-        done = np.flatnonzero(lengths == step)
+        done = np.flatnonzero((lengths == step) & ends)
         if len(done):
             totals[done] += lm.finish(histories[done])
         going = np.flatnonzero(lengths > step)
         if len(going):
             scores, following = lm.score(histories[going], tokens[going, step])
-            totals[going] += scores
+            totals[going] += np.where(step >= given[going], scores, 0.0)
             histories[going] = following
         lm.retain(histories[going])
     return totals
