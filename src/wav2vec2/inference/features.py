@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from wav2vec2.bulk.options import BulkOptions
+from wav2vec2.bulk.run import manifest_among, run_over_manifest
 from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
+from wav2vec2.inference.frame_columns import Dtype, EmissionsJob, FeaturesJob, chosen_layers, layer_outputs
 from wav2vec2.inference.frame_outputs import ComputeOptions, FrameOutputs, output_names, write_outputs
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.output_file import writing
@@ -33,26 +34,30 @@ class FeaturesOptions:
     """Write the outputs of one or more Transformer layers for every frame, a file for each recording.
 
     A file holds `layer_<k>` (frames, channels) for each chosen layer and `times` (frames,), the centre of each frame in
-    seconds.
+    seconds. Of a manifest, --out holds Parquet files with a row for each of its rows: `frames` and the numbers of
+    `layer_<k>`, frame by frame. They appear as they are finished; the same command goes on after an interruption.
     """
 
     model: Annotated[str, Positional, arg(metavar="MODEL")]
     """A model directory, checkpoint file or hub id, pre-trained or fine-tuned."""
     files: Annotated[tuple[str, ...], Positional, arg(metavar="FILE [FILE ...]")]
-    """Audio files, and folders to search for them."""
+    """Audio files, and folders to search for them; or a manifest (MANIFEST.parquet)."""
     out: Path | None = None
-    """Folder for the output files NAME.npz or NAME.safetensors (required)."""
+    """Folder for the output files NAME.npz or NAME.safetensors, or those of a manifest (required)."""
     layer: tuple[int, ...] = ()
     """Layers: 0 is the input of the first block, k the output of block k. The last layer if not given."""
     all_layers: bool = False
     """Every layer, including layer 0."""
+    emissions: bool = False
+    """Of a manifest: the log-probabilities of a recogniser's symbols, in nats, instead of the outputs of layers."""
     convention: Literal["fairseq", "transformers"] = "transformers"
     """Last layer of a pre-LN model: fairseq takes it before the final layer norm, transformers after it."""
     format: Literal["npz", "safetensors"] = "npz"
-    """Format of the output files."""
-    dtype: Literal["float32", "float16"] = "float32"
-    """Type of the numbers; float16 halves the size of the files."""
+    """Format of the output files of recordings."""
+    dtype: Annotated[Dtype | None, arg(metavar="{float32,float16}", help_behavior_hint="(default: see there)")] = None
+    """Type of the numbers; float16 halves the size of the files. If not given, float32, but float16 of a manifest."""
     compute: OmitArgPrefixes[ComputeOptions] = field(default_factory=ComputeOptions)
+    bulk: OmitArgPrefixes[BulkOptions] = field(default_factory=BulkOptions)
 
 
 def run(options: FeaturesOptions) -> None:
@@ -61,14 +66,16 @@ def run(options: FeaturesOptions) -> None:
 
     if not options.files or options.out is None:
         raise UserError("features: name at least one audio file or folder, and the output folder with --out")
+    if (manifest := manifest_among(options.files)) is not None:
+        run_over_manifest(_job(options), manifest, options.out, options.bulk)
+        return
+    options.bulk.refuse("features")
+    if options.emissions:
+        raise UserError("features: --emissions is for a manifest; write one with 'wav2vec2 prepare folder'")
     files, device = output_names(options.files), usable_device(options.compute.device)
     model = load(options.model).to(device)
-    layers, closing_norm = _layers(options, model.architecture), options.convention == "transformers"
-
-    @torch.inference_mode()
-    def compute(waveforms: Tensor, lengths: Tensor) -> list[tuple[Tensor, ...]]:
-        outputs, _ = model.encode_layers(waveforms, lengths, layers, closing_norm=closing_norm)
-        return list(zip(*outputs, strict=True))
+    layers = chosen_layers(options.layer, model.architecture, every=options.all_layers)
+    compute = layer_outputs(model, layers, closing_norm=options.convention == "transformers")
 
     def write(result: FrameOutputs, name: str) -> None:
         assert options.out is not None
@@ -77,22 +84,21 @@ def run(options: FeaturesOptions) -> None:
     write_outputs(files, model, compute, write, compute_options=options.compute)
 
 
-def _layers(options: FeaturesOptions, architecture: Architecture) -> list[int]:
-    if options.all_layers and options.layer:
-        raise UserError("features: --layer and --all-layers exclude each other; give only one")
-    for layer in options.layer:
-        if not 0 <= layer <= architecture.layers:
-            raise UserError(f"--layer {layer}: this model has the layers 0 to {architecture.layers}")
-    if options.all_layers:
-        return list(range(architecture.layers + 1))
-    return sorted(set(options.layer)) or [architecture.layers]
+def _job(options: FeaturesOptions) -> EmissionsJob | FeaturesJob:
+    dtype = options.dtype or "float16"
+    if options.emissions:
+        if options.layer or options.all_layers:
+            raise UserError("features: --emissions and --layer exclude each other; give only one")
+        return EmissionsJob(options.model, dtype, options.compute)
+    closing_norm = options.convention == "transformers"
+    return FeaturesJob(options.model, options.layer, options.all_layers, closing_norm, dtype, options.compute)
 
 
 def _write(
     result: FrameOutputs, path: Path, options: FeaturesOptions, layers: list[int], architecture: Architecture
 ) -> None:
     arrays = {
-        f"layer_{layer}": tensor.numpy().astype(options.dtype)
+        f"layer_{layer}": tensor.numpy().astype(options.dtype or "float32")
         for layer, tensor in zip(layers, result.tensors, strict=True)
     }
     frames = len(result.tensors[0])
