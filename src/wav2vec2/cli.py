@@ -90,10 +90,15 @@ GROUPS: dict[str, dict[str, Command]] = {
         "lm perplexity": Command("lm.perplexity", "PerplexityOptions", "measure the perplexity of a text"),
     },
     "Recognition": {
-        "transcribe": Command("inference.transcribe_command", "TranscribeOptions", "transcribe audio files"),
+        "transcribe": Command(
+            "inference.transcribe_command", "TranscribeOptions", "transcribe audio files, or a manifest"
+        ),
         "align": Command("inference.align", "AlignOptions", "find when each word and character of a text is spoken"),
         "evaluate": Command("evaluation.evaluate", "EvaluateConfig", "measure word and character error rates"),
         "tune": Command("evaluation.tune", "TuneOptions", "tune the language model weight on a development set"),
+        "pseudo-label": Command(
+            "evaluation.pseudo_label", "PseudoLabelOptions", "label untranscribed speech, to fine-tune on it"
+        ),
     },
     "Representations": {
         "features": Command("inference.features", "FeaturesOptions", "write the outputs of a model's layers"),

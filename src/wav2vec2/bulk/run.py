@@ -38,11 +38,13 @@ def manifest_among(names: Sequence[str]) -> str | None:
     return "+".join(manifests) or None
 
 
-def run_over_manifest(job: Job, manifest: str, out: str | Path, options: BulkOptions) -> Work:
+def run_over_manifest(
+    job: Job, manifest: str, out: str | Path, options: BulkOptions, *, tolerant: bool = False
+) -> Work:
     """Do the tasks of this part that are not done; their results are files in the folder `out`.
 
     After an interruption the same call, or one with another engine or another number of parts, goes on with the tasks
-    that have no file yet.
+    that have no file yet. tolerant: the caller says which recordings could not be read.
 
     Raises:
         UserError: something cannot be read or written, `out` holds other results, or recordings could not be read; in
@@ -55,7 +57,8 @@ def run_over_manifest(job: Job, manifest: str, out: str | Path, options: BulkOpt
     todo = [(task, key) for task, key in mine if task in again]
     _refuse_others(work)
     began = "" if len(todo) == len(mine) else f", {len(mine) - len(todo)} of them done before"
-    print(f"{job.command}: {len(mine)} tasks{began}; results in {work.folder.folder}", file=sys.stderr, flush=True)
+    tasks = "1 task" if len(mine) == 1 else f"{len(mine)} tasks"
+    print(f"{job.command}: {tasks}{began}; results in {work.folder.folder}", file=sys.stderr, flush=True)
     try:
         with closing(_ENGINES[options.engine](work, todo, options)) as done:
             for task, note in _shown(done, mine, todo):
@@ -63,7 +66,7 @@ def run_over_manifest(job: Job, manifest: str, out: str | Path, options: BulkOpt
     except KeyboardInterrupt:
         print(f"\ninterrupted: the same command continues ({len(mine)} tasks in all)", file=sys.stderr)
         raise
-    _sum_up(work, [note for note in notes.values() if note is not None], options)
+    _sum_up(work, [note for note in notes.values() if note is not None], tolerant=tolerant)
     return work
 
 
@@ -141,14 +144,14 @@ def _refuse_others(work: Work) -> None:
         )
 
 
-def _sum_up(work: Work, notes: list[Note], options: BulkOptions) -> None:
+def _sum_up(work: Work, notes: list[Note], *, tolerant: bool) -> None:
     rows, failed = sum(note.rows for note in notes), sum(note.failed for note in notes)
     if not work.folder.remote:
         for task in work.tasks:
             for left in Path(work.out).glob(f".{task.shard}.*.tmp"):  # by processes that were killed
                 left.unlink(missing_ok=True)
     print(f"{rows} rows in {len(notes)} files of {work.folder.folder}")
-    if failed:
+    if failed and not tolerant:
         raise UserError(
             f"{failed} of {rows} utterances could not be read; their column 'error' says why; "
             "mend them and add --retry-failed"

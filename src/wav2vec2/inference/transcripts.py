@@ -61,7 +61,7 @@ class TranscribeJob:
 class TranscriptWriter:
     """See `Worker`."""
 
-    columns = COLUMNS
+    columns: list[pa.Field] = COLUMNS
     facts: Mapping[str, Any] = {}
 
     def __init__(self, transcriber: Transcriber) -> None:
