@@ -46,13 +46,14 @@ def test_command_writes_text(model_path: str, folder: Path, capsys: pytest.Captu
 
 
 def test_command_writes_json(model_path: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(TranscribeOptions(model_path, (str(folder),), format="json", compute=CPU))
+    run(TranscribeOptions(model_path, (str(folder),), format=("json",), compute=CPU))
     array = json.loads(capsys.readouterr().out)
-    run(TranscribeOptions(model_path, (str(folder),), format="jsonl", compute=CPU))
+    run(TranscribeOptions(model_path, (str(folder),), format=("jsonl",), compute=CPU))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert array == lines
     assert [entry["text"] for entry in array] == TEXTS
-    assert array[0]["words"][1] == {"text": "FOX", "start": pytest.approx(0.3225), "end": pytest.approx(0.5425)}
+    times = {"start": pytest.approx(0.3225), "end": pytest.approx(0.5425)}
+    assert array[0]["words"][1] == {"text": "FOX", **times, "confidence": pytest.approx(0.9958, abs=1e-4)}
 
 
 def test_bad_files_are_one_line_each_and_the_rest_goes_on(
@@ -61,7 +62,7 @@ def test_bad_files_are_one_line_each_and_the_rest_goes_on(
     (folder / "empty.wav").write_bytes(b"")
     files = (str(folder), str(folder / "absent.wav"))
     with pytest.raises(UserError, match="2 of 6 files"):
-        run(TranscribeOptions(model_path, files, format="json", compute=CPU))
+        run(TranscribeOptions(model_path, files, format=("json",), compute=CPU))
     captured = capsys.readouterr()
     assert [entry["text"] for entry in json.loads(captured.out)] == TEXTS
     assert ["empty.wav" in captured.err, "absent.wav" in captured.err, len(captured.err.splitlines())] == [
@@ -86,7 +87,7 @@ def test_a_language_model_and_an_nbest_list(
     words.write_text("THE\nFOX\nLAZY\n")
     audio = write(tmp_path / "box.wav", spoken("THE BOX"))
     decoding = DecodingOptions(lexicon=words, nbest=2, lm_weight=0.0, word_score=0.0, workers=0)
-    run(TranscribeOptions(model_path, (str(audio),), format="jsonl", compute=CPU, decoding=decoding))
+    run(TranscribeOptions(model_path, (str(audio),), format=("jsonl",), compute=CPU, decoding=decoding))
     entry = json.loads(capsys.readouterr().out)
     assert entry["text"] == "THE FOX"
     assert entry["nbest"][0]["text"] == "THE FOX"

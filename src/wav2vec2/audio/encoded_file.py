@@ -21,6 +21,12 @@ class NamedBytes(bytes):
     name: str = ""
 
 
+class NamedFile(str):
+    """The path of a copy of something, which messages call by its own name."""
+
+    name: str = ""
+
+
 class AudioError(UserError):
     """A file without usable audio. `reason` is a short label under which such files are counted."""
 
@@ -63,7 +69,7 @@ def open_encoded(source: Source) -> Iterator[EncodedFile]:
 
 def source_name(source: Source) -> str:
     """What messages call a path or some bytes."""
-    if isinstance(source, NamedBytes) and source.name:
+    if isinstance(source, NamedBytes | NamedFile) and source.name:
         return source.name
     return f"<{len(source)} bytes of audio>" if isinstance(source, bytes) else str(source)
 

@@ -1,5 +1,6 @@
 """Recordings: finding the audio files of a folder, and reading a recording on demand, piece by piece."""
 
+import glob
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -118,19 +119,35 @@ def _array_recording(samples: np.ndarray[Any, Any], name: str = "array") -> Reco
 def audio_files(paths: Iterable[str | Path]) -> list[Path]:
     """Return the named files, and in place of each named folder the recordings below it (`recordings_below`), sorted.
 
+    A name with wildcards that is no file's stands for the files that it matches (`matching`).
+
     Raises:
-        UserError: a folder holds no audio file.
+        UserError: a folder holds no audio file, or a pattern matches none.
     """
     files: list[Path] = []
     for path in map(Path, paths):
         if not path.is_dir():
-            files.append(path)
+            files.extend([path] if os.path.lexists(path) or not glob.has_magic(str(path)) else matching(str(path)))
             continue
         found = sorted(recordings_below(path))
         if not found:
             raise UserError(f"{path}: no audio files in this folder; name a folder of recordings or single files")
         files.extend(found)
     return files
+
+
+def matching(pattern: str) -> list[Path]:
+    """Return the files that match a pattern of the shell, sorted; ** matches any number of folders.
+
+    Of these, those with the name of an audio file (`is_audio_name`), if there are any.
+
+    Raises:
+        UserError: no file matches.
+    """
+    found = sorted(Path(name) for name in glob.glob(pattern, recursive=True) if os.path.isfile(name))
+    if not found:
+        raise UserError(f"{pattern}: no file matches this pattern; correct it, or name a folder of recordings")
+    return [path for path in found if is_audio_name(path)] or found
 
 
 def recordings_below(root: Path) -> Iterator[Path]:

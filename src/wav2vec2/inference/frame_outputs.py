@@ -236,10 +236,10 @@ def _padded(waveforms: Sequence[Waveform], device: torch.device) -> tuple[Tensor
 def output_names(sources: Sequence[str]) -> dict[Path, str]:
     """Map the audio files that `sources` (files and folders) name to the stems of their output files.
 
-    This is the stem of the audio file, preceded by the name of its folder where two stems are equal. Raises UserError
-    if two names are still equal, and for a folder without audio.
+    This is the stem of the audio file, preceded by the name of its folder where two stems are equal. A file that is
+    named twice is there once. Raises UserError if two names are still equal, and for a folder without audio.
     """
-    paths = audio_files(sources)
+    paths = list(dict.fromkeys(audio_files(sources)))
     taken = Counter(path.stem for path in paths)
     names = [path.stem if taken[path.stem] == 1 else f"{path.parent.name}-{path.stem}" for path in paths]
     for name, count in Counter(names).items():

@@ -1,0 +1,93 @@
+"""From named recordings to written transcripts, one after the other; those that fail do not stop the others."""
+
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from wav2vec2.audio.encoded_file import NamedFile
+from wav2vec2.audio.promised import promised_lengths
+from wav2vec2.audio.recordings import Failure, Recording, audio_files, open_recording
+from wav2vec2.audio.standard_input import recording_on_stdin
+from wav2vec2.errors import UserError
+from wav2vec2.inference.frame_outputs import output_names, with_results
+from wav2vec2.inference.transcribe import Transcriber
+from wav2vec2.output.transcript import Transcript
+from wav2vec2.progress import AudioProgress
+
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recording to transcribe: its file, the name of its output files, and its likely seconds (0: unknown)."""
+
+    file: Path | NamedFile
+    name: str
+    seconds: float = 0.0
+
+    def open(self) -> Recording | Failure:
+        """Open the file; the recording is called as the user called it."""
+        opened = open_recording(self.file)
+        if isinstance(opened, Recording) and isinstance(self.file, NamedFile):
+            return replace(opened, name=self.file.name)
+        return opened
+
+
+class Destination(Protocol):
+    """Where transcripts go."""
+
+    def write(self, transcript: Transcript, name: str) -> None:
+        """Write a transcript; `name` is the name of its output files."""
+
+
+def named_sources(names: tuple[str, ...], stack: ExitStack, *, for_files: bool) -> list[Source]:
+    """Return the recordings that files, folders, patterns and - (stdin, copied until `stack` closes) stand for.
+
+    for_files: their names are those of output files, so that equal ones are refused. Raises UserError for these, for
+    folders without audio, and for patterns that match nothing.
+    """
+    if names.count(STDIN) > 1:
+        raise UserError("-: stdin can be read once; name it once")
+    others = [name for name in names if name != STDIN]
+    if for_files:
+        stems = output_names(others)
+        if STDIN in names and "stdin" in stems.values():
+            raise UserError("stdin: a recording has this name, too; give it another one")
+        files = list(stems)
+    else:
+        files = audio_files(others)
+        stems = {file: file.stem for file in files}
+    sources = estimated(files, [stems[file] for file in files])
+    if STDIN in names:
+        # In its place among files; folders and patterns give several.
+        place = len(audio_files(names[: names.index(STDIN)])) if not for_files else len(sources)
+        sources.insert(place, Source(stack.enter_context(recording_on_stdin()), "stdin"))
+    return sources
+
+
+def estimated(files: list[Path], names: list[str]) -> list[Source]:
+    """Return sources with the lengths that the headers of their files promise."""
+    return [Source(*entry) for entry in zip(files, names, promised_lengths(files), strict=True)]
+
+
+def write_transcripts(
+    transcriber: Transcriber, sources: Iterable[Source], destination: Destination, progress: AudioProgress
+) -> int:
+    """Transcribe `sources` and write each as soon as it is known; returns how many failed, with a line on stderr."""
+    failed = 0
+    results = with_results(
+        sources, lambda opening: transcriber.stream((source.open() for source in opening), progress.advance)
+    )
+    for source, result in results:
+        if isinstance(result, Failure):
+            failed += 1
+            progress.finish(source.seconds, 0.0)
+            print(result.message, file=sys.stderr)
+            continue
+        progress.finish(source.seconds, result.seconds)
+        with progress.aside():
+            destination.write(result, source.name)
+    return failed
