@@ -40,6 +40,14 @@ def test_speech_stands_out_of_noise() -> None:
     assert speech_by_energy(np.zeros(0, np.float32)).shape == (0,)
 
 
+def test_rare_speech_stands_out_of_noise() -> None:
+    noise = 0.002 * np.random.default_rng(1).standard_normal(16_000 * 120).astype(np.float32)
+    noise[16_000:32_000] += 0.1 * voice(1.0)
+    speech = speech_by_energy(frame_energies(noise))
+    assert speech[100:200].mean() > 0.9
+    assert speech[200:].mean() < 0.01
+
+
 def test_a_recording_without_pauses_is_all_speech() -> None:
     speech = speech_by_energy(frame_energies(voice(40.0)))
     assert speech.mean() > 0.9

@@ -5,6 +5,8 @@
 2. `pause_segments` cuts at pauses. Neighbouring stretches of speech are joined up to the length of the longest
    segment allowed; long silence is left out, but a margin around speech is kept.
 
+`audio.pieces` does the same for recognition, while a recording is being decoded.
+
 `prepare` sets the longest segment (`--max-seconds`, 30 s by default) and the detector (`--vad`); the other numbers are
 the defaults of `Segmentation`.
 """
@@ -20,8 +22,13 @@ from wav2vec2.errors import UserError
 HOP = 160
 WINDOW = 400
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP
+NOISE_FRAMES = 30 * FRAMES_PER_SECOND
+"""Frames for which the noise floor is estimated together, from these and half as many before and after them."""
 
-_INAUDIBLE = -75.0  # dB; nothing quieter counts as speech
+INAUDIBLE = -75.0
+"""dB; nothing quieter counts as speech."""
+STANDS_OUT, LEAST_OUTSTANDING = 10.0, FRAMES_PER_SECOND // 2
+"""dB above the noise floor of a frame that stands out, and how many such frames are more than a click."""
 
 Detector = Literal["energy", "silero"]
 
@@ -58,17 +65,33 @@ def speech_by_energy(energies: np.ndarray) -> np.ndarray:
     The noise floor is estimated anew every half minute, so that a change of background noise has no effect far away.
     """
     speech = np.zeros(len(energies), dtype=bool)
-    window = 30 * FRAMES_PER_SECOND
-    loud = float(np.percentile(energies, 95)) if len(energies) else 0.0
-    for begin in range(0, len(energies), window):
-        around = energies[max(0, begin - window // 2) : begin + window + window // 2]
-        floor = float(np.percentile(around, 5))
-        # A third of the way up, at least 6 dB above the floor, but below the loud parts: a recording without pauses is
-        # all speech.
-        over_floor = min(floor + max(6.0, (loud - floor) / 3), loud - 6.0)
-        threshold = max(over_floor, loud - 35.0, _INAUDIBLE)
-        speech[begin : begin + window] = energies[begin : begin + window] > threshold
+    loud = loud_parts(energies)
+    for begin in range(0, len(energies), NOISE_FRAMES):
+        around = energies[max(0, begin - NOISE_FRAMES // 2) : begin + NOISE_FRAMES + NOISE_FRAMES // 2]
+        speech[begin : begin + NOISE_FRAMES] = energies[begin : begin + NOISE_FRAMES] > speech_threshold(around, loud)
     return speech
+
+
+def loud_parts(energies: np.ndarray) -> float:
+    """Return the energy (dB) of the loud parts of a recording: its 95th percentile.
+
+    Where less than a twentieth is speech, that would be the noise. So it is at least the upper quartile of what stands
+    out of the noise, if that is half a second or more.
+    """
+    if not len(energies):
+        return 0.0
+    floor, loud = np.percentile(energies, [5, 95])
+    outstanding = energies[energies > max(floor, INAUDIBLE) + STANDS_OUT]
+    return float(max(loud, np.percentile(outstanding, 75)) if len(outstanding) >= LEAST_OUTSTANDING else loud)
+
+
+def speech_threshold(around: np.ndarray, loud: float) -> float:
+    """Return the energy (dB) above which a frame is speech: from the energies around it, and that of the loud parts."""
+    floor = float(np.percentile(around, 5))
+    # A third of the way up, at least 6 dB above the floor, but below the loud parts: a recording without pauses is
+    # all speech.
+    over_floor = min(floor + max(6.0, (loud - floor) / 3), loud - 6.0)
+    return max(over_floor, loud - 35.0, INAUDIBLE)
 
 
 def speech_by_silero(waveform: np.ndarray, model: Any) -> np.ndarray:

@@ -64,6 +64,8 @@ def rows(model: "Checkpoint") -> dict[str, str]:
         lines["vocabulary"] = f"{len(model.vocabulary)} symbols: {_shortened(model.vocabulary.symbols)}"
     elif model.kind == "ctc":
         lines["vocabulary"] = f"{model.vocabulary_size} symbols, not stored with the model"
+    if model.longest_heard is not None:
+        lines["heard"] = f"utterances of up to {model.longest_heard:g} s (95 % of those in training)"
     if masks.time_start or masks.channel_start:
         channels = f", channels p {masks.channel_start:g} x {masks.channel_span}" if masks.channel_start else ""
         lines["masking"] = f"time p {masks.time_start:g} x {masks.time_span} frames{channels}"

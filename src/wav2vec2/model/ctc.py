@@ -24,6 +24,9 @@ class Wav2Vec2ForCTC(SharedEncoder):
 
     ``vocabulary`` belongs to the weights: it is saved and loaded with them. If the symbols are not known, pass their
     number instead, and ``blank``, the class of the CTC blank; the attribute ``vocabulary`` is then None.
+
+    ``longest_heard`` belongs to the weights too: the length in seconds that 95 % of the training utterances did not
+    exceed; None if it is not known.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Wav2Vec2ForCTC(SharedEncoder):
         super().__init__(architecture, regularization, masking)
         self.vocabulary: Vocabulary | None = vocabulary if isinstance(vocabulary, Vocabulary) else None
         self._blank = blank
+        self.longest_heard: float | None = None
         self.head = nn.Linear(architecture.hidden_size, vocabulary if isinstance(vocabulary, int) else len(vocabulary))
         nn.init.xavier_uniform_(self.head.weight)
         nn.init.zeros_(self.head.bias)

@@ -36,6 +36,8 @@ def test_a_pretrained_model_becomes_a_recogniser_that_loads(
     labelled_corpus: Path, pretrained: Path, tmp_path: Path
 ) -> None:
     model = load(run(finetune_config(labelled_corpus, tmp_path / "run", str(pretrained))))
+    seconds = Manifest.open(labelled_corpus).samples / 16_000
+    assert model.longest_heard == pytest.approx(np.percentile(seconds, 95), abs=0.006)
     assert isinstance(model, Wav2Vec2ForCTC)
     assert model.vocabulary is not None
     assert set("AB|") <= set(model.vocabulary.symbols)

@@ -1,8 +1,8 @@
 """The configuration of a Hugging Face model directory in our terms: ``config.json`` and ``preprocessor_config.json``.
 
 transformers' ``mask_time_prob`` is the paper's p times the length of a span. Settings for which transformers has no
-field (gradient multiplier, Gumbel temperature, the architecture's name, input normalisation, variants) are stored
-beside its own fields; transformers keeps such keys as they are.
+field (gradient multiplier, Gumbel temperature, the architecture's name, input normalisation, longest utterance,
+variants) are stored beside its own fields; transformers keeps such keys as they are.
 """
 
 import itertools
@@ -69,6 +69,7 @@ _DEFAULTS: dict[str, Any] = {
 # Fields for which our model has only one value; with another value, transformers' model computes something else.
 _FIXED = {"hidden_act": "gelu", "feat_extract_activation": "gelu", "add_adapter": False}
 _MOST_LAYERS = 1000
+_MOST_SECONDS = 1e6
 PREPROCESSOR_FILE, PROCESSOR_FILE = "preprocessor_config.json", "processor_config.json"
 # Heads of transformers that are no part of wav2vec 2.0: what they are, for messages.
 _OTHER_HEADS = {
@@ -93,6 +94,7 @@ class ModelConfig:
     masking: Masking
     vocabulary_size: int
     blank: int
+    longest_heard: float | None
     origin: str
 
 
@@ -125,12 +127,20 @@ def read_config(directory: Path) -> ModelConfig:
             masking=masking,
             vocabulary_size=int(config["vocab_size"]),
             blank=int(config["pad_token_id"] or 0),
+            longest_heard=_longest_heard(config),
             origin=_origin(raw),
         )
     except (TypeError, ValueError, KeyError, ArithmeticError) as error:
         raise UserError(
             f"{path}: a field has an impossible value ({cause(error)}); copy it again from its model"
         ) from error
+
+
+def _longest_heard(config: Mapping[str, Any]) -> float | None:
+    stored = config.get("longest_heard")
+    if stored is not None and not (isinstance(stored, int | float) and 0 < stored < _MOST_SECONDS):
+        raise ValueError(f"longest_heard {quoted(stored)}")
+    return None if stored is None else float(stored)
 
 
 def _differences(cls: type[T], config: Mapping[str, Any], key: str, base: T, path: Path) -> T:

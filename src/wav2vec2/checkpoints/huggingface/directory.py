@@ -86,6 +86,7 @@ def open_directory(directory: Path, language: str | None = None) -> Checkpoint:
         vocabulary=_vocabulary(directory, size, language),
         vocabulary_size=size,
         blank=config.blank,
+        longest_heard=config.longest_heard if kind == "ctc" else None,
         ignored=(*_IGNORED, BESIDE_ENCODER) if head else _IGNORED,
         optional=unmasked,
         head=head,
@@ -153,7 +154,9 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 def _model_config(model: Model, dtype: torch.dtype) -> dict[str, Any]:
     a, r, m = model.architecture, model.regularization, model.masking
     if isinstance(model, Wav2Vec2ForCTC):
-        return config_json(a, r, m, kind="ctc", vocabulary_size=model.head.out_features, blank=model.blank, dtype=dtype)
+        size, heard = model.head.out_features, model.longest_heard
+        content = config_json(a, r, m, kind="ctc", vocabulary_size=size, blank=model.blank, dtype=dtype)
+        return content if heard is None else {**content, "longest_heard": heard}
     return config_json(a, r, m, kind="encoder" if isinstance(model, Wav2Vec2Encoder) else "pretraining", dtype=dtype)
 
 

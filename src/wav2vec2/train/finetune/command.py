@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 
 from wav2vec2.audio.read import SAMPLE_RATE
@@ -160,6 +161,7 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
     vocabulary = build_vocabulary(config.text, manifest, normalization)
     model, lines = build_model(config, vocabulary)
     transcripts = usable_transcripts(manifest, vocabulary, model.architecture)
+    model.longest_heard = _longest_heard(transcripts.manifest)
     corpus = plan_corpus(
         transcripts.manifest,
         config.batch,
@@ -209,6 +211,11 @@ def _validation(data: FinetuneData) -> tuple[Manifest | None, int]:
     if 0 < data.validation_utterances < len(manifest):
         manifest = hold_out(manifest, data.validation_utterances, set())[1]
     return manifest, untranscribed
+
+
+def _longest_heard(manifest: Manifest) -> float:
+    """Seconds that 95 % of the utterances do not exceed."""
+    return round(float(np.percentile(manifest.samples, 95)) / SAMPLE_RATE, 2)
 
 
 def build_vocabulary(text: TextConfig, manifest: Manifest, normalization: TextNormalization) -> Vocabulary:

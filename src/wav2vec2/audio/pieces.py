@@ -1,0 +1,191 @@
+"""The pieces of a recording that a recogniser sees: speech between pauses, found while the recording is being decoded.
+
+A recogniser that was trained on utterances of a few seconds understands utterances of a few seconds. So a longer
+recording is cut at its pauses, and long silence is left out. Speech without a pause that is longer than the model has
+ever heard is cut at its quietest place. A word may lie across such a seam: the pieces on both sides are joined, and the
+model sees some of the neighbour as context.
+
+Legend: frames here are those of `audio.pauses`, 10 ms.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wav2vec2.audio.pauses import FRAMES_PER_SECOND, HOP
+from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.audio.speech_stream import EnergyMeter, SpeechDetector
+from wav2vec2.errors import UserError
+
+GRID = 320
+"""Pieces start at a multiple of this many samples, the stride of the model, so that times need no rounding."""
+CLICK_FRAMES = 5
+"""Shorter sounds between pauses are clicks, not speech."""
+_SHORT_PAUSE = 0.15  # seconds; the silence within a word, before a plosive, is shorter
+_SHORTEST_LONGEST = 0.5
+
+
+@dataclass(frozen=True)
+class PieceRules:
+    """How a recording is cut into pieces; all values in seconds. Raises UserError for impossible ones."""
+
+    longest: float = 15.0
+    """No piece is longer, its context included. A recording that is not longer is one piece, as it is."""
+    pause: float = 0.3
+    """A shorter silence does not end a piece that can still grow; nor does one shorter than two margins."""
+    margin: float = 0.05
+    """Silence kept on either side of speech, from what the energy tells."""
+    context: float = 1.28
+    """How much of the neighbour is seen at a seam without a pause; at most a quarter of the longest piece."""
+
+    def __post_init__(self) -> None:
+        if not _SHORTEST_LONGEST <= self.longest < 1e6:
+            raise UserError(f"pieces: the longest must last at least {_SHORTEST_LONGEST} s, not {self.longest:g}")
+        if not 0 <= self.margin < 10 or not 0 < self.pause < 100 or not 0 <= self.context < 1e6:
+            raise UserError("pieces: margin (below 10 s) and context must be at least 0, pause (below 100 s) above 0")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Samples [start, start + samples) of a recording.
+
+    joined: it continues the piece before it, without a pause. before, after: the samples next to it that the model
+    should see as context; 0 beside a pause. `start` and, where there is an `after`, `samples` are multiples of `GRID`.
+    """
+
+    start: int
+    samples: int
+    joined: bool = False
+    before: int = 0
+    after: int = 0
+
+
+class PieceFinder:
+    """Finds the pieces of one recording.
+
+    `push` takes samples as they come. Memory is bounded: by the longest piece, and the time in which speech is
+    detected. The pieces do not depend on how the recording is divided into blocks.
+    """
+
+    def __init__(self, rules: PieceRules, *, loud: float | None = None) -> None:
+        """`loud`: the energy of the recording's loud parts, if it is known (see `SpeechDetector`)."""
+        self._longest = int(rules.longest * FRAMES_PER_SECOND)
+        self._margin = int(rules.margin * FRAMES_PER_SECOND)
+        self._close = max(1, int(rules.pause * FRAMES_PER_SECOND), 2 * self._margin)
+        self._short = min(self._close, int(_SHORT_PAUSE * FRAMES_PER_SECOND))
+        self._context = _even(min(int(rules.context * FRAMES_PER_SECOND), self._longest // 4))
+        self._meter, self._detector = EnergyMeter(), SpeechDetector(loud)
+        self._energies = np.zeros(0, np.float32)  # of the frames from `_origin` on, as far as they are heard
+        self._speech = np.zeros(0, bool)  # their marks, as far as they are decided
+        self._origin = 0  # frame after the last piece, or later; even
+        self._joined = False
+        self._heard = 0
+        self._final = False
+
+    @property
+    def needed_from(self) -> int:
+        """The first sample that a later piece, or its context, may need."""
+        return max(0, self._origin - (self._context if self._joined else 0) - self._margin - 1) * HOP
+
+    def push(self, waveform: np.ndarray) -> list[Piece]:
+        """Take the next samples (S,) at 16 kHz; return the pieces that are now known, in order."""
+        self._heard += len(waveform)
+        energies = self._meter.push(waveform)
+        return self._decided(energies, self._detector.push(energies))
+
+    def finish(self) -> list[Piece]:
+        """Return the pieces that are left, at the end of the recording."""
+        energies = self._meter.finish()
+        marks = np.concatenate([self._detector.push(energies), self._detector.finish()])
+        self._final = True
+        return self._decided(energies, marks)
+
+    def _decided(self, energies: np.ndarray, marks: np.ndarray) -> list[Piece]:
+        self._energies = np.concatenate([self._energies, energies])
+        self._speech = np.concatenate([self._speech, marks])
+        pieces: list[Piece] = []
+        while self._advance(pieces):
+            pass
+        return pieces
+
+    def _advance(self, pieces: list[Piece]) -> bool:
+        """Find the next piece, or drop what is none; returns whether there may be more to find."""
+        speech, heard = self._speech, len(self._speech)
+        first = 0 if self._joined else int(np.argmax(speech)) if speech.any() else heard
+        if first == heard:
+            self._drop(max(0, heard - self._margin - 1))
+            return False
+        begin = max(0, first - self._margin)
+        begin -= begin % 2
+        limit = begin + self._longest - (self._context if self._joined else 0)
+        gaps = [(start, end) for start, end in _gaps(speech, first) if start <= limit]
+        ended = next((gap for gap in gaps if gap[1] - gap[0] >= self._close), None)
+        if ended is None and self._final and gaps and gaps[-1][1] == heard:
+            ended = gaps[-1]
+        if ended is None and self._final and heard <= limit:
+            ended = heard, heard
+        if ended is not None:
+            end = min(ended[0] + min(self._margin, ended[1] - ended[0]), heard)
+            if self._joined or ended[0] - first >= CLICK_FRAMES:
+                self._add(pieces, begin, min(end, max(limit, ended[0])))
+            self._joined = False
+            self._drop(end)
+            return True
+        if heard < limit + self._close and not self._final:
+            return False
+        self._split(pieces, begin, limit, gaps)
+        return True
+
+    def _split(self, pieces: list[Piece], begin: int, limit: int, gaps: list[tuple[int, int]]) -> None:
+        """Cut speech that is longer than any piece: at its longest short pause, or else where it is quietest."""
+        half = begin + (limit - begin) // 2
+        pauses = [(end - start, start) for start, end in gaps if start >= half and end - start >= self._short]
+        if pauses:
+            length, start = max(pauses)
+            end = min(start + min(self._margin, length // 2), limit)
+            self._add(pieces, begin, end)
+            self._joined = False
+            self._drop(end)
+            return
+        last = limit - self._context
+        low = begin + (last - begin) // 2
+        smooth = np.convolve(self._energies[low:last], np.full(5, 0.2), mode="same")
+        # The convolution pads with 0 dB, which is loud, so the edges are never the quietest.
+        cut = low + int(np.argmin(smooth))
+        cut -= cut % 2
+        self._add(pieces, begin, cut, after=self._context * HOP)
+        self._joined = True
+        self._drop(cut)
+
+    def _add(self, pieces: list[Piece], begin: int, end: int, *, after: int = 0) -> None:
+        start = (self._origin + begin) * HOP
+        last = min((self._origin + end) * HOP, self._heard)
+        before = min(self._context * HOP, start) if self._joined else 0
+        if last > start:
+            pieces.append(Piece(start, last - start, self._joined, before, after))
+
+    def _drop(self, frames: int) -> None:
+        self._speech[_even(frames) : frames] = False  # a frame that stays, so that `_origin` is on the grid
+        frames = _even(frames)
+        self._origin += frames
+        self._speech, self._energies = self._speech[frames:], self._energies[frames:]
+
+
+def whole(samples: int) -> Piece:
+    """Return a recording of `samples` samples as one piece."""
+    return Piece(0, samples)
+
+
+def longest_samples(rules: PieceRules) -> int:
+    """Return the samples of the longest recording that is one piece."""
+    return int(rules.longest * SAMPLE_RATE)
+
+
+def _gaps(speech: np.ndarray, first: int) -> list[tuple[int, int]]:
+    """Return the runs of frames without speech from frame `first` on, as (start, end)."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], speech[first:], [True]]).astype(np.int8)))
+    return [(first + start, first + end) for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
+
+
+def _even(frames: int) -> int:
+    return frames - frames % 2
