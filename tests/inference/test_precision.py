@@ -33,7 +33,6 @@ def test_half_precision_hears_the_same(family: str, precision: str) -> None:
     assert difference.max() > 1e-6
     assert np.median(difference) < (0.1 if precision == "bf16" else 0.02)
     assert (np.array(exact.best_path) == np.array(half.best_path)).mean() > 0.95
-    assert half.score == pytest.approx(exact.score, rel=0.02)
 
 
 def test_the_default_on_a_cpu_is_float32() -> None:

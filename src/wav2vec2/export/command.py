@@ -13,7 +13,9 @@ from wav2vec2.errors import UserError
 from wav2vec2.export.formats import write_onnx, write_program
 from wav2vec2.export.gate import Limits, check_export
 from wav2vec2.export.onnx_graph import data_file
+from wav2vec2.inference.acoustic_model import is_exported, locate_recognizer
 from wav2vec2.inference.exported import ExportedRecognizer, ExportMetadata, OnnxModel, Precision
+from wav2vec2.inference.exported_beside import weights_print
 from wav2vec2.inference.torch_program import TorchProgram
 from wav2vec2.inference.transcribe import Transcriber
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
@@ -35,7 +37,8 @@ class ExportOptions:
     model: Annotated[str, Positional, arg(metavar="MODEL")]
     """A recogniser: a model directory or checkpoint file with a CTC head and a vocabulary."""
     out: Annotated[Path, Positional, arg(metavar="OUT")]
-    """The file to write: NAME.onnx, or NAME.pt2 with --to torch-export."""
+    """The file to write: NAME.onnx, or NAME.pt2 with --to torch-export. MODEL/model.onnx is used by itself in place of
+    the model on a CPU, until the model changes."""
     to: Literal["onnx", "torch-export"] = "onnx"
     """onnx: for ONNX Runtime and others. torch-export: for torch.export.load."""
     int8: bool = False
@@ -63,15 +66,20 @@ def run(options: ExportOptions) -> None:
     disagree.
     """
     _validate(options)
-    transcriber = Transcriber(options.model, device="cpu", lm=NO_LM)
-    model = transcriber.model
-    if isinstance(model, ExportedRecognizer):
+    if is_exported(options.model):
         raise UserError(f"{options.model}: is already an exported file; give the model that it was made from")
+    transcriber = Transcriber(options.model, device="cpu", lm=NO_LM, precision="float32")
+    model = transcriber.model
+    assert not isinstance(model, ExportedRecognizer)
     precision: Precision = (
         "int8 with convolutions" if options.int8_convolutions else "int8" if options.int8 else "float32"
     )
     metadata = ExportMetadata(
-        transcriber.architecture, transcriber.vocabulary, log_softmax=options.log_softmax, precision=precision
+        transcriber.architecture,
+        transcriber.vocabulary,
+        log_softmax=options.log_softmax,
+        precision=precision,
+        weights=weights_print(locate_recognizer(options.model)),
     )
     limits = Limits(options.tolerance, options.max_error_increase, options.max_text_difference)
     started = time.monotonic()

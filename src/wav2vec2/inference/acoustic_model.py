@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wav2vec2.audio.recordings import Failure, Recording
+from wav2vec2.decode.build import print_notice
 from wav2vec2.decode.greedy import best_path
 from wav2vec2.decode.hypothesis import Emissions
 from wav2vec2.device import product_type, usable_device
@@ -56,8 +57,11 @@ class AcousticOutput:
 class AcousticModel:
     """A CTC model with its vocabulary, in evaluation mode on its device.
 
-    vocabulary: replaces the model's own. Raises UserError for a model that cannot be read, or has no CTC head or no
-    vocabulary, and for a precision that the device or an exported file does not have.
+    vocabulary: replaces the model's own. On a CPU, an exported file that lies beside the model is used in its place,
+    unless a precision is asked for; see `exported_beside`.
+
+    Raises UserError for a model that cannot be read, or has no CTC head or no vocabulary, and for a precision that the
+    device or an exported file does not have.
     """
 
     def __init__(
@@ -70,9 +74,10 @@ class AcousticModel:
         compute = compute or ComputeOptions()
         self._sizes = compute.sizes
         self._source = model if isinstance(model, str | Path) else None
-        self.model, self.vocabulary = _model_and_vocabulary(model, vocabulary)
-        self.architecture = self.model.architecture
         self.device = usable_device(compute.device)
+        beside = compute.precision == "auto" and self.device.type == "cpu"
+        self.model, self.vocabulary = _model_and_vocabulary(model, vocabulary, beside)
+        self.architecture = self.model.architecture
         self.model.to(self.device)
         self.model.eval()
         self._precision = compute.precision
@@ -140,16 +145,29 @@ class AcousticModel:
 
 
 def _model_and_vocabulary(
-    source: ModelSource, vocabulary: Vocabulary | None
+    source: ModelSource, vocabulary: Vocabulary | None, beside: bool
 ) -> tuple["Wav2Vec2ForCTC | ExportedRecognizer", Vocabulary]:
+    """Return the model, or the exported file that may stand `beside` it and be used in its place."""
     name = str(source) if isinstance(source, str | Path) else "model"
-    model: Any = load_recognizer(locate_recognizer(source)) if isinstance(source, str | Path) else source
+    model: Any = source
+    if isinstance(source, str | Path):
+        path = locate_recognizer(source)
+        model = _exported_beside(path) if beside and vocabulary is None else None
+        model = model or load_recognizer(path)
     if not hasattr(model, "vocabulary"):
         raise UserError(f"{name}: {_why_no_text(source)}")
     vocabulary = vocabulary or model.vocabulary
     if vocabulary is None:
         raise UserError(f"{name}: has no vocabulary; pass one, or use a model directory with vocab.json")
     return model, vocabulary
+
+
+def _exported_beside(path: Path) -> "ExportedRecognizer | None":
+    if not (path / "model.onnx").exists():
+        return None  # before modules are imported that only few need
+    from wav2vec2.inference.exported_beside import exported_beside
+
+    return exported_beside(path, print_notice)
 
 
 def _why_no_text(source: ModelSource) -> str:

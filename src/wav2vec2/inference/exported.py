@@ -37,12 +37,15 @@ METADATA_FILE = "wav2vec2.json"  # inside a .pt2 archive
 
 @dataclass(frozen=True)
 class ExportMetadata:
-    """What is needed to use the graph. precision: how its weights are stored."""
+    """What is needed to use the graph. precision: how its weights are stored. weights: a hash of the files that it was
+    made from, empty if they are no model directory.
+    """
 
     architecture: Architecture
     vocabulary: Vocabulary
     log_softmax: bool
     precision: Precision
+    weights: str = ""
 
     @property
     def minimum_samples(self) -> int:
@@ -63,6 +66,7 @@ class ExportMetadata:
             "stride": self.architecture.stride,
             "receptive_field": self.architecture.receptive_field,
             "minimum_samples": self.minimum_samples,
+            "weights": self.weights,
         }
         plain = {key: fact if isinstance(fact, str) else json.dumps(fact) for key, fact in facts.items()}
         return {FORMAT: VERSION, **plain}
@@ -78,6 +82,7 @@ class ExportMetadata:
                 Vocabulary.from_plain(parse_json(facts["vocabulary"])),
                 facts["outputs"] == "log-probabilities",
                 cast(Precision, facts["precision"]),
+                facts.get("weights", ""),
             )
         except (KeyError, TypeError, ValueError, AttributeError, UserError) as error:
             raise UserError(f"{source}: its metadata is damaged ({cause(error)}); export the model again") from None

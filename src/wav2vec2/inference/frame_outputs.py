@@ -53,7 +53,8 @@ class ComputeOptions:
     """Context at both ends of a window, whose own output is discarded."""
     precision: InferencePrecision = "auto"
     """bf16, fp16: matrix products in half precision, which is several times faster on a GPU and slower on most CPUs.
-    auto: bf16 where recognition runs on a GPU that has it, otherwise float32."""
+    auto: where speech is recognised, bf16 on a GPU that has it, and on a CPU a file model.onnx of wav2vec2 export that
+    lies in the model's folder; otherwise float32."""
 
     def __post_init__(self) -> None:
         _ = self.sizes  # raises UserError for impossible sizes

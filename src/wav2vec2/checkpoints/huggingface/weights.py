@@ -65,16 +65,27 @@ def _is_name(shard: object) -> bool:
     return isinstance(shard, str) and 0 < len(Path(shard).name) < 256 and "\0" not in shard
 
 
-def _stored_tensors(directory: Path) -> TensorTable:
+def weight_files(directory: Path) -> list[Path]:
+    """Return the files that hold a directory's weights, which may be missing; none where it names none.
+
+    Raises:
+        UserError: The index of the shards is damaged.
+    """
     for single in ("model.safetensors", "pytorch_model.bin"):
         if (directory / single).exists():
-            return tensor_table([directory / single])
+            return [directory / single]
         index = directory / f"{single}.index.json"
         if index.exists():
             weights = read_json(index).get("weight_map")
             if not isinstance(weights, dict) or not weights or not all(map(_is_name, weights.values())):
                 raise UserError(f"{index}: its weight_map is not a table of file names; copy it again from its model")
-            return tensor_table([directory / Path(shard).name for shard in sorted(set(weights.values()))])
+            return [directory / Path(shard).name for shard in sorted(set(weights.values()))]
+    return []
+
+
+def _stored_tensors(directory: Path) -> TensorTable:
+    if files := weight_files(directory):
+        return tensor_table(files)
     raise UserError(f"{directory}: has neither model.safetensors nor pytorch_model.bin; give the complete directory")
 
 
