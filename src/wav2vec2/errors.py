@@ -14,7 +14,7 @@ class UserError(Exception):
 
 
 class Stopped(KeyboardInterrupt):
-    """A run was asked to stop before its end. It has saved what it had, and the same command continues it.
+    """A run ended before its end: it was asked to stop, or lost its other processes. The same command continues it.
 
     Attributes:
         status: exit status: 130, as in a shell, after Ctrl-C; otherwise 75, which sysexits.h calls EX_TEMPFAIL, so that

@@ -7,20 +7,17 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.train.tiny_run import logged, pretrain_config, with_train, write_corpus
+from tests.train.tiny_run import logged, newest_weights, pretrain_config, with_train, write_corpus
 from torch import Tensor
 
 from wav2vec2.config import write_toml
-from wav2vec2.train import optimizer
-from wav2vec2.train.checkpoint.contents import restore, training_tensors
 from wav2vec2.train.checkpoint.folder import Checkpoints
 from wav2vec2.train.options import ParallelConfig
-from wav2vec2.train.pretrain.command import PretrainConfig, build_model, run
+from wav2vec2.train.pretrain.command import PretrainConfig, run
 
 pytestmark = pytest.mark.slow
 
@@ -36,18 +33,6 @@ def torchrun(config: PretrainConfig, folder: Path, processes: int) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def weights(config: PretrainConfig) -> dict[str, Tensor]:
-    """Weights of the newest checkpoint, read by one process whatever wrote it."""
-    model, _ = build_model(config)
-    model.double()
-    steps, _ = optimizer.build_optimizer(model.named_parameters(), config.train)
-    nested: dict[str, Any] = training_tensors(model, steps)
-    latest = Checkpoints(Path(config.output) / "checkpoints", 1).latest()
-    assert latest is not None
-    restore(latest, nested)
-    return dict(nested["model"])
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +98,7 @@ def test_a_killed_process_of_two_is_replaced_and_the_weights_are_the_same_bit_fo
         said, _ = agent.communicate(timeout=120)
     assert agent.returncode == 0, said
     assert "resuming" in said
-    expected, found = weights(fsdp), weights(config)
+    expected, found = newest_weights(fsdp, double=True), newest_weights(config, double=True)
     assert all(torch.equal(found[name], value) for name, value in expected.items())
     assert losses(config) == losses(fsdp)
 
@@ -123,13 +108,13 @@ def test_two_ranks_are_one_and_their_sharded_checkpoint_loads_at_one(
 ) -> None:
     shutil.copytree(fsdp.output, tmp_path / "two")
     two = replace(fsdp, output=str(tmp_path / "two"))
-    same(weights(exact), weights(two))
+    same(newest_weights(exact, double=True), newest_weights(two, double=True))
     assert losses(two) == pytest.approx(losses(exact), rel=1e-9)
     written = load_file(tmp_path / "two" / "model" / "model.safetensors")
     assert written.keys() == load_file(Path(exact.output) / "model" / "model.safetensors").keys()
     without_the_newest(two)
     assert run(replace(two, batch=exact.batch)) == tmp_path / "two" / "model"
-    same(weights(exact), weights(two))
+    same(newest_weights(exact, double=True), newest_weights(two, double=True))
 
 
 def test_the_checkpoint_of_one_rank_loads_at_three_with_another_engine(exact: PretrainConfig, tmp_path: Path) -> None:
@@ -138,7 +123,7 @@ def test_the_checkpoint_of_one_rank_loads_at_three_with_another_engine(exact: Pr
     three = replace(exact, output=str(tmp_path / "three"), batch=batch, parallel=ParallelConfig(strategy="fsdp"))
     without_the_newest(three)
     torchrun(three, tmp_path, 3)
-    same(weights(exact), weights(three))
+    same(newest_weights(exact, double=True), newest_weights(three, double=True))
     assert losses(three) == pytest.approx(losses(exact), rel=1e-9)
 
 
@@ -149,4 +134,4 @@ def test_more_ranks_than_rows_still_give_the_same_model(exact: PretrainConfig, t
     run(one)
     three = replace(one, output=str(tmp_path / "three"), batch=replace(one.batch, micro_seconds=1.0))
     torchrun(three, tmp_path, 3)
-    same(weights(one), weights(three))
+    same(newest_weights(one, double=True), newest_weights(three, double=True))

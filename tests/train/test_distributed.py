@@ -1,13 +1,16 @@
 """One process alone, and several with gloo."""
 
+import io
 import os
+import socket
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
 
-from wav2vec2.errors import UserError
+from wav2vec2.errors import Stopped, UserError
 from wav2vec2.train import distributed
 from wav2vec2.train.distributed import Ranks, dropout_seed, session
 
@@ -45,6 +48,13 @@ def test_a_session_alone_sets_threads_and_is_the_main_process() -> None:
         pass
 
 
+def free_port(folder: Path) -> None:
+    """Write a free port into a file that the processes read."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        (folder / "port").write_text(str(probe.getsockname()[1]))
+
+
 def one_of_three(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     os.environ.update(WORLD_SIZE="3", RANK=str(rank), MASTER_ADDR="127.0.0.1")
@@ -65,12 +75,46 @@ def one_of_three(rank: int, folder: str) -> None:
 
 
 def test_three_processes_differentiate_their_own_terms(tmp_path: Path) -> None:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        (tmp_path / "port").write_text(str(probe.getsockname()[1]))
+    free_port(tmp_path)
     torch.multiprocessing.spawn(one_of_three, (str(tmp_path),), nprocs=3)
+
+
+def one_of_two(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    os.environ.update(WORLD_SIZE="2", RANK=str(rank), MASTER_ADDR="127.0.0.1")
+    os.environ["MASTER_PORT"] = (Path(folder) / "port").read_text()
+
+    def lose_the_other() -> None:
+        with session("cpu", timeout_minutes=0.5):
+            distributed.barrier()
+            if rank == 1:
+                os._exit(0)
+            distributed.sum_over_ranks(torch.ones(1))
+
+    told = io.StringIO()
+    with redirect_stderr(told), pytest.raises(Stopped) as stopped:
+        lose_the_other()
+    assert stopped.value.status == 75
+    assert told.getvalue().startswith("error: process 0 does not reach the others (")
+    assert told.getvalue().count("\n") == 1
+    (Path(folder) / "seen").touch()
+
+
+def test_a_process_whose_others_have_died_says_so_in_one_line_and_leaves_to_be_started_again(tmp_path: Path) -> None:
+    free_port(tmp_path)
+    torch.multiprocessing.spawn(one_of_two, (str(tmp_path),), nprocs=2)
+    assert (tmp_path / "seen").exists()
+
+
+def test_other_errors_of_a_session_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in (("init_process_group", None), ("destroy_process_group", None), ("get_rank", 0)):
+        monkeypatch.setattr(dist, name, lambda *words, value=value, **options: value)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    with pytest.raises(RuntimeError, match="shapes"), session("cpu"):
+        raise RuntimeError("shapes do not match")
+    with pytest.raises(Stopped, match="network"), session("cpu"):
+        raise dist.DistBackendError("NCCL error")
 
 
 @pytest.fixture

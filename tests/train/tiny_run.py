@@ -16,11 +16,14 @@ from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.lm.transformer.network import LanguageModelDropout, LanguageModelSizes
 from wav2vec2.model.architecture import Masking
+from wav2vec2.train.checkpoint.contents import restore, training_tensors
+from wav2vec2.train.checkpoint.folder import Checkpoints
 from wav2vec2.train.finetune.command import FinetuneConfig, FinetuneData, FreezeConfig
 from wav2vec2.train.language_model.command import LanguageModelConfig, TextData, TokenBatchConfig
 from wav2vec2.train.metrics import LOG_FILE
+from wav2vec2.train.optimizer import build_optimizer
 from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig
-from wav2vec2.train.pretrain.command import PretrainConfig, PretrainData
+from wav2vec2.train.pretrain.command import PretrainConfig, PretrainData, build_model
 
 Config = TypeVar("Config", PretrainConfig, FinetuneConfig, LanguageModelConfig)
 
@@ -128,6 +131,19 @@ def with_train(config: Config, **changes: object) -> Config:
 def open_corpus(folder: Path, count: int = 12) -> Manifest:
     """The corpus as a manifest object."""
     return Manifest.open(write_corpus(folder, count))
+
+
+def newest_weights(config: PretrainConfig, *, double: bool = False) -> dict[str, torch.Tensor]:
+    """Weights of a pre-training's newest checkpoint, read by one process whatever wrote it."""
+    model, _ = build_model(config)
+    if double:
+        model.double()
+    steps, _ = build_optimizer(model.named_parameters(), config.train)
+    nested: dict[str, Any] = training_tensors(model, steps)
+    latest = Checkpoints(Path(config.output) / "checkpoints", 1).latest()
+    assert latest is not None
+    restore(latest, nested)
+    return dict(nested["model"])
 
 
 def logged(output: str, kind: str = "train") -> list[dict[str, Any]]:

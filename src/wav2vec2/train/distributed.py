@@ -5,6 +5,7 @@ Without torchrun there is one process, and every sum is the identity. ``train/pa
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from wav2vec2.device import usable_device
-from wav2vec2.errors import UserError
+from wav2vec2.errors import Stopped, UserError, cause
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def session(device: str = "auto", timeout_minutes: float = 30.0, threads: int = 
 
     Raises:
         UserError: CUDA is asked for and not available, or the device is unknown.
+        Stopped: other processes have died or cannot be reached; one line on stderr says so.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -60,8 +62,22 @@ def session(device: str = "auto", timeout_minutes: float = 30.0, threads: int = 
     dist.init_process_group(backend, timeout=timedelta(minutes=timeout_minutes))
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), chosen)
+    except RuntimeError as error:
+        if not _of_the_network(error):
+            raise
+        print(
+            f"error: process {dist.get_rank()} does not reach the others ({cause(error)}); started again, the run goes "
+            "on from its newest checkpoint",
+            file=sys.stderr,
+        )
+        raise Stopped("network") from None
     finally:
         dist.destroy_process_group()
+
+
+def _of_the_network(error: RuntimeError) -> bool:
+    """Whether a collective failed because of another process; gloo says so by a plain RuntimeError with its place."""
+    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
 
 
 def _training_device(name: str, local_rank: int) -> torch.device:

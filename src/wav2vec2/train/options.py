@@ -172,6 +172,10 @@ class ParallelConfig:
     """Keep only the input of each Transformer block and compute the block again in the backward pass: less memory,
     about a third more time.
     """
+    timeout_minutes: float = option(30.0, above=0.0, machine=True)
+    """How long a process waits for the others before it leaves, so that the launcher can start all of them again. It
+    must be longer than the slowest save or validation.
+    """
 
 
 @dataclass(frozen=True)

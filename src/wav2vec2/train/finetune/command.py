@@ -148,7 +148,7 @@ def run(config: FinetuneConfig) -> Path:
     if not config.init:
         raise UserError('init is not set: give a pre-trained model, or "scratch"')
     refuse_impossible(config)
-    with distributed.session(config.train.device, threads=config.train.threads) as ranks:
+    with distributed.session(config.train.device, config.parallel.timeout_minutes, config.train.threads) as ranks:
         return _run(config, ranks)
 
 

@@ -111,7 +111,7 @@ def run(config: LanguageModelConfig) -> Path:
         UserError: something in the recipe or the text has to be corrected, or a health check failed.
     """
     refuse_impossible(config)
-    with distributed.session(config.train.device, threads=config.train.threads) as ranks:
+    with distributed.session(config.train.device, config.parallel.timeout_minutes, config.train.threads) as ranks:
         return _run(config, ranks)
 
 
