@@ -9,6 +9,8 @@ from typing import Literal
 import pytest
 
 from wav2vec2 import cli
+from wav2vec2.cli import arguments as command_line
+from wav2vec2.cli import program
 from wav2vec2.errors import UserError
 
 
@@ -39,7 +41,7 @@ def probe(monkeypatch):
     calls = []
     module = SimpleNamespace(Options=Options, run=calls.append)
     monkeypatch.setitem(cli.COMMANDS, "probe", cli.Command("probe", "Options", "a test"))
-    monkeypatch.setattr(cli.importlib, "import_module", lambda name: module)
+    monkeypatch.setattr(program.importlib, "import_module", lambda name: module)
     return SimpleNamespace(calls=calls, module=module)
 
 
@@ -53,7 +55,7 @@ def test_options_reach_the_command(probe):
     [
         (["probe"], "Missing"),
         (["probe", "x", "--train.lt", "3"], "--train.lr"),
-        (["probe", "x", "--train.lr", "abc"], "could not convert string to float: 'abc'"),
+        (["probe", "x", "--train.lr", "abc"], "'abc' is not a number"),
         (["nonsense"], "no command 'nonsense'"),
         (["prepare", "nonsense"], "no command 'prepare nonsense'"),
     ],
@@ -73,9 +75,9 @@ def test_a_frame_without_line_drawing_characters_leaves_no_rules_in_the_message(
         "+- Value error ------+\n| Error parsing --lr: abc |\n| ------------------ |\n"
         "| Argument helptext: |\n|     --lr FLOAT |\n| For full helptext, see x --help |\n+--------------------+\n"
     )
-    assert cli._one_line(box) == "Error parsing --lr: abc"
+    assert command_line._one_line(box) == "Error parsing --lr: abc"
     bare = " Value error  \n ----------- \n  Error parsing --lr: abc \n  ----- \n  For full helptext, see x --help\n\n"
-    assert cli._one_line(bare) == "Error parsing --lr: abc"
+    assert command_line._one_line(bare) == "Error parsing --lr: abc"
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["prepare"], ["prepare", "--help"], ["--version"]])
@@ -156,15 +158,51 @@ class Recipe:
 def test_recipe_gives_the_defaults(tmp_path):
     recipe = tmp_path / "r.toml"
     recipe.write_text('model = "m"\n[train]\nlr = 0.25\n')
-    parsed = cli._parse("probe", Recipe, [str(recipe), "--model", "n"], recipe=True)
+    parsed = command_line.parsed("probe", Recipe, [str(recipe), "--model", "n"], recipe=True)
     assert parsed == Recipe("n", Train(0.25))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--train.lr", "abc"], "--train.lr: 'abc' is not a number: see"),
+        (["--train.updates", "1.5"], "--train.updates: '1.5' is not a whole number: see"),
+        (["--train.learning-rate", "3"], "--train.learning-rate: no such option; did you mean --train.lr?: see"),
+        (["--train.lrr", "3"], "--train.lrr: no such option; did you mean --train.lr?: see"),
+        (["--lr", "3"], "--lr: no such option; did you mean --train.lr?: see"),
+        (["--batch_seconds", "3"], "--batch_seconds: no such option; did you mean --batch.seconds?: see"),
+        (["--zebra"], "--zebra: no such option: see"),
+    ],
+)
+def test_a_wrong_option_is_named_with_the_nearest_one_and_a_wrong_value_in_plain_words(
+    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert cli.main(["pretrain", *words]) == 2
+    assert capsys.readouterr().err == f"error: {message} wav2vec2 pretrain --help\n"
+
+
+def test_a_packaged_recipe_is_found_by_name_and_one_of_another_command_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["pretrain", "pretrain_small"]) == 2
+    assert "data.manifest is not set" in capsys.readouterr().err
+    assert cli.main(["pretrain", "finetune_small.toml"]) == 2
+    assert "use 'wav2vec2 finetune finetune_small.toml'" in capsys.readouterr().err
+    assert cli.main(["finetune", "finetune_smal"]) == 2
+    assert "no such recipe; did you mean finetune_small?" in capsys.readouterr().err
+    (tmp_path / "mine.toml").write_text('extends = "lm_word_small"\n')
+    assert cli.main(["lm", "transformer", "mine.toml"]) == 2
+    assert "data.text" in capsys.readouterr().err
+    assert cli.main(["finetune", "mine.toml"]) == 2
+    assert "use 'wav2vec2 lm transformer mine.toml'" in capsys.readouterr().err
 
 
 def test_a_wrong_recipe_is_one_line(tmp_path):
     recipe = tmp_path / "r.toml"
     recipe.write_text("[train]\nlt = 0.25\n")
     with pytest.raises(UserError, match=r"unknown key 'train.lt'.*train.lr"):
-        cli._parse("probe", Recipe, [str(recipe)], recipe=True)
+        command_line.parsed("probe", Recipe, [str(recipe)], recipe=True)
 
 
 @pytest.mark.parametrize("kind", ["pretraining", "ctc"])

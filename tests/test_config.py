@@ -49,7 +49,7 @@ def test_extends_applies_the_parent_first(tmp_path: Path) -> None:
         ("train = 5", "'train' must be a table"),
         ("extends = 5", "'extends' must be a string"),
         ("extends = 'r.toml'", "extends itself"),
-        ("extends = 'other.toml'", "other.toml: no such recipe; give the path of a .toml file"),
+        ("extends = 'other.toml'", "other.toml: no such recipe; give a .toml file, or a name"),
         ("a = [", "cannot be read as TOML"),
     ],
 )

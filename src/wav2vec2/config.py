@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 
 from wav2vec2.errors import UserError, cause, quoted, shortened
 from wav2vec2.input_file import parse_json, parse_toml, read_input, refuse_special
+from wav2vec2.recipe_files import find_recipe, no_such_recipe
 
 T = TypeVar("T")
 
@@ -111,7 +112,8 @@ def options(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Rules]]:
 def load_recipe(path: str | Path, cls: type[T], base: T | None = None) -> T:
     """Read a TOML recipe into ``cls``, on top of ``base`` (default: the dataclass's own defaults).
 
-    A top-level ``extends = "other.toml"`` (relative to the recipe) is applied first.
+    A top-level ``extends = "other.toml"`` is applied first: a path from the recipe's folder, or the name of one of the
+    package's recipes.
 
     Raises:
         UserError: the file is missing or not TOML, a key is unknown (the message suggests the nearest valid one), a
@@ -137,15 +139,9 @@ def _chain(path: Path, seen: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str,
     parent = table.pop(EXTENDS, None)
     if parent is not None:
         if not isinstance(parent, str) or len(parent) > _LONGEST:
-            raise UserError(f"{path}: '{EXTENDS}' must be a string, the path of another recipe")
-        yield from _chain(path.parent / parent, (*seen, path.resolve()))
+            raise UserError(f"{path}: '{EXTENDS}' must be a string, the path or name of another recipe")
+        yield from _chain(find_recipe(parent, path.parent), (*seen, path.resolve()))
     yield path, table
-
-
-def no_such_recipe(path: Path) -> str:
-    """Return the message for a recipe that does not exist; it suggests the recipe beside it with the nearest name."""
-    close = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*.toml")], n=1, cutoff=0.9)
-    return f"{path}: no such recipe; {f'did you mean {close[0]}?' if close else 'give the path of a .toml file'}"
 
 
 def read_json(path: Path, *, missing: str = "copy it from its model") -> dict[str, Any]:
@@ -243,13 +239,18 @@ def write_toml(config: Any, path: str | Path) -> None:
 
     A file that says the same is left alone: it may be on a disk that is full.
     """
-    content = "\n".join(_toml_lines(as_plain(config), "")) + "\n"
+    content = toml_text(config)
     try:
         same = Path(path).read_bytes() == content.encode()
     except OSError:
         same = False
     if not same:
         Path(path).write_text(content, encoding="utf-8")
+
+
+def toml_text(config: Any) -> str:
+    """Return a whole configuration as the text of a recipe."""
+    return "\n".join(_toml_lines(as_plain(config), "")) + "\n"
 
 
 def _toml_lines(table: Mapping[str, Any], prefix: str) -> Iterator[str]:

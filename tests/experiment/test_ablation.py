@@ -7,7 +7,8 @@ from wav2vec2.config import load_recipe
 from wav2vec2.errors import UserError
 from wav2vec2.experiment import ablation
 from wav2vec2.experiment.paper import ABLATION, TABLE_4
-from wav2vec2.pipeline.recipe import Training, recipe_folder
+from wav2vec2.pipeline.recipe import Training
+from wav2vec2.recipe_files import recipe_folder
 from wav2vec2.train.pretrain.command import PretrainConfig
 
 

@@ -10,7 +10,8 @@ from wav2vec2.experiment import librispeech
 from wav2vec2.experiment.cell import Cell, UtteranceErrors
 from wav2vec2.experiment.paper import WER
 from wav2vec2.experiment.tables import librispeech_tables
-from wav2vec2.pipeline.recipe import Training, recipe_folder
+from wav2vec2.pipeline.recipe import Training
+from wav2vec2.recipe_files import recipe_folder
 from wav2vec2.text.error_rate import ErrorCounts
 from wav2vec2.train.pretrain.command import PretrainConfig
 

@@ -18,8 +18,8 @@ from wav2vec2.experiment.scale import TIERS
 from wav2vec2.experiment.steps import SPEECH, Steps, limited_stages, speech_stage, splits
 from wav2vec2.experiment.tables import ablation_tables
 from wav2vec2.pipeline.plan import Plan
-from wav2vec2.pipeline.recipe import recipe_folder
 from wav2vec2.pipeline.stage import Ref, Stage, Value
+from wav2vec2.recipe_files import recipe_folder
 from wav2vec2.report.run_log import read_run
 from wav2vec2.train.pretrain.command import PretrainConfig
 

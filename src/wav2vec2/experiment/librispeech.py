@@ -21,8 +21,8 @@ from wav2vec2.experiment.paper import MODELS, WER
 from wav2vec2.experiment.steps import LMS, NGRAM, SPEECH, Steps, limited_stages, speech_stage, splits
 from wav2vec2.experiment.tables import Table, librispeech_tables
 from wav2vec2.pipeline.plan import Plan
-from wav2vec2.pipeline.recipe import recipe_path
 from wav2vec2.pipeline.stage import Argument, Command, Function, Here, Ref, Stage, Value
+from wav2vec2.recipe_files import recipe_path
 from wav2vec2.train.pretrain.command import PretrainConfig
 
 LOCAL = {"10min": "10min", "1h": "1h", "10h": "1h", "100h": "all", "960h": "all"}

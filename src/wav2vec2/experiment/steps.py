@@ -10,8 +10,9 @@ from wav2vec2.experiment.cell import score_cells
 from wav2vec2.experiment.choose import choose_speech
 from wav2vec2.experiment.options import ExperimentOptions, LabelledOptions, LimitedOptions
 from wav2vec2.experiment.scale import Scale, Tuning, scale_named
-from wav2vec2.pipeline.recipe import Training, recipe_path
+from wav2vec2.pipeline.recipe import Training
 from wav2vec2.pipeline.stage import Argument, Command, File, Function, Here, Ref, Stage, Value, result_in
+from wav2vec2.recipe_files import recipe_path
 
 LMS = ("greedy", "ngram", "transformer")
 """Ways of decoding, in the order of the paper's columns."""

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from wav2vec2.config import as_plain, dotted, from_plain, load_recipe, no_such_recipe, options
+from wav2vec2.config import as_plain, dotted, from_plain, load_recipe, options
 from wav2vec2.errors import UserError
 from wav2vec2.pipeline.stage import Argument, File, Here, Ref, Resolver, Start, Value, written
 from wav2vec2.train.finetune.command import FinetuneConfig
@@ -29,24 +29,21 @@ CONFIGS: dict[str, Any] = {
 }
 
 
-def recipe_folder() -> Path:
-    """The folder of the recipes: in the repository that holds this package, else in the installed package.
+def command_of(recipe: Path) -> str:
+    """Return the command that takes a recipe: the one of its name, or else the first whose options it sets.
 
-    Raises UserError if it is in neither place.
+    Raises UserError, with the complaint of the first command asked, if no command takes it.
     """
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package.parents[1] / "recipes", package / "recipes"):
-        if (folder / "pretrain_base.toml").is_file():
-            return folder
-    raise UserError(f"{package}: its recipes are missing; install the package again, or give --recipes FOLDER")
-
-
-def recipe_path(name: str, folder: Path | None = None) -> Path:
-    """The recipe of that name. Raises UserError if there is none."""
-    path = (folder or recipe_folder()) / name
-    if not path.is_file():
-        raise UserError(no_such_recipe(path))
-    return path
+    complaint: UserError | None = None
+    for command in sorted(CONFIGS, key=lambda command: not recipe.name.startswith(command.split()[0])):
+        try:
+            load_recipe(recipe, CONFIGS[command])
+        except UserError as error:
+            complaint = complaint or error
+        else:
+            return command
+    assert complaint is not None
+    raise complaint
 
 
 @dataclass(frozen=True)

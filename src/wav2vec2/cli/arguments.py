@@ -1,0 +1,129 @@
+"""The options of a command: parsed into its dataclass, with messages for somebody who has not read the code."""
+
+import contextlib
+import difflib
+import io
+import re
+from dataclasses import replace
+from typing import Any, get_args
+
+from wav2vec2.errors import UserError
+
+_LONGEST_MESSAGE = 400
+_NOT_A = (
+    (r"could not convert string to float: ", "a number"),
+    (r"invalid literal for int\(\) with base 10: ", "a whole number"),
+)
+
+
+def parsed(name: str, options: type[Any], arguments: list[str], *, recipe: bool) -> Any:
+    """Return an instance of ``options``, or None after a help page. Raises UserError for wrong arguments."""
+    import tyro
+
+    settings: dict[str, Any] = {} if recipe else {"config": (tyro.conf.PositionalRequiredArgs,)}
+    program = f"wav2vec2 {name}"
+    if recipe:
+        program += " [RECIPE]"
+        if arguments and not arguments[0].startswith("-"):
+            settings["default"] = _recipe(name, arguments[0], options)
+            arguments = arguments[1:]
+    messages = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(messages), _metavars():
+            return tyro.cli(options, args=arguments, prog=program, **settings)
+    except SystemExit as leaving:
+        if leaving.code in (0, None):
+            return None
+        message = _clear(_one_line(messages.getvalue()), options)
+        raise UserError(f"{message[:_LONGEST_MESSAGE]}: see wav2vec2 {name} --help") from None
+
+
+def _clear(message: str, options: type[Any]) -> str:
+    """Return tyro's message in words for somebody who does not know Python, with the nearest option if one is wrong."""
+    for python, kind in _NOT_A:
+        if wrong := re.fullmatch(f"Error parsing (--\\S+): {python}(.*)", message):
+            return f"{wrong[1]}: {wrong[2]} is not {kind}"
+    if wrong := re.match(r"Unrecognized options: (--[^\s,=]+)", message):
+        near = _nearest(wrong[1], _option_names(options))
+        return f"{wrong[1]}: no such option{f'; did you mean {near}?' if near else ''}"
+    return message
+
+
+def _option_names(options: type[Any]) -> list[str]:
+    import tyro
+
+    page = io.StringIO()
+    with contextlib.redirect_stdout(page), contextlib.suppress(SystemExit):
+        tyro.cli(options, args=["--help"], prog="")
+    return sorted(set(re.findall(r"(?<![\w-])--[a-z][\w.-]*", page.getvalue())))
+
+
+def _nearest(given: str, names: list[str]) -> str:
+    """Return the option whose name is near to a wrong one, in another section, or its initials; "" if there is none."""
+    section, _, last = given.lstrip("-").rpartition(".")
+    initials = "".join(word[0] for word in re.split("[-_]", last) if word)
+    for name in names:
+        its_section, _, its_last = name.lstrip("-").rpartition(".")
+        if its_section == section and its_last in (initials, last.replace("_", "-")):
+            return name
+    same = [name for name in names if name.rpartition(".")[2].lstrip("-") == last.replace("_", "-")]
+    return next(iter([*same, *difflib.get_close_matches(given, names, 1, 0.7)]), "")
+
+
+def _recipe(name: str, given: str, options: type[Any]) -> Any:
+    """Return the values of a recipe. Raises UserError if there are none, or if it is one for another command."""
+    from wav2vec2.config import load_recipe
+    from wav2vec2.recipe_files import find_recipe
+
+    path = find_recipe(given)
+    try:
+        return load_recipe(path, options)
+    except UserError as error:
+        from wav2vec2.pipeline.recipe import command_of
+
+        try:
+            other = command_of(path)
+        except UserError:
+            raise error from None
+        raise UserError(f"{given}: is a recipe of another command: use 'wav2vec2 {other} {given}'") from None
+
+
+def _metavars() -> contextlib.AbstractContextManager[None]:
+    """Within this context, help pages show an optional value as PATH, not as {None}|PATH."""
+    from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+    registry = ConstructorRegistry()
+    inside = False
+
+    @registry.primitive_rule
+    def optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+        nonlocal inside
+        if inside or type(None) not in get_args(info.type):
+            return None
+        inside = True
+        try:
+            spec = ConstructorRegistry.get_primitive_spec(info)
+        finally:
+            inside = False
+        if not isinstance(spec, PrimitiveConstructorSpec):
+            return None
+        return replace(spec, metavar=spec.metavar.replace("{None}|", "").replace("{None,", "{"))
+
+    return registry
+
+
+def _one_line(box: str) -> str:
+    """Return the message in a framed error of tyro's, without the title, the rules, and the help on the option.
+
+    Where the encoding of stderr is unknown, the frame consists of "-", "+" and "|", or of a rule below the title.
+    """
+    lines = [line.strip("│| \t") for line in box.splitlines() if line.strip()]
+    if len(lines) > 1 and not lines[1].strip("-─"):
+        lines = lines[1:]
+    kept: list[str] = []
+    for line in lines:
+        if line.startswith(("For full helptext", "Argument helptext")):
+            break
+        if line.strip("-─+") and not line.startswith(("╭", "╰", "─", "+-")):
+            kept.append(line)
+    return " ".join(kept)
