@@ -84,8 +84,8 @@ def test_results_and_bar_share_a_terminal_without_tearing(monkeypatch: pytest.Mo
             print(f"message {number}", file=sys.stderr)
     written = terminal.close()
     plain = re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", written)
-    assert "1/3 files  0:00:10 of 0:00:30 of audio" in plain
-    assert re.search(r"2/3 files  0:00:20 of 0:00:30 of audio  [\d.]+x  0:00:00 left", plain)
+    assert "1/3 files  audio 0:00:10/0:00:30" in plain
+    assert re.search(r"2/3 files  audio 0:00:20/0:00:30  [\d.]+x  0:00:00 left", plain)
     *results, last = Screen(written).text
     assert results == [line for number in range(3) for line in (f"result {number}", f"message {number}")]
     assert re.fullmatch(r"3 files, 0:00:30 of audio in 0:00:0\d, [\d.]+ times as fast", last)
@@ -100,7 +100,7 @@ def test_an_unknown_length_shows_what_is_done_and_how_fast(monkeypatch: pytest.M
             pass
         progress.finish(0.0, 3_726.0)
     plain = re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", terminal.close())
-    assert re.search(r"0/1 file  1:02:05 of audio  [\d.]+x *[\r\n]", plain)
+    assert re.search(r"0/1 file  audio 1:02:05  [\d.]+x *[\r\n]", plain)
     assert "left" not in plain.partition("1/1")[0]
 
 

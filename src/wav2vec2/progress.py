@@ -16,6 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 Advance = Callable[[float], object]
@@ -53,11 +54,11 @@ class AudioProgress:
         """what: what is counted beside the audio, such as "file". shown: whether stderr is a terminal, if given."""
         console = Console(stderr=True)
         self._shown = console.is_terminal if shown is None else shown
-        columns = (BarColumn(bar_width=30), _AudioColumn(what))
+        columns = (BarColumn(bar_width=15), _AudioColumn(what))
         self._bar = Progress(*columns, console=console, redirect_stdout=False, transient=True, disable=not self._shown)
         self._task = self._bar.add_task("", total=None, count=0, counts=0)
         self._console, self._what = console, what
-        self._seconds = self._expected = 0.0
+        self._seconds = self._expected = self._finished = 0.0
         self._count = self._counts = 0
         self._unknown = 0
         self._start = time.monotonic()
@@ -91,6 +92,8 @@ class AudioProgress:
         """A recording is done that was expected to last `expected` seconds, and lasted `seconds`."""
         self._count += 1
         self._expected += seconds - expected
+        self._finished += seconds
+        self._seconds = max(self._seconds, self._finished)  # a recording is a little longer than its frames
         self._unknown -= not expected
         self._show()
 
@@ -116,7 +119,7 @@ class _AudioColumn(ProgressColumn):
     """Counts, seconds done and expected, speed, and the time left."""
 
     def __init__(self, what: str) -> None:
-        super().__init__()
+        super().__init__(table_column=Column(no_wrap=True))
         self._what = what
 
     def render(self, task: Task) -> Text:
@@ -124,9 +127,9 @@ class _AudioColumn(ProgressColumn):
         elapsed = task.elapsed or 0.0
         speed = task.completed / elapsed if elapsed > 0 else 0.0
         if task.total is None:
-            parts.append(f"{clock(task.completed)} of audio")
+            parts.append(f"audio {clock(task.completed)}")
         else:
-            parts.append(f"{clock(task.completed)} of {clock(task.total)} of audio")
+            parts.append(f"audio {clock(task.completed)}/{clock(task.total)}")
         if speed:
             parts.append(f"{speed:.1f}x")
             if task.total is not None:

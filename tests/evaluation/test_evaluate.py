@@ -131,7 +131,7 @@ def test_command_prints_and_writes(
     (tmp_path / "same.wav").write_bytes(b"RIFFnothing")
     out, table = tmp_path / "new" / "report.json", tmp_path / "hypotheses.tsv"
     with pytest.raises(UserError, match="1 utterances could not be read"):
-        run(config(path, split="dev", out=out, hypotheses=table))
+        run(config(path, split="dev", out=out, hypotheses=table, calibration=True))
     captured = capsys.readouterr()
     assert "same.wav" in captured.err
     assert "WER  30.00 %" in captured.out
@@ -140,6 +140,9 @@ def test_command_prints_and_writes(
     content = json.loads(out.read_text(encoding="utf-8"))
     assert content["wer"]["rate"] == pytest.approx(0.3)
     assert content["split"] == "dev"
+    assert content["confidences"]["words"] == 10
+    assert "\n\nno LM: confidences of 10 words: mean 9" in captured.out
+    assert "\n0.9 to 1.0  " in captured.out
     assert content["failures"][0]["source"] == "same"
     lines = table.read_text(encoding="utf-8").splitlines()
     assert lines[:2] == ["id\treference\thypothesis", "lower\tA LAZY DOG'S\tA LAZY DOG'S"]

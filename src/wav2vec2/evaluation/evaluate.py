@@ -27,8 +27,9 @@ from wav2vec2.decode.beside_model import build_model_searches
 from wav2vec2.decode.build import NO_LM, DecodingOptions, build_searches, open_each_once
 from wav2vec2.decode.search import GREEDY, Search
 from wav2vec2.errors import UserError
+from wav2vec2.evaluation.calibration import Calibration
 from wav2vec2.evaluation.scores import EvaluationReport, ScoredUtterance, total_score
-from wav2vec2.evaluation.table import Comparison, comparison_text
+from wav2vec2.evaluation.table import Comparison, calibration_text, comparison_text
 from wav2vec2.inference.acoustic_model import AcousticModel, ModelSource
 from wav2vec2.inference.frame_outputs import (
     ComputeOptions,
@@ -73,6 +74,7 @@ class Evaluation:
         self._seconds = 0.0
         self._unalignable: list[str] = []
         self._unknown: Counter[str] = Counter()
+        self._calibration = Calibration()
 
     def add(self, utterance: Utterance, transcript: Transcript) -> ScoredUtterance:
         """Score one utterance; it must have a reference."""
@@ -89,6 +91,7 @@ class Evaluation:
         self._words.append(scored.words)
         self._characters.append(scored.characters)
         self._seconds += transcript.seconds
+        self._calibration.add(reference, transcript.words, lambda text: self._fold(self._normalize(text)))
         self._unknown += vocabulary.unknown_symbols(written)
         if not can_align(self._transcriber.architecture.frame_length(utterance.samples), vocabulary.encode(written)):
             self._unalignable.append(utterance.id)
@@ -116,6 +119,7 @@ class Evaluation:
             untranscribed=unscored.untranscribed,
             failures=tuple(unscored.failures),
             folded=self._fold is not str,
+            reliability=self._calibration.reliability(),
         )
 
 
@@ -139,6 +143,8 @@ class EvaluateConfig:
     """TSV file for the id, the reference and the hypotheses (one per column of the table) of every utterance."""
     worst: int = 5
     """Number of the worst utterances to print, aligned with their references."""
+    calibration: bool = False
+    """Also print, for each search, how many of the words of a confidence are right."""
     columns: tuple[str, ...] = ()
     """Presets (see --preset) that get a column of their own, beside the search that the other options choose."""
     case: Literal["auto", "upper", "lower", "keep"] = "auto"
@@ -244,6 +250,8 @@ def run(config: EvaluateConfig) -> None:
     comparison = compare(config.model, Manifest.open(config.manifest, split=config.split), config)
     report = comparison.reports[-1]
     print(comparison_text(comparison))
+    if config.calibration:
+        print(f"\n{calibration_text(comparison)}")
     if config.out is not None:
         head = {"model": config.model, "manifest": config.manifest, "split": config.split}
         content = json.dumps(head | comparison.as_json(), ensure_ascii=False, indent=2) + "\n"

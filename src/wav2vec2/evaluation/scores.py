@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from wav2vec2.audio.recordings import Failure
 from wav2vec2.errors import quoted
+from wav2vec2.evaluation.calibration import Reliability, reliability_summary
 from wav2vec2.text.error_rate import ErrorCounts, bootstrap_interval, character_tokens, side_by_side, word_tokens
 from wav2vec2.text.normalize import is_spaceless_script
 
@@ -51,6 +52,7 @@ class EvaluationReport:
     symbols of the references that the vocabulary lacks, with their counts. untranscribed: number of utterances without
     a reference; they are not scored, but those with an empty reference are. failures: utterances whose audio could not
     be read; they are not scored. folded: whether TIMIT's phones were folded to 39 before they were compared.
+    reliability: how reliable the confidences of the words are; None if there are none.
     """
 
     utterances: int
@@ -64,6 +66,7 @@ class EvaluationReport:
     untranscribed: int
     failures: tuple[Failure, ...]
     folded: bool = False
+    reliability: Reliability | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values for a JSON file, with the worst utterances aligned."""
@@ -77,7 +80,8 @@ class EvaluationReport:
             for name in ("utterances", "seconds", "main", "unalignable", "unknown", "untranscribed", "folded")
         }
         scores = {name: score.as_json() for name, score in self.scores().items()}
-        return plain | scores | {"worst": worst, "failures": failures}
+        reliability = None if self.reliability is None else self.reliability.as_json()
+        return plain | scores | {"confidences": reliability, "worst": worst, "failures": failures}
 
     def scores(self) -> dict[str, Score]:
         """Return the scores by name, the main one first."""
@@ -114,6 +118,8 @@ def report_text(report: EvaluationReport) -> str:
             f"substitutions {counts.substitutions}  deletions {counts.deletions}  insertions {counts.insertions}  "
             f"of {counts.reference} {_UNITS[name]}"
         )
+    if report.reliability is not None:
+        lines.append(reliability_summary(report.reliability))
     if report.folded:
         lines.append("both sides folded to 39 phones (Lee and Hon); --phones keep scores all of them")
     if report.untranscribed:

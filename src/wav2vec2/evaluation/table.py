@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from wav2vec2.evaluation.calibration import reliability_rows, reliability_summary
 from wav2vec2.evaluation.scores import EvaluationReport, Score, report_text
 from wav2vec2.text.error_rate import display_width
 
@@ -40,6 +41,16 @@ def comparison_text(comparison: Comparison) -> str:
         return text
     last = f"{comparison.columns[-1]}: " if len(comparison.columns) > 1 else ""
     return f"{table_text(comparison)}\n\n{last}{text}"
+
+
+def calibration_text(comparison: Comparison) -> str:
+    """Return the reliability tables of the columns that have confidences."""
+    parts = []
+    for column, report in zip(comparison.columns, comparison.reports, strict=True):
+        if report.reliability is not None:
+            table = lines_of_columns(reliability_rows(report.reliability))
+            parts.append("\n".join([f"{column}: {reliability_summary(report.reliability)}", *table]))
+    return "\n\n".join(parts)
 
 
 def table_text(comparison: Comparison) -> str:
