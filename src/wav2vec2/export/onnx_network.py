@@ -26,6 +26,7 @@ from wav2vec2.model.context_network import ContextNetwork, PositionalConvolution
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.encoder import Encoder
 from wav2vec2.model.feature_encoder import ConvLayer, FeatureEncoder
+from wav2vec2.model.precision import WideLayerNorm
 from wav2vec2.model.transformer import SelfAttention, TransformerLayer
 from wav2vec2.model.variants.layers import LanguageAdapter, StackedPositionalConvolution
 
@@ -35,7 +36,7 @@ OUTPUTS = {"logits": (np.float32, ("batch", "frames", "symbols")), "frame_length
 _KNOWN = (
     *(Wav2Vec2ForCTC, Encoder, FeatureEncoder, ConvLayer, ContextNetwork, PositionalConvolution),
     *(StackedPositionalConvolution, TransformerLayer, SelfAttention, LanguageAdapter),
-    *(nn.ModuleList, nn.Conv1d, nn.Linear, nn.LayerNorm),
+    *(nn.ModuleList, nn.Conv1d, nn.Linear, nn.LayerNorm, WideLayerNorm),
 )
 _HIDDEN = -1e30
 """Added to the attention scores of masked frames."""

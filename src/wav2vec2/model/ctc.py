@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.cpu.dropout import dropout
-from wav2vec2.model.encoder import SharedEncoder, check_lengths
+from wav2vec2.model.encoder import SharedEncoder, check_lengths, obeying_autocast
 from wav2vec2.model.randomness import Draw
 from wav2vec2.model.window_moments import WindowMoments
 from wav2vec2.text.vocabulary import Vocabulary
@@ -51,6 +51,7 @@ class Wav2Vec2ForCTC(SharedEncoder):
         """The class of the CTC blank."""
         return self._blank if self.vocabulary is None else self.vocabulary.blank
 
+    @obeying_autocast
     def forward(
         self,
         waveforms: Tensor,

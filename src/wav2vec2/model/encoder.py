@@ -3,14 +3,18 @@
 Legend: B utterances, S samples, T frames, C feature channels, d context channels, N frames of all utterances.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.context_network import ContextNetwork
+from wav2vec2.model.cpu import half
 from wav2vec2.model.cpu.dropout import DropoutKeys, dropout
 from wav2vec2.model.feature_encoder import FeatureEncoder
 from wav2vec2.model.layout import Layout, Packed
@@ -39,6 +43,26 @@ class Features:
     """The choice of those entries, as (B, T, ...); None where ``inputs`` is ``normed``."""
 
 
+Method = TypeVar("Method", bound=Callable[..., object])
+
+
+def obeying_autocast(method: Method) -> Method:
+    """A method that takes waveforms first: where autocast asks for bfloat16, the packed kernels compute products so.
+
+    Autocast itself would take operations to half that they need in float32.
+    """
+
+    @functools.wraps(method)
+    def run(self: "Encoder | SharedEncoder", waveforms: Tensor, *arguments: object, **named: object) -> object:
+        if torch.compiler.is_compiling() or waveforms.device.type != "cpu" or not half.asked_for():
+            return method(self, waveforms, *arguments, **named)
+        encoder = self if isinstance(self, Encoder) else self.encoder
+        with nullcontext() if encoder.packed is False else half.in_place_of_autocast():
+            return method(self, waveforms, *arguments, **named)
+
+    return cast(Method, run)
+
+
 class Encoder(nn.Module):
     """Waveforms -> context vectors."""
 
@@ -54,7 +78,7 @@ class Encoder(nn.Module):
         self.context = ContextNetwork(architecture, regularization)
         self.input_quantizer = InputQuantizer(architecture) if quantized else None
         self.packed: bool | None = None
-        """Whether to use the packed layout. None chooses it on eager CPU in full precision, and padded elsewhere."""
+        """Whether to use the packed layout. None chooses it on eager CPU, and padded elsewhere."""
 
     def use_packed(self, waveforms: Tensor) -> bool:
         """Whether these waveforms are computed in the packed layout."""
@@ -147,6 +171,7 @@ class Encoder(nn.Module):
         outputs, frame_lengths = self.encode_layers(waveforms, lengths, layers, closing_norm=layer is None)
         return outputs[0], frame_lengths
 
+    @obeying_autocast
     def encode_layers(
         self, waveforms: Tensor, lengths: Tensor | None, layers: Sequence[int], *, closing_norm: bool = False
     ) -> tuple[list[Tensor], Tensor]:

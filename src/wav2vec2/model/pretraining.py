@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.contrastive_loss import Pool, contrast, draw_negatives
 from wav2vec2.model.cpu.dropout import dropout
-from wav2vec2.model.encoder import Features, SharedEncoder, check_lengths
+from wav2vec2.model.encoder import Features, SharedEncoder, check_lengths, obeying_autocast
 from wav2vec2.model.layout import Packed
 from wav2vec2.model.masking import MaskedFrames, counts_in_loss, masked_frames, take
 from wav2vec2.model.quantizer import Quantized, Quantizer
@@ -83,6 +83,7 @@ class Wav2Vec2ForPretraining(SharedEncoder):
         """(G, V) of ``code_counts``; (0, 0) without codebooks."""
         return self.quantizer.groups, self.quantizer.entries
 
+    @obeying_autocast
     def codes(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """(B, S) audio -> the best entries (B, T, G) for every unmasked frame; undefined beyond an utterance's end."""
         features = self.encoder.features(waveforms, lengths, None)
@@ -102,6 +103,7 @@ class Wav2Vec2ForPretraining(SharedEncoder):
         masks = self.encoder.draw_time_masks(frame_lengths, max(1, self.architecture.frame_length(samples)), draw)
         return masks, counts_in_loss(self._predicted(masks, frame_lengths))
 
+    @obeying_autocast
     def forward(
         self,
         waveforms: Tensor,

@@ -8,6 +8,7 @@ Legend: frames are (N, d) packed or (B, T, d) padded; B utterances, T frames, N 
 head, d = H * D.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -17,7 +18,9 @@ from torch.nn import functional as F
 from wav2vec2.model.cpu.attention import DropoutAttention
 from wav2vec2.model.cpu.dropout import DropoutKeys, dropout, dropout_add
 from wav2vec2.model.cpu.gelu import FeedForward
+from wav2vec2.model.cpu.half import affine, linear
 from wav2vec2.model.layout import Layout, Packed, Padded
+from wav2vec2.model.precision import WideLayerNorm
 from wav2vec2.model.variants.layers import LanguageAdapter
 
 
@@ -34,7 +37,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout, keys: DropoutKeys | None) -> Tensor:
         """Attend; ``keys`` are the dropout keys of packed training, else None."""
-        q, k, v = (linear(x) for linear in (self.query, self.key, self.value))
+        q, k, v = self._projections(x)
         p = self.dropout if self.training else 0.0
         if isinstance(layout, Padded):
             mixed = self._padded(q, k, v, layout, p)
@@ -43,7 +46,15 @@ class SelfAttention(nn.Module):
             mixed = DropoutAttention.apply(q, k, v, self.heads, layout, place, p, self.causal)  # type: ignore[no-untyped-call]
         else:
             mixed = self._packed(q, k, v, layout)
-        return self.out(mixed)  # type: ignore[no-any-return]
+        return linear(self.out, mixed) if mixed.dim() == 2 else self.out(mixed)
+
+    def _projections(self, x: Tensor) -> Sequence[Tensor]:
+        """Queries, keys and values: in training by one product, which pays for joining the weights; else by three."""
+        linears = (self.query, self.key, self.value)
+        if not self.training:
+            return [linear(part, x) if x.dim() == 2 else part(x) for part in linears]
+        weight, bias = torch.cat([part.weight for part in linears]), torch.cat([part.bias for part in linears])
+        return (affine if x.dim() == 2 else F.linear)(x, weight, bias).chunk(3, dim=-1)
 
     def _padded(self, q: Tensor, k: Tensor, v: Tensor, layout: Padded, p: float) -> Tensor:
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
@@ -123,25 +134,35 @@ class TransformerLayer(nn.Module):
         self.norm_first = sizes.layer_norm_first
         self.dropout, self.activation_dropout = regularization.dropout, regularization.activation_dropout
         self.attention = SelfAttention(size, sizes.heads, regularization.attention_dropout, causal=causal)
-        self.attention_norm = nn.LayerNorm(size, eps)
+        self.attention_norm = WideLayerNorm(size, eps)
         self.ffn_in = nn.Linear(size, sizes.ffn_size)
         self.ffn_out = nn.Linear(sizes.ffn_size, size)
-        self.ffn_norm = nn.LayerNorm(size, eps)
+        self.ffn_norm = WideLayerNorm(size, eps)
         self.adapter = LanguageAdapter(size, adapter_size) if adapter_size else None
+        self.residual: torch.dtype | None = None
+        """Type of the residual stream: what goes from block to block. None leaves it as it comes."""
         self.apply(_bert_init)
 
     def forward(self, x: Tensor, layout: Layout, keys: DropoutKeys | None) -> Tensor:
         """Run the block; ``keys`` are the dropout keys of packed training, else None."""
-        x = self._blocks(x, layout, keys)
-        return x if self.adapter is None else x + self.adapter(x)
+        x = self._blocks(self._stream(x), layout, keys)
+        return x if self.adapter is None else self._stream(x + self.adapter(x))
 
     def _blocks(self, x: Tensor, layout: Layout, keys: DropoutKeys | None) -> Tensor:
         p = self.dropout if self.training else 0.0
         if self.norm_first:
-            x = dropout_add(x, self.attention(self.attention_norm(x), layout, keys), p, keys)
-            return dropout_add(x, self._feed_forward(self.ffn_norm(x), keys), p, keys)
-        x = self.attention_norm(dropout_add(x, self.attention(x, layout, keys), p, keys))
-        return self.ffn_norm(dropout_add(x, self._feed_forward(x, keys), p, keys))  # type: ignore[no-any-return]
+            x = self._stream(dropout_add(x, self.attention(self.attention_norm(x), layout, keys), p, keys))
+            return self._stream(dropout_add(x, self._feed_forward(self.ffn_norm(x), keys), p, keys))
+        x = self._stream(dropout_add(x, self.attention(x, layout, keys), p, keys))
+        x = self._stream(self.attention_norm(x))
+        x = self._stream(dropout_add(x, self._feed_forward(x, keys), p, keys))
+        return self._stream(self.ffn_norm(x))
+
+    def _stream(self, x: Tensor) -> Tensor:
+        """The residual stream in its type; the CPU kernels compute in float32, and get its digits only."""
+        if self.residual is None or x.dtype == self.residual:
+            return x
+        return x.to(self.residual) if x.dim() == 3 else x.to(self.residual).to(x.dtype)
 
     def extend(self, x: Tensor, past: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """Add one token to each of N sequences, without dropout; see ``SelfAttention.extend``."""
@@ -157,6 +178,8 @@ class TransformerLayer(nn.Module):
         if x.dim() == 2 and p == 0.0:
             weights = (self.ffn_in.weight, self.ffn_in.bias, self.ffn_out.weight, self.ffn_out.bias)
             return FeedForward.apply(x, *weights)  # type: ignore[no-any-return,no-untyped-call]
+        if x.dim() == 2:
+            return linear(self.ffn_out, dropout(F.gelu(linear(self.ffn_in, x)), p, keys))
         return self.ffn_out(dropout(F.gelu(self.ffn_in(x)), p, keys))  # type: ignore[no-any-return]
 
 

@@ -88,7 +88,8 @@ class Trainer(Generic[BatchT]):
                     write_toml(self.run.config, self.run.output / "config.toml")
                 self.reporter.open(self.state.update, self.state.validated_at)
                 try:
-                    lines = [*announcements, self.step.decay_line, self.lr_line or "", *lines, *more]
+                    about = (self.step.decay_line, self.lr_line or "", self.step.precision_line or "")
+                    lines = [*announcements, *about, *lines, *more]
                     if found is not None:
                         updates = f"{self.state.update} of {self.run.train.updates}"
                         lines.append(f"resuming {self.run.output} at update {updates}")

@@ -15,15 +15,20 @@ from torch import Tensor, nn
 
 from wav2vec2.data.dataset import Update
 from wav2vec2.device import moved
+from wav2vec2.model.cpu import half
 from wav2vec2.train import distributed, optimizer
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.health import first_bad_module, first_bad_parameter
 from wav2vec2.train.loss_scale import LossScale
 from wav2vec2.train.objective import BatchT, Objective, Run
-from wav2vec2.train.parallel import Engine
+from wav2vec2.train.parallel import Engine, blocks
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp16": torch.float32, "fp64": torch.float64}
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_IMITATED = (
+    "train.precision = bf16 is slow on this processor, which has neither AVX512_BF16 nor AMX: products are rounded to "
+    "bfloat16 and computed in float32, which takes longer than train.precision = fp32"
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,9 @@ class Step(Generic[BatchT]):
         self._half = HALF.get(run.train.precision)
         self.loss_scale = LossScale(ranks.device, used=run.train.precision == "fp16")
         backend = "inductor" if run.train.compile else None
+        half_stream = run.train.residual == "bf16"
+        for block in blocks(self.model) if self._half else ():
+            block.residual = torch.bfloat16 if half_stream else torch.float32
         self.engine = Engine(self.model, run.parallel, ranks, self._half, wrap, backend)
         self.module = self.engine.module
         named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
@@ -89,6 +97,10 @@ class Step(Generic[BatchT]):
         self._copies = (
             torch.cuda.Stream(ranks.device) if ranks.device.type == "cuda" and torch.cuda.is_available() else None
         )
+        self.precision_line: str | None = None
+        """What the user should know about the precision on this device."""
+        if run.train.precision == "bf16" and ranks.device.type == "cpu" and not half.native():
+            self.precision_line = _IMITATED
         self.part_norms: dict[str, Tensor] = {}
         """Norms of the last gradient by part of the model, where ``take`` was asked for them."""
 

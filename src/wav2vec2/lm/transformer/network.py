@@ -9,6 +9,7 @@ Legend: B sentences, T tokens, N packed or new tokens, d width, V vocabulary, F 
 
 import math
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wav2vec2.config import option
+from wav2vec2.model.cpu import half
 from wav2vec2.model.cpu.dropout import DropoutKeys, dropout
 from wav2vec2.model.layout import Layout, Packed, Padded
 from wav2vec2.model.randomness import Draw
@@ -101,6 +103,11 @@ class TransformerNetwork(nn.Module):
             lengths: (B,) number of predicted tokens, the mark at the end included.
             draw: as in ``hidden``.
         """
+        on_cpu = tokens.device.type == "cpu" and half.asked_for()
+        with half.in_place_of_autocast() if on_cpu else nullcontext():
+            return self._losses(tokens, lengths, draw)
+
+    def _losses(self, tokens: Tensor, lengths: Tensor, draw: Draw | None) -> Tensor:
         hidden = self.hidden(tokens[:, :-1], lengths, draw)
         valid = torch.arange(tokens.shape[1] - 1, device=tokens.device) < lengths[:, None]
         return self.vocabulary.loss(hidden, tokens[:, 1:][valid])

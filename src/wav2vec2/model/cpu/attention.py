@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from wav2vec2.model.cpu.dropout import keep_mask, keep_scale
+from wav2vec2.model.cpu.half import half_products, in_half, multiply
 from wav2vec2.model.layout import Packed
 
 BLOCK_ELEMENTS = 1 << 20
@@ -29,32 +30,38 @@ class DropoutAttention(torch.autograd.Function):
     def forward(
         ctx: Any, q: Tensor, k: Tensor, v: Tensor, heads: int, layout: Packed, keys: list[int], p: float, causal: bool
     ) -> Tensor:
+        ctx.half = in_half()
         out = torch.empty_like(q)
         for block in _blocks(heads, layout, keys, causal):
             probabilities = block.probabilities(q, k)
             mask = block.mask(probabilities, p)
-            block.store(out, torch.bmm(probabilities.mul_(mask), block.view(v)).mul_(keep_scale(p)))
+            block.store(out, multiply(probabilities.mul_(mask), block.view(v)).mul_(keep_scale(p)))
         ctx.save_for_backward(q, k, v)
         ctx.heads, ctx.layout, ctx.keys, ctx.p, ctx.causal = heads, layout, keys, p, causal
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        with half_products(ctx.half):
+            return *DropoutAttention._gradients(ctx, grads[0]), None, None, None, None, None
+
+    @staticmethod
+    def _gradients(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = ctx.saved_tensors
         grad_q, grad_k, grad_v = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
         scale = (q.shape[1] // ctx.heads) ** -0.5
         for block in _blocks(ctx.heads, ctx.layout, ctx.keys, ctx.causal):
             probabilities = block.probabilities(q, k)
             mask = block.mask(probabilities, ctx.p)
-            grad = block.view(grads[0]) * keep_scale(ctx.p)
-            grad_probabilities = torch.bmm(grad, block.view(v).transpose(1, 2)).mul_(mask)
-            block.store(grad_v, torch.bmm(mask.mul_(probabilities).transpose(1, 2), grad))
+            grad = block.view(grad_out) * keep_scale(ctx.p)
+            grad_probabilities = multiply(grad, block.view(v).transpose(1, 2)).mul_(mask)
+            block.store(grad_v, multiply(mask.mul_(probabilities).transpose(1, 2), grad))
             grad_scores = torch.ops.aten._softmax_backward_data(
                 grad_probabilities, probabilities, 2, probabilities.dtype
             ).mul_(scale)
-            block.store(grad_q, torch.bmm(grad_scores, block.view(k)))
-            block.store(grad_k, torch.bmm(grad_scores.transpose(1, 2), block.view(q)))
-        return grad_q, grad_k, grad_v, None, None, None, None, None
+            block.store(grad_q, multiply(grad_scores, block.view(k)))
+            block.store(grad_k, multiply(grad_scores.transpose(1, 2), block.view(q)))
+        return grad_q, grad_k, grad_v
 
 
 class _Block:
@@ -72,7 +79,7 @@ class _Block:
         self.view(target).copy_(value)
 
     def probabilities(self, q: Tensor, k: Tensor) -> Tensor:
-        """(heads, T, T) softmax over keys."""
+        """(heads, T, T) softmax over keys; its argument is not rounded to half precision."""
         queries = self.view(q)
         scores = torch.bmm(queries * queries.shape[2] ** -0.5, self.view(k).transpose(1, 2))
         if self.causal:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.cpu.gelu import gelu, gelu_backward, gelu_into
+from wav2vec2.model.cpu.half import add_product, half_products, in_half, multiply
 from wav2vec2.model.window_moments import WindowMoments
 
 BLOCK_FRAMES = 2048
@@ -53,9 +54,9 @@ def _convolve(x: Tensor, layer: LayerWeights, k: int, s: int, out: Tensor) -> No
     """Write the convolution of x (T, C_in) into ``out`` (frames, C_out)."""
     for rows, view in _pieces(x, k, s, len(out)):
         if rows.start == 0:
-            torch.mm(view, layer.matrix[rows], out=out)
+            multiply(view, layer.matrix[rows], out)
         else:
-            out.addmm_(view, layer.matrix[rows])
+            add_product(out, view, layer.matrix[rows])
     if layer.bias is not None:
         out.add_(layer.bias)
 
@@ -66,13 +67,13 @@ def _convolve_backward(x: Tensor, layer: LayerWeights, k: int, s: int, grad: Ten
     covered = len(grad) * s
     grad_x[covered:].zero_()
     for rows, view in _pieces(x, k, s, len(grad)):
-        grad_matrix[rows].addmm_(view.t(), grad)
+        add_product(grad_matrix[rows], view.t(), grad)
     for rows, view in _pieces(grad_x, k, s, len(grad)):
         if rows.start == 0:
             # with s taps the first piece covers all rows below ``covered``
-            torch.mm(grad, layer.matrix[rows].t(), out=view)
+            multiply(grad, layer.matrix[rows].t(), view)
         else:
-            view.addmm_(grad, layer.matrix[rows].t())
+            add_product(view, grad, layer.matrix[rows].t())
     return grad_x
 
 
@@ -243,6 +244,7 @@ class ConvStack(torch.autograd.Function):
         frames = [architecture.frame_length(length) for length in lengths]
         out = waveforms.new_empty(sum(frames), layers[-1].matrix.shape[1])
         ctx.lengths, ctx.frames, ctx.architecture, ctx.kept = lengths, frames, architecture, []
+        ctx.half = in_half()
         differentiable = any(ctx.needs_input_grad[4:]) and moments is None
         given: Sequence[WindowMoments | None] = moments or [None] * len(lengths)
         for row, length, part, own in zip(waveforms, lengths, out.split(frames), given, strict=True):
@@ -268,7 +270,8 @@ class ConvStack(torch.autograd.Function):
         kept = iter(ctx.kept[i : i + depth] for i in range(0, len(ctx.kept), depth))
         for row, length, grad in zip(waveforms, ctx.lengths, grads[0].split(ctx.frames), strict=True):
             if len(grad):
-                _Utterance(row[:length], layers, ctx.architecture).backward(grad, next(kept), sums)
+                with half_products(ctx.half):
+                    _Utterance(row[:length], layers, ctx.architecture).backward(grad, next(kept), sums)
         ctx.kept.clear()
         return (None, None, None, None, *_parameter_gradients(parameters, sums))
 

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wav2vec2.model.cpu.half import affine_values, half_products, in_half, multiply
+
 LARGEST_PIECE = 1 << 18
 SMALLEST_PIECE = 1 << 10
 
@@ -75,15 +77,18 @@ class FeedForward(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor) -> Tensor:
-        hidden = torch.addmm(b_in, x, w_in.t())
+        ctx.half = in_half()
+        hidden = affine_values(x, w_in, b_in)
         ctx.save_for_backward(x, w_in, w_out, hidden)
-        return torch.addmm(b_out, gelu(hidden), w_out.t())
+        return affine_values(gelu(hidden), w_out, b_out)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, w_in, w_out, hidden = ctx.saved_tensors
         grad = grads[0].contiguous()
-        grad_w_out = grad.t() @ gelu(hidden)
-        grad_hidden = gelu_backward(grad @ w_out, hidden)
-        grad_x = grad_hidden @ w_in if ctx.needs_input_grad[0] else None
-        return grad_x, grad_hidden.t() @ x, grad_hidden.sum(0), grad_w_out, grad.sum(0)
+        with half_products(ctx.half):
+            grad_w_out = multiply(grad.t(), gelu(hidden))
+            grad_hidden = gelu_backward(multiply(grad, w_out), hidden)
+            grad_x = multiply(grad_hidden, w_in) if ctx.needs_input_grad[0] else None
+            grad_w_in = multiply(grad_hidden.t(), x)
+        return grad_x, grad_w_in, grad_hidden.sum(0), grad_w_out, grad.sum(0)
