@@ -105,7 +105,9 @@ class Encoder(nn.Module):
         """
         scale = self.regularization.feature_grad_mult if self.training else 1.0
         packed = self.use_packed(waveforms)
-        raw, layout = self.feature_encoder(waveforms, lengths, packed, scale, full=full, moments=moments)
+        # an exported feature encoder takes no moments
+        given = {} if moments is None else {"moments": moments}
+        raw, layout = self.feature_encoder(waveforms, lengths, packed, scale, full=full, **given)
         normed = self.feature_norm(raw)
         features = Features(raw, normed, layout, self._dropout_keys(layout, draw), normed)
         if self.input_quantizer is not None:
