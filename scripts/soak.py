@@ -23,6 +23,7 @@ import select
 import shutil
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections import Counter
@@ -64,14 +65,18 @@ def recipe(manifest: Path, output: Path, updates: int) -> PretrainConfig:
 class Life:
     """One process of the run, forked from this one, which tells when it does what."""
 
-    def __init__(self, config: PretrainConfig, console: Path, *, heard: bool = True) -> None:
+    def __init__(self, config: PretrainConfig, console: Path) -> None:
         path = console.with_suffix(".toml")
         write_toml(config, path)
         self._told, tell = os.pipe()
+        said, say = os.pipe()  # not a file: a limit on the size of files would hold for it too
         self.pid = os.fork()
         if self.pid == 0:
-            os._exit(_live(path, console if heard else Path(os.devnull), tell))
+            os._exit(_live(path, say, tell))
         os.close(tell)
+        os.close(say)
+        self._listener = threading.Thread(target=_write_down, args=(said, console))
+        self._listener.start()
 
     def wait_for(self, what: bytes, times: int = 1) -> bool:
         """Wait until the process has told one of these letters a few times; False if it ended before."""
@@ -93,11 +98,18 @@ class Life:
         """Wait for the end; return the status, or minus the signal."""
         self.wait_for(b"")
         os.close(self._told)
+        self._listener.join()
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
-def _live(recipe: Path, console: Path, tell: int) -> int:
-    """The life of a forked process: the command, with its console in a file. Returns its status."""
+def _write_down(said: int, console: Path) -> None:
+    """Copy what a process says into a file."""
+    with open(said, "rb") as words, open(console, "wb") as file:
+        shutil.copyfileobj(words, file)
+
+
+def _live(recipe: Path, console: int, tell: int) -> int:
+    """The life of a forked process: the command, with its console in a pipe. Returns its status."""
 
     def telling(owner: Any, name: str, letter: bytes) -> None:
         inner = getattr(owner, name)
@@ -108,9 +120,8 @@ def _live(recipe: Path, console: Path, tell: int) -> int:
 
         setattr(owner, name, told)
 
-    file = os.open(console, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
+    os.dup2(console, 1)
+    os.dup2(console, 2)
     for owner, name, letter in (
         (Step, "take", b"u"),
         (ContrastiveObjective, "validate", b"v"),
@@ -200,8 +211,7 @@ class Soak:
         for number in range(10 * count + 10):
             last = sum(self.done.values()) >= count
             console = self._work / f"life-{self.laps}-{number}.txt"
-            console.touch()
-            life = Life(self._config, console, heard=self._disk.mounted)  # the limit holds for a console's file too
+            life = Life(self._config, console)
             kind = "" if last else self._interrupt(life)
             status = life.end()
             self._disk.free()
