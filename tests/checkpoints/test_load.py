@@ -18,7 +18,8 @@ from tests.decode.pyctcdecode_facts import ALPHABET, SYMBOLS, beside
 from tests.small_models import GROUP, LAYER
 
 import wav2vec2
-from wav2vec2.checkpoints.load import is_hub_id
+from wav2vec2.checkpoints.hub import is_hub_id
+from wav2vec2.errors import FileWarning, UserError
 from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.text.vocabulary import Vocabulary
 
@@ -259,6 +260,21 @@ def test_a_path_below_an_existing_folder_is_not_an_id(tmp_path: Path, monkeypatc
     assert is_hub_id("runs/model")
     (tmp_path / "runs").mkdir()
     assert not is_hub_id("runs/model")
+
+
+def test_the_folder_of_a_run_stands_for_its_model(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("config.toml", "log.jsonl"):
+        (run / name).touch()
+    with pytest.raises(UserError, match=f"{run}: this training run has no model yet"):
+        wav2vec2.load(run)
+    best, last = make("encoder", GROUP), make("encoder", LAYER)
+    wav2vec2.save(best, run / "best")
+    with pytest.warns(FileWarning, match=f"{run}: this run has not ended; its best weights so far are used"):
+        assert wav2vec2.load(run).architecture == best.architecture
+    wav2vec2.save(last, run / "model")
+    assert wav2vec2.load(run).architecture == last.architecture
 
 
 def test_a_folder_wins_over_an_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
 """A run that is stopped by a signal, wherever that is, ends as one that is not stopped: log, best, weights."""
 
+import errno
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -164,3 +166,26 @@ def test_files_that_are_all_bad_are_skipped_and_counted_until_there_are_too_many
     gone.add(2)
     run(again)
     assert [record["skipped"] for record in logged(again.output)] == [0, 1, 0, 0, 0]
+
+
+def test_a_model_that_cannot_be_written_at_the_end_leaves_the_old_one_whole_and_the_same_command_ends_well(
+    undisturbed: PretrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(undisturbed, output=str(tmp_path / "run"))
+    shutil.copytree(undisturbed.output, config.output)
+    old = Path(config.output) / "model/model.safetensors"
+    old.write_bytes(b"of an earlier stop")
+    copyfile = shutil.copyfile
+
+    def full(source: Path, target: Path) -> None:
+        with open(target, "wb") as file:
+            file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(UserError, match=r"model.safetensors: .*no space left.*run the same command again"):
+        run(config)
+    assert old.read_bytes() == b"of an earlier stop"
+    monkeypatch.setattr(shutil, "copyfile", copyfile)
+    run(config)
+    assert outcome(config) == outcome(undisturbed)

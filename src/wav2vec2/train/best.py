@@ -16,6 +16,7 @@ from torch import nn
 
 from wav2vec2.errors import UserError, cause
 from wav2vec2.input_file import parse_json, read_input
+from wav2vec2.output_file import writing_together
 from wav2vec2.train import distributed
 
 MARK_FILE = "validation.json"
@@ -114,6 +115,14 @@ class BestWeights:
             shutil.rmtree(temporary, ignore_errors=True)
             return cause(error)
         return ""
+
+
+def copy_weights(best: Path, target: Path) -> None:
+    """Copy a folder of best weights to ``target``, whole or not at all. Raises UserError if that cannot be done."""
+    with writing_together(target, last="model.safetensors") as temporary:
+        for file in best.iterdir():
+            if file.name != MARK_FILE:
+                shutil.copyfile(file, temporary / file.name)
 
 
 def _marked(folder: Path) -> int | None:

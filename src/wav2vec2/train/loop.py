@@ -5,7 +5,6 @@ resumed run repeats the interrupted one bit for bit.
 """
 
 import math
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from wav2vec2.config import write_toml
 from wav2vec2.data.dataset import Update
 from wav2vec2.errors import Stopped, UserError, cause
 from wav2vec2.train import distributed, optimizer
-from wav2vec2.train.best import MARK_FILE, BestWeights
+from wav2vec2.train.best import BestWeights, copy_weights
 from wav2vec2.train.checkpoint.run_checkpoints import RunCheckpoints
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.health import HealthMonitor, Verdict
@@ -248,19 +247,25 @@ class Trainer(Generic[BatchT]):
         return True
 
     def _finish(self, reason: str) -> Path:
-        """Write the model directory and report where it is."""
+        """Write the model directory and report where it is.
+
+        Raises UserError on all processes if it cannot be written and the run is at its end.
+        """
         state, target = self.state, self.run.output / "model"
         best = None if state.best is None else self.best.chosen(state.best_update)
         whole = self.step.engine.whole() if best is None else None
+        failure = ""
         try:
             if best is not None and self.ranks.is_main:
-                shutil.copytree(best, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MARK_FILE))
+                copy_weights(best, target)
             elif whole is not None:
                 self.objective.export(whole, target)
         except (OSError, UserError) as error:
+            failure = cause(error)
+        if failure := distributed.first_text(failure):
             if not reason:
-                raise
-            self.reporter.say(f"{target}: cannot be written ({cause(error)})")  # no failure of a run that goes on
+                raise UserError(failure)
+            self.reporter.say(failure)  # no failure of a run that goes on
         which = f"update {state.update}" if best is None else f"best validation, update {state.best_update}"
         self.reporter.write("stop", state.update, {"reason": reason or "done", "bad_files": state.bad_files})
         if reason:
