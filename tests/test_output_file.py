@@ -1,9 +1,11 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from wav2vec2.errors import UserError
-from wav2vec2.output_file import writing_together
+from wav2vec2.output_file import write_error, writing_together
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -55,3 +57,16 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be written") as caught, writing_together(tmp_path / "file"):
         pass
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (errno.ENOSPC, "no space left on the disk): free some space and run the same command again"),
+        (errno.EDQUOT, "no space left on the disk): free some space and run the same command again"),
+        (errno.EFBIG, "File too large): raise the limit (ulimit -f) and run the same command again"),
+        (errno.EACCES, "Permission denied): choose another folder or correct this one"),
+    ],
+)
+def test_the_remedy_fits_the_cause(number: int, why: str) -> None:
+    assert str(write_error(Path("a"), OSError(number, os.strerror(number)))) == f"a: cannot be written ({why}"

@@ -79,6 +79,9 @@ def write_error(path: Path, error: Exception) -> UserError:
     # Arrow and safetensors give the cause in their text only.
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     full = full or "No space left" in text
-    remedy = "free some space and run the same command again" if full else "choose another folder or correct this one"
+    limited = isinstance(error, OSError) and error.errno == errno.EFBIG
+    remedy = "choose another folder or correct this one"
+    if full or limited:
+        remedy = f"{'free some space' if full else 'raise the limit (ulimit -f)'} and run the same command again"
     why = "no space left on the disk" if full else getattr(error, "strerror", None) or text[:200]
     return UserError(f"{path}: cannot be written ({why}): {remedy}")

@@ -23,7 +23,7 @@ from wav2vec2.errors import FileWarning, Stopped, UserError, quoted, shortened
 from wav2vec2.input_file import refuse_huge, refuse_names
 
 _UNWRITABLE = {
-    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),  # a file in place of a folder, or the reverse
 }
 
