@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wav2vec2.audio.recordings import Failure
+    from wav2vec2.bulk.results import read_results
     from wav2vec2.checkpoints.huggingface.directory import save
     from wav2vec2.checkpoints.load import load
     from wav2vec2.decode.build import DecodingOptions
@@ -40,6 +41,7 @@ __all__ = [
     "Wav2Vec2ForCTC",
     "Wav2Vec2ForPretraining",
     "load",
+    "read_results",
     "save",
 ]
 __version__ = "0.1.0"
@@ -57,6 +59,7 @@ _MODULES = {
     "Wav2Vec2ForCTC": "model.ctc",
     "Wav2Vec2ForPretraining": "model.pretraining",
     "load": "checkpoints.load",
+    "read_results": "bulk.results",
     "save": "checkpoints.huggingface.directory",
 }
 

@@ -8,10 +8,10 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from wav2vec2.errors import UserError, cause
 
@@ -19,6 +19,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Opener = Callable[[], Callable[[Item], Result]]
 """Loads what is needed, and returns what does an item. It is sent to other machines, and so are items and results."""
+
+Engine = Literal["local", "ray"]
 
 _MOST_DEATHS = 5
 _LOOK_SECONDS = 5.0
@@ -32,11 +34,11 @@ class RayOptions:
     ray_address: str | None = None
     """Address of the cluster; without it RAY_ADDRESS, the cluster that this machine belongs to, or a new one on it."""
     ray_models: int = 0
-    """Number of processes, each with a model of its own; 0: as many as the cluster has room for."""
+    """Number of processes, each with a copy of the model, if there is one; 0: as many as the cluster has room for."""
     ray_cpus: float = 1.0
     """Processor cores of each of them."""
     ray_gpus: float | None = None
-    """GPUs of each of them; 0.5: two of them share one. By default 1 if the cluster has any, else 0."""
+    """GPUs of each of them; 0.5: two of them share one. By default 1 if the cluster has any and they are of use."""
 
     def __post_init__(self) -> None:
         if self.ray_models < 0:
@@ -78,7 +80,7 @@ class _Process:
 
 def run_on_cluster(
     opener: Opener[Item, Result], items: Iterable[Item], options: RayOptions, *, name: Callable[[Item], str]
-) -> Iterator[tuple[Item, Result]]:
+) -> Generator[tuple[Item, Result], None, None]:
     """Yield each item with its result, as soon as it is known, in any order.
 
     An item whose process died (its node was lost, its memory ran out) is given to another. One that has met several

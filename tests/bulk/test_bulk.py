@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from tests.object_store import KEYS, forget_connections, s3_server
 from tests.small_models import FAMILIES, noise, recognizer
 
 import wav2vec2
@@ -251,3 +252,28 @@ def test_a_flipped_bit_is_noticed(model: Path, manifest: Path, tmp_path: Path) -
     Path(name).write_bytes(data)
     with pytest.raises(UserError, match="cannot be read"):
         list(read_results(tmp_path / "out"))
+
+
+def test_results_in_an_object_store(
+    model: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_server() as endpoint:
+        for name, value in KEYS.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        forget_connections()
+        import s3fs
+
+        store = s3fs.S3FileSystem(endpoint_url=endpoint)
+        store.mkdir("bucket")
+        words = ["transcribe", str(model), str(manifest), "--device", "cpu", "--task-minutes", "0.01"]
+        assert main([*words, "--out", "s3://bucket/out", "--part", "1/2"]) == 0
+        store.invalidate_cache()
+        first = store.ls("bucket/out", detail=False)
+        assert main([*words, "--out", "s3://bucket/out"]) == 0
+        results = read_results("s3://bucket/out")
+        assert 0 < len(first) < len(results.files)
+        rows = list(results)
+    forget_connections()
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    assert rows == list(read_results(tmp_path / "out"))

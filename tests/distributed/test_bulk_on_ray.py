@@ -1,7 +1,10 @@
 """Work over a manifest on a real Ray cluster of two nodes, of which one is killed in the middle."""
 
+import multiprocessing
 import os
 import re
+import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +18,12 @@ from tests.small_models import FAMILIES, noise, recognizer
 import wav2vec2
 from wav2vec2.bulk.results import read_results
 from wav2vec2.cli import main
+from wav2vec2.data.manifest import Manifest
+from wav2vec2.data.prepare.decode import Rules
+from wav2vec2.data.prepare.journal import read_journal
+from wav2vec2.data.prepare.workers import Chunk, run_chunks_on_cluster
 from wav2vec2.data.utterance import Utterance, write_manifest
+from wav2vec2.ray_cluster import RayOptions
 from wav2vec2.text.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.slow
@@ -39,24 +47,62 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head without processors, and two nodes with one each."""
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head without processors, and two nodes with one each; the tests share it, the last one kills a node."""
     from ray.cluster_utils import Cluster
 
-    for name, value in (("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_DEDUP_LOGS", "0"), ("OMP_NUM_THREADS", "1")):
-        monkeypatch.setenv(name, value)
-    source = str(Path(wav2vec2.__file__).parents[1])
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([source, os.environ.get("PYTHONPATH", "")]))
+    paths = [str(Path(wav2vec2.__file__).parents[1]), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
-    nodes = Cluster(initialize_head=True, head_node_args=head)
-    try:
-        nodes.doomed = [nodes.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(2)][1]
-        ray.init(address=nodes.address, log_to_driver=False)
-        yield nodes
-    finally:
-        ray.shutdown()
-        nodes.shutdown()
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in (("RAY_USAGE_STATS_ENABLED", "0"), ("OMP_NUM_THREADS", "1")):
+            patched.setenv(name, value)
+        patched.setenv("PYTHONPATH", os.pathsep.join(paths))
+        nodes = Cluster(initialize_head=True, head_node_args=head)
+        try:
+            nodes.doomed = [nodes.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(2)][1]
+            ray.init(address=nodes.address, log_to_driver=False)
+            yield nodes
+        finally:
+            ray.shutdown()
+            nodes.shutdown()
+
+
+class Deadly(Utterance):
+    """A recording that ends the process of the cluster which examines it, as a bug in a decoder does."""
+
+    def __getattribute__(self, name: str) -> object:
+        elsewhere = multiprocessing.parent_process() is not None or "default_worker" in sys.argv[0]
+        if name == "text" and elsewhere:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getattribute__(name)
+
+
+def test_preparation_passes_over_a_recording_that_kills_its_process(cluster: Any, work: Path) -> None:
+    rows = [
+        [Utterance(f"{place}-{name}", str(work / "long.wav"), start=100, samples=8000) for name in "abc"]
+        for place in range(6)
+    ]
+    rows[2][1] = Deadly("2-b", str(work / "long.wav"), samples=8000)
+    chunks = [Chunk(tuple(some), work / f"journal/{place}.parquet", Rules()) for place, some in enumerate(rows)]
+    finished: list[str] = []
+    run_chunks_on_cluster(iter(chunks), RayOptions(), lambda chunk, samples: finished.append(chunk.journal.name))
+    assert sorted(finished) == [f"{place}.parquet" for place in range(6)]
+    found = [read_journal(chunk.journal) for chunk in chunks]
+    ids = [name for batch, _ in found if batch is not None for name in batch.column("id").to_pylist()]
+    assert ids == [row.id for some in rows for row in some if row.id != "2-b"]
+    assert ["crashes the decoder" in facts["rejected"] for _, facts in found] == [place == 2 for place in range(6)]
+
+
+def test_prepare_on_the_cluster_writes_the_manifest_of_this_machine(cluster: Any, work: Path) -> None:
+    for number in range(40):
+        soundfile.write(work / f"{number:02d}.flac", 0.3 * noise(4000, seed=number)[0][0].numpy(), 16_000)
+    words = ["prepare", "folder", str(work), "--speaker", "none"]
+    assert main([*words, "--out", str(work / "on-ray"), "--engine", "ray"]) == 0
+    assert main([*words, "--out", str(work / "local"), "--workers", "1"]) == 0
+    there, here = (Manifest.open(work / name) for name in ("on-ray", "local"))
+    assert list(there) == list(here)
+    assert len(here) == 41
 
 
 def kill_in_the_middle(cluster: Any, folder: Path, killed: list[int]) -> None:

@@ -37,11 +37,14 @@ class Worker(Protocol):
 class Job(Protocol):
     """Something to compute, which can be sent to another process.
 
-    command: the name of the command, for messages.
+    command: the name of the command, for messages. uses_gpu: whether a GPU is of use to it.
     """
 
     @property
     def command(self) -> str: ...  # noqa: D102
+
+    @property
+    def uses_gpu(self) -> bool: ...  # noqa: D102
 
     def identity(self) -> Mapping[str, Any]:
         """All that the results depend on beside the rows, as plain values. Raises UserError if it cannot be found."""

@@ -1,15 +1,12 @@
 """The options of every command that works over a manifest."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from tyro.conf import OmitArgPrefixes
 
 from wav2vec2.data.part import parse_part
 from wav2vec2.errors import UserError
-from wav2vec2.ray_cluster import RayOptions
-
-Engine = Literal["local", "ray"]
+from wav2vec2.ray_cluster import Engine, RayOptions
 
 
 @dataclass(frozen=True)

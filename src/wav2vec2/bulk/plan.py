@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.data.manifest import Manifest
@@ -61,17 +62,31 @@ def share(tasks: Sequence[Task], part: int, parts: int) -> list[Task]:
     return list(tasks[part - 1 :: parts])
 
 
-def task_rows(manifest: Manifest, task: Task) -> Manifest:
-    """The rows of a task."""
-    return manifest.select(np.arange(task.first, task.last))
+class Keys:
+    """The keys of the tasks of a manifest, and the ids of their rows, without copying its columns."""
 
+    def __init__(self, manifest: Manifest, work: str) -> None:
+        names = ("id", "path", "offset", "size", "start", "samples")
+        self._columns = {name: manifest.column(name) for name in names}
+        self._work = work
 
-def task_key(manifest: Manifest, task: Task, work: str) -> str:
-    """A hash of the work and of all that says which audio the rows of a task are."""
-    rows = task_rows(manifest, task)
-    digest = hashlib.sha256(work.encode())
-    for name in ("id", "path"):
-        digest.update("\0".join(rows.column(name).to_pylist()).encode(errors="surrogatepass"))
-    for name in ("offset", "size", "start", "samples"):
-        digest.update(rows.column(name).to_numpy().tobytes())
-    return digest.hexdigest()[:32]
+    def ids(self, task: Task) -> list[str]:
+        """The ids of the rows of a task."""
+        return self._texts("id", task)
+
+    def key(self, task: Task) -> str:
+        """A hash of the work and of all that says which audio the rows of a task are."""
+        digest = hashlib.sha256(self._work.encode())
+        for name in self._columns:
+            if name in ("id", "path"):
+                digest.update("\0".join(self._texts(name, task)).encode(errors="surrogatepass"))
+            else:
+                digest.update(self._rows(name, task).to_numpy().tobytes())
+        return digest.hexdigest()[:32]
+
+    def _texts(self, name: str, task: Task) -> list[str]:
+        texts: list[str] = self._rows(name, task).to_pylist()
+        return texts
+
+    def _rows(self, name: str, task: Task) -> pa.ChunkedArray:
+        return self._columns[name].slice(task.first, task.last - task.first)

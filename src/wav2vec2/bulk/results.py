@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from wav2vec2.bulk.shard import Note, read_note
 from wav2vec2.data.manifest_files import open_parquet
+from wav2vec2.data.remote import address
 from wav2vec2.data.whole_files import WholeFiles
 from wav2vec2.errors import UserError, cause
 
@@ -56,7 +57,7 @@ def read_results(folder: str | Path) -> Results:
 
     Raises UserError if there are none, if tasks are missing, or if they are of different works.
     """
-    files = WholeFiles(folder)
+    files = WholeFiles(address(folder))
     found = {name: match for name in files.names() if (match := _NAME.fullmatch(name))}
     if not found:
         raise UserError(f"{folder}: holds no results: name the --out of a command over a manifest")

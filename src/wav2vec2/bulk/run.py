@@ -1,8 +1,10 @@
 """Doing the tasks of a work that are not done: in this process, or on a Ray cluster."""
 
+import platform
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +20,10 @@ from wav2vec2.errors import UserError
 from wav2vec2.progress import progress_bar
 from wav2vec2.ray_cluster import run_on_cluster
 
-Keyed = tuple[Task, str]
-"""A task and its key."""
 Done = Generator[tuple[Task, Note], None, None]
 """Tasks as they are done, with what their files say."""
 
+_READERS = 16
 _SECONDS_BETWEEN_LINES = 60.0  # where stderr is no terminal, so that there is no bar
 
 
@@ -51,11 +52,9 @@ def run_over_manifest(
             the last case all tasks are done.
     """
     work = Work.of(job, manifest, options.split, options.task_minutes, out)
-    mine = [(task, work.key_of(task)) for task in share(work.tasks, *parse_part(options.part))]
-    notes = {task: work.done(task, key) for task, key in mine}
-    again = {task for task, note in notes.items() if note is None or (options.retry_failed and note.failed)}
-    todo = [(task, key) for task, key in mine if task in again]
-    _refuse_others(work)
+    mine = share(work.tasks, *parse_part(options.part))
+    notes = _found(work, mine)
+    todo = [task for task in mine if task not in notes or (options.retry_failed and notes[task].failed)]
     began = "" if len(todo) == len(mine) else f", {len(mine) - len(todo)} of them done before"
     tasks = "1 task" if len(mine) == 1 else f"{len(mine)} tasks"
     print(f"{job.command}: {tasks}{began}; results in {work.folder.folder}", file=sys.stderr, flush=True)
@@ -66,54 +65,72 @@ def run_over_manifest(
     except KeyboardInterrupt:
         print(f"\ninterrupted: the same command continues ({len(mine)} tasks in all)", file=sys.stderr)
         raise
-    _sum_up(work, [note for note in notes.values() if note is not None], tolerant=tolerant)
+    _sum_up(work, list(notes.values()), tolerant=tolerant)
     return work
 
 
-def _locally(work: Work, todo: list[Keyed], options: BulkOptions) -> Done:
+def _found(work: Work, mine: list[Task]) -> dict[Task, Note]:
+    """The tasks that are done. Raises UserError if the folder holds other results."""
+    there = {name for name in work.folder.names() if name.startswith("results-")}
+    if others := sorted(there - {task.shard for task in work.tasks}):
+        path = work.folder.path(others[0])
+        raise UserError(
+            f"{path}: is of another manifest, or of another --task-minutes or --split: name another folder with --out"
+        )
+    old = [task for task in mine if task.shard in there]
+    with ThreadPoolExecutor(_READERS) as readers:  # a file in an object store is a request each
+        notes = list(readers.map(work.done, old))
+    return {task: note for task, note in zip(old, notes, strict=True) if note is not None}
+
+
+def _locally(work: Work, todo: list[Task], options: BulkOptions) -> Done:
     if todo:
         with closing(work.job.open()) as worker:
-            for task, key in todo:
-                yield task, work.do(task, key, worker)
+            for task in todo:
+                yield task, work.do(task, worker)
 
 
-def _on_ray(work: Work, todo: list[Keyed], options: BulkOptions) -> Done:
-    if todo:
-        begun = run_on_cluster(_Opener(replace(work)), todo, options.ray, name=lambda item: item[0].shard)
-        for (task, key), note in begun:
-            if work.done(task, key) is None:
+def _on_ray(work: Work, todo: list[Task], options: BulkOptions) -> Done:
+    if not todo:
+        return
+    cluster = options.ray if work.job.uses_gpu else replace(options.ray, ray_gpus=options.ray.ray_gpus or 0.0)
+    keyed = ((task, work.keys.key(task)) for task in todo)
+    with closing(
+        run_on_cluster(_Opener(replace(work), options.retry_failed), keyed, cluster, name=lambda item: item[0].shard)
+    ) as done:
+        for (task, _), note in done:
+            if work.done(task) is None:
                 where = f"{work.folder.path(task.shard)} was written on another machine and is not seen here"
                 raise UserError(f"{where}: give --out a folder that all machines share, or a URL such as s3://")
             yield task, note
 
 
-_ENGINES: dict[str, Callable[[Work, list[Keyed], BulkOptions], Done]] = {
-    "local": _locally,
-    "ray": _on_ray,
-}
+_ENGINES: dict[str, Callable[[Work, list[Task], BulkOptions], Done]] = {"local": _locally, "ray": _on_ray}
 
 
 class _Opener:
     """Loads the model of a work in a process of the cluster."""
 
-    def __init__(self, work: Work) -> None:
-        self._work = work
+    def __init__(self, work: Work, anew: bool) -> None:
+        self._work, self._anew = work, anew
 
-    def __call__(self) -> Callable[[Keyed], Note]:
+    def __call__(self) -> Callable[[tuple[Task, str]], Note]:
         worker, work = self._work.job.open(), self._work
 
-        def do(keyed: Keyed) -> Note:
+        def do(keyed: tuple[Task, str]) -> Note:
             task, key = keyed
+            if work.keys.key(task) != key:
+                raise UserError(f"{work.manifest_name}: has other rows on {platform.node()}: copy it to all machines")
             # the process that had it before may have written it, and died before it could say so
-            return work.done(task, key) or work.do(task, key, worker)
+            return (None if self._anew else work.done(task)) or work.do(task, worker)
 
         return do
 
 
-def _shown(done: Done, mine: list[Keyed], todo: list[Keyed]) -> Done:
+def _shown(done: Done, mine: list[Task], todo: list[Task]) -> Done:
     """Pass on what is done, and show how far the work is."""
-    total = sum(task.samples for task, _ in mine)
-    before = total - sum(task.samples for task, _ in todo)
+    total = sum(task.samples for task in mine)
+    before = total - sum(task.samples for task in todo)
     began = said = time.monotonic()
     now = 0
     with progress_bar() as bar:
@@ -131,17 +148,6 @@ def _shown(done: Done, mine: list[Keyed], todo: list[Keyed]) -> Done:
 
 def _minutes(samples: int) -> int:
     return round(samples / SAMPLE_RATE / 60)
-
-
-def _refuse_others(work: Work) -> None:
-    """Refuse a folder with results of another number of tasks: its files have other names."""
-    mine = {task.shard for task in work.tasks}
-    others = [name for name in work.folder.names() if name.startswith("results-") and name not in mine]
-    if others:
-        path = work.folder.path(others[0])
-        raise UserError(
-            f"{path}: is of another manifest, or of another --task-minutes or --split: name another folder with --out"
-        )
 
 
 def _sum_up(work: Work, notes: list[Note], *, tolerant: bool) -> None:

@@ -5,7 +5,7 @@ task, so that results of another model, other options or another manifest are ne
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from wav2vec2.audio.recordings import Failure
 from wav2vec2.bulk.job import Row, Worker
-from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.manifest_files import open_parquet
+from wav2vec2.data.utterance import Utterance
 from wav2vec2.data.whole_files import WholeFiles
 from wav2vec2.errors import UserError
 
@@ -41,8 +41,10 @@ class Note:
     about: Mapping[str, Any] | None = None
 
 
-def write_shard(folder: WholeFiles, name: str, worker: Worker, rows: Manifest, note: Note) -> Note:
-    """Compute the results of `rows` and write them with `note`; returns the note with what was counted.
+def write_shard(
+    folder: WholeFiles, name: str, worker: Worker, rows: Iterable[Utterance], ids: Sequence[str], note: Note
+) -> Note:
+    """Compute the results of `rows`, whose ids are `ids`, and write them; returns the note with what was counted.
 
     A group of rows at a time is held in memory. Raises UserError if the file cannot be written.
     """
@@ -55,7 +57,7 @@ def write_shard(folder: WholeFiles, name: str, worker: Worker, rows: Manifest, n
         folder.writing(name) as temporary,
         pq.ParquetWriter(temporary, schema, write_page_checksum=True, **how) as writer,
     ):
-        for group in _groups(rows, worker):
+        for group in _groups(rows, ids, worker):
             failed += sum(row["error"] is not None for row in group)
             written += len(group)
             arrows = [pa.array([row.get(field.name) for row in group], type=field.type) for field in schema]
@@ -74,10 +76,10 @@ def read_note(folder: WholeFiles, name: str) -> Note | None:
         return None
 
 
-def _groups(rows: Manifest, worker: Worker) -> Iterator[Sequence[Row]]:
+def _groups(rows: Iterable[Utterance], ids: Sequence[str], worker: Worker) -> Iterator[Sequence[Row]]:
     group: list[Row] = []
     size = 0
-    for identity, result in zip(rows.ids, worker.rows(rows), strict=True):
+    for identity, result in zip(ids, worker.rows(rows), strict=True):
         values = {"error": result.message} if isinstance(result, Failure) else {"error": None, **result}
         group.append({"id": identity, **values})
         size += sum(value.nbytes for value in values.values() if isinstance(value, np.ndarray))

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from wav2vec2.bulk.job import Job, Worker
-from wav2vec2.bulk.plan import Task, plan_tasks, task_key, task_rows
+from wav2vec2.bulk.plan import Keys, Task, plan_tasks
 from wav2vec2.bulk.shard import Note, read_note, write_shard
 from wav2vec2.data.manifest import Manifest
+from wav2vec2.data.remote import address
 from wav2vec2.data.whole_files import WholeFiles
 from wav2vec2.errors import UserError
 
@@ -40,7 +41,7 @@ class Work:
         """Describe a work. Raises UserError if the model or a file that the job names cannot be read."""
         about = {"command": job.command, **job.identity()}
         key = hashlib.sha256(json.dumps([_FORMAT, about], sort_keys=True).encode()).hexdigest()[:32]
-        return cls(job, manifest, split, minutes, str(out), key, about)
+        return cls(job, manifest, split, minutes, address(out), key, about)
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -60,26 +61,25 @@ class Work:
         """Where the results are."""
         return WholeFiles(self.out)
 
-    def key_of(self, task: Task) -> str:
-        """The key of a task."""
-        return task_key(self.manifest, task, self.key)
+    @cached_property
+    def keys(self) -> Keys:
+        """The keys of the tasks."""
+        return Keys(self.manifest, self.key)
 
-    def done(self, task: Task, key: str) -> Note | None:
+    def done(self, task: Task) -> Note | None:
         """What the file of a task says, None if it is to be computed: it is not there, or damaged.
 
         Raises UserError if it holds other results.
         """
         if self.folder.size(task.shard) < 0 or (note := read_note(self.folder, task.shard)) is None:
             return None
-        if note.key != key:
+        if note.key != self.keys.key(task):
             what = "of another manifest" if note.work == self.key else "of another model or of other options"
             raise UserError(f"{self.folder.path(task.shard)}: holds results {what}: name another folder with --out")
         return note
 
-    def do(self, task: Task, key: str, worker: Worker) -> Note:
+    def do(self, task: Task, worker: Worker) -> Note:
         """Compute a task and write its file. Raises UserError."""
-        if self.key_of(task) != key:
-            raise UserError(f"{self.manifest_name}: has other rows on this machine: copy the manifest to all of them")
-        return write_shard(
-            self.folder, task.shard, worker, task_rows(self.manifest, task), Note(key, self.key, about=self.about)
-        )
+        rows = (self.manifest.utterance(number) for number in range(task.first, task.last))
+        note = Note(self.keys.key(task), self.key, about=self.about)
+        return write_shard(self.folder, task.shard, worker, rows, self.keys.ids(task), note)

@@ -66,6 +66,11 @@ class FeaturesJob:
     compute: ComputeOptions = field(default_factory=ComputeOptions)
     command: str = "features"
 
+    @property
+    def uses_gpu(self) -> bool:
+        """See `Job`."""
+        return self.compute.device != "cpu"
+
     def identity(self) -> Mapping[str, Any]:
         """See `Job.identity`."""
         return {
@@ -121,6 +126,11 @@ class EmissionsJob:
     dtype: Dtype = "float16"
     compute: ComputeOptions = field(default_factory=ComputeOptions)
     command: str = "features --emissions"
+
+    @property
+    def uses_gpu(self) -> bool:
+        """See `Job`."""
+        return self.compute.device != "cpu"
 
     def identity(self) -> Mapping[str, Any]:
         """See `Job.identity`."""

@@ -43,6 +43,11 @@ class TranscribeJob:
     compute: ComputeOptions = field(default_factory=ComputeOptions)
     command: str = "transcribe"
 
+    @property
+    def uses_gpu(self) -> bool:
+        """See `Job`."""
+        return self.compute.device != "cpu"
+
     def identity(self) -> Mapping[str, Any]:
         """See `Job.identity`."""
         beside = None if is_exported(self.model) else language_model_folder(self.model)

@@ -13,11 +13,11 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import OmitArgPrefixes, Positional
 
 from wav2vec2.audio.pauses import Detector, Segmentation, load_silero
 from wav2vec2.data.corpora.download import LIBRISPEECH_URL, download, librispeech_archives
@@ -33,6 +33,7 @@ from wav2vec2.data.prepare.summary import Summary, rejection_lines
 from wav2vec2.data.utterance import Rejection, Utterance, write_batches
 from wav2vec2.errors import UserError
 from wav2vec2.output_file import writing
+from wav2vec2.ray_cluster import Engine, RayOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,9 @@ class PrepareOptions:
     """Number of decoding processes; 0: one per core."""
     part: str = "1/1"
     """Prepare one share of the files: 3/64 is the third of 64. Each part is a separate run, on any machine."""
+    engine: Engine = "local"
+    """local: processes of this machine. ray: a Ray cluster whose machines all see the files and --out."""
+    ray: OmitArgPrefixes[RayOptions] = field(default_factory=RayOptions)
 
     @abstractmethod
     def scan(self) -> Iterator[Utterance | Rejection]:
@@ -184,7 +188,8 @@ def run(options: PrepareOptions) -> Path:
     journal = options.out / ".prepare" / f"part{suffix or '-whole'}"
     recordings = _without_rejections(_share(options.scan(), part, parts), rejected)
     workers = options.workers or os.cpu_count() or 1
-    journals = examine_all(chunks(recordings, total, rules, journal), total, workers)
+    cluster = options.ray if options.engine == "ray" else None
+    journals = examine_all(chunks(recordings, total, rules, journal), total, workers, cluster)
     summary = Summary()
     notes: list[Rejection] = []
     path = options.out / f"manifest{suffix}.parquet"
@@ -213,6 +218,8 @@ def _rules(options: PrepareOptions) -> Rules:
         raise UserError(f"--max-seconds {options.max_seconds:g}: must be above --min-seconds {options.min_seconds:g}")
     if options.workers < 0:
         raise UserError(f"--workers {options.workers}: must be 0 (one per core) or more")
+    if options.engine == "ray" and options.workers:
+        raise UserError("--workers: is for this machine; with --engine ray, give --ray-models")
     segmentation = None
     if options.segment:
         longest = options.max_seconds or 30.0

@@ -21,8 +21,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.data.prepare.decode import Rules
-from wav2vec2.data.prepare.workers import Chunk, run_chunks
+from wav2vec2.data.prepare.workers import Chunk, run_chunks, run_chunks_on_cluster
 from wav2vec2.data.utterance import Rejection, Utterance
+from wav2vec2.ray_cluster import RayOptions
 
 _CHUNK_BYTES = 256 << 20
 _SECONDS_BETWEEN_LINES = 60.0  # where stderr is not a terminal, so there is no progress bar
@@ -46,8 +47,10 @@ def chunks(recordings: Iterable[Utterance], total: int, rules: Rules, folder: Pa
         yield Chunk(tuple(pending), folder / f"{digest.hexdigest()[:32]}.parquet", rules)
 
 
-def examine_all(pieces: Iterable[Chunk], total: int, workers: int) -> list[Path]:
-    """Examine the chunks that are not in the journal, in `workers` processes; returns all journal files in order.
+def examine_all(pieces: Iterable[Chunk], total: int, workers: int, cluster: RayOptions | None = None) -> list[Path]:
+    """Examine the chunks that are not in the journal; returns all journal files in order.
+
+    They are examined in `workers` processes, or on a cluster.
 
     Raises:
         UserError: a journal file cannot be written, or worker processes die without cause.
@@ -87,7 +90,10 @@ def examine_all(pieces: Iterable[Chunk], total: int, workers: int) -> list[Path]
                     yield chunk
 
         try:
-            run_chunks(missing(), workers, advance)
+            if cluster is None:
+                run_chunks(missing(), workers, advance)
+            else:
+                run_chunks_on_cluster(missing(), cluster, advance)
         except KeyboardInterrupt:
             print("\ninterrupted: the same command continues from here", file=sys.stderr)
             raise

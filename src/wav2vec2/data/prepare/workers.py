@@ -12,13 +12,15 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wav2vec2.data.prepare.decode import Rules
 from wav2vec2.data.prepare.examine import begun_recording, examine_chunk
 from wav2vec2.data.utterance import Utterance
 from wav2vec2.errors import UserError
+from wav2vec2.ray_cluster import RayOptions, run_on_cluster
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,34 @@ def run_chunks(pieces: Iterator[Chunk], workers: int, advance: Callable[[Chunk, 
     pieces = itertools.chain([first], [] if second is None else [second], pieces)
     if workers == 1 or second is None:
         for chunk in pieces:
-            advance(chunk, _alone(chunk) if begun_recording(chunk.journal) is not None else _examine(chunk))
+            advance(chunk, _carefully(chunk))
         return
     while suspects := _until_a_worker_dies(pieces, workers, advance):
         for chunk in suspects:
             advance(chunk, _alone(chunk))
+
+
+def run_chunks_on_cluster(pieces: Iterator[Chunk], options: RayOptions, advance: Callable[[Chunk, int], None]) -> None:
+    """As `run_chunks`, with the processes of a Ray cluster, which all see the files and the journal's folder.
+
+    A process that dies, be it of a recording or with its node, has its chunk examined again in a process of its own.
+    """
+    share = replace(options, ray_gpus=options.ray_gpus or 0.0)
+    with closing(run_on_cluster(_examiner, pieces, share, name=lambda chunk: chunk.journal.name)) as examined:
+        for chunk, samples in examined:
+            if not chunk.journal.exists():
+                where = f"{chunk.journal}: was written on another machine and is not seen here"
+                raise UserError(f"{where}: give --out a folder that all machines share")
+            advance(chunk, samples)
+
+
+def _examiner() -> Callable[[Chunk], int]:
+    return lambda chunk: 0 if chunk.journal.exists() else _carefully(chunk)
+
+
+def _carefully(chunk: Chunk) -> int:
+    """Examine a chunk; one at which a process died, in a process of its own."""
+    return _alone(chunk) if begun_recording(chunk.journal) is not None else _examine(chunk)
 
 
 def _until_a_worker_dies(pieces: Iterator[Chunk], workers: int, advance: Callable[[Chunk, int], None]) -> list[Chunk]:
