@@ -1,5 +1,6 @@
 """Work over a manifest: tasks, parts, resume, refusals, and what the files hold."""
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,7 @@ def manifest(tmp_path: Path) -> Path:
     rows = []
     for number, length in enumerate(LENGTHS[:5]):
         soundfile.write(tmp_path / f"audio/{number}.wav", 0.3 * noise(length, seed=number)[0][0].numpy(), 16_000)
-        rows.append(Utterance(f"u{number}", f"audio/{number}.wav", samples=length, split="train"))
+        rows.append(Utterance(f"u{number}", f"audio/{number}.wav", samples=length, text="A FOX", split="train"))
     soundfile.write(tmp_path / "audio/long.flac", 0.3 * noise(22_000, seed=9)[0][0].numpy(), 16_000)
     for number, start in ((5, 0), (6, 7000), (7, 10_000)):
         rows.append(Utterance(f"u{number}", "audio/long.flac", start=start, samples=LENGTHS[number], split="dev"))
@@ -277,3 +278,23 @@ def test_results_in_an_object_store(
     forget_connections()
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     assert rows == list(read_results(tmp_path / "out"))
+
+
+def test_evaluate_scores_what_was_transcribed(
+    model: Path, manifest: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert transcribe(model, manifest, tmp_path / "out") == 0
+    words = ["evaluate", str(model), str(manifest), "--device", "cpu"]
+    assert main([*words, "--out", str(tmp_path / "anew.json")]) == 0
+    monkeypatch.setattr(Transcriber, "stream_searches", lambda *_: pytest.fail("all is transcribed"))
+    assert main([*words, "--transcripts", str(tmp_path / "out"), "--out", str(tmp_path / "stored.json")]) == 0
+    anew, stored = (json.loads((tmp_path / name).read_text()) for name in ("anew.json", "stored.json"))
+    for name in ("wer", "cer", "worst", "utterances", "seconds", "untranscribed"):
+        assert stored[name] == anew[name]
+    capfd.readouterr()
+    assert main([*words, "--transcripts", str(tmp_path / "out"), "--beam", "7"]) == 2
+    assert "have no effect" in capfd.readouterr().err
+    rows = [replace(row, id=f"{row.id}-other") for row in Manifest.open(manifest)]
+    write_manifest(rows, manifest)
+    assert main([*words, "--transcripts", str(tmp_path / "out")]) == 2
+    assert "has no results of 5 of the 5 transcribed utterances" in capfd.readouterr().err

@@ -7,12 +7,11 @@ the same way, as the model's training transcripts were (`Vocabulary.normalize`).
 
 import contextlib
 import csv
-import heapq
 import itertools
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,10 +26,10 @@ from wav2vec2.decode.beside_model import build_model_searches
 from wav2vec2.decode.build import NO_LM, DecodingOptions, build_searches, open_each_once
 from wav2vec2.decode.search import GREEDY, Search
 from wav2vec2.errors import UserError
-from wav2vec2.evaluation.calibration import Calibration
-from wav2vec2.evaluation.scores import EvaluationReport, ScoredUtterance, total_score
+from wav2vec2.evaluation.scores import EvaluationReport, ScoredUtterance
 from wav2vec2.evaluation.table import Comparison, calibration_text, comparison_text
-from wav2vec2.inference.acoustic_model import AcousticModel, ModelSource
+from wav2vec2.evaluation.tally import Evaluation, Unscored
+from wav2vec2.inference.acoustic_model import AcousticModel, ModelSource, vocabulary_and_architecture
 from wav2vec2.inference.frame_outputs import (
     ComputeOptions,
     transcribed_utterances,
@@ -38,89 +37,13 @@ from wav2vec2.inference.frame_outputs import (
     with_results,
 )
 from wav2vec2.inference.transcribe import Transcriber
-from wav2vec2.model.ctc import can_align
+from wav2vec2.inference.transcripts import stored_transcripts
+from wav2vec2.model.architecture import Architecture
 from wav2vec2.output.transcript import Transcript
 from wav2vec2.output_file import writing
 from wav2vec2.progress import progress_bar
-from wav2vec2.text.error_rate import ErrorCounts, character_errors, word_errors
-from wav2vec2.text.normalize import TextNormalization, is_spaceless_script
+from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.text.vocabulary import Vocabulary
-
-
-@dataclass
-class Unscored:
-    """Utterances that could not be scored: how many have no reference, and those whose audio could not be read."""
-
-    untranscribed: int = 0
-    failures: list[Failure] = field(default_factory=list)
-
-
-class Evaluation:
-    """Scores utterances one by one and makes the report; keeps two counts of each, and the texts of the `worst`.
-
-    normalize: applied to both texts. fold: applied after it, to both texts, before they are compared.
-    """
-
-    def __init__(
-        self, transcriber: Transcriber, normalize: Callable[[str], str], fold: Callable[[str], str], *, worst: int
-    ) -> None:
-        self._transcriber = transcriber
-        self._normalize, self._fold = normalize, fold
-        self._worst_size = worst
-        self._worst: list[tuple[float, int, str, int, ScoredUtterance]] = []
-        self._words: list[ErrorCounts] = []
-        self._characters: list[ErrorCounts] = []
-        self._spaceless = 0
-        self._seconds = 0.0
-        self._unalignable: list[str] = []
-        self._unknown: Counter[str] = Counter()
-        self._calibration = Calibration()
-
-    def add(self, utterance: Utterance, transcript: Transcript) -> ScoredUtterance:
-        """Score one utterance; it must have a reference."""
-        vocabulary = self._transcriber.vocabulary
-        written = self._normalize(utterance.text or "")
-        reference, hypothesis = self._fold(written), self._fold(self._normalize(transcript.text))
-        scored = ScoredUtterance(
-            utterance.id,
-            reference,
-            hypothesis,
-            word_errors(reference, hypothesis),
-            character_errors(reference, hypothesis),
-        )
-        self._words.append(scored.words)
-        self._characters.append(scored.characters)
-        self._seconds += transcript.seconds
-        self._calibration.add(reference, transcript.words, lambda text: self._fold(self._normalize(text)))
-        self._unknown += vocabulary.unknown_symbols(written)
-        if not can_align(self._transcriber.architecture.frame_length(utterance.samples), vocabulary.encode(written)):
-            self._unalignable.append(utterance.id)
-        spaceless = is_spaceless_script(reference)
-        self._spaceless += spaceless
-        counts = scored.characters if spaceless else scored.words
-        if counts.errors:
-            heapq.heappush(self._worst, (counts.rate, counts.errors, utterance.id, len(self._words), scored))
-        if len(self._worst) > self._worst_size:
-            heapq.heappop(self._worst)
-        return scored
-
-    def report(self, unscored: Unscored, *, replications: int, seed: int) -> EvaluationReport:
-        """Report on the utterances scored so far, with bootstrap intervals over utterances."""
-        phones = self._transcriber.vocabulary.unit == "whitespace"
-        return EvaluationReport(
-            utterances=len(self._words),
-            seconds=self._seconds,
-            main="per" if phones else "cer" if 2 * self._spaceless > len(self._words) else "wer",
-            wer=total_score(self._words, replications, seed),
-            cer=total_score(self._characters, replications, seed),
-            worst=tuple(entry[-1] for entry in sorted(self._worst, key=lambda entry: entry[:4], reverse=True)),
-            unalignable=tuple(self._unalignable),
-            unknown=dict(self._unknown.most_common()),
-            untranscribed=unscored.untranscribed,
-            failures=tuple(unscored.failures),
-            folded=self._fold is not str,
-            reliability=self._calibration.reliability(),
-        )
 
 
 @dataclass(frozen=True)
@@ -145,6 +68,8 @@ class EvaluateConfig:
     """Number of the worst utterances to print, aligned with their references."""
     calibration: bool = False
     """Also print, for each search, how many of the words of a confidence are right."""
+    transcripts: Path | None = None
+    """A folder that `transcribe MODEL MANIFEST --out` wrote: score what it holds, without the model."""
     columns: tuple[str, ...] = ()
     """Presets (see --preset) that get a column of their own, beside the search that the other options choose."""
     case: Literal["auto", "upper", "lower", "keep"] = "auto"
@@ -178,32 +103,25 @@ def compare(model: ModelSource | Transcriber, manifest: Manifest, config: Evalua
     does.
     """
     with contextlib.ExitStack() as stack:
-        if isinstance(model, Transcriber):
-            transcriber = model
-        else:
-            transcriber = Transcriber(AcousticModel(model, compute=config.compute), lm=NO_LM)
-        searches = _searches(transcriber, config, stack, given=isinstance(model, Transcriber))
-        titles = [search.title for search in searches]
-        normalize = scoring_form(transcriber.vocabulary, config.case, config.punctuation)
-        fold = (config.phones == "auto" and transcriber.vocabulary.scoring_fold) or str
-        totals = [Evaluation(transcriber, normalize, fold, worst=config.worst) for _ in searches]
-        rows: dict[str, list[Evaluation]] = {}
         unscored = Unscored(untranscribed=manifest.column("text").null_count)
+        source = _computed if config.transcripts is None else _stored
+        found = source(model, manifest, config, stack)
+        normalize = scoring_form(found.vocabulary, config.case, config.punctuation)
+        fold = (config.phones == "auto" and found.vocabulary.scoring_fold) or str
+        tally = partial(Evaluation, found.vocabulary, found.architecture, normalize, fold)
+        totals = [tally(worst=config.worst) for _ in found.titles]
+        rows: dict[str, list[Evaluation]] = {}
         progress = stack.enter_context(progress_bar())
         task = progress.add_task("evaluate", total=len(manifest) - unscored.untranscribed)
-        write = stack.enter_context(_hypotheses(config.hypotheses, titles))
-        results = with_results(
-            transcribed_utterances(manifest),
-            lambda utterances: transcriber.stream_searches(map(utterance_recording, utterances), searches),
-        )
-        for utterance, transcripts in results:
+        write = stack.enter_context(_hypotheses(config.hypotheses, found.titles))
+        for utterance, transcripts in found.results:
             progress.advance(task)
             if isinstance(transcripts, Failure):
                 unscored.failures.append(transcripts)
                 continue
             row = utterance.split or "no split"
             if row not in rows:
-                rows[row] = [Evaluation(transcriber, normalize, fold, worst=0) for _ in searches]
+                rows[row] = [tally(worst=0) for _ in found.titles]
             for column, transcript in zip(rows[row], transcripts, strict=True):
                 column.add(utterance, transcript)
             write([total.add(utterance, transcript) for total, transcript in zip(totals, transcripts, strict=True)])
@@ -212,7 +130,49 @@ def compare(model: ModelSource | Transcriber, manifest: Manifest, config: Evalua
     if not reports[0].utterances and not unscored.failures:
         raise UserError(f"{config.manifest}: no utterance with a transcript to score; check its split and text columns")
     cells = {name: tuple(report(column, Unscored()) for column in columns) for name, columns in rows.items()}
-    return Comparison(tuple(titles), reports, cells)
+    return Comparison(found.titles, reports, cells)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Transcripts of utterances, one for each title, and the model's vocabulary and architecture."""
+
+    vocabulary: Vocabulary
+    architecture: Architecture
+    titles: tuple[str, ...]
+    results: Iterable[tuple[Utterance, list[Transcript] | Failure]]
+
+
+def _computed(
+    model: ModelSource | Transcriber, manifest: Manifest, config: EvaluateConfig, stack: contextlib.ExitStack
+) -> _Found:
+    """What a model writes, with every search that `config` names."""
+    if isinstance(model, Transcriber):
+        transcriber = model
+    else:
+        transcriber = Transcriber(AcousticModel(model, compute=config.compute), lm=NO_LM)
+    searches = _searches(transcriber, config, stack, given=isinstance(model, Transcriber))
+    results = with_results(
+        transcribed_utterances(manifest),
+        lambda utterances: transcriber.stream_searches(map(utterance_recording, utterances), searches),
+    )
+    titles = tuple(search.title for search in searches)
+    return _Found(transcriber.vocabulary, transcriber.architecture, titles, results)
+
+
+def _stored(
+    model: ModelSource | Transcriber, manifest: Manifest, config: EvaluateConfig, stack: contextlib.ExitStack
+) -> _Found:
+    """What `transcribe MODEL MANIFEST` has written; the model's weights are not read if that is possible."""
+    assert config.transcripts is not None
+    if config.columns or config.decoding != DecodingOptions():
+        raise UserError("evaluate: --transcripts scores what was decoded; the options of decoding have no effect on it")
+    if isinstance(model, str | Path):
+        vocabulary, architecture = vocabulary_and_architecture(model)
+    else:
+        about = model if isinstance(model, Transcriber) else AcousticModel(model)
+        vocabulary, architecture = about.vocabulary, about.architecture
+    return _Found(vocabulary, architecture, ("transcripts",), stored_transcripts(config.transcripts, manifest))
 
 
 def _searches(

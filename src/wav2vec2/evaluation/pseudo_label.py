@@ -20,19 +20,17 @@ from wav2vec2.bulk.job import Row
 from wav2vec2.bulk.options import BulkOptions
 from wav2vec2.bulk.results import read_results
 from wav2vec2.bulk.run import run_over_manifest
-from wav2vec2.checkpoints.load import describe
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance
 from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.decode.search import GREEDY
 from wav2vec2.errors import UserError
 from wav2vec2.evaluation.pseudo_filter import Filters, write_labels
-from wav2vec2.inference.acoustic_model import AcousticModel, is_exported, load_recognizer
+from wav2vec2.inference.acoustic_model import AcousticModel, vocabulary_and_architecture
 from wav2vec2.inference.frame_outputs import ComputeOptions, utterance_recording
 from wav2vec2.inference.transcribe import Transcriber
 from wav2vec2.inference.transcripts import COLUMNS, TranscribeJob, TranscriptWriter, transcript_row
 from wav2vec2.text.error_rate import character_errors
-from wav2vec2.text.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ def run(options: PseudoLabelOptions) -> None:
         options.out,
         left_out,
         known=known or (lambda _: None),
-        normalize=str if known is None else _vocabulary(options.model).normalize,
+        normalize=str if known is None else vocabulary_and_architecture(options.model)[0].normalize,
     )
     print("\n".join(report.lines()))
     if not report.kept:
@@ -155,10 +153,3 @@ def _known_texts(options: PseudoLabelOptions, manifest: Manifest) -> Callable[[U
     if not known:
         raise UserError(f"--known {options.known}: has no transcripts: name a manifest of transcribed speech")
     return lambda utterance: known.get(utterance.id)
-
-
-def _vocabulary(model: str) -> Vocabulary:
-    """The vocabulary of a recogniser, without reading its weights if that is possible."""
-    vocabulary = load_recognizer(model).vocabulary if is_exported(model) else describe(model).vocabulary
-    assert isinstance(vocabulary, Vocabulary)  # it has written text
-    return vocabulary

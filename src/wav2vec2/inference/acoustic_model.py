@@ -23,6 +23,7 @@ from wav2vec2.decode.hypothesis import Emissions
 from wav2vec2.device import product_type, usable_device
 from wav2vec2.errors import UserError
 from wav2vec2.inference.frame_outputs import ComputeOptions, FrameOutputs, frame_outputs, in_precision
+from wav2vec2.model.architecture import Architecture
 from wav2vec2.progress import Advance, no_progress
 from wav2vec2.text.vocabulary import Vocabulary
 
@@ -195,6 +196,22 @@ def locate_recognizer(source: str | Path) -> Path:
     from wav2vec2.checkpoints.load import locate
 
     return locate(source)
+
+
+def vocabulary_and_architecture(source: str | Path) -> tuple[Vocabulary, Architecture]:
+    """What is known of a recogniser without its weights, which only those of an exported file are read for.
+
+    Raises UserError if it cannot be read, or has no vocabulary.
+    """
+    if is_exported(source):
+        model, vocabulary = _model_and_vocabulary(source, None, beside=False)
+        return vocabulary, model.architecture
+    from wav2vec2.checkpoints.load import describe
+
+    about = describe(source)
+    if about.vocabulary is None:
+        raise UserError(f"{source}: {_why_no_text(source)}")
+    return about.vocabulary, about.architecture
 
 
 def load_recognizer(source: str | Path) -> "Model | ExportedRecognizer":

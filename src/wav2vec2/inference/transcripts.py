@@ -2,20 +2,25 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from wav2vec2.audio.recordings import Failure
 from wav2vec2.bulk.job import Row, plain_options
+from wav2vec2.bulk.results import read_results
 from wav2vec2.checkpoints.load import language_model_folder
+from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance
 from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.decode.presets import fingerprint
+from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel, is_exported, locate_recognizer
-from wav2vec2.inference.frame_outputs import ComputeOptions, utterance_recording
+from wav2vec2.inference.frame_outputs import ComputeOptions, transcribed_utterances, utterance_recording
 from wav2vec2.inference.transcribe import Transcriber
-from wav2vec2.output.transcript import Transcript
+from wav2vec2.output.transcript import Transcript, Word
 
 _WORD = pa.struct([("text", pa.string()), ("start", pa.float64()), ("end", pa.float64()), ("confidence", pa.float64())])
 _ALTERNATIVE = pa.struct(
@@ -101,3 +106,29 @@ def decoding_identity(options: DecodingOptions) -> dict[str, Any]:
     plain = plain_options(preset, without=(*named, "lm_print", "tuned"))
     hotwords = {str(word): weight for word, weight in options.hotwords.items()}
     return {**plain, **prints, "hotwords": hotwords}
+
+
+def stored_transcripts(
+    folder: str | Path, manifest: Manifest
+) -> Iterator[tuple[Utterance, list[Transcript] | Failure]]:
+    """Yield the transcribed utterances of `manifest` with what `transcribe MODEL MANIFEST --out folder` wrote for them.
+
+    They have no n-best list. Raises UserError if results are missing.
+    """
+    rows = list(transcribed_utterances(manifest))
+    wanted = pa.array([row.id for row in rows], pa.string())
+    columns = ["id", "text", "words", "seconds", "score", "error"]
+    stored: dict[str, dict[str, Any]] = {}
+    for batch in read_results(folder).batches(columns):
+        for row in batch.filter(pc.is_in(batch.column("id"), value_set=wanted)).to_pylist():
+            stored[row["id"]] = row
+    if missing := [row.id for row in rows if row.id not in stored]:
+        of = f"{len(missing)} of the {len(rows)} transcribed utterances of {manifest.name}, such as {missing[0]}"
+        raise UserError(f"{folder}: has no results of {of}: give the folder that was written for this manifest")
+    for row in rows:
+        found = stored[row.id]
+        if found["error"] is not None:
+            yield row, Failure(row.id, found["error"])
+        else:
+            words = tuple(Word(**word) for word in found["words"])
+            yield row, [Transcript(row.id, found["text"], words, found["seconds"], found["score"])]
