@@ -30,6 +30,11 @@ class Task:
     samples: int
 
     @property
+    def seconds(self) -> float:
+        """How much audio it has."""
+        return self.samples / SAMPLE_RATE
+
+    @property
     def shard(self) -> str:
         """Name of the file of its results."""
         return f"results-{self.number:05d}-of-{self.count:05d}.parquet"

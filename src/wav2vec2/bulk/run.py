@@ -9,7 +9,6 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.bulk.job import Job
 from wav2vec2.bulk.options import BulkOptions
 from wav2vec2.bulk.plan import Task, share
@@ -17,14 +16,14 @@ from wav2vec2.bulk.shard import Note
 from wav2vec2.bulk.work import Work
 from wav2vec2.data.part import parse_part
 from wav2vec2.errors import UserError
-from wav2vec2.progress import progress_bar
+from wav2vec2.progress import Advance, AudioProgress, clock, counted
 from wav2vec2.ray_cluster import run_on_cluster
 
 Done = Generator[tuple[Task, Note], None, None]
 """Tasks as they are done, with what their files say."""
 
 _READERS = 16
-_SECONDS_BETWEEN_LINES = 60.0  # where stderr is no terminal, so that there is no bar
+_SECONDS_BETWEEN_LINES = 60.0
 
 
 def manifest_among(names: Sequence[str]) -> str | None:
@@ -56,14 +55,19 @@ def run_over_manifest(
     notes = _found(work, mine)
     todo = [task for task in mine if task not in notes or (options.retry_failed and notes[task].failed)]
     began = "" if len(todo) == len(mine) else f", {len(mine) - len(todo)} of them done before"
-    tasks = "1 task" if len(mine) == 1 else f"{len(mine)} tasks"
-    print(f"{job.command}: {tasks}{began}; results in {work.folder.folder}", file=sys.stderr, flush=True)
+    print(f"{job.command}: {counted(len(mine), 'task')}{began}; results in {work.folder.folder}", file=sys.stderr)
     try:
-        with closing(_ENGINES[options.engine](work, todo, options)) as done:
-            for task, note in _shown(done, mine, todo):
+        with (
+            AudioProgress("task") as progress,
+            closing(_ENGINES[options.engine](work, todo, options, progress)) as done,
+        ):
+            for task in todo:
+                progress.expect(task.seconds)
+            for task, note in done:
+                progress.finish(task.seconds, task.seconds)
                 notes[task] = note
     except KeyboardInterrupt:
-        print(f"\ninterrupted: the same command continues ({len(mine)} tasks in all)", file=sys.stderr)
+        print(f"\ninterrupted: {len(notes)} of {len(mine)} tasks are done; the same command continues", file=sys.stderr)
         raise
     _sum_up(work, list(notes.values()), tolerant=tolerant)
     return work
@@ -83,16 +87,18 @@ def _found(work: Work, mine: list[Task]) -> dict[Task, Note]:
     return {task: note for task, note in zip(old, notes, strict=True) if note is not None}
 
 
-def _locally(work: Work, todo: list[Task], options: BulkOptions) -> Done:
+def _locally(work: Work, todo: list[Task], options: BulkOptions, progress: AudioProgress) -> Done:
     if todo:
+        advance = _said_in_lines(progress.advance, sum(task.seconds for task in todo))
         with closing(work.job.open()) as worker:
             for task in todo:
-                yield task, work.do(task, worker)
+                yield task, work.do(task, worker, advance)
 
 
-def _on_ray(work: Work, todo: list[Task], options: BulkOptions) -> Done:
+def _on_ray(work: Work, todo: list[Task], options: BulkOptions, progress: AudioProgress) -> Done:
     if not todo:
         return
+    advance = _said_in_lines(progress.advance, sum(task.seconds for task in todo))
     cluster = options.ray if work.job.uses_gpu else replace(options.ray, ray_gpus=options.ray.ray_gpus or 0.0)
     keyed = ((task, work.keys.key(task)) for task in todo)
     with closing(
@@ -102,10 +108,14 @@ def _on_ray(work: Work, todo: list[Task], options: BulkOptions) -> Done:
             if work.done(task) is None:
                 where = f"{work.folder.path(task.shard)} was written on another machine and is not seen here"
                 raise UserError(f"{where}: give --out a folder that all machines share, or a URL such as s3://")
+            advance(task.seconds)
             yield task, note
 
 
-_ENGINES: dict[str, Callable[[Work, list[Task], BulkOptions], Done]] = {"local": _locally, "ray": _on_ray}
+_ENGINES: dict[str, Callable[[Work, list[Task], BulkOptions, AudioProgress], Done]] = {
+    "local": _locally,
+    "ray": _on_ray,
+}
 
 
 class _Opener:
@@ -127,27 +137,23 @@ class _Opener:
         return do
 
 
-def _shown(done: Done, mine: list[Task], todo: list[Task]) -> Done:
-    """Pass on what is done, and show how far the work is."""
-    total = sum(task.samples for task in mine)
-    before = total - sum(task.samples for task in todo)
+def _said_in_lines(advance: Advance, expected: float) -> Advance:
+    """Where stderr is no terminal, so that there is no bar: say every minute how far the work is."""
     began = said = time.monotonic()
-    now = 0
-    with progress_bar() as bar:
-        shown = bar.add_task("minutes of audio", total=_minutes(total), completed=_minutes(before))
-        for task, note in done:
-            now += task.samples
-            bar.update(shown, completed=_minutes(before + now))
-            if bar.disable and time.monotonic() - said > _SECONDS_BETWEEN_LINES:
-                said = time.monotonic()
-                rate = now / SAMPLE_RATE / (said - began)
-                line = f"{_minutes(before + now)} of {_minutes(total)} minutes of audio, {rate:.0f} s a second"
-                print(line, file=sys.stderr, flush=True)
-            yield task, note
+    done = 0.0
 
+    def counting(seconds: float) -> None:
+        nonlocal done, said
+        done += seconds
+        advance(seconds)
+        now = time.monotonic()
+        if now - said > _SECONDS_BETWEEN_LINES and not sys.stderr.isatty():
+            said = now
+            print(
+                f"{clock(done)} of {clock(expected)} of audio, {done / (now - began):.1f}x", file=sys.stderr, flush=True
+            )
 
-def _minutes(samples: int) -> int:
-    return round(samples / SAMPLE_RATE / 60)
+    return counting
 
 
 def _sum_up(work: Work, notes: list[Note], *, tolerant: bool) -> None:

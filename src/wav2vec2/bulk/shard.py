@@ -42,7 +42,7 @@ class Note:
 
 
 def write_shard(
-    folder: WholeFiles, name: str, worker: Worker, rows: Iterable[Utterance], ids: Sequence[str], note: Note
+    folder: WholeFiles, name: str, worker: Worker, rows: Iterable[Utterance], ids: Iterable[str], note: Note
 ) -> Note:
     """Compute the results of `rows`, whose ids are `ids`, and write them; returns the note with what was counted.
 
@@ -76,7 +76,7 @@ def read_note(folder: WholeFiles, name: str) -> Note | None:
         return None
 
 
-def _groups(rows: Iterable[Utterance], ids: Sequence[str], worker: Worker) -> Iterator[Sequence[Row]]:
+def _groups(rows: Iterable[Utterance], ids: Iterable[str], worker: Worker) -> Iterator[Sequence[Row]]:
     group: list[Row] = []
     size = 0
     for identity, result in zip(ids, worker.rows(rows), strict=True):

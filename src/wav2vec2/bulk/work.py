@@ -5,11 +5,13 @@ It is sent to other processes as the names of what it reads, not as data.
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.bulk.job import Job, Worker
 from wav2vec2.bulk.plan import Keys, Task, plan_tasks
 from wav2vec2.bulk.shard import Note, read_note, write_shard
@@ -17,6 +19,7 @@ from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.remote import address
 from wav2vec2.data.whole_files import WholeFiles
 from wav2vec2.errors import UserError
+from wav2vec2.progress import Advance, no_progress
 
 _FORMAT = 1
 
@@ -78,8 +81,14 @@ class Work:
             raise UserError(f"{self.folder.path(task.shard)}: holds results {what}: name another folder with --out")
         return note
 
-    def do(self, task: Task, worker: Worker) -> Note:
-        """Compute a task and write its file. Raises UserError."""
+    def do(self, task: Task, worker: Worker, advance: Advance = no_progress) -> Note:
+        """Compute a task and write its file; `advance` hears of every row. Raises UserError."""
         rows = (self.manifest.utterance(number) for number in range(task.first, task.last))
         note = Note(self.keys.key(task), self.key, about=self.about)
-        return write_shard(self.folder, task.shard, worker, rows, self.keys.ids(task), note)
+        return write_shard(self.folder, task.shard, worker, rows, self._ids(task, advance), note)
+
+    def _ids(self, task: Task, advance: Advance) -> Iterator[str]:
+        """The ids of the rows of a task; `advance` hears of a row when the next one is asked for."""
+        for number, identity in enumerate(self.keys.ids(task), task.first):
+            yield identity
+            advance(float(self.manifest.samples[number]) / SAMPLE_RATE)
