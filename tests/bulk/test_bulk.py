@@ -289,7 +289,7 @@ def test_evaluate_scores_what_was_transcribed(
     monkeypatch.setattr(Transcriber, "stream_searches", lambda *_: pytest.fail("all is transcribed"))
     assert main([*words, "--transcripts", str(tmp_path / "out"), "--out", str(tmp_path / "stored.json")]) == 0
     anew, stored = (json.loads((tmp_path / name).read_text()) for name in ("anew.json", "stored.json"))
-    for name in ("wer", "cer", "worst", "utterances", "seconds", "untranscribed"):
+    for name in ("wer", "cer", "worst", "utterances", "seconds", "untranscribed", "confidences"):
         assert stored[name] == anew[name]
     capfd.readouterr()
     assert main([*words, "--transcripts", str(tmp_path / "out"), "--beam", "7"]) == 2
