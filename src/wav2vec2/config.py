@@ -237,7 +237,7 @@ def as_plain(config: Any) -> dict[str, Any]:
 def write_toml(config: Any, path: str | Path) -> None:
     """Write a whole configuration as a recipe, which :func:`load_recipe` reads back to an equal object.
 
-    A file that says the same is left alone: it may be on a disk that is full.
+    A file that says the same is left alone: it may be on a disk that is full. Raises UserError if it cannot be written.
     """
     content = toml_text(config)
     try:
@@ -245,7 +245,11 @@ def write_toml(config: Any, path: str | Path) -> None:
     except OSError:
         same = False
     if not same:
-        Path(path).write_text(content, encoding="utf-8")
+        try:
+            Path(path).write_text(content, encoding="utf-8")
+        except OSError as error:
+            remedy = "free some space or correct the folder, and run the same command again"
+            raise UserError(f"{path}: cannot be written ({cause(error)}): {remedy}") from None
 
 
 def toml_text(config: Any) -> str:

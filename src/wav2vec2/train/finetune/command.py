@@ -23,6 +23,7 @@ from wav2vec2.train.corpus import open_manifest, plan_corpus, read_ids
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.finetune.curriculum import CurriculumConfig
 from wav2vec2.train.finetune.objective import CTCObjective
+from wav2vec2.train.finetune.symbols import seen_symbols, symbol_lines
 from wav2vec2.train.finetune.transcripts import Transcripts, transcribed, usable_transcripts
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
@@ -188,7 +189,7 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
         validation=validation,
         micro_samples=round(config.batch.micro_seconds * SAMPLE_RATE),
     )
-    lines += [f"vocabulary: {len(vocabulary)} symbols: {' '.join(vocabulary.symbols[:60])}", *transcripts.lines]
+    lines += [*symbol_lines(vocabulary, seen_symbols(vocabulary, transcripts.counts)), *transcripts.lines]
     if freeze:
         lines.append(f"the first {freeze} updates train only the output layer")
     if validation is not None:
@@ -250,6 +251,12 @@ def build_model(config: FinetuneConfig, vocabulary: Vocabulary) -> tuple[Wav2Vec
         if isinstance(loaded, Wav2Vec2ForCTC) and loaded.vocabulary and loaded.vocabulary.symbols == vocabulary.symbols:
             model.head.load_state_dict(loaded.head.state_dict())
             lines[0] += ", output layer kept"
+        elif isinstance(loaded, Wav2Vec2ForCTC):
+            had = f"{len(loaded.vocabulary)} symbols" if loaded.vocabulary else f"{loaded.head.out_features} outputs"
+            lines.append(
+                f"the output layer and tokenizer of {config.init} ({had}) are replaced: its symbols are not those of "
+                f"these transcripts; --text.vocabulary {config.init} keeps them"
+            )
     if regularization.feature_grad_mult == 0.0:
         for parameter in model.encoder.feature_encoder.parameters():
             parameter.requires_grad_(False)

@@ -24,6 +24,8 @@ class Transcripts:
     """(id, reason) of the others."""
     lines: list[str]
     """Report of what was left out."""
+    counts: Counter[int]
+    """How often each label occurs in the transcripts to train on."""
 
 
 def transcribed(manifest: Manifest) -> Manifest:
@@ -50,6 +52,7 @@ def usable_transcripts(manifest: Manifest, vocabulary: Vocabulary, architecture:
     left_out: list[tuple[str, str]] = []
     reasons: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
+    counts: Counter[int] = Counter()
     columns = (manifest.column("id").to_pylist(), manifest.column("text").to_pylist(), manifest.samples.tolist())
     for index, (name, text, samples) in enumerate(zip(*columns, strict=True)):
         reason = "no transcript"
@@ -63,6 +66,7 @@ def usable_transcripts(manifest: Manifest, vocabulary: Vocabulary, architecture:
             left_out.append((name, f"{reason} ({frames} frames, {len(labels)} labels)" if text is not None else reason))
         else:
             keep.append(index)
+            counts.update(labels)
     if not keep:
         raise UserError(f"{manifest.name}: none of its {len(manifest)} utterances has a transcript that fits its audio")
     lines = []
@@ -74,4 +78,4 @@ def usable_transcripts(manifest: Manifest, vocabulary: Vocabulary, architecture:
     if unknown:
         shown = ", ".join(f"{quoted(symbol)} ({count})" for symbol, count in unknown.most_common(10))
         lines.append(f"not in the vocabulary, trained as the unknown symbol: {shown}")
-    return Transcripts(manifest.select(np.asarray(keep, dtype=np.int64)), left_out, lines)
+    return Transcripts(manifest.select(np.asarray(keep, dtype=np.int64)), left_out, lines, counts)
