@@ -108,6 +108,12 @@ class Encoder(nn.Module):
         # an exported feature encoder takes no moments
         given = {} if moments is None else {"moments": moments}
         raw, layout = self.feature_encoder(waveforms, lengths, packed, scale, full=full, **given)
+        return self.normed_features(raw, layout, draw, temperature)
+
+    def normed_features(
+        self, raw: Tensor, layout: Layout, draw: Draw | None = None, temperature: float | Tensor | None = None
+    ) -> Features:
+        """Outputs of the convolutions -> latent representations; see ``features``, which computes both."""
         normed = self.feature_norm(raw)
         features = Features(raw, normed, layout, self._dropout_keys(layout, draw), normed)
         if self.input_quantizer is not None:

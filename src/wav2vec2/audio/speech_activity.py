@@ -1,0 +1,73 @@
+"""Which moments hold speech, told while it is spoken: nothing ahead of a frame is needed.
+
+The rule is that of `audio.pauses.speech_by_energy`, with the noise floor and the loud parts of the time before.
+"""
+
+from typing import Protocol
+
+import numpy as np
+
+from wav2vec2.audio.pauses import FRAMES_PER_SECOND, HOP, WINDOW
+
+_MEMORY = 30 * FRAMES_PER_SECOND
+_EVERY = 10  # frames between two estimates of the threshold
+_INAUDIBLE = -75.0
+_FADES = 0.02 / FRAMES_PER_SECOND * 10  # dB that the memory of loud speech loses in a frame
+_QUIET_ROOM = -50.0
+"""Noise floor in dB that is assumed until some seconds were heard: a stream may begin in the middle of a word."""
+_KNOWN_AFTER = 3 * FRAMES_PER_SECOND
+
+
+class ActivityDetector(Protocol):
+    """Marks 10 ms frames as they are heard. A frame's window of 400 samples begins where the frame does."""
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """Take the next samples (S,) at 16 kHz; return which of the frames that are now complete hold speech, bool."""
+
+
+class EnergyDetector:
+    """`ActivityDetector` that compares the energy of a frame with what was heard in the last half minute."""
+
+    def __init__(self) -> None:
+        self._rest = np.zeros(0, np.float32)
+        self._energies = np.zeros(2 * _MEMORY, np.float32)
+        self._count = 0
+        self._since = _EVERY
+        self._threshold = _INAUDIBLE
+        self._loud = -np.inf
+        self.last_energies = np.zeros(0, np.float32)
+        """The energies in dB of the frames that the last `push` completed."""
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """See `ActivityDetector`."""
+        waveform = np.concatenate([self._rest, samples.astype(np.float32, copy=False)])
+        frames = max(0, (len(waveform) - WINDOW) // HOP + 1)
+        self._rest = waveform[frames * HOP :]
+        windows = np.lib.stride_tricks.sliding_window_view(waveform, WINDOW)[::HOP][:frames] if frames else None
+        power = np.zeros(0) if windows is None else np.square(windows.astype(np.float64)).mean(axis=1)
+        self.last_energies = (10.0 * np.log10(np.maximum(power, 1e-10))).astype(np.float32)
+        speech = np.zeros(frames, dtype=bool)
+        for i, energy in enumerate(self.last_energies):
+            self._remember(float(energy))
+            speech[i] = energy > self._threshold
+        return speech
+
+    def _remember(self, energy: float) -> None:
+        if self._count == len(self._energies):
+            self._energies[:_MEMORY] = self._energies[_MEMORY:]
+            self._count = _MEMORY
+        self._energies[self._count] = energy
+        self._count += 1
+        self._loud -= _FADES
+        self._since += 1
+        if self._since >= _EVERY:
+            self._since = 0
+            self._estimate(self._energies[max(0, self._count - _MEMORY) : self._count])
+
+    def _estimate(self, around: np.ndarray) -> None:
+        floor, loud = (float(value) for value in np.percentile(around, [5, 95]))
+        if len(around) < _KNOWN_AFTER:
+            floor = min(floor, _QUIET_ROOM)
+        self._loud = loud = max(loud, self._loud)
+        over_floor = min(floor + max(6.0, (loud - floor) / 3), loud - 6.0)
+        self._threshold = max(over_floor, loud - 35.0, _INAUDIBLE)

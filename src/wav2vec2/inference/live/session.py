@@ -1,0 +1,246 @@
+"""A live session: samples in, events out.
+
+An utterance begins with speech and ends after silence. While it lasts, the model runs once for every chunk over the
+frames in view; frames that are older than the look-ahead are committed, and of the others those words are shown on
+which two passes agree. Every decision falls at a hop of 10 ms of the stream, so that the events depend on the samples
+alone, and not on the blocks in which they come.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wav2vec2.audio.pauses import HOP
+from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.audio.speech_activity import ActivityDetector, EnergyDetector
+from wav2vec2.errors import UserError
+from wav2vec2.inference.live.encoder import LiveEncoder
+from wav2vec2.inference.live.events import LiveEvent
+from wav2vec2.inference.live.settings import LiveSettings
+from wav2vec2.inference.live.speech import SpeechTracker, hops
+from wav2vec2.inference.live.writer import GreedyWriter
+from wav2vec2.output.transcript import Word
+from wav2vec2.text.vocabulary import Vocabulary
+
+_BLOCK = SAMPLE_RATE
+_BLANK_SHARE = 0.98
+_LATE = hops(0.2)  # a model may write a symbol this much after its sound
+_BOUNDARY = hops(0.3)  # no word has a longer silence inside
+
+
+class LiveSession:
+    """Recognises one stream.
+
+    encoder, writer, vocabulary: of one model. detector: tells speech from silence. `push` and `flush` return events;
+    memory and the work for a second of audio do not grow with the stream.
+    """
+
+    def __init__(
+        self,
+        encoder: LiveEncoder,
+        writer: GreedyWriter,
+        vocabulary: Vocabulary,
+        settings: LiveSettings,
+        detector: ActivityDetector | None = None,
+    ) -> None:
+        self.settings = settings
+        self._encoder, self._writer, self._vocabulary = encoder, writer, vocabulary
+        a = encoder.model.architecture
+        self._stride, self._field = a.stride, a.receptive_field
+        self._left = settings.frames(settings.left_context, a)
+        self._detector = detector or EnergyDetector()
+        self._tracker = SpeechTracker(settings)
+        self._samples, self._origin = np.zeros(0, np.float32), 0
+        self._silent = {vocabulary.blank}
+        if vocabulary.word_separator is not None:
+            self._silent.add(vocabulary.symbols.index(vocabulary.word_separator))
+        self._begin_utterance()
+
+    def push(self, samples: np.ndarray) -> list[LiveEvent]:
+        """Hear more samples, mono float at 16 kHz of shape (S,), any number of them; return what follows from them.
+
+        Raises UserError for samples of another shape or kind, or that are not finite.
+        """
+        array = np.asarray(samples)
+        if array.ndim != 1 or not np.issubdtype(array.dtype, np.floating):
+            given = f"{array.dtype} of shape {array.shape}"
+            raise UserError(f"live: samples are {given}; give mono float samples in [-1, 1] at 16 kHz")
+        if not np.isfinite(array).all():
+            raise UserError("live: samples are not finite; check the source of the audio")
+        return [event for begin in range(0, len(array), _BLOCK) for event in self._hear(array[begin : begin + _BLOCK])]
+
+    def flush(self) -> list[LiveEvent]:
+        """End the utterance now, without waiting for silence; return what follows. The stream may go on."""
+        return list(self._close()) if self._tracker.stretches else []
+
+    def finish(self) -> list[LiveEvent]:
+        """End the stream: the same as `flush`."""
+        return self.flush()
+
+    @property
+    def heard(self) -> float:
+        """Seconds of the stream on which decisions were taken."""
+        return self._tracker.now * HOP / SAMPLE_RATE
+
+    def _begin_utterance(self) -> None:
+        self._encoder.restart()
+        self._words: list[Word] = []
+        self._committed = 0  # frames below this number are committed
+        self._last_pass = self._tracker.now
+        self._numbers, self._log_probs = np.zeros(0, np.int64), torch.zeros(0, len(self._vocabulary))
+        self._candidate: list[Word] = []
+        self._shown: tuple[Word, ...] = ()
+
+    def _hear(self, block: np.ndarray) -> Iterator[LiveEvent]:
+        self._samples = np.concatenate([self._samples, block.astype(np.float32, copy=False)])
+        for speech, energy in zip(self._detector.push(block), self._detector.last_energies, strict=True):
+            idle = not self._tracker.stretches
+            self._tracker.step(bool(speech), float(energy))
+            if self._tracker.stretches:
+                if idle:
+                    self._last_pass = self._tracker.begin
+                yield from self._decide()
+        if not self._tracker.stretches:
+            self._drop_samples(self._tracker.now - hops(1.0))
+
+    def _decide(self) -> Iterator[LiveEvent]:
+        tracker, settings = self._tracker, self.settings
+        silence = tracker.silence
+        if silence and silence % hops(settings.after_word) == 0 or silence == hops(settings.without_word):
+            yield from self._maybe_close()
+        elif tracker.now - self._last_pass >= hops(settings.chunk):
+            self._last_pass = tracker.now
+            self._run()
+            yield from self._advance(self._frame(tracker.now) - settings.frames(settings.look_ahead, self._architecture))
+        if tracker.stretches and tracker.now - tracker.begin >= hops(settings.longest):
+            yield from self._cut()
+
+    @property
+    def _architecture(self):
+        return self._encoder.model.architecture
+
+    def _frame(self, hop: int) -> int:
+        """The number of frames whose audio is complete at a hop."""
+        return max(0, (hop * HOP - self._field) // self._stride + 1)
+
+    def _run(self) -> None:
+        """Give the model what is new, and compute the frames in view."""
+        for stretch in self._tracker.stretches:
+            begin, end = max(self._encoder.end, stretch.begin * HOP // self._stride), self._frame(stretch.end)
+            if end > begin:
+                self._encoder.extend(begin, self._audio(begin, end))
+        first = max(0, self._committed - self._left)
+        self._encoder.forget(first)
+        self._drop_samples(self._encoder.end * self._stride // HOP)
+        numbers, log_probs = self._encoder.log_probs(first)
+        fresh = numbers >= self._committed
+        self._numbers, self._log_probs = numbers[fresh], log_probs[torch.from_numpy(fresh)]
+
+    def _audio(self, begin: int, end: int) -> np.ndarray:
+        first = begin * self._stride - self._origin
+        return self._samples[first : (end - 1) * self._stride + self._field - self._origin]
+
+    def _drop_samples(self, hop: int) -> None:
+        passed = min(max(0, hop * HOP - self._origin), len(self._samples))
+        self._samples, self._origin = self._samples[passed:], self._origin + passed
+
+    def _parts(self, numbers: np.ndarray, log_probs: Tensor) -> Iterator[tuple[np.ndarray, Tensor, bool]]:
+        """Split frames at the pauses between words; the last value tells whether a pause follows."""
+        starts = [s.begin * HOP // self._stride for s in self._tracker.stretches if s.pause >= _BOUNDARY]
+        edges = [0, *np.searchsorted(numbers, starts).tolist(), len(numbers)]
+        for a, b in zip(edges[:-1], edges[1:], strict=True):
+            yield numbers[a:b], log_probs[a:b], b < len(numbers)
+
+    def _advance(self, until: int) -> Iterator[LiveEvent]:
+        """Commit the frames below number `until`, and show what follows as far as two passes agree."""
+        done = int(np.searchsorted(self._numbers, until))
+        words: list[Word] = []
+        rest: list[tuple[np.ndarray, Tensor]] = []
+        for numbers, log_probs, pause in self._parts(self._numbers, self._log_probs):
+            count = min(max(0, done), len(numbers))
+            done -= len(numbers)
+            words += self._writer.feed(numbers[:count], log_probs[:count])
+            if count == len(numbers) and pause:
+                words += self._writer.pause()
+            elif count < len(numbers):
+                rest.append((numbers[count:], log_probs[count:]))
+        self._committed = max(self._committed, until)
+        yield from self._commit(words)
+        tail = self._writer.tail(rest)
+        shown = _agreed(tail, self._candidate)
+        self._candidate = tail
+        if shown != self._shown or (words and shown):
+            self._shown = shown
+            yield self._event("tentative", shown)
+
+    def _commit(self, words: Sequence[Word]) -> Iterator[LiveEvent]:
+        if words:
+            self._words += words
+            yield self._event("committed", words)
+
+    def _event(self, kind, words: Sequence[Word]) -> LiveEvent:
+        space = "" if self._vocabulary.word_separator is None and self._vocabulary.unit == "characters" else " "
+        return LiveEvent(kind, tuple(words), space.join(word.text for word in words), self.heard)
+
+    def _maybe_close(self) -> Iterator[LiveEvent]:
+        """End the utterance if the model, too, hears nothing in the silence."""
+        self._run()
+        tracker = self._tracker
+        number, end = self._encoder.end, self._frame(tracker.now)
+        if end > number:
+            numbers, log_probs = self._encoder.look(
+                max(0, self._committed - self._left), number, self._audio(number, end)
+            )
+            late = numbers >= self._frame(tracker.last_end + _LATE)
+            symbols = log_probs.argmax(-1).numpy()[late]
+            if len(symbols) and np.isin(symbols, list(self._silent)).mean() < _BLANK_SHARE:
+                tracker.hear_all()
+                return
+        something = self._words or self._writer.spelling or self._writer.tail([(self._numbers, self._log_probs)])
+        if something or tracker.silence >= hops(self.settings.without_word):
+            yield from self._close()
+
+    def _close(self) -> Iterator[LiveEvent]:
+        """Commit what is left, and end the utterance."""
+        self._run()
+        words: list[Word] = []
+        for numbers, log_probs, _ in self._parts(self._numbers, self._log_probs):
+            words += self._writer.feed(numbers, log_probs)
+            words += self._writer.pause()
+        yield from self._commit(words)
+        if self._words:
+            yield self._event("final", self._words)
+        self._tracker.close()
+        self._begin_utterance()
+
+    def _cut(self) -> Iterator[LiveEvent]:
+        """End the utterance at the quietest place between two committed words, while its speech goes on."""
+        tracker, words = self._tracker, self._words
+        latest = tracker.begin + hops(self.settings.longest) // 2
+        places = [
+            (tracker.quietest(hops(before.end), hops(after.start)), -index, hops((before.end + after.start) / 2))
+            for index, (before, after) in enumerate(zip(words, words[1:], strict=False), 1)
+            if hops(before.end) >= latest
+        ]
+        if places:
+            _, index, hop = min(places)
+            count = -index
+        else:
+            count, hop = len(words), hops(words[-1].end) if words else latest
+        if count:
+            yield self._event("final", words[:count])
+        self._words = words[count:]
+        tracker.cut(hop)
+        self._encoder.renew()
+
+
+def _agreed(words: Sequence[Word], before: Sequence[Word]) -> tuple[Word, ...]:
+    """Return the first words, as far as the pass before had the same ones at the same time."""
+    agreed = []
+    for word in words:
+        if not any(other.text == word.text and other.start < word.end and word.start < other.end for other in before):
+            break
+        agreed.append(word)
+    return tuple(agreed)

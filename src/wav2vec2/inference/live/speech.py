@@ -1,0 +1,114 @@
+"""Which frames of a live stream the model hears: speech with a margin on either side, and not the silence between.
+
+Times are counted in hops of 10 ms from the beginning of the stream.
+"""
+
+from dataclasses import dataclass
+
+from wav2vec2.audio.pauses import FRAMES_PER_SECOND, HOP
+from wav2vec2.inference.live.settings import LiveSettings
+
+_CLICK = FRAMES_PER_SECOND // 20  # a shorter sound is a click, not speech
+_PAUSE = FRAMES_PER_SECOND // 5  # a shorter gap is part of speech
+_AROUND = 5  # hops over which a quiet place is looked for
+
+
+@dataclass
+class Stretch:
+    """Hops [begin, end) without a pause inside. pause: the silence before it, 0 at the begin of an utterance."""
+
+    begin: int
+    end: int
+    pause: int = 0
+
+
+class SpeechTracker:
+    """Follows one stream: where an utterance begins, which of its stretches are speech, and how long it has been quiet.
+
+    `stretches` are those of the current utterance with their margins; the last one grows. It is empty between
+    utterances.
+    """
+
+    def __init__(self, settings: LiveSettings) -> None:
+        self._margin = round(settings.margin * FRAMES_PER_SECOND)
+        self.stretches: list[Stretch] = []
+        self.now = 0
+        """Hops that were heard."""
+        self.last_end = 0
+        """The end of the last speech."""
+        self._run = 0
+        self._earliest = 0  # the end of what belongs to the utterance before
+        self._energies: list[float] = []
+
+    @property
+    def silence(self) -> int:
+        """Hops since the last speech."""
+        return self.now - self.last_end
+
+    @property
+    def begin(self) -> int:
+        """The begin of the current utterance."""
+        return self.stretches[0].begin
+
+    def step(self, speech: bool, energy: float) -> None:
+        """Hear one more hop, with its energy in dB."""
+        self.now += 1
+        self._run = self._run + 1 if speech else 0
+        if self.stretches:
+            self._energies.append(energy)
+            near = self.now - 1 - self.last_end < _PAUSE
+            if speech and (near or self._run >= _CLICK):
+                self._resume()
+            self.stretches[-1].end = max(self.stretches[-1].end, min(self.now, self.last_end + self._margin))
+        elif self._run >= _CLICK:
+            self._begin()
+
+    def _begin(self) -> None:
+        begin = max(self._earliest, self.now - self._run - self._margin)
+        self.stretches = [Stretch(begin, self.now)]
+        self.last_end = self.now
+        self._energies = [energy_unknown] * (self.now - begin)
+
+    def _resume(self) -> None:
+        last, onset = self.stretches[-1], self.now - self._run
+        if onset - self.last_end >= _PAUSE:
+            begin = max(last.end, onset - self._margin)
+            if begin > last.end:
+                self.stretches.append(Stretch(begin, self.now, onset - self.last_end))
+        self.last_end = self.now
+
+    def hear_all(self) -> None:
+        """Count the silence at the end as speech: the model has heard symbols in it."""
+        self.last_end = self.stretches[-1].end = self.now
+
+    def quietest(self, begin: int, end: int) -> float:
+        """Return the least energy in dB of 50 ms between two hops of the current utterance; inf without such a place."""
+        offset = self.now - len(self._energies)
+        energies = self._energies[max(0, begin - offset) : max(0, end - offset)]
+        sums = [sum(energies[i : i + _AROUND]) for i in range(len(energies) - _AROUND + 1)]
+        return min(sums, default=float("inf")) / _AROUND
+
+    def cut(self, hop: int) -> None:
+        """Let the current utterance begin at a hop."""
+        self.stretches = [stretch for stretch in self.stretches[:-1] if stretch.end > hop] + self.stretches[-1:]
+        self.stretches[0].begin = max(self.stretches[0].begin, hop)
+        self._energies = self._energies[-(self.now - self.begin) :]
+
+    def close(self) -> None:
+        """End the utterance."""
+        self._earliest = self.stretches[-1].end
+        self.stretches, self._run, self._energies = [], 0, []
+
+
+energy_unknown = 0.0
+"""Energy in dB of the hops before the detector was sure: loud, so that nothing is cut there."""
+
+
+def hops(seconds: float) -> int:
+    """Return a duration in hops."""
+    return round(seconds * FRAMES_PER_SECOND)
+
+
+def samples(hop: int) -> int:
+    """Return the first sample of a hop."""
+    return hop * HOP
