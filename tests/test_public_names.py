@@ -27,6 +27,9 @@ with wav2vec2.Transcriber(model, lm="lm.bin", hotwords={"anna": 8.0}, nbest=5, d
     transcriber(["a.wav", b"RIFF", torch.zeros(400)])[0].words[0].start + 1.0
     for result in transcriber.stream(Path("calls").glob("*.wav")):
         print(result.message if isinstance(result, wav2vec2.Failure) else result.text)
+session = wav2vec2.Transcriber(model).live(wav2vec2.LiveSettings(delay="medium", chunk=0.48))
+for event in [*session.push(np.zeros(1600, dtype=np.float32)), *session.finish()]:
+    print(event.kind, event.text, [word.start for word in event.words])
 wav2vec2.Transcriber("runs/finetune/model", decoding=wav2vec2.DecodingOptions(preset="tuned.toml"))
 alignment = wav2vec2.Aligner(Path("model"), window_seconds=20.0)("call.wav", "the words")
 assert_type(alignment, wav2vec2.Alignment)

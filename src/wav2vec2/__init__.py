@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wav2vec2.decode.build import DecodingOptions
     from wav2vec2.errors import UserError
     from wav2vec2.inference.align import Aligner
+    from wav2vec2.inference.live.settings import LiveSettings
     from wav2vec2.inference.transcribe import Transcriber
     from wav2vec2.model.ctc import Wav2Vec2ForCTC
     from wav2vec2.model.encoder import Wav2Vec2Encoder
@@ -33,6 +34,7 @@ __all__ = [
     "Alignment",
     "DecodingOptions",
     "Failure",
+    "LiveSettings",
     "Transcriber",
     "Transcript",
     "UserError",
@@ -51,6 +53,7 @@ _MODULES = {
     "Alignment": "output.alignment",
     "DecodingOptions": "decode.build",
     "Failure": "audio.recordings",
+    "LiveSettings": "inference.live.settings",
     "Transcriber": "inference.transcribe",
     "Transcript": "output.transcript",
     "UserError": "errors",

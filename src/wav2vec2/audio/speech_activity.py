@@ -15,14 +15,19 @@ _INAUDIBLE = -75.0
 _FADES = 0.02 / FRAMES_PER_SECOND * 10  # dB that the memory of loud speech loses in a frame
 _QUIET_ROOM = -50.0
 """Noise floor in dB that is assumed until some seconds were heard: a stream may begin in the middle of a word."""
+_SPEECH = -40.0
+"""Level in dB of speech that is assumed until some was heard, so that a quiet room is none."""
 _KNOWN_AFTER = 3 * FRAMES_PER_SECOND
 
 
 class ActivityDetector(Protocol):
     """Marks 10 ms frames as they are heard. A frame's window of 400 samples begins where the frame does."""
 
-    def push(self, samples: np.ndarray) -> np.ndarray:
-        """Take the next samples (S,) at 16 kHz; return which of the frames that are now complete hold speech, bool."""
+    def push(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Take the next samples (S,) at 16 kHz.
+
+        Return which of the frames that are now complete hold speech, bool, and their energies in dB, float32.
+        """
 
 
 class EnergyDetector:
@@ -34,23 +39,21 @@ class EnergyDetector:
         self._count = 0
         self._since = _EVERY
         self._threshold = _INAUDIBLE
-        self._loud = -np.inf
-        self.last_energies = np.zeros(0, np.float32)
-        """The energies in dB of the frames that the last `push` completed."""
+        self._loud = _SPEECH
 
-    def push(self, samples: np.ndarray) -> np.ndarray:
+    def push(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `ActivityDetector`."""
         waveform = np.concatenate([self._rest, samples.astype(np.float32, copy=False)])
         frames = max(0, (len(waveform) - WINDOW) // HOP + 1)
         self._rest = waveform[frames * HOP :]
         windows = np.lib.stride_tricks.sliding_window_view(waveform, WINDOW)[::HOP][:frames] if frames else None
         power = np.zeros(0) if windows is None else np.square(windows.astype(np.float64)).mean(axis=1)
-        self.last_energies = (10.0 * np.log10(np.maximum(power, 1e-10))).astype(np.float32)
+        energies = (10.0 * np.log10(np.maximum(power, 1e-10))).astype(np.float32)
         speech = np.zeros(frames, dtype=bool)
-        for i, energy in enumerate(self.last_energies):
+        for i, energy in enumerate(energies):
             self._remember(float(energy))
             speech[i] = energy > self._threshold
-        return speech
+        return speech, energies
 
     def _remember(self, energy: float) -> None:
         if self._count == len(self._energies):

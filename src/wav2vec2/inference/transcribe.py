@@ -16,6 +16,9 @@ from wav2vec2.device import InferencePrecision
 from wav2vec2.errors import UserError, quoted
 from wav2vec2.inference.acoustic_model import AcousticModel, AcousticOutput, ModelSource
 from wav2vec2.inference.frame_outputs import AudioSource, ComputeOptions, as_recording
+from wav2vec2.inference.live.open import open_session
+from wav2vec2.inference.live.session import LiveSession
+from wav2vec2.inference.live.settings import LiveSettings
 from wav2vec2.output.transcript import Alternative, Transcript, Word
 from wav2vec2.progress import Advance, no_progress
 from wav2vec2.text.vocabulary import Vocabulary
@@ -82,6 +85,13 @@ class Transcriber:
         self.model, self.vocabulary, self.device = model.model, model.vocabulary, model.device
         self.architecture = model.architecture
         self.search = build_model_searches(options, self.vocabulary, model.language_model_folder)[-1]
+
+    def live(self, settings: LiveSettings | None = None) -> LiveSession:
+        """Begin to listen to a stream; see `LiveSession`. Several may be open at once.
+
+        The words of a live session are those of greedy decoding. Raises UserError for an exported model.
+        """
+        return open_session(self.acoustic_model, settings or LiveSettings())
 
     def close(self) -> None:
         """Stop the workers of the search."""

@@ -97,7 +97,7 @@ class LiveEncoder:
         self._runs = kept
 
     def look(self, first: int, number: int, audio: np.ndarray) -> tuple[np.ndarray, Tensor]:
-        """Return what `log_probs` would after `extend(number, audio)`, and change nothing, the normalisation included."""
+        """Return what `log_probs` would after `extend(number, audio)`; change nothing, normalisation included."""
         other = replace(self, _runs=[copy(run) for run in self._runs], _frozen=True)
         other.extend(number, audio)
         return other.log_probs(first)

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from wav2vec2.output.transcript import Word
 
+EventKind = Literal["committed", "tentative", "final"]
+
 
 @dataclass(frozen=True)
 class LiveEvent:
@@ -16,7 +18,7 @@ class LiveEvent:
     heard: seconds of audio that had been heard.
     """
 
-    kind: Literal["committed", "tentative", "final"]
+    kind: EventKind
     words: tuple[Word, ...]
     text: str
     heard: float

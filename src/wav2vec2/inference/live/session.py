@@ -7,6 +7,7 @@ alone, and not on the blocks in which they come.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.speech_activity import ActivityDetector, EnergyDetector
 from wav2vec2.errors import UserError
 from wav2vec2.inference.live.encoder import LiveEncoder
-from wav2vec2.inference.live.events import LiveEvent
+from wav2vec2.inference.live.events import EventKind, LiveEvent
 from wav2vec2.inference.live.settings import LiveSettings
 from wav2vec2.inference.live.speech import SpeechTracker, hops
 from wav2vec2.inference.live.writer import GreedyWriter
@@ -26,6 +27,7 @@ from wav2vec2.text.vocabulary import Vocabulary
 
 _BLOCK = SAMPLE_RATE
 _BLANK_SHARE = 0.98
+_BORDER = 8  # frames
 _LATE = hops(0.2)  # a model may write a symbol this much after its sound
 _BOUNDARY = hops(0.3)  # no word has a longer silence inside
 
@@ -49,7 +51,7 @@ class LiveSession:
         self._encoder, self._writer, self._vocabulary = encoder, writer, vocabulary
         a = encoder.model.architecture
         self._stride, self._field = a.stride, a.receptive_field
-        self._left = settings.frames(settings.left_context, a)
+        self._left, self._ahead = (settings.frames(s, a) for s in (settings.left_context, settings.look_ahead))
         self._detector = detector or EnergyDetector()
         self._tracker = SpeechTracker(settings)
         self._samples, self._origin = np.zeros(0, np.float32), 0
@@ -95,7 +97,7 @@ class LiveSession:
 
     def _hear(self, block: np.ndarray) -> Iterator[LiveEvent]:
         self._samples = np.concatenate([self._samples, block.astype(np.float32, copy=False)])
-        for speech, energy in zip(self._detector.push(block), self._detector.last_energies, strict=True):
+        for speech, energy in zip(*self._detector.push(block), strict=True):
             idle = not self._tracker.stretches
             self._tracker.step(bool(speech), float(energy))
             if self._tracker.stretches:
@@ -108,18 +110,15 @@ class LiveSession:
     def _decide(self) -> Iterator[LiveEvent]:
         tracker, settings = self._tracker, self.settings
         silence = tracker.silence
-        if silence and silence % hops(settings.after_word) == 0 or silence == hops(settings.without_word):
+        asked = silence % hops(settings.after_word) == 0 or silence == hops(settings.without_word)
+        if silence and asked:
             yield from self._maybe_close()
         elif tracker.now - self._last_pass >= hops(settings.chunk):
             self._last_pass = tracker.now
             self._run()
-            yield from self._advance(self._frame(tracker.now) - settings.frames(settings.look_ahead, self._architecture))
+            yield from self._advance(self._border(self._frame(tracker.now) - self._ahead))
         if tracker.stretches and tracker.now - tracker.begin >= hops(settings.longest):
             yield from self._cut()
-
-    @property
-    def _architecture(self):
-        return self._encoder.model.architecture
 
     def _frame(self, hop: int) -> int:
         """The number of frames whose audio is complete at a hop."""
@@ -138,6 +137,23 @@ class LiveSession:
         fresh = numbers >= self._committed
         self._numbers, self._log_probs = numbers[fresh], log_probs[torch.from_numpy(fresh)]
 
+    def _border(self, number: int) -> int:
+        """Return a frame from `number` on, a little later at most, with as many silent frames around it as possible.
+
+        The next pass may hear a symbol a frame earlier or later. If the border went through it, it would be written
+        twice, or not at all.
+        """
+        first, last = np.searchsorted(self._numbers, [number, number + min(_BORDER, self._ahead // 4)])
+        if first == last:
+            return number
+        loud = np.flatnonzero(~np.isin(self._log_probs.argmax(-1).numpy(), list(self._silent)))
+        places = np.arange(first, last)
+        if not len(loud):
+            return number
+        # the border lies before its frame
+        distance = np.abs(places[:, None] - 0.5 - loud[None]).min(axis=1)
+        return int(self._numbers[places[int(np.argmax(np.minimum(distance, 2.5)))]])
+
     def _audio(self, begin: int, end: int) -> np.ndarray:
         first = begin * self._stride - self._origin
         return self._samples[first : (end - 1) * self._stride + self._field - self._origin]
@@ -149,8 +165,9 @@ class LiveSession:
     def _parts(self, numbers: np.ndarray, log_probs: Tensor) -> Iterator[tuple[np.ndarray, Tensor, bool]]:
         """Split frames at the pauses between words; the last value tells whether a pause follows."""
         starts = [s.begin * HOP // self._stride for s in self._tracker.stretches if s.pause >= _BOUNDARY]
-        edges = [0, *np.searchsorted(numbers, starts).tolist(), len(numbers)]
-        for a, b in zip(edges[:-1], edges[1:], strict=True):
+        coming = [start for start in starts if len(numbers) and start >= numbers[0]]
+        edges = [0, *np.searchsorted(numbers, coming).tolist(), len(numbers)]
+        for a, b in pairwise(edges):
             yield numbers[a:b], log_probs[a:b], b < len(numbers)
 
     def _advance(self, until: int) -> Iterator[LiveEvent]:
@@ -180,8 +197,8 @@ class LiveSession:
             self._words += words
             yield self._event("committed", words)
 
-    def _event(self, kind, words: Sequence[Word]) -> LiveEvent:
-        space = "" if self._vocabulary.word_separator is None and self._vocabulary.unit == "characters" else " "
+    def _event(self, kind: EventKind, words: Sequence[Word]) -> LiveEvent:
+        space = " " if self._vocabulary.spaced else ""
         return LiveEvent(kind, tuple(words), space.join(word.text for word in words), self.heard)
 
     def _maybe_close(self) -> Iterator[LiveEvent]:
@@ -217,11 +234,14 @@ class LiveSession:
 
     def _cut(self) -> Iterator[LiveEvent]:
         """End the utterance at the quietest place between two committed words, while its speech goes on."""
-        tracker, words = self._tracker, self._words
+        tracker = self._tracker
+        if not self._words:  # a word of such a length is none
+            yield from self._commit(self._writer.pause())
+        words = self._words
         latest = tracker.begin + hops(self.settings.longest) // 2
         places = [
             (tracker.quietest(hops(before.end), hops(after.start)), -index, hops((before.end + after.start) / 2))
-            for index, (before, after) in enumerate(zip(words, words[1:], strict=False), 1)
+            for index, (before, after) in enumerate(pairwise(words), 1)
             if hops(before.end) >= latest
         ]
         if places:

@@ -82,7 +82,7 @@ class SpeechTracker:
         self.last_end = self.stretches[-1].end = self.now
 
     def quietest(self, begin: int, end: int) -> float:
-        """Return the least energy in dB of 50 ms between two hops of the current utterance; inf without such a place."""
+        """Return the least energy in dB of 50 ms between two hops of the utterance; inf without such a place."""
         offset = self.now - len(self._energies)
         energies = self._energies[max(0, begin - offset) : max(0, end - offset)]
         sums = [sum(energies[i : i + _AROUND]) for i in range(len(energies) - _AROUND + 1)]

@@ -1,0 +1,153 @@
+"""The command ``wav2vec2 listen``."""
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from tyro.conf import Positional, arg
+
+from wav2vec2.audio.microphone import Microphone
+from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.audio.stream_resampler import StreamResampler
+from wav2vec2.errors import UserError
+from wav2vec2.inference.acoustic_model import AcousticModel
+from wav2vec2.inference.frame_outputs import ComputeOptions
+from wav2vec2.inference.live.capacity import capacity_line, seconds_a_chunk
+from wav2vec2.inference.live.events import LiveEvent
+from wav2vec2.inference.live.open import live_encoder, open_session
+from wav2vec2.inference.live.session import LiveSession
+from wav2vec2.inference.live.settings import Delay, LiveSettings
+from wav2vec2.inference.live.show import default_format, write_growing, write_jsonl, write_text
+
+_READ = 64 * 1024
+_RATES = (1_000, 384_000)
+
+
+@dataclass(frozen=True)
+class ListenOptions:
+    """Write down speech while it is spoken: from the microphone, or raw PCM from stdin.
+
+    On a terminal the text grows on a line; what may still change is dimmed. Otherwise each event is a line of JSON:
+    committed words never change, tentative ones may, and final has all words of an utterance. Ctrl-C ends it.
+    """
+
+    model: Annotated[str, Positional, arg(metavar="MODEL")]
+    """A model directory, checkpoint file or hub id with a CTC head."""
+    source: Annotated[str, Positional, arg(metavar="[-|DEVICE]")] = ""
+    """-: raw PCM from stdin, 16 bit signed little-endian, mono. Otherwise the microphone: number or part of the name of
+    an input device ('python -m sounddevice' lists them); by default the system's own choice."""
+    rate: int = SAMPLE_RATE
+    """Samples a second of the PCM on stdin."""
+    delay: Delay = "high"
+    """How long is listened on before words are committed: minimal 0.16 s, low 0.32, medium 0.64, high 1.28, xhigh 2.56.
+    Less is faster and less accurate. The latency is this plus --chunk."""
+    chunk: float = 0.96
+    """Seconds after which the model runs again. Less is faster, and takes more computing."""
+    left_context: float = 5.12
+    """Seconds before a chunk that the model hears again. Less takes less computing."""
+    format: Literal["auto", "text", "jsonl"] = "auto"
+    """text: growing text on a terminal, elsewhere a line for each utterance. jsonl: a line of JSON for each event.
+    auto: text on a terminal, elsewhere jsonl."""
+    device: str = "auto"
+    """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
+
+
+def run(options: ListenOptions) -> None:
+    """Listen until the end of stdin, or until Ctrl-C."""
+    settings = LiveSettings(delay=options.delay, chunk=options.chunk, left_context=options.left_context)
+    if not _RATES[0] <= options.rate <= _RATES[1]:
+        raise UserError(f"--rate {options.rate}: must be from {_RATES[0]} to {_RATES[1]} samples a second")
+    if options.source == "-" and sys.stdin.isatty():
+        raise UserError("listen -: stdin is a terminal; pipe audio into it, such as: arecord -f S16_LE -r 16000 |")
+    with contextlib.ExitStack() as stack:
+        # opened before the model is loaded, so that a missing microphone is told at once
+        microphone = None if options.source == "-" else Microphone(options.source)
+        model = AcousticModel(options.model, compute=ComputeOptions(device=options.device))
+        seconds = seconds_a_chunk(live_encoder(model, settings))
+        print(f"listen: {capacity_line(settings, seconds)}", file=sys.stderr)
+        if (advice := settings.advice()) is not None:
+            print(f"listen: {advice}", file=sys.stderr)
+        session = open_session(model, settings)
+        if microphone is None:
+            blocks = pcm_blocks(sys.stdin.fileno(), options.rate)
+        else:
+            blocks = stack.enter_context(microphone).blocks()
+        print("listen: speak now; Ctrl-C ends", file=sys.stderr)
+        _write(events(session, blocks), options, " " if model.vocabulary.spaced else "")
+
+
+def pcm_blocks(descriptor: int, rate: int) -> Iterator[np.ndarray]:
+    """Yield the audio in a file of 16-bit PCM, mono float32 at 16 kHz, as it comes; an odd last byte is left out."""
+    resampler = StreamResampler(rate, SAMPLE_RATE)
+    rest = b""
+    while block := os.read(descriptor, _READ):
+        whole = rest + block
+        used = len(whole) - len(whole) % 2
+        rest = whole[used:]
+        if used:
+            yield resampler.push(np.frombuffer(whole[:used], "<i2").astype(np.float32) / np.float32(32768))
+    yield resampler.push(np.zeros(0, np.float32), last=True)
+
+
+def events(session: LiveSession, blocks: Iterable[np.ndarray]) -> Iterator[LiveEvent]:
+    """Yield what a session says to the blocks; at the end, and at Ctrl-C, what is left of the last utterance."""
+    with _PatientInterrupt() as interrupt:
+        for block in interrupt.until_asked(blocks):
+            yield from session.push(block)
+        yield from session.finish()
+
+
+class _PatientInterrupt:
+    """Ctrl-C while the next block is awaited ends the stream at once, and otherwise when the block at hand is done.
+
+    A second Ctrl-C interrupts whatever is done. Outside the main thread nothing is changed.
+    """
+
+    def __init__(self) -> None:
+        self._asked = self._waits = False
+        self._before: Any = None
+
+    def __enter__(self) -> "_PatientInterrupt":
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _interrupt(self, *_: object) -> None:
+        if self._asked or self._waits:
+            raise KeyboardInterrupt
+        self._asked = True
+
+    def until_asked(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        source = iter(blocks)
+        while not self._asked:
+            try:
+                self._waits = True
+                block = next(source, None)
+                self._waits = False
+            except KeyboardInterrupt:
+                self._asked, self._waits = True, False
+                return
+            if block is None:
+                return
+            yield block
+
+
+def _write(found: Iterator[LiveEvent], options: ListenOptions, space: str) -> None:
+    style = default_format() if options.format == "auto" else options.format
+    if style == "jsonl":
+        write_jsonl(found, sys.stdout)
+    elif sys.stdout.isatty():
+        write_growing(found, sys.stdout, shutil.get_terminal_size().columns, space=space)
+    else:
+        write_text(found, sys.stdout)
