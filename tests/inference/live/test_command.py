@@ -1,0 +1,161 @@
+"""``wav2vec2 listen``: audio on stdin, the microphone that is not there, and what a terminal and a pipe get."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.inference.live.test_session import FAST, MODELS, burst, silence
+
+import wav2vec2
+from wav2vec2.audio.microphone import Microphone
+from wav2vec2.errors import UserError
+from wav2vec2.inference.acoustic_model import AcousticModel
+from wav2vec2.inference.live.capacity import capacity_line, seconds_a_chunk
+from wav2vec2.inference.live.command import ListenOptions, pcm_blocks, run
+from wav2vec2.inference.live.events import EventKind, LiveEvent
+from wav2vec2.inference.live.open import live_encoder
+from wav2vec2.inference.live.settings import LiveSettings
+from wav2vec2.inference.live.show import columns, write_growing, write_text
+from wav2vec2.output.transcript import Word
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("live") / "model"
+    wav2vec2.save(MODELS["group"].model, folder)  # type: ignore[arg-type]
+    return folder
+
+
+def pcm(audio: np.ndarray) -> bytes:
+    return (np.clip(audio, -1, 1) * 32767).astype("<i2").tobytes()
+
+
+def listen(model: Path, *options: str, audio: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "wav2vec2", "listen", str(model), *options]
+    return subprocess.run(command, input=audio, capture_output=True, timeout=100)
+
+
+def test_audio_on_stdin_becomes_lines_of_json(model: Path) -> None:
+    done = listen(model, "-", "--chunk", "0.5", audio=pcm(np.concatenate([burst(2.0, 1), silence(1.0), burst(0.6, 2)])))
+    assert done.returncode == 0
+    events = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    committed = [word for event in events if event["kind"] == "committed" for word in event["words"]]
+    final = [word for event in events if event["kind"] == "final" for word in event["words"]]
+    assert committed == final != []
+    assert {*final[0]} == {"text", "start", "end", "confidence"}
+    messages = done.stderr.decode()
+    assert "latency 1.78 s (0.5 s chunks, 1.28 s look-ahead)" in messages
+    assert "this machine carries about" in messages
+
+
+def test_ctrl_c_commits_what_is_left_and_ends_well(model: Path) -> None:
+    command = [sys.executable, "-m", "wav2vec2", "listen", str(model), "-", "--format", "text"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(pcm(burst(1.5, 1)))
+        process.stdin.flush()
+        while b"speak now" not in process.stderr.readline():
+            assert process.poll() is None
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        text = process.stdout.read().decode()
+        assert process.wait(60) == 0
+    assert len(text.splitlines()) == 1
+
+
+def test_pcm_comes_in_any_pieces_and_at_any_rate() -> None:
+    tone = np.sin(2 * np.pi * 440 * np.arange(8000) / 8000).astype(np.float32) * 0.5
+    data = pcm(tone)
+    for rate in (8000, 16_000):
+        reading, writing = os.pipe()
+        for begin in range(0, len(data), 1001):
+            os.write(writing, data[begin : begin + 1001])
+        os.write(writing, b"\x01")  # half a sample
+        os.close(writing)
+        audio = np.concatenate(list(pcm_blocks(reading, rate)))
+        os.close(reading)
+        assert abs(len(audio) - 8000 * 16_000 / rate) <= 2
+        if rate == 16_000:
+            assert np.allclose(audio, tone, atol=1e-4)
+        assert float(np.abs(audio[2000:6000]).max()) == pytest.approx(0.5, abs=0.01)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (ListenOptions("nowhere", "-"), "stdin is a terminal"),
+        (ListenOptions("nowhere", "-", rate=10), "--rate 10"),
+        (ListenOptions("nowhere", "-", chunk=0.0), "chunk must be"),
+        (ListenOptions("nowhere", "-", chunk=-1.0), "at least 0"),
+    ],
+)
+def test_what_cannot_be_is_told_before_the_model_is_read(
+    options: ListenOptions, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal())
+    with pytest.raises(UserError, match=message):
+        run(options)
+
+
+def test_without_sounddevice_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    with pytest.raises(UserError, match=r"wav2vec2\[mic\].*listen MODEL -"):
+        Microphone()
+
+
+def test_without_portaudio_the_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # what sounddevice 0.5 raises on import where ctypes finds no such library
+    (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    with pytest.raises(UserError, match="apt install libportaudio2"):
+        Microphone()
+
+
+def event(kind: EventKind, *texts: str) -> LiveEvent:
+    return LiveEvent(kind, tuple(Word(text, 0.0, 1.0) for text in texts), " ".join(texts), 1.0)
+
+
+def test_a_terminal_shows_the_tail_dimmed_and_begins_a_line_when_one_is_full() -> None:
+    out = io.StringIO()
+    write_growing([event("committed", "ONE", "TWO"), event("tentative", "THREE\x1b[2J")], out, 12)
+    assert out.getvalue() == "\r\x1b[KONE TWO\r\x1b[KONE TWO \x1b[2mTHR\x1b[0m"
+    out = io.StringIO()
+    write_growing([event("committed", "ONE", "TWO", "THREE"), event("final", "ONE", "TWO", "THREE")], out, 10)
+    assert out.getvalue().replace("\r\x1b[K", "") == "ONE TWO\nTHREETHREE\n"
+    assert columns("語e\u0301") == 3
+
+
+def test_text_for_a_pipe_is_a_line_an_utterance() -> None:
+    out = io.StringIO()
+    write_text([event("committed", "A"), event("tentative", "B"), event("final", "A", "B"), event("final", "C")], out)
+    assert out.getvalue() == "A B\nC\n"
+
+
+def test_capacity_is_measured_and_said() -> None:
+    encoder = live_encoder(MODELS["group"], FAST)
+    assert 0 < seconds_a_chunk(encoder) < 10
+    assert encoder.end == 0
+    assert "about 10 such streams" in capacity_line(LiveSettings(), 0.09)
+    assert "too slow" in capacity_line(LiveSettings(), 1.0)
+
+
+def test_an_exported_model_is_refused() -> None:
+    stand_in = AcousticModel.__new__(AcousticModel)
+    stand_in.model = object()  # type: ignore[assignment]
+    with pytest.raises(UserError, match="model directory"):
+        live_encoder(stand_in, FAST)
