@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from wav2vec2.audio.blocks import StreamResampler
 from wav2vec2.audio.read import SAMPLE_RATE
-from wav2vec2.audio.stream_resampler import StreamResampler
 from wav2vec2.errors import UserError, cause
 
 _BLOCK_SECONDS = 0.1

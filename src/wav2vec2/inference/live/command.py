@@ -13,18 +13,16 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from tyro.conf import Positional, arg
 
+from wav2vec2.audio.blocks import StreamResampler
 from wav2vec2.audio.microphone import Microphone
 from wav2vec2.audio.read import SAMPLE_RATE
-from wav2vec2.audio.stream_resampler import StreamResampler
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel
 from wav2vec2.inference.frame_outputs import ComputeOptions
-from wav2vec2.inference.live.capacity import capacity_line, seconds_a_chunk
-from wav2vec2.inference.live.events import LiveEvent
-from wav2vec2.inference.live.open import live_encoder, open_session
+from wav2vec2.inference.live.events import LiveEvent, default_format, write_growing, write_jsonl, write_text
+from wav2vec2.inference.live.open import capacity_line, live_encoder, open_session, seconds_a_chunk
 from wav2vec2.inference.live.session import LiveSession
 from wav2vec2.inference.live.settings import Delay, LiveSettings
-from wav2vec2.inference.live.show import default_format, write_growing, write_jsonl, write_text
 
 _READ = 64 * 1024
 _RATES = (1_000, 384_000)
