@@ -171,6 +171,17 @@ def test_long_recordings_are_cut_at_pauses(tmp_path: Path) -> None:
         run(replace(options, segment=False, max_seconds=0.5, min_seconds=0.1))
 
 
+def test_segments_are_as_long_as_what_pretraining_hears_at_once(tmp_path: Path) -> None:
+    silence = np.zeros(9_600, np.float32)
+    pieces = [part for seed in range(12) for part in (voice(2.0, seed), silence + 1e-4 * voice(0.6, seed))]
+    write(tmp_path / "speech" / "long.flac", np.concatenate(pieces))
+    manifest = Manifest.open(
+        run(PrepareFolder(root=tmp_path / "speech", out=tmp_path / "out", segment=True, workers=1))
+    )
+    assert len(manifest) >= 3
+    assert 160_000 < max(row.samples for row in manifest) <= 250_000
+
+
 @pytest.mark.parametrize(
     "change",
     [{"part": "0/4"}, {"part": "5/4"}, {"part": "x"}, {"valid_percent": 100.0}, {"max_seconds": 0.01}, {"workers": -1}],

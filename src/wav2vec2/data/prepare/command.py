@@ -35,6 +35,8 @@ from wav2vec2.errors import UserError
 from wav2vec2.output_file import writing
 from wav2vec2.ray_cluster import Engine, RayOptions
 
+_HEARD_SECONDS = 15.6  # of a crop of 250,000 samples (section 4.2)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareOptions:
@@ -49,7 +51,9 @@ class PrepareOptions:
     max_seconds: float | None = None
     """Reject longer recordings, or cut them with --segment."""
     segment: bool = False
-    """Cut long unlabelled recordings at pauses into segments of at most --max-seconds (default 30)."""
+    """Cut long unlabelled recordings at pauses into segments of at most --max-seconds (by default 15.6: what BASE hears
+    at once in pre-training, which crops the rest away).
+    """
     vad: Detector = "energy"
     """Voice activity detector that finds the pauses: signal energy, or the Silero network (extra wav2vec2[silero])."""
     alphabet: str | None = None
@@ -222,7 +226,7 @@ def _rules(options: PrepareOptions) -> Rules:
         raise UserError("--workers: is for this machine; with --engine ray, give --ray-models")
     segmentation = None
     if options.segment:
-        longest = options.max_seconds or 30.0
+        longest = options.max_seconds or _HEARD_SECONDS
         if longest < 1.0:
             raise UserError(f"--max-seconds {longest:g}: must be at least 1 with --segment")
         segmentation = Segmentation(longest=longest)
