@@ -1,19 +1,11 @@
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wav2vec2.audio.normalize import normalize_waveform
-from wav2vec2.audio.recordings import Recording
-from wav2vec2.errors import UserError
-from wav2vec2.inference.windows import WindowReader, batches_by_length, plan_windows
+from wav2vec2.inference.windows import batches_by_length, plan_windows
 from wav2vec2.model.architecture import Architecture
 
 ARCHITECTURE = Architecture()
-
-
-def of(waveform: np.ndarray) -> Recording:
-    return Recording("array", len(waveform), lambda start, count: waveform[start : start + count])
 
 
 @settings(max_examples=200, deadline=None)
@@ -48,32 +40,6 @@ def test_short_recordings_are_one_window_or_none() -> None:
     assert plan_windows(399, ARCHITECTURE, **sizes) == []
     (only,) = plan_windows(400, ARCHITECTURE, **sizes)
     assert (only.start, only.samples, only.skip, only.keep) == (0, 400, 0, 1)
-
-
-@pytest.mark.parametrize("epsilon", [1e-5, 1e-7])
-@pytest.mark.parametrize("loudness", [0.1, 0.003])
-def test_normalisation_is_over_the_whole_recording(loudness: float, epsilon: float) -> None:
-    rising = np.random.default_rng(0).standard_normal(70 * 16_000) * np.linspace(0, 1, 70 * 16_000)
-    waveform = (0.3 + loudness * rising).astype(np.float32)
-    whole = normalize_waveform(waveform, epsilon)
-    windows = plan_windows(len(waveform), ARCHITECTURE, window_frames=500, context_frames=50)
-    reader = WindowReader(of(waveform), windows, epsilon=epsilon)
-    for window in windows:
-        np.testing.assert_allclose(reader.read(window), whole[window.start : window.start + window.samples], atol=1e-5)
-    (one,) = plan_windows(32_000, ARCHITECTURE, window_frames=500, context_frames=50)
-    short = WindowReader(of(waveform[:32_000]), [one], epsilon=epsilon).read(one)
-    np.testing.assert_array_equal(short, normalize_waveform(waveform[:32_000], epsilon))
-
-
-def test_unusable_samples_are_refused_by_name() -> None:
-    waveform = np.zeros(16_000, dtype=np.float32)
-    waveform[5] = np.nan
-    (window,) = plan_windows(16_000, ARCHITECTURE, window_frames=500, context_frames=0)
-    with pytest.raises(UserError, match=r"array: .*not finite"):
-        WindowReader(of(waveform), [window], epsilon=None).read(window)
-    short = Recording("tape", 16_000, lambda start, count: waveform[:100])
-    with pytest.raises(UserError, match="tape: ends before"):
-        WindowReader(short, [window], epsilon=None).read(window)
 
 
 @settings(max_examples=100, deadline=None)

@@ -22,7 +22,8 @@ GRID = 320
 CLICK_FRAMES = 5
 """Shorter sounds between pauses are clicks, not speech."""
 _SHORT_PAUSE = 0.15  # seconds; the silence within a word, before a plosive, is shorter
-_SHORTEST_LONGEST = 0.5
+SHORTEST_LONGEST = 0.5
+"""Seconds; the longest piece must be at least this long."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class PieceRules:
     """How much of the neighbour is seen at a seam without a pause; at most a quarter of the longest piece."""
 
     def __post_init__(self) -> None:
-        if not _SHORTEST_LONGEST <= self.longest < 1e6:
-            raise UserError(f"pieces: the longest must last at least {_SHORTEST_LONGEST} s, not {self.longest:g}")
+        if not SHORTEST_LONGEST <= self.longest < 1e6:
+            raise UserError(f"pieces: the longest must last at least {SHORTEST_LONGEST} s, not {self.longest:g}")
         if not 0 <= self.margin < 10 or not 0 < self.pause < 100 or not 0 <= self.context < 1e6:
             raise UserError("pieces: margin (below 10 s) and context must be at least 0, pause (below 100 s) above 0")
 
@@ -70,10 +71,12 @@ class PieceFinder:
     def __init__(self, rules: PieceRules, *, loud: float | None = None) -> None:
         """`loud`: the energy of the recording's loud parts, if it is known (see `SpeechDetector`)."""
         self._longest = int(rules.longest * FRAMES_PER_SECOND)
-        self._margin = int(rules.margin * FRAMES_PER_SECOND)
+        # The last frame of the model reaches 5 ms beyond what it stands for: the margin is 10 ms at least.
+        self._margin = max(1, int(rules.margin * FRAMES_PER_SECOND))
         self._close = max(1, int(rules.pause * FRAMES_PER_SECOND), 2 * self._margin)
         self._short = min(self._close, int(_SHORT_PAUSE * FRAMES_PER_SECOND))
-        self._context = _even(min(int(rules.context * FRAMES_PER_SECOND), self._longest // 4))
+        # A frame of the model at least: the last one before a seam reaches beyond it.
+        self._context = max(_even(min(int(rules.context * FRAMES_PER_SECOND), self._longest // 4)), GRID // HOP)
         self._meter, self._detector = EnergyMeter(), SpeechDetector(loud)
         self._energies = np.zeros(0, np.float32)  # of the frames from `_origin` on, as far as they are heard
         self._speech = np.zeros(0, bool)  # their marks, as far as they are decided
@@ -169,11 +172,6 @@ class PieceFinder:
         frames = _even(frames)
         self._origin += frames
         self._speech, self._energies = self._speech[frames:], self._energies[frames:]
-
-
-def whole(samples: int) -> Piece:
-    """Return a recording of `samples` samples as one piece."""
-    return Piece(0, samples)
 
 
 def longest_samples(rules: PieceRules) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2vec2.audio.encoded_file import Source
+from wav2vec2.audio.encoded_file import Source, source_name
 from wav2vec2.audio.read import SAMPLE_RATE, AudioStream, read_audio
 from wav2vec2.errors import FileWarning, UserError
 
@@ -22,7 +22,7 @@ _SUFFIXES = (
     ".m4a .m4b .mp4 .aac .mov .3gp .webm .weba .mkv .mka .wma .amr .awb .ac3 .eac3 .mp2 .spx .gsm .wv .tta "
     ".ts .flv .avi .mpg .mpeg .m4v"
 )
-_KEPT_SAMPLES = 60 * SAMPLE_RATE
+_KEPT_SAMPLES = _BLOCK_SAMPLES = 60 * SAMPLE_RATE
 AUDIO_SUFFIXES = frozenset(_SUFFIXES.split())
 """Suffixes of the names of audio files, in lower case."""
 
@@ -40,6 +40,54 @@ class Recording:
     warning: str = ""
     """One line if the file is cut short or damaged, or if something in it is not read; else empty."""
 
+    def blocks(self) -> Iterator[Waveform]:
+        """Yield the samples from the beginning to the end, in blocks of a minute.
+
+        Raises UserError if it cannot be read, is shorter than announced, or holds values that are not finite.
+        """
+        for start in range(0, self.samples, _BLOCK_SAMPLES):
+            count = min(_BLOCK_SAMPLES, self.samples - start)
+            block = np.asarray(self.read(start, count), dtype=np.float32)
+            if len(block) != count:
+                raise UserError(f"{self.name}: ends before its {self.samples} samples; prepare or export it again")
+            if not np.isfinite(block).all():
+                raise UserError(f"{self.name}: holds values that are not finite; export it again")
+            yield block
+
+
+class StreamedRecording:
+    """A file, or the bytes of one, that is decoded from its beginning to its end whenever its samples are needed.
+
+    `samples` and `warning` (see `Recording`) are known after the last block.
+    """
+
+    def __init__(self, source: Source, name: str) -> None:
+        self.name = name
+        self.samples = 0
+        self.warning = ""
+        self._source = source
+
+    def blocks(self) -> Iterator[Waveform]:
+        """Yield the samples from the beginning to the end, in blocks of about a minute at most.
+
+        Raises UserError if the file cannot be read.
+
+        Warns:
+            FileWarning: it is cut short or damaged, or something in it is not read.
+        """
+        stream = AudioStream(self._source)
+        samples = 0
+        for block in stream.blocks():
+            samples += len(block)
+            yield block
+        first, self.samples = not self.samples, samples
+        self.warning = stream.info.warning
+        if self.warning and first:
+            warnings.warn(self.warning, FileWarning, stacklevel=2)
+
+
+AnyRecording = Recording | StreamedRecording
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -47,6 +95,16 @@ class Failure:
 
     source: str
     message: str
+
+
+def stream_recording(source: Any) -> AnyRecording | Failure:
+    """Return a recording that is decoded when it is read: a path, the bytes of a file, or a float array.
+
+    Nothing is read yet, so that a file which cannot be read is found out by reading it.
+    """
+    if hasattr(source, "__array__"):
+        return _array_recording(np.asarray(source))
+    return StreamedRecording(source, "bytes" if isinstance(source, bytes) else source_name(source))
 
 
 def open_recording(source: Any) -> Recording | Failure:

@@ -17,6 +17,7 @@ from wav2vec2.audio.pauses import (
     speech_threshold,
 )
 
+_LEAST_CONTRAST = 15.0  # dB between the noise and the loud parts
 _AHEAD = NOISE_FRAMES // 2
 _SLICE = 80  # samples; both a frame's hop and its window are whole numbers of slices
 _SLICES_A_HOP, _SLICES_A_WINDOW = HOP // _SLICE, WINDOW // _SLICE
@@ -82,7 +83,7 @@ class SpeechDetector:
     def _decide(self) -> np.ndarray:
         around = self._energies[: self._before + NOISE_FRAMES + _AHEAD]
         mine = around[self._before : self._before + NOISE_FRAMES]
-        marks = np.asarray(mine > speech_threshold(around, self._loudness(around)))
+        marks = np.asarray(mine > _threshold(around, self._loudness(around)))
         kept = max(0, self._before + len(mine) - _AHEAD)
         self._energies, self._before = self._energies[kept:], self._before + len(mine) - kept
         self._counted -= kept
@@ -100,6 +101,16 @@ class SpeechDetector:
         if self._counts[first:].sum() < LEAST_OUTSTANDING:
             return loud
         return max(loud, _STEP * first + _percentiles(self._counts[first:], 0.75)[0])
+
+
+def _threshold(around: np.ndarray, loud: float) -> float:
+    """`pauses.speech_threshold`; where speech hardly stands out of the noise, all that is not much quieter is speech.
+
+    A recogniser that hears noise writes nothing. What it does not hear is lost.
+    """
+    if loud - float(np.percentile(around, 5)) < _LEAST_CONTRAST:
+        return max(loud - 35.0, INAUDIBLE)
+    return speech_threshold(around, loud)
 
 
 def _percentiles(counts: np.ndarray, *shares: float) -> list[float]:

@@ -58,6 +58,10 @@ class Preset:
     rescore_word_score: float = 0.0
     rescore_share: float = 1.0
     """Share of `rescore` in a linear mixture with `lm`; 1 means `rescore` alone."""
+    pause: float | None = None
+    """How long recordings are cut into pieces; None: as without a preset (see --pause, --margin and --statistics)."""
+    margin: float | None = None
+    statistics: Literal["piece", "recording"] | None = None
     search: SearchOptions = field(default_factory=SearchOptions)
     tuned: Tuned = field(default_factory=Tuned)
 

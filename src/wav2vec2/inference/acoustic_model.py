@@ -5,6 +5,7 @@ best symbol of each frame, so that memory grows neither with the length of a rec
 The model ignores padding: results do not depend on how recordings are batched.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,14 +17,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wav2vec2.audio.recordings import Failure, Recording
+from wav2vec2.audio.pieces import PieceRules
+from wav2vec2.audio.recordings import AnyRecording, Failure
 from wav2vec2.decode.build import print_notice
 from wav2vec2.decode.greedy import best_path
 from wav2vec2.decode.hypothesis import Emissions
 from wav2vec2.device import product_type, usable_device
 from wav2vec2.errors import UserError
+from wav2vec2.inference.cuts import CutRules, Ended, cuts
 from wav2vec2.inference.frame_outputs import ComputeOptions, FrameOutputs, frame_outputs, in_precision
+from wav2vec2.inference.piece_settings import PieceSettings
+from wav2vec2.inference.pools import BatchFunction, Computed, Moments, PoolSizes, computed_pools
 from wav2vec2.model.architecture import Architecture
+from wav2vec2.model.encoder import SharedEncoder
 from wav2vec2.progress import Advance, no_progress
 from wav2vec2.text.vocabulary import Vocabulary
 
@@ -34,6 +40,8 @@ if TYPE_CHECKING:
 
 # A pool is computed when it holds this many batches of audio or this many recordings: enough to sort them by length.
 _POOL_BATCHES, _POOL_RECORDINGS = 16, 512
+_CPU_POOL_BATCHES = 4  # where padding costs less, and a pool takes longer
+_MOST_BYTES = 1 << 28  # of log-probabilities in a pool
 _EXPORTED = (".onnx", ".pt2")
 
 
@@ -49,7 +57,7 @@ class AcousticOutput:
     (T, V) in nats, None if they were not asked for.
     """
 
-    recording: Recording
+    recording: AnyRecording
     best_path: list[int]
     path_scores: NDArray[np.float32]
     log_probs: Emissions | None
@@ -73,7 +81,7 @@ class AcousticModel:
         compute: ComputeOptions | None = None,
     ) -> None:
         compute = compute or ComputeOptions()
-        self._sizes = compute.sizes
+        self._sizes, self._pieces = compute.sizes, compute.piece_settings
         self._source = model if isinstance(model, str | Path) else None
         self.device = usable_device(compute.device)
         beside = compute.precision == "auto" and self.device.type == "cpu"
@@ -105,9 +113,9 @@ class AcousticModel:
         return self._sizes.in_frames(self.architecture)
 
     def pools(
-        self, recordings: Iterable[Recording | Failure], *, log_probs: bool, advance: Advance = no_progress
+        self, recordings: Iterable[AnyRecording | Failure], *, log_probs: bool, advance: Advance = no_progress
     ) -> Iterator[list[AcousticOutput | Failure]]:
-        """Yield the outputs for the recordings, in order, one list for each pool that is computed together.
+        """Yield all frames of the recordings, in order, one list for each pool that is computed together.
 
         A recording that cannot be read gives a Failure, and the others go on. log_probs: whether to keep them, V floats
         a frame. `advance` is called after each batch.
@@ -115,7 +123,7 @@ class AcousticModel:
         pools = frame_outputs(
             recordings,
             self.architecture,
-            in_precision(partial(self._batch, log_probs=log_probs), self._precision, self.device),
+            self._compute(log_probs),
             sizes=self._sizes,
             device=self.device,
             pool_batches=_POOL_BATCHES,
@@ -125,6 +133,36 @@ class AcousticModel:
         for pool in pools:
             yield [outputs if isinstance(outputs, Failure) else self._output(outputs, log_probs) for outputs in pool]
 
+    def cut_pools(
+        self,
+        recordings: Iterable[AnyRecording | Failure],
+        *,
+        log_probs: bool,
+        tuned: PieceSettings | None = None,
+        advance: Advance = no_progress,
+    ) -> Iterator[list[Computed | Ended | Failure]]:
+        """Yield the cuts of the recordings with their outputs (`_batch`), and their ends, one list for each pool.
+
+        Nothing depends on the length of a recording but the time. tuned: how to cut, where the options do not say it.
+        """
+        settings = self._pieces.over(tuned or PieceSettings())
+        rules = CutRules(self.architecture, self._sizes, self._piece_rules(settings), settings.statistics or "piece")
+        events = itertools.chain.from_iterable(cuts(recording, rules) for recording in recordings)
+        batch = self._sizes.batch_samples
+        samples = batch * (_POOL_BATCHES if self.device.type != "cpu" else _CPU_POOL_BATCHES)
+        if log_probs:
+            frames = _MOST_BYTES // (4 * len(self.vocabulary))
+            samples = max(batch, min(samples, frames * self.architecture.stride))
+        sizes = PoolSizes(batch, samples, _POOL_RECORDINGS)
+        compute = self._compute(log_probs)
+        yield from computed_pools(events, self.architecture, compute, sizes=sizes, device=self.device, advance=advance)
+
+    def _piece_rules(self, settings: PieceSettings) -> PieceRules | None:
+        return settings.rules(getattr(self.model, "longest_heard", None), self._sizes)
+
+    def _compute(self, log_probs: bool) -> BatchFunction:
+        return in_precision(partial(self._batch, log_probs=log_probs), self._precision, self.device)
+
     def _output(self, outputs: FrameOutputs, log_probs: bool) -> AcousticOutput:
         none = [torch.empty(0), torch.empty(0), torch.empty(0, len(self.vocabulary))]  # shorter than one frame
         symbols, scores, *emissions = outputs.tensors or none[: 2 + log_probs]
@@ -132,9 +170,14 @@ class AcousticModel:
         return AcousticOutput(outputs.recording, symbols.tolist(), scores.numpy(), of_all)
 
     @torch.inference_mode()
-    def _batch(self, waveforms: Tensor, lengths: Tensor, *, log_probs: bool) -> list[tuple[Tensor, ...]]:
+    def _batch(
+        self, waveforms: Tensor, lengths: Tensor, moments: Moments, *, log_probs: bool
+    ) -> list[tuple[Tensor, ...]]:
         """For each row the best path and its log-probabilities (T,), then all log-probabilities (T, V) if wanted."""
-        logits, frame_lengths = self.model(waveforms, lengths)
+        if moments is not None and isinstance(self.model, SharedEncoder):
+            logits, frame_lengths = self.model(waveforms, lengths, moments=moments)
+        else:  # an exported model has its own statistics inside
+            logits, frame_lengths = self.model(waveforms, lengths)
         if logits.shape[-1] != len(self.vocabulary):
             sizes = f"{len(self.vocabulary)} symbols, the model's head {logits.shape[-1]}"
             raise UserError(f"vocabulary: has {sizes}; use the model's own")

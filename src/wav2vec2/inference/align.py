@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from wav2vec2.audio.read import SAMPLE_RATE
-from wav2vec2.audio.recordings import Failure, Recording, is_audio_name, open_recording
+from wav2vec2.audio.recordings import AnyRecording, Failure, is_audio_name, open_recording
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.decode.aligned_text import AlignedText, Span, align_text, unknown_text
 from wav2vec2.device import InferencePrecision
@@ -86,7 +86,7 @@ class Aligner:
 
     def stream(
         self,
-        pairs: Iterable[tuple[AudioSource | Recording | Failure, str]],
+        pairs: Iterable[tuple[AudioSource | AnyRecording | Failure, str]],
         advance: Advance = no_progress,
     ) -> Iterator[Alignment | Failure]:
         """Yield an Alignment for each pair of audio and text, in order, or a Failure where that is not possible.
@@ -94,7 +94,9 @@ class Aligner:
         `advance` is called with the seconds of audio that the model has heard since the last call.
         """
 
-        def run(pairs: Iterator[tuple[AudioSource | Recording | Failure, str]]) -> Iterator[AcousticOutput | Failure]:
+        def run(
+            pairs: Iterator[tuple[AudioSource | AnyRecording | Failure, str]],
+        ) -> Iterator[AcousticOutput | Failure]:
             recordings = (as_recording(audio) for audio, _ in pairs)
             for pool in self._acoustic.pools(recordings, log_probs=True, advance=advance):
                 yield from pool
@@ -115,7 +117,7 @@ class Aligner:
         return in_seconds(aligned, output.recording, self.architecture, self.vocabulary)
 
 
-def in_seconds(aligned: AlignedText, recording: Recording, a: Architecture, vocabulary: Vocabulary) -> Alignment:
+def in_seconds(aligned: AlignedText, recording: AnyRecording, a: Architecture, vocabulary: Vocabulary) -> Alignment:
     """Convert frames to seconds: a frame stands for one stride around the centre of its receptive field."""
 
     def times(span: Span | None) -> tuple[float | None, float | None, float | None]:

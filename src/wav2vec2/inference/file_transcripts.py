@@ -3,13 +3,13 @@
 import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from wav2vec2.audio.encoded_file import NamedFile
 from wav2vec2.audio.promised import promised_lengths
-from wav2vec2.audio.recordings import Failure, Recording, audio_files, open_recording
+from wav2vec2.audio.recordings import AnyRecording, Failure, audio_files, stream_recording
 from wav2vec2.audio.standard_input import recording_on_stdin
 from wav2vec2.errors import UserError
 from wav2vec2.inference.frame_outputs import output_names, with_results
@@ -28,12 +28,9 @@ class Source:
     name: str
     seconds: float = 0.0
 
-    def open(self) -> Recording | Failure:
-        """Open the file; the recording is called as the user called it."""
-        opened = open_recording(self.file)
-        if isinstance(opened, Recording) and isinstance(self.file, NamedFile):
-            return replace(opened, name=self.file.name)
-        return opened
+    def open(self) -> AnyRecording | Failure:
+        """Return the recording, called as the user called it; it is decoded when it is read."""
+        return stream_recording(self.file)
 
 
 class Destination(Protocol):

@@ -22,7 +22,8 @@ from wav2vec2.decode.presets import fingerprint
 from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel, locate_recognizer
-from wav2vec2.inference.frame_outputs import BatchFunction, ComputeOptions, frame_outputs, utterance_recording
+from wav2vec2.inference.frame_outputs import ComputeOptions, frame_outputs, utterance_recording
+from wav2vec2.inference.pools import BatchFunction, Moments
 from wav2vec2.inference.transcripts import SPEED_ONLY
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.encoder import SharedEncoder
@@ -47,8 +48,8 @@ def layer_outputs(model: SharedEncoder, layers: Sequence[int], *, closing_norm: 
     """Return the function from waveforms (B, S) to the outputs of layers, a tuple of (T, d) for each row."""
 
     @torch.inference_mode()
-    def compute(waveforms: Tensor, lengths: Tensor) -> list[tuple[Tensor, ...]]:
-        outputs, _ = model.encode_layers(waveforms, lengths, layers, closing_norm=closing_norm)
+    def compute(waveforms: Tensor, lengths: Tensor, moments: Moments) -> list[tuple[Tensor, ...]]:
+        outputs, _ = model.encode_layers(waveforms, lengths, layers, closing_norm=closing_norm, moments=moments)
         return list(zip(*outputs, strict=True))
 
     return compute

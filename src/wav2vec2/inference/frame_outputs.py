@@ -1,33 +1,35 @@
 """Run a model over recordings of any length and collect its outputs frame by frame.
 
-Long recordings are split into overlapping windows (`inference.windows`). Recordings are collected in a pool, so that
-windows of similar length share a batch; results come back in the order of the input. A thread reads the next batch
-while the current one is computed.
+Long recordings are split into overlapping windows (`inference.cuts`), and those of several recordings are computed
+together (`inference.pools`); results come back in the order of the input.
 
-Legend: B utterances, S samples, T frames.
+Legend: T frames.
 """
 
+import itertools
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tyro.conf import arg
 
-from wav2vec2.audio.read import SAMPLE_RATE
-from wav2vec2.audio.recordings import Failure, Recording, Waveform, audio_files, open_recording
+from wav2vec2.audio.recordings import AnyRecording, Failure, Recording, Waveform, audio_files, stream_recording
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance
 from wav2vec2.data.waveforms import read_utterance
 from wav2vec2.device import InferencePrecision, computing_in, product_type
 from wav2vec2.errors import UserError
-from wav2vec2.inference.windows import Window, WindowReader, WindowSizes, batches_by_length
+from wav2vec2.inference.cuts import CutRules, Ended, cuts
+from wav2vec2.inference.piece_settings import PieceSettings, Statistics
+from wav2vec2.inference.pools import BatchFunction, Moments, PoolSizes, computed_pools
+from wav2vec2.inference.windows import WindowSizes
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.encoder import SharedEncoder
 from wav2vec2.progress import Advance, no_progress
@@ -39,6 +41,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def _shown(metavar: str, default: str) -> object:
+    """Show in --help the default of an option that a preset or the model may set."""
+    return arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
 @dataclass(frozen=True)
 class ComputeOptions:
     """Where the model runs and how audio is batched."""
@@ -48,25 +55,38 @@ class ComputeOptions:
     batch_seconds: float = 60.0
     """Seconds of audio in a batch, padding included; use less if memory runs out."""
     window_seconds: float = 30.0
-    """Recordings longer than this are processed in overlapping windows of this length."""
+    """No piece is longer; with pieces none, longer recordings are processed in overlapping windows of this length."""
     context_seconds: float = 4.0
-    """Context at both ends of a window, whose own output is discarded."""
+    """Context at both ends of a window, whose own output is discarded; at least 1.28 s where there is room."""
     precision: InferencePrecision = "auto"
     """bf16, fp16: matrix products in half precision, which is several times faster on a GPU and slower on most CPUs.
     auto: where speech is recognised, bf16 on a GPU that has it, and on a CPU a file model.onnx of wav2vec2 export that
     lies in the model's folder; otherwise float32."""
+    pieces: Literal["speech", "none"] = "speech"
+    """speech: what is longer than the utterances that the model has heard is cut at its pauses, and long silence is
+    left out. none: all of a recording, in windows, with the statistics of the whole."""
+    longest_piece: Annotated[float | None, _shown("SECONDS", "what the model has heard, or 20")] = None
+    """Longest piece, and longest recording that is not cut."""
+    pause: Annotated[float | None, _shown("SECONDS", "0.3")] = None
+    """A shorter silence does not end a piece."""
+    margin: Annotated[float | None, _shown("SECONDS", "0.05")] = None
+    """Silence kept on either side of a piece."""
+    statistics: Annotated[Statistics | None, _shown("{piece,recording}", "piece")] = None
+    """What loudness and group norm are measured on. recording: the file is decoded twice."""
 
     def __post_init__(self) -> None:
         _ = self.sizes  # raises UserError for impossible sizes
+        self.piece_settings.rules(None, self.sizes)
 
     @property
     def sizes(self) -> WindowSizes:
         """The sizes of batches and windows."""
         return WindowSizes(self.batch_seconds, self.window_seconds, self.context_seconds)
 
-
-BatchFunction = Callable[[Tensor, Tensor], Sequence[tuple[Tensor, ...]]]
-"""Maps waveforms (B, S) and lengths (B,) to one or more tensors (T, ...) for each row."""
+    @property
+    def piece_settings(self) -> PieceSettings:
+        """How recordings are cut, as far as it is chosen."""
+        return PieceSettings(self.pieces, self.longest_piece, self.pause, self.margin, self.statistics)
 
 
 def in_precision(compute: BatchFunction, precision: InferencePrecision, device: torch.device) -> BatchFunction:
@@ -78,9 +98,9 @@ def in_precision(compute: BatchFunction, precision: InferencePrecision, device: 
     if half is None:
         return compute
 
-    def reduced(waveforms: Tensor, lengths: Tensor) -> list[tuple[Tensor, ...]]:
+    def reduced(waveforms: Tensor, lengths: Tensor, moments: Moments) -> list[tuple[Tensor, ...]]:
         with computing_in(half, device):
-            rows = compute(waveforms, lengths)
+            rows = compute(waveforms, lengths, moments)
         return [tuple(tensor.float() if tensor.dtype == half else tensor for tensor in row) for row in rows]
 
     return reduced
@@ -93,12 +113,12 @@ class FrameOutputs:
     `tensors` is empty if the recording is shorter than one frame.
     """
 
-    recording: Recording
+    recording: AnyRecording
     tensors: list[Tensor]
 
 
 def frame_outputs(
-    recordings: Iterable[Recording | Failure],
+    recordings: Iterable[AnyRecording | Failure],
     architecture: Architecture,
     compute: BatchFunction,
     *,
@@ -108,21 +128,29 @@ def frame_outputs(
     pool_recordings: int = 512,
     advance: Advance = no_progress,
 ) -> Iterator[list[FrameOutputs | Failure]]:
-    """Yield the outputs of `compute` for each recording, in order, one list for each pool.
+    """Yield the outputs of `compute` for each recording, in order, one list for each pool (`inference.pools`).
 
-    A pool is computed when it holds `pool_batches` batches of audio or `pool_recordings` recordings. A recording that
-    cannot be read gives a Failure, and the others go on. `advance` is called after each batch.
+    A long recording is computed in windows, with the statistics of all of it, so that the feature encoder's output is
+    that of one pass. A recording that cannot be read gives a Failure, and the others go on. `advance` is called after
+    each batch.
     """
-    pool: list[Recording | Failure] = []
-    samples = 0
-    for recording in recordings:
-        pool.append(recording)
-        samples += 0 if isinstance(recording, Failure) else recording.samples
-        if samples >= pool_batches * sizes.batch_samples or len(pool) >= pool_recordings:
-            yield _Pool(pool, architecture, sizes).results(compute, sizes.batch_samples, device, advance)
-            pool, samples = [], 0
-    if pool:
-        yield _Pool(pool, architecture, sizes).results(compute, sizes.batch_samples, device, advance)
+    rules = CutRules(architecture, sizes)
+    events = itertools.chain.from_iterable(cuts(recording, rules) for recording in recordings)
+    pool_sizes = PoolSizes(sizes.batch_samples, pool_batches * sizes.batch_samples, pool_recordings)
+    parts: list[tuple[Tensor, ...]] = []
+    for pool in computed_pools(events, architecture, compute, sizes=pool_sizes, device=device, advance=advance):
+        results: list[FrameOutputs | Failure] = []
+        for event in pool:
+            if isinstance(event, tuple):
+                parts.append(event[1])
+                continue
+            if isinstance(event, Ended):
+                results.append(FrameOutputs(event.recording, [torch.cat(kind) for kind in zip(*parts, strict=True)]))
+            else:
+                results.append(event)
+            parts = []
+        if results:
+            yield results
 
 
 def nonempty_outputs(pools: Iterable[list[FrameOutputs | Failure]]) -> Iterator[FrameOutputs | Failure]:
@@ -154,7 +182,7 @@ def write_outputs(
     device = next(model.parameters()).device
     precision = compute_options.precision
     compute = in_precision(compute, "float32" if precision == "auto" else precision, device)
-    recordings = map(open_recording, files)
+    recordings = map(stream_recording, files)
     pools = frame_outputs(recordings, model.architecture, compute, sizes=compute_options.sizes, device=device)
     for result in nonempty_outputs(pools):
         if isinstance(result, Failure):
@@ -164,74 +192,6 @@ def write_outputs(
             write(result, names[result.recording.name])
     if failed:
         raise UserError(f"{failed} of {len(files)} recordings failed; see the messages above")
-
-
-class _Pool:
-    """Recordings whose windows are sorted into batches together."""
-
-    def __init__(self, recordings: Sequence[Recording | Failure], architecture: Architecture, sizes: WindowSizes):
-        self._recordings: list[Recording | Failure] = list(recordings)
-        self._readers: dict[int, WindowReader] = {}
-        self._items: list[tuple[int, int, Window]] = []
-        self._parts: dict[int, list[tuple[Tensor, ...]]] = {}
-        self._frame_seconds = architecture.stride / SAMPLE_RATE
-        for row, recording in enumerate(recordings):
-            if isinstance(recording, Recording):
-                plan = sizes.plan(recording.samples, architecture)
-                self._readers[row] = WindowReader(recording, plan, epsilon=architecture.normalization_epsilon)
-                self._items += [(row, place, window) for place, window in enumerate(plan)]
-                self._parts[row] = [()] * len(plan)
-
-    def results(
-        self, compute: BatchFunction, budget: int, device: torch.device, advance: Advance
-    ) -> list[FrameOutputs | Failure]:
-        """Read and compute all windows in batches of at most `budget` padded samples, and join those of a recording."""
-        plan = batches_by_length([window.samples for _, _, window in self._items], budget)
-        with ThreadPoolExecutor(max_workers=1) as executor:
-            coming = executor.submit(self._read, plan[0] if plan else [])
-            for following in [*plan[1:], []]:
-                ready = coming.result()
-                coming = executor.submit(self._read, following)
-                if ready:
-                    batch, lengths = _padded([waveform for _, waveform in ready], device)
-                    kept = self._keep([item for item, _ in ready], compute(batch, lengths))
-                    advance(kept * self._frame_seconds)
-        return [
-            recording if isinstance(recording, Failure) else FrameOutputs(recording, self._join(row))
-            for row, recording in enumerate(self._recordings)
-        ]
-
-    def _read(self, batch: list[int]) -> list[tuple[int, Waveform]]:
-        ready = []
-        for item in batch:
-            row, _, window = self._items[item]
-            recording = self._recordings[row]
-            if isinstance(recording, Recording):
-                try:
-                    ready.append((item, self._readers[row].read(window)))
-                except UserError as error:
-                    self._recordings[row] = Failure(recording.name, str(error))
-        return ready
-
-    def _keep(self, items: list[int], computed: Sequence[tuple[Tensor, ...]]) -> int:
-        """Keep the outputs of the windows `items`, without their context; returns the number of frames."""
-        frames = 0
-        for item, tensors in zip(items, computed, strict=True):
-            row, place, window = self._items[item]
-            kept = slice(window.skip, window.skip + window.keep)
-            # copied, because a view would keep the whole batch in memory
-            self._parts[row][place] = tuple(tensor[kept].to("cpu", copy=True) for tensor in tensors)
-            frames += window.keep
-        return frames
-
-    def _join(self, row: int) -> list[Tensor]:
-        return [torch.cat(pieces) for pieces in zip(*self._parts.pop(row), strict=True)]
-
-
-def _padded(waveforms: Sequence[Waveform], device: torch.device) -> tuple[Tensor, Tensor]:
-    lengths = torch.tensor([len(waveform) for waveform in waveforms])
-    batch = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(w) for w in waveforms], batch_first=True)
-    return batch.to(device), lengths.to(device)
 
 
 def output_names(sources: Sequence[str]) -> dict[Path, str]:
@@ -249,9 +209,9 @@ def output_names(sources: Sequence[str]) -> dict[Path, str]:
     return dict(zip(paths, names, strict=True))
 
 
-def as_recording(source: AudioSource | Recording | Failure) -> Recording | Failure:
-    """Open `source`, unless that has been done already."""
-    return source if isinstance(source, Recording | Failure) else open_recording(source)
+def as_recording(source: AudioSource | AnyRecording | Failure) -> AnyRecording | Failure:
+    """Return the recording that `source` is or names; a file is read later."""
+    return source if isinstance(source, AnyRecording | Failure) else stream_recording(source)
 
 
 def utterance_recording(utterance: Utterance) -> Recording:

@@ -5,21 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from wav2vec2.audio.read import SAMPLE_RATE
-from wav2vec2.audio.recordings import Failure, Recording, audio_files
+from wav2vec2.audio.recordings import AnyRecording, Failure, audio_files
 from wav2vec2.decode.beside_model import build_model_searches
 from wav2vec2.decode.build import DecodingOptions
-from wav2vec2.decode.greedy import confident_words
-from wav2vec2.decode.hypothesis import Hypothesis, hypothesis_text, word_frames
-from wav2vec2.decode.search import Search, run_searches
+from wav2vec2.decode.search import Search
 from wav2vec2.device import InferencePrecision
 from wav2vec2.errors import UserError, quoted
-from wav2vec2.inference.acoustic_model import AcousticModel, AcousticOutput, ModelSource
+from wav2vec2.inference.acoustic_model import AcousticModel, ModelSource
+from wav2vec2.inference.assembly import Assembly, TranscribedPiece
+from wav2vec2.inference.chunks import Chunk, chunks, searched
 from wav2vec2.inference.frame_outputs import AudioSource, ComputeOptions, as_recording
 from wav2vec2.inference.live.open import open_session
 from wav2vec2.inference.live.session import LiveSession
 from wav2vec2.inference.live.settings import LiveSettings
-from wav2vec2.output.transcript import Alternative, Transcript, Word
+from wav2vec2.inference.piece_settings import PieceSettings, Statistics
+from wav2vec2.output.transcript import Transcript
 from wav2vec2.progress import Advance, no_progress
 from wav2vec2.text.vocabulary import Vocabulary
 
@@ -28,9 +28,13 @@ class Transcriber:
     """Writes down what is said in recordings of any length.
 
     model: a `Wav2Vec2ForCTC`, or anything `wav2vec2.load` or `wav2vec2 export` names. vocabulary: replaces the model's
-    own. device: auto (a GPU if there is one), cpu, cuda, cuda:1, ... Recordings longer than `window_seconds` are
-    processed in overlapping windows, which have `context_seconds` of context at both ends; a batch holds at most
-    `batch_seconds` of audio. precision: auto (bf16 on a GPU that has it, otherwise float32), float32, bf16 or fp16.
+    own. device: auto (a GPU if there is one), cpu, cuda, cuda:1, ... A batch holds at most `batch_seconds` of audio.
+    precision: auto (bf16 on a GPU that has it, otherwise float32), float32, bf16 or fp16.
+
+    A recording longer than `longest_piece` (by default, what the model has heard in training) is cut at its pauses, and
+    long silence is left out; `pause`, `margin` and `statistics` as in `ComputeOptions`, by default as a preset says.
+    With pieces="none" all of it is processed, in overlapping windows of `window_seconds` with `context_seconds` of
+    context at both ends. Either way memory does not grow with a recording's length.
 
     The other keywords choose the search, as the options of ``wav2vec2 transcribe`` do. Without any of them, a language
     model that lies beside the model is used (not with lm="none"); if there is none, decoding is greedy. decoding: all
@@ -51,6 +55,11 @@ class Transcriber:
         window_seconds: float = 30.0,
         context_seconds: float = 4.0,
         precision: InferencePrecision = "auto",
+        pieces: Literal["speech", "none"] = "speech",
+        longest_piece: float | None = None,
+        pause: float | None = None,
+        margin: float | None = None,
+        statistics: Statistics | None = None,
         decoder: Literal["auto", "greedy", "beam", "lexicon"] | None = None,
         lm: str | Path | None = None,
         lexicon: str | Path | None = None,
@@ -77,9 +86,11 @@ class Transcriber:
         }
         given = {name: value for name, value in given.items() if value is not None}
         options = replace(decoding or DecodingOptions(), **given)
-        options.resolve()  # refuses an impossible choice before the model is loaded
+        settings = options.resolve()  # refuses an impossible choice before the model is loaded
+        self._tuned = PieceSettings(pause=settings.pause, margin=settings.margin, statistics=settings.statistics)
         if not isinstance(model, AcousticModel):
-            compute = ComputeOptions(device, batch_seconds, window_seconds, context_seconds, precision)
+            compute = ComputeOptions(device, batch_seconds, window_seconds, context_seconds, precision, pieces)
+            compute = replace(compute, longest_piece=longest_piece, pause=pause, margin=margin, statistics=statistics)
             model = AcousticModel(model, vocabulary=vocabulary, compute=compute)
         self.acoustic_model = model
         self.model, self.vocabulary, self.device = model.model, model.vocabulary, model.device
@@ -134,68 +145,70 @@ class Transcriber:
         return transcripts
 
     def stream(
-        self, recordings: Iterable[AudioSource | Recording | Failure], advance: Advance = no_progress
+        self, recordings: Iterable[AudioSource | AnyRecording | Failure], advance: Advance = no_progress
     ) -> Iterator[Transcript | Failure]:
         """Yield a Transcript for each recording, in order, or a Failure for one that cannot be read.
 
         The transcript of a recording shorter than one frame (400 samples) is empty. `advance` is called with the
         seconds of audio that the model has heard since the last call.
         """
-        for result in self.stream_searches(recordings, [self.search], advance):
-            yield result if isinstance(result, Failure) else result[0]
+        for result in self.stream_pieces(recordings, advance):
+            if not isinstance(result, TranscribedPiece):
+                yield result
+
+    def pieces(self, audio: AudioSource) -> Iterator[TranscribedPiece]:
+        """Yield what is said between the pauses of a recording, as soon as it is known; memory does not grow.
+
+        Raises UserError if the recording cannot be read, after what could be read.
+        """
+        for result in self.stream_pieces([audio]):
+            if isinstance(result, Failure):
+                raise UserError(result.message)
+            if isinstance(result, TranscribedPiece):
+                yield result
+
+    def stream_pieces(
+        self, recordings: Iterable[AudioSource | AnyRecording | Failure], advance: Advance = no_progress
+    ) -> Iterator[TranscribedPiece | Transcript | Failure]:
+        """Like `stream`, with the pieces of each recording, as soon as they are known, before its Transcript.
+
+        A recording whose reading fails has pieces up to there, and then a Failure.
+        """
+        for result in self._results(recordings, [self.search], advance):
+            if isinstance(result, list):
+                yield from result
+            else:
+                yield result
 
     def stream_searches(
         self,
-        recordings: Iterable[AudioSource | Recording | Failure],
+        recordings: Iterable[AudioSource | AnyRecording | Failure],
         searches: Sequence[Search],
         advance: Advance = no_progress,
     ) -> Iterator[list[Transcript] | Failure]:
         """Like `stream`, with one transcript for each of `searches`; the model runs once for all of them."""
-        beams = [number for number, search in enumerate(searches) if search.decoder is not None]
-        opened = map(as_recording, recordings)
-        for pool in self.acoustic_model.pools(opened, log_probs=bool(beams), advance=advance):
-            outputs = [output for output in pool if isinstance(output, AcousticOutput)]
-            greedy = [[confident_words(self.vocabulary, o.best_path, o.path_scores)] for o in outputs]
-            nbest_lists: list[list[list[Hypothesis]]] = [greedy for _ in searches]
-            if beams:
-                emissions = [output.log_probs for output in outputs if output.log_probs is not None]
-                found = run_searches([searches[number] for number in beams], self.vocabulary, emissions)
-                for number, lists in zip(beams, found, strict=True):
-                    nbest_lists[number] = lists
-            rows = zip(*nbest_lists, strict=True)
-            for output in pool:
-                if isinstance(output, Failure):
-                    yield output
-                else:
-                    yield [
-                        self._transcript(output.recording, nbest, search)
-                        for nbest, search in zip(next(rows), searches, strict=True)
-                    ]
+        for result in self._results(recordings, searches, advance):
+            if not isinstance(result, TranscribedPiece):
+                yield result
 
-    def _transcript(self, recording: Recording, nbest: Sequence[Hypothesis], search: Search) -> Transcript:
-        best, vocabulary = nbest[0], self.vocabulary
-        spans = word_frames(vocabulary, best)
-        confidences: Sequence[float | None] = best.word_confidences
-        if len(confidences) != len(spans):
-            confidences = [None] * len(spans)
-        words = tuple(
-            Word(text, *self.architecture.frame_span(first, last), confidence)
-            for (text, first, last), confidence in zip(spans, confidences, strict=True)
+    def _results(
+        self, recordings: Iterable[AudioSource | AnyRecording | Failure], searches: Sequence[Search], advance: Advance
+    ) -> Iterator[TranscribedPiece | list[Transcript] | Failure]:
+        """Yield the pieces of the last search, and for each recording the transcripts of all of them, or a Failure."""
+        any_beam = any(search.decoder is not None for search in searches)
+        pools = self.acoustic_model.cut_pools(
+            map(as_recording, recordings), log_probs=any_beam, tuned=self._tuned, advance=advance
         )
-        alternatives = tuple(
-            Alternative(hypothesis_text(vocabulary, h), h.score, h.acoustic_score, h.lm_score)
-            for h in nbest[: search.nbest]
-        )
-        return Transcript(
-            source=recording.name,
-            text=hypothesis_text(vocabulary, best),
-            words=words,
-            seconds=recording.samples / SAMPLE_RATE,
-            score=best.score,
-            nbest=alternatives if search.nbest > 1 else (),
-            spaced=vocabulary.spaced or bool(best.words),
-            warning=recording.warning,
-        )
+        parts: list[Assembly] = []
+        for event, lists in searched(chunks(pools, self.vocabulary), searches, self.vocabulary):
+            parts = parts or [Assembly(self.vocabulary, self.architecture, search) for search in searches]
+            if isinstance(event, Chunk):
+                for part, nbest in zip(parts, lists, strict=True):
+                    piece = part.add(event.recording, event.first, len(event.symbols), nbest)
+                yield piece
+                continue
+            yield event if isinstance(event, Failure) else [part.transcript(event.recording) for part in parts]
+            parts = []
 
 
 def _without_folders(sources: Iterable[AudioSource]) -> Iterator[AudioSource]:

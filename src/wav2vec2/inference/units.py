@@ -23,6 +23,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
 from wav2vec2.inference.frame_outputs import ComputeOptions, FrameOutputs, output_names, write_outputs
+from wav2vec2.inference.pools import Moments
 from wav2vec2.model.encoder import check_lengths
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.output_file import writing
@@ -55,11 +56,11 @@ class UnitsOptions:
 
 @torch.inference_mode()
 def quantized_units(
-    model: Wav2Vec2ForPretraining, waveforms: Tensor, lengths: Tensor | None = None
+    model: Wav2Vec2ForPretraining, waveforms: Tensor, lengths: Tensor | None = None, moments: Moments = None
 ) -> tuple[Tensor, Tensor]:
     """(B, S) audio -> codebook entries (B, T, G) int64, 0 beyond each end, and frame lengths (B,)."""
     lengths = check_lengths(waveforms, lengths)
-    codes = model.codes(waveforms, lengths)
+    codes = model.codes(waveforms, lengths, moments)
     frames, frame_lengths = torch.arange(codes.shape[1], device=codes.device), model.frame_lengths(lengths)
     return torch.where((frames < frame_lengths[:, None])[:, :, None], codes, 0), frame_lengths
 
@@ -86,8 +87,8 @@ def run(options: UnitsOptions) -> None:
     files, device = output_names(options.files), usable_device(options.compute.device)
     model = load_quantizing_model(options.model).to(device)
 
-    def compute(waveforms: Tensor, lengths: Tensor) -> list[tuple[Tensor, ...]]:
-        return [(codes,) for codes in quantized_units(model, waveforms, lengths)[0]]
+    def compute(waveforms: Tensor, lengths: Tensor, moments: Moments) -> list[tuple[Tensor, ...]]:
+        return [(codes,) for codes in quantized_units(model, waveforms, lengths, moments)[0]]
 
     write_outputs(files, model, compute, partial(_write, options, model), compute_options=options.compute)
 

@@ -181,17 +181,24 @@ class Encoder(nn.Module):
 
     @obeying_autocast
     def encode_layers(
-        self, waveforms: Tensor, lengths: Tensor | None, layers: Sequence[int], *, closing_norm: bool = False
+        self,
+        waveforms: Tensor,
+        lengths: Tensor | None,
+        layers: Sequence[int],
+        *,
+        closing_norm: bool = False,
+        moments: Sequence[WindowMoments] | None = None,
     ) -> tuple[list[Tensor], Tensor]:
         """(B, S) audio -> the outputs of chosen blocks, each (B, T, d) as in ``encode``, and frame lengths (B,).
 
         One pass computes them all, and ends at the last chosen block. With ``closing_norm`` the output of the network's
-        last block goes through the closing norm of the pre-LN family. Raises ValueError as ``encode`` does.
+        last block goes through the closing norm of the pre-LN family. ``moments``: see `FeatureEncoder`. Raises
+        ValueError as ``encode`` does.
         """
         depth, full, lengths = self.architecture.layers, lengths is None, check_lengths(waveforms, lengths)
         if not layers or not all(0 <= layer <= depth for layer in layers):
             raise ValueError(f"layers must be between 0 and {depth}, not {list(layers)}")
-        features = self.features(waveforms, lengths, None, full=full)
+        features = self.features(waveforms, lengths, None, full=full, moments=moments)
         outputs = self.context.layer_outputs(self._projected(features), features.layout, layers)
         if closing_norm and depth in outputs:
             outputs[depth] = self.context.closing_norm(outputs[depth])
@@ -223,10 +230,16 @@ class SharedEncoder(nn.Module):
         return self.encoder.encode(waveforms, lengths, layer)
 
     def encode_layers(
-        self, waveforms: Tensor, lengths: Tensor | None, layers: Sequence[int], *, closing_norm: bool = False
+        self,
+        waveforms: Tensor,
+        lengths: Tensor | None,
+        layers: Sequence[int],
+        *,
+        closing_norm: bool = False,
+        moments: Sequence[WindowMoments] | None = None,
     ) -> tuple[list[Tensor], Tensor]:
         """(B, S) -> the outputs of chosen blocks in one pass; see ``Encoder.encode_layers``."""
-        return self.encoder.encode_layers(waveforms, lengths, layers, closing_norm=closing_norm)
+        return self.encoder.encode_layers(waveforms, lengths, layers, closing_norm=closing_norm, moments=moments)
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
         """(B,) samples -> (B,) frames."""

@@ -13,6 +13,7 @@ This is the paper's model. ``model/variants/pretraining.py`` holds the variants,
 Legend: B utterances, S samples, T frames, M masked frames, C feature channels, G codebooks, V entries.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +29,7 @@ from wav2vec2.model.quantizer import Quantized, Quantizer
 from wav2vec2.model.randomness import Draw
 from wav2vec2.model.variants.targets import Targets
 from wav2vec2.model.variants.variant import PROPOSED
+from wav2vec2.model.window_moments import WindowMoments
 
 
 @dataclass
@@ -84,9 +86,12 @@ class Wav2Vec2ForPretraining(SharedEncoder):
         return self.quantizer.groups, self.quantizer.entries
 
     @obeying_autocast
-    def codes(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
-        """(B, S) audio -> the best entries (B, T, G) for every unmasked frame; undefined beyond an utterance's end."""
-        features = self.encoder.features(waveforms, lengths, None)
+    def codes(self, waveforms: Tensor, lengths: Tensor, moments: Sequence[WindowMoments] | None = None) -> Tensor:
+        """(B, S) audio -> the best entries (B, T, G) for every unmasked frame; undefined beyond an utterance's end.
+
+        ``moments``: see `FeatureEncoder`.
+        """
+        features = self.encoder.features(waveforms, lengths, None, moments=moments)
         x = features.layout.pad(self._latents(features, waveforms, lengths).normed)
         return self._quantize(x, all_places(x), Draw.first(len(x), x.device), None).codes
 

@@ -30,6 +30,7 @@ from wav2vec2.inference.frame_outputs import (
     nonempty_outputs,
     utterance_recording,
 )
+from wav2vec2.inference.pools import Moments
 from wav2vec2.inference.units import flat_units, load_quantizing_model, quantized_units
 from wav2vec2.input_file import read_text
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
@@ -201,8 +202,8 @@ def _codes(
     device = usable_device(options.compute.device)
     model.to(device)
 
-    def compute(waveforms: Tensor, lengths: Tensor) -> list[tuple[Tensor, ...]]:
-        return [(codes,) for codes in quantized_units(model, waveforms, lengths)[0]]
+    def compute(waveforms: Tensor, lengths: Tensor, moments: Moments) -> list[tuple[Tensor, ...]]:
+        return [(codes,) for codes in quantized_units(model, waveforms, lengths, moments)[0]]
 
     chosen = options.compute.precision
     exact = in_precision(compute, "float32" if chosen == "auto" else chosen, device)
