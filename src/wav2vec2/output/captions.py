@@ -14,7 +14,8 @@ Wide (East Asian) characters count twice. Words without a time are shown with th
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from wav2vec2.output.timed import TimedText
 
@@ -38,12 +39,17 @@ class Caption:
 
 @dataclass(frozen=True)
 class _Word:
-    """A word, its columns, and when it is spoken (milliseconds)."""
+    """A word, its columns, when it is spoken (milliseconds), whether it ends a sentence, and what a cut after it costs.
+
+    A cut costs nothing at the end of a sentence, and else the less the longer the pause is, up to half a second.
+    """
 
     text: str
     width: int
     start: int
     end: int
+    sentence: bool = False
+    cut: float = 0.0
 
 
 def captions(text: TimedText) -> list[Caption]:
@@ -89,6 +95,8 @@ def as_vtt(text: TimedText) -> str:
 
 def columns(text: str) -> int:
     """Number of columns: two for wide East Asian characters, none for combining marks and joiners."""
+    if text.isascii():
+        return len(text)
     return sum(
         2 if unicodedata.east_asian_width(char) in "WF" else unicodedata.category(char) not in ("Mn", "Me", "Cf")
         for char in text
@@ -108,8 +116,16 @@ def _placed(text: TimedText) -> list[_Word]:
     for word in text.words:
         start = reached if word.start is None else max(reached, round(1000 * word.start))
         reached = start if word.end is None else max(start, round(1000 * word.end))
-        placed.append(_Word(word.text, columns(word.text), start, reached))
-    return placed
+        sentence = bool(_SENTENCE_END.search(word.text))
+        placed.append(_Word(word.text, columns(word.text), start, reached, sentence))
+    return [replace(word, cut=_cut(word, following.start)) for word, following in pairwise(placed)] + placed[-1:]
+
+
+def _cut(word: _Word, following: int) -> float:
+    """What is wrong with a cut between this word and the one that starts at `following`, from 0 to 1."""
+    if word.sentence:
+        return 0.0
+    return (0.4 if _CLAUSE_END.search(word.text) else 1.0) * (1 - min(500, following - word.end) / 500)
 
 
 def _pieces(words: list[_Word], glue: int) -> list[tuple[int, int]]:
@@ -144,21 +160,14 @@ def _candidates(words: list[_Word], first: int, glue: int) -> Iterator[tuple[int
         unfit = full_lines > 1 or line > COLUMNS or words[first].width > COLUMNS
         if last > first and (unfit or word.end - words[first].start > LONGEST):
             return
-        yield last, within + 1.0 + _ending(words, last) + _haste(words, first, last, width) + _emptiness(width)
+        yield last, within + 1.0 + word.cut + _haste(words, first, last, width) + _emptiness(width)
         if last + 1 < len(words):
             pause = words[last + 1].start - word.end
             if pause >= _PAUSE:
                 return
-            sentence = bool(_SENTENCE_END.search(word.text))
-            within += max(0.0, pause - 400) / 400 + sentence * (1.5 if width >= COLUMNS // 2 else 0.3)
-
-
-def _ending(words: list[_Word], last: int) -> float:
-    """What is wrong with a cut after this word: nothing after a sentence or before half a second of silence."""
-    if last + 1 == len(words) or _SENTENCE_END.search(words[last].text):
-        return 0.0
-    pause = min(500, words[last + 1].start - words[last].end)
-    return (0.4 if _CLAUSE_END.search(words[last].text) else 1.0) * (1 - pause / 500)
+            within += max(0.0, pause - 400) / 400
+            if word.sentence:
+                within += 1.5 if width >= COLUMNS // 2 else 0.3
 
 
 def _haste(words: list[_Word], first: int, last: int, width: int) -> float:
