@@ -76,9 +76,9 @@ class AudioProgress:
             done = f"{counted(self._count, self._what)}, {clock(self._seconds)} of audio in {clock(lasted)}{speed}"
             self._console.print(done, highlight=False, soft_wrap=True)
 
-    def expect(self, seconds: float) -> None:
-        """Another recording is to be processed; it lasts about `seconds`, or 0 if that is not known in advance."""
-        self._counts += 1
+    def expect(self, seconds: float, count: int = 1) -> None:
+        """`count` more recordings are to be processed; they last about `seconds`, or 0 if that is not known."""
+        self._counts += count
         self._expected += seconds
         self._unknown += not seconds
         self._show()

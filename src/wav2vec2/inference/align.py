@@ -41,7 +41,7 @@ from wav2vec2.output.formats import ONE_RECORDING, SUFFIXES, render
 from wav2vec2.output.tables import as_tsv
 from wav2vec2.output.timed import TimedSymbol, TimedWord
 from wav2vec2.output_file import writing
-from wav2vec2.progress import Advance, no_progress, progress_bar
+from wav2vec2.progress import Advance, AudioProgress, no_progress
 from wav2vec2.text.vocabulary import Vocabulary
 
 
@@ -212,9 +212,9 @@ def _align_recording(options: AlignOptions, text: str) -> None:
     if isinstance(recording, Failure):
         raise UserError(recording.message)
     aligner = Aligner(AcousticModel(options.model, compute=options.compute))
-    with progress_bar() as progress:
-        task = progress.add_task("seconds", total=round(recording.samples / SAMPLE_RATE))
-        (result,) = aligner.stream([(recording, text)], lambda seconds: progress.advance(task, seconds))
+    with AudioProgress("file") as progress:
+        progress.expect(recording.samples / SAMPLE_RATE)
+        (result,) = aligner.stream([(recording, text)], progress.advance)
     if isinstance(result, Failure):
         raise UserError(result.message)
     if result.unknown:
@@ -237,21 +237,22 @@ def _align_manifest(options: AlignOptions) -> None:
     aligner = Aligner(AcousticModel(options.model, compute=options.compute))
     aligned = failed = 0
     unknown: Counter[str] = Counter()
-    with progress_bar(shown=options.out is not None or not sys.stdout.isatty()) as progress:
-        task = progress.add_task("seconds", total=round(int(manifest.samples.sum()) / SAMPLE_RATE))
+    transcribed = manifest.column("text").is_valid().to_numpy()
+    with AudioProgress("utterance") as progress:
+        progress.expect(int(manifest.samples[transcribed].sum()) / SAMPLE_RATE, int(transcribed.sum()))
         results = with_results(
             transcribed_utterances(manifest),
-            lambda rows: aligner.stream(
-                ((utterance_recording(row), row.text or "") for row in rows),
-                lambda seconds: progress.advance(task, seconds),
-            ),
+            lambda rows: aligner.stream(((utterance_recording(row), row.text or "") for row in rows), progress.advance),
         )
         for utterance, result in results:
+            seconds = utterance.samples / SAMPLE_RATE
+            progress.finish(seconds, seconds)
             if isinstance(result, Failure):
                 failed += 1
                 print(result.message, file=sys.stderr)
             else:
-                _write_utterance(result, utterance.id, options, first=not aligned)
+                with progress.aside():
+                    _write_utterance(result, utterance.id, options, first=not aligned)
                 aligned += 1
                 unknown.update(result.unknown)
     if unknown:
