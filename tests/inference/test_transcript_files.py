@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 import webvtt
@@ -14,6 +15,7 @@ from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.errors import FileWarning, UserError
 from wav2vec2.inference.frame_outputs import ComputeOptions
 from wav2vec2.inference.transcribe_command import TranscribeOptions, run
+from wav2vec2.output.destination import ToStdout
 from wav2vec2.output.formats import Format
 
 TEXTS = {"a": "THE FOX", "b": "A", "sub/c": "LAZY DOG'S QUICK FOX"}
@@ -154,3 +156,19 @@ def test_a_file_that_is_cut_short_gives_its_words_and_a_warning_with_both_length
     entry = json.loads((out / "cut.json").read_text())
     assert entry["text"].startswith("LAZY")
     assert "cut short" in entry["warning"]
+
+
+def test_pieces_are_printed_as_they_are_recognised(
+    model: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pause = np.zeros(16_000, np.float32)
+    texts = ["THE FOX", "A LAZY DOG'S", "QUICK FOX"]
+    audio = np.concatenate([part for text in texts for part in (spoken(f"{text} "), pause)])
+    soundfile.write(folder / "long.wav", audio, 16_000, subtype="PCM_16")
+    written: list[str] = []
+    add = ToStdout.add
+    monkeypatch.setattr(ToStdout, "add", lambda self, text, gap: (written.append(text), add(self, text, gap)))
+    compute = ComputeOptions(device="cpu", longest_piece=1.5, batch_seconds=1.5)
+    run(TranscribeOptions(model, (str(folder / "long.wav"),), compute=compute))
+    assert written == texts
+    assert capsys.readouterr().out == f"{' '.join(texts)}\n"

@@ -1,7 +1,8 @@
 """From named recordings to written transcripts, one after the other; those that fail do not stop the others."""
 
 import sys
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from wav2vec2.audio.promised import promised_lengths
 from wav2vec2.audio.recordings import AnyRecording, Failure, audio_files, stream_recording
 from wav2vec2.audio.standard_input import recording_on_stdin
 from wav2vec2.errors import UserError
-from wav2vec2.inference.frame_outputs import output_names, with_results
+from wav2vec2.inference.assembly import TranscribedPiece
+from wav2vec2.inference.frame_outputs import output_names
 from wav2vec2.inference.transcribe import Transcriber
 from wav2vec2.output.transcript import Transcript
 from wav2vec2.progress import AudioProgress
@@ -34,10 +36,18 @@ class Source:
 
 
 class Destination(Protocol):
-    """Where transcripts go."""
+    """Where transcripts go. wants_pieces: whether it can use the pieces of a recording before all of it is known."""
+
+    wants_pieces: bool
+
+    def add(self, text: str, gap: str) -> None:
+        """Take what is said in a piece of the recording that is being transcribed; `gap` comes between two pieces."""
 
     def write(self, transcript: Transcript, name: str) -> None:
         """Write a transcript; `name` is the name of its output files."""
+
+    def fail(self) -> None:
+        """The recording that is being transcribed cannot be read to its end."""
 
 
 def named_sources(names: tuple[str, ...], stack: ExitStack, *, for_files: bool) -> list[Source]:
@@ -75,13 +85,26 @@ def write_transcripts(
 ) -> int:
     """Transcribe `sources` and write each as soon as it is known; returns how many failed, with a line on stderr."""
     failed = 0
-    results = with_results(
-        sources, lambda opening: transcriber.stream((source.open() for source in opening), progress.advance)
-    )
-    for source, result in results:
+    opened: deque[Source] = deque()
+
+    def opening() -> Iterator[AnyRecording | Failure]:
+        for source in sources:
+            opened.append(source)
+            yield source.open()
+
+    gap = " " if transcriber.vocabulary.spaced else ""
+    for result in transcriber.stream_pieces(opening(), progress.advance):
+        if isinstance(result, TranscribedPiece):
+            if destination.wants_pieces:
+                with progress.aside():
+                    destination.add(result.text, gap)
+            continue
+        source = opened.popleft()
         if isinstance(result, Failure):
             failed += 1
             progress.finish(source.seconds, 0.0)
+            with progress.aside():
+                destination.fail()
             print(result.message, file=sys.stderr)
             continue
         progress.finish(source.seconds, result.seconds)

@@ -15,6 +15,9 @@ from wav2vec2.output_file import writing
 class ToStdout:
     """Prints transcripts in one format. alone: there is only one, which needs no name before its text.
 
+    The text of one that is alone is printed as it is recognised: on a terminal in lines, one for each piece between
+    pauses, and otherwise as one line.
+
     Raises UserError for several formats, and for several recordings in a format whose files hold one each.
     """
 
@@ -28,11 +31,30 @@ class ToStdout:
         if self._format == "json" and endless:
             raise UserError("--format json: the array would never end; use jsonl, or name a folder with --out")
         self._first = True
+        self.wants_pieces = self._format == "text" and alone
+        self._lines = sys.stdout.isatty()
+        self._in_line = self._added = False
+
+    def add(self, text: str, gap: str) -> None:
+        """Print what is said in a piece; `gap` comes between two pieces of one line."""
+        if text:
+            sys.stdout.write(f"{text}\n" if self._lines else f"{gap * self._in_line}{text}")
+            sys.stdout.flush()
+            self._added, self._in_line = True, not self._lines
+
+    def fail(self) -> None:
+        """Print no more of this recording."""
+        if self._in_line:
+            print(flush=True)
+        self._in_line = self._added = False
 
     def write(self, transcript: Transcript, name: str) -> None:
         """Print a transcript; `name`, that of its output files, is not needed."""
-        sys.stdout.write(self._content(transcript))
-        sys.stdout.flush()
+        if self._added:  # its pieces have been printed
+            self.fail()
+        else:
+            sys.stdout.write(self._content(transcript))
+            sys.stdout.flush()
         self._first = False
 
     def close(self) -> None:
@@ -53,11 +75,19 @@ class ToStdout:
 class ToFolder:
     """Writes each result to a file in every format: NAME.srt, NAME.json, ..."""
 
+    wants_pieces = False
+
     def __init__(self, folder: Path, formats: Sequence[Format]) -> None:
         """Nothing is written yet. Raises UserError if the folder is a file."""
         if folder.exists() and not folder.is_dir():
             raise UserError(f"--out {folder}: is a file; name a folder")
         self.folder, self._formats = folder, formats
+
+    def add(self, text: str, gap: str) -> None:
+        """A file appears when all of it is known."""
+
+    def fail(self) -> None:
+        """Nothing has been written."""
 
     def finished(self, name: str) -> bool:
         """Whether all files of a recording are there."""
