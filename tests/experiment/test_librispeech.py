@@ -41,6 +41,8 @@ def test_table_1_at_the_papers_scale(tree):
     tuned = whole.by_name["tune-ngram-1h-large"].work.words
     assert words[words.index("--decoder") + 1] == tuned[tuned.index("--decoder") + 1] == "lexicon"  # the paper's search
     assert (tuned[tuned.index("--trials") + 1], tuned[tuned.index("--beam") + 1]) == (128, 500)
+    tuned = whole.by_name["tune-transformer-1h-large"].work.words
+    assert (tuned[tuned.index("--decoder") + 1], tuned[tuned.index("--beam") + 1]) == ("beam", 50)
     decoded = whole.by_name["evaluate-transformer-1h-large"].work.words
     assert decoded[decoded.index("--beam") + 1] == 500
     tuned = [stage for stage in whole.stages if isinstance(stage.work, Training) and "1h" in stage.name]

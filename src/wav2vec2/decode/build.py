@@ -4,9 +4,9 @@ import dataclasses
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 from tyro.constructors import PrimitiveConstructorSpec
@@ -21,6 +21,9 @@ from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.load import InterpolatedLM, load_language_model
 from wav2vec2.lm.words import is_kenlm_binary, ngram_order, ngram_words
 from wav2vec2.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import torch
 
 NO_LM = "none"
 """As a path of a language model: none."""
@@ -160,9 +163,12 @@ def print_notice(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def open_each_once() -> OpenLM:
-    """Return a ``load_language_model`` that reads each path once and keeps the models for as long as it lives."""
-    return cache(load_language_model)
+def open_each_once(device: "torch.device | None" = None) -> OpenLM:
+    """Return a ``load_language_model`` that reads each path once and keeps the models for as long as it lives.
+
+    device: where Transformers compute; the CPU if not given.
+    """
+    return cache(partial(load_language_model, device=device))
 
 
 def build_searches(

@@ -139,9 +139,14 @@ def fingerprint(path: str | Path) -> str:
 
 
 def _paper(weight: float, word_score: float, *, ngram: bool) -> Preset:
-    """Return a preset with the beams of the paper's tests (section 4.4); `weight` is as the paper prints it."""
+    """Return a preset with the beams of the paper's tests (section 4.4); `weight` is as the paper prints it.
+
+    The Transformer guides our own search, which asks it for all hypotheses at once. flashlight would ask for one word
+    at a time.
+    """
     lm_weight = round(weight / math.log(10), 6) if ngram else weight
-    return Preset(search=SearchOptions(beam=1500 if ngram else 500, lm_weight=lm_weight, word_score=word_score))
+    search = SearchOptions(beam=1500 if ngram else 500, lm_weight=lm_weight, word_score=word_score)
+    return Preset(decoder="lexicon" if ngram else "beam", search=search)
 
 
 # (labelled data, (4-gram weight, word score), (Transformer weight, word score)): table 7 for the model pre-trained on

@@ -185,7 +185,7 @@ def _searches(
     searches = [GREEDY]
     if transcriber.search.decoder is not None:
         searches.append(transcriber.search)
-    own, open_lm, vocabulary = config.decoding, open_each_once(), transcriber.vocabulary
+    own, open_lm, vocabulary = config.decoding, open_each_once(transcriber.device), transcriber.vocabulary
     presets = (DecodingOptions(preset=name, workers=own.workers, hotwords=own.hotwords) for name in config.columns)
     folder = (lambda: None) if given else transcriber.acoustic_model.language_model_folder
     chosen = build_model_searches(own, vocabulary, folder, open_lm=open_lm)

@@ -99,7 +99,7 @@ def tune(options: TuneOptions) -> Preset:
     with ExitStack() as stack:
         model = AcousticModel(options.model, compute=options.compute)
         # Opened before the long pass over the audio, so that a broken language model is reported at once.
-        open_lm = open_each_once()
+        open_lm = open_each_once(model.device)
         workers, hotwords = options.decoding.workers, options.decoding.hotwords
         decoder = build_decoder(chosen, model.vocabulary, workers=workers, hotwords=hotwords, open_lm=open_lm)
         stack.callback(decoder.close)

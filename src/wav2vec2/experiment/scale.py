@@ -35,7 +35,8 @@ class Tuning:
     share: float = 0.5
     """The Transformer's share of the mixture in rescoring."""
     decoder: Literal["lexicon", "beam"] = "lexicon"
-    """lexicon: flashlight's search, the paper's. beam: our own, several times as fast."""
+    """With the n-gram. lexicon: flashlight's search, the paper's. beam: our own, several times as fast. A Transformer
+    always guides our own search, which asks it for all hypotheses of all utterances at once."""
 
 
 @dataclass(frozen=True)

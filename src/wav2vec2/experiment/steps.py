@@ -211,7 +211,7 @@ class Steps:
             title = "tune the Transformer's weight in rescoring on dev"
             stages.append(Stage(f"tune-transformer-{name}", Command([*words, *tail], machine), "preset.toml", title))
         elif "transformer" in lms:
-            words = [*head, *search, "--lm", Ref(TRANSFORMER), "--beam", tuning.transformer_beam, *tail]
+            words = [*head, "--decoder", "beam", "--lm", Ref(TRANSFORMER), "--beam", tuning.transformer_beam, *tail]
             title = "tune the Transformer's weight in the search on dev"
             stages.append(Stage(f"tune-transformer-{name}", Command(words, machine), "preset.toml", title))
         return stages

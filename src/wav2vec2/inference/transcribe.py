@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 
 from wav2vec2.audio.recordings import AnyRecording, Failure, audio_files
 from wav2vec2.decode.beside_model import build_model_searches
-from wav2vec2.decode.build import DecodingOptions
+from wav2vec2.decode.build import DecodingOptions, open_each_once
 from wav2vec2.decode.search import Search
 from wav2vec2.device import InferencePrecision
 from wav2vec2.errors import UserError, quoted
@@ -95,7 +95,9 @@ class Transcriber:
         self.acoustic_model = model
         self.model, self.vocabulary, self.device = model.model, model.vocabulary, model.device
         self.architecture = model.architecture
-        self.search = build_model_searches(options, self.vocabulary, model.language_model_folder)[-1]
+        self.search = build_model_searches(
+            options, self.vocabulary, model.language_model_folder, open_lm=open_each_once(self.device)
+        )[-1]
 
     def live(self, settings: LiveSettings | None = None) -> LiveSession:
         """Begin to listen to a stream; see `LiveSession`. Several may be open at once.

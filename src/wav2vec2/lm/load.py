@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,14 @@ from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel, Unit
 from wav2vec2.lm.words import SENTENCE_MARKS, is_kenlm_binary
 
+if TYPE_CHECKING:
+    import torch
 
-def load_language_model(path: str | Path) -> LanguageModel:
+
+def load_language_model(path: str | Path, device: "torch.device | None" = None) -> LanguageModel:
     """Open an ARPA file (plain or gzipped), a KenLM binary, or the directory of a Transformer language model.
+
+    device: where a Transformer computes; the CPU if not given.
 
     Raises:
         UserError: there is no such file, it is none of the three, or it is damaged.
@@ -24,7 +30,8 @@ def load_language_model(path: str | Path) -> LanguageModel:
             raise UserError(f"{path}: has no config.json; give the directory that wav2vec2 lm transformer wrote")
         from wav2vec2.lm.transformer.model import TransformerLM
 
-        return TransformerLM.load(path)
+        model = TransformerLM.load(path)
+        return model if device is None else model.to(device)
     if is_kenlm_binary(path):
         from wav2vec2.lm.ngram.kenlm_file import KenlmFile
 

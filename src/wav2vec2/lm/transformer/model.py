@@ -53,6 +53,12 @@ class TransformerLM:
         """Write the model's directory. Raises UserError if writing fails."""
         save_language_model(self.network, self.vocabulary, directory)
 
+    def to(self, device: torch.device) -> "TransformerLM":
+        """Compute on this device from now on, and return the model itself; all histories are forgotten."""
+        self.network.to(device)
+        self.forget()
+        return self
+
     def forget(self) -> None:
         """Forget all histories and free their memory."""
         a, k = self.network.sizes, len(self.network.vocabulary.tables)
