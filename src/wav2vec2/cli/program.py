@@ -19,6 +19,7 @@ from typing import Any
 from wav2vec2 import __version__
 from wav2vec2.cli.arguments import parsed
 from wav2vec2.cli.commands import COMMANDS, GROUPS
+from wav2vec2.device import limit_threads
 from wav2vec2.errors import FileWarning, Stopped, UserError, quoted, shortened
 from wav2vec2.input_file import refuse_huge, refuse_names
 
@@ -33,6 +34,7 @@ _PYTHONS_WARNING = warnings.showwarning
 
 def entry() -> None:
     """Run the command that this process was started with, and exit with its status: the ``wav2vec2`` script."""
+    limit_threads()
     sys.exit(main(sys.argv[1:]))
 
 

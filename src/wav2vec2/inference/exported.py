@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from wav2vec2.audio.normalize import FAIRSEQ_EPSILON
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.config import from_plain
+from wav2vec2.device import compute_threads
 from wav2vec2.errors import UserError, cause
 from wav2vec2.input_file import parse_json, refuse_special
 from wav2vec2.model.architecture import Architecture
@@ -122,7 +123,9 @@ class ExportedRecognizer(ABC):
 
 
 class OnnxModel(ExportedRecognizer):
-    """An ONNX file of `wav2vec2 export`, run by ONNX Runtime on `threads` threads (default: as many as torch uses).
+    """An ONNX file of `wav2vec2 export`, run by ONNX Runtime on `threads` threads.
+
+    threads: by default as many as torch uses, and no more than this process has cores.
 
     Raises UserError if the file is missing, damaged or of another origin, or if ONNX Runtime is not installed.
     """
@@ -134,7 +137,7 @@ class OnnxModel(ExportedRecognizer):
         self._path = path
         runtime = onnx_runtime()
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.intra_op_num_threads = threads or min(torch.get_num_threads(), compute_threads())
         options.log_severity_level = 4  # errors become UserErrors instead
         try:
             # With its fallback, ONNX Runtime prints the error and tries again.

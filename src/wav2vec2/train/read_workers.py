@@ -17,7 +17,7 @@ from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance
 from wav2vec2.data.waveforms import fetch, read_utterance
-from wav2vec2.decode.lexicon.workers import available_cores
+from wav2vec2.device import available_cores
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.flops import Task, flops_per_second

@@ -31,6 +31,7 @@ from wav2vec2.data.prepare.decode import Rules
 from wav2vec2.data.prepare.journal import chunks, examine_all, gather, remove_other_journals
 from wav2vec2.data.prepare.summary import Summary, rejection_lines
 from wav2vec2.data.utterance import Rejection, Utterance, write_batches
+from wav2vec2.device import available_cores
 from wav2vec2.errors import UserError
 from wav2vec2.output_file import writing
 from wav2vec2.ray_cluster import Engine, RayOptions
@@ -191,7 +192,7 @@ def run(options: PrepareOptions) -> Path:
     suffix = "" if parts == 1 else f"-{part:03d}-of-{parts:03d}"
     journal = options.out / ".prepare" / f"part{suffix or '-whole'}"
     recordings = _without_rejections(_share(options.scan(), part, parts), rejected)
-    workers = options.workers or os.cpu_count() or 1
+    workers = options.workers or available_cores()
     cluster = options.ray if options.engine == "ray" else None
     journals = examine_all(chunks(recordings, total, rules, journal), total, workers, cluster)
     summary = Summary()

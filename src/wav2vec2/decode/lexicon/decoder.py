@@ -6,9 +6,10 @@ from pathlib import Path
 from wav2vec2.decode.context import Context, contexts_of
 from wav2vec2.decode.hypothesis import Emissions, Hypothesis, check_emissions
 from wav2vec2.decode.lexicon.search import LexiconSearch, require_flashlight
-from wav2vec2.decode.lexicon.workers import WorkerPool, available_cores
+from wav2vec2.decode.lexicon.workers import WorkerPool
 from wav2vec2.decode.search import SearchOptions
 from wav2vec2.decode.words import Lexicon
+from wav2vec2.device import available_cores
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.ngram.kenlm_file import try_kenlm

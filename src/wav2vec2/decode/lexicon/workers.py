@@ -25,11 +25,6 @@ _PROGRAM = "wav2vec2.decode.lexicon.workers"
 _PATIENCE_SECONDS = 5.0  # for the exit status of a worker that died
 
 
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class WorkerPool:
     """`count` workers, each with a `LexiconSearch` made from the arguments in `setup`.
 

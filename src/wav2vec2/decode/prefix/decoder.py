@@ -6,7 +6,6 @@ it belong to it. A word is scored when a separator ends it, or at the end of the
 sentence is scored too.
 """
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,6 +21,7 @@ from wav2vec2.decode.prefix.spelling_trie import SpellingTrie
 from wav2vec2.decode.prefix.tree import SYMBOL, best_frames, spell
 from wav2vec2.decode.search import SearchOptions
 from wav2vec2.decode.words import LmCase, build_lexicon, reads_symbols, spell_hotwords
+from wav2vec2.device import available_cores
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel, histories_after
 from wav2vec2.lm.ngram.model import NgramModel
@@ -81,7 +81,7 @@ class PrefixDecoder:
         self._vocabulary, self._lm, self._batch = vocabulary, lm, batch
         self._prepared: tuple[SearchOptions, SpellingTrie, Rules] | None = None
         self._closed = False
-        self._threads = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="beam search")
+        self._threads = ThreadPoolExecutor(threads or available_cores(), thread_name_prefix="beam search")
 
     def decode(
         self, emissions: Sequence[Emissions], options: SearchOptions, contexts: Sequence[Context] | None = None
