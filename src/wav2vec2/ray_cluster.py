@@ -5,6 +5,7 @@ a new one, which may be when all else is done. Here another actor takes them at 
 """
 
 import os
+import socket
 import sys
 import time
 from collections import deque
@@ -111,16 +112,28 @@ def _connected(options: RayOptions) -> Iterator[Any]:
     quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
     address = options.ray_address or os.environ.get("RAY_ADDRESS") or "auto"
     try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
         if address not in ("auto", "local"):
-            raise UserError(f"--ray-address {address}: no cluster answers ({cause(error)}): start it first") from None
+            _knock(address)
+        ray.init(address=address, **quiet)
+    except (OSError, RuntimeError, ValueError) as error:
+        if address not in ("auto", "local"):
+            raise UserError(
+                f"--ray-address {address}: no Ray cluster answers there ({cause(error)}): start it first (ray start)"
+            ) from None
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(address="local", include_dashboard=False, object_store_memory=_STORE_BYTES, **quiet)
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError or ValueError unless something listens at HOST:PORT: Ray itself tries for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdecimal():
+        raise ValueError("write it as HOST:PORT")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 class _Pool(Generic[Item, Result]):
@@ -140,6 +153,7 @@ class _Pool(Generic[Item, Result]):
         self._busy: dict[Any, tuple[Any, _Todo[Item]]] = {}
         self._idle: list[Any] = []
         self._again: deque[_Todo[Item]] = deque()
+        self._failed_starts = 0
         self._said = time.monotonic()
 
     def run(self, items: Iterator[Item]) -> Iterator[tuple[Item, Result]]:
@@ -181,13 +195,15 @@ class _Pool(Generic[Item, Result]):
             self._say_that_nobody_works()
         for reference in happened:
             process, todo = self._busy.pop(reference) if reference in self._busy else (None, None)
+            process = process or self._starting.pop(reference)
             try:
-                process = process or self._starting.pop(reference)
                 answer = self._ray.get(reference)
+            except self._ray.exceptions.RayTaskError:
+                raise  # a fault in our own code
             except self._ray.exceptions.RayError as error:
-                if todo is not None:
-                    self._lost(todo, error, left)
+                self._lost(process, todo, error, left)
                 continue
+            self._failed_starts = 0
             self._idle.append(process)
             if todo is not None:
                 result, problem = answer
@@ -195,9 +211,15 @@ class _Pool(Generic[Item, Result]):
                     raise UserError(problem)
                 yield todo.item, result
 
-    def _lost(self, todo: "_Todo[Item]", error: Exception, left: list[Item]) -> None:
-        if not isinstance(error, self._ray.exceptions.RayActorError | self._ray.exceptions.RaySystemError):
-            raise error  # a fault in our own code
+    def _lost(self, process: Any, todo: "_Todo[Item] | None", error: Exception, left: list[Item]) -> None:
+        """A process has died, or does not answer; what it had to do goes to another."""
+        self._ray.kill(process)  # should it be alive, it would keep its place
+        if todo is None:
+            self._failed_starts += 1
+            if self._failed_starts >= _MOST_DEATHS and not (self._idle or self._busy):
+                remedy = "install this version of wav2vec2 and its packages on all machines"
+                raise UserError(f"--engine ray: no process of the cluster can start: {remedy} ({cause(error)})")
+            return
         todo.deaths += 1
         if todo.deaths < _MOST_DEATHS:
             print(f"{self._name(todo.item)}: its process was lost; it is done again", file=sys.stderr, flush=True)
@@ -223,7 +245,7 @@ class _Pool(Generic[Item, Result]):
     def _no_room(self) -> str:
         there = self._ray.cluster_resources()
         has = f"{there.get('CPU', 0.0):g} cores and {there.get('GPU', 0.0):g} GPUs"
-        wanted = f"{self._needs['CPU']:g} and {self._needs['GPU']:g}"
+        wanted = f"{self._needs['CPU']:g} cores and {self._needs['GPU']:g} GPUs"
         return f"no node has room for a process of {wanted} (the cluster has {has}); see --ray-cpus and --ray-gpus"
 
     def _say_that_nobody_works(self) -> None:

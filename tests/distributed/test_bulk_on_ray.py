@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -23,7 +24,8 @@ from wav2vec2.data.prepare.decode import Rules
 from wav2vec2.data.prepare.journal import read_journal
 from wav2vec2.data.prepare.workers import Chunk, run_chunks_on_cluster
 from wav2vec2.data.utterance import Utterance, write_manifest
-from wav2vec2.ray_cluster import RayOptions
+from wav2vec2.errors import UserError
+from wav2vec2.ray_cluster import RayOptions, run_on_cluster
 from wav2vec2.text.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.slow
@@ -31,6 +33,7 @@ ray = pytest.importorskip("ray")
 
 UTTERANCES, SECONDS = 30, 20
 STORE = 100 << 20
+SOURCE = str(Path(wav2vec2.__file__).parents[1])
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +50,38 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(
+    ("address", "why"), [("127.0.0.1:1", "Connection refused"), ("cluster", "write it as HOST:PORT")]
+)
+def test_an_address_where_nobody_answers_is_one_line(address: str, why: str) -> None:
+    with pytest.raises(UserError, match=rf"--ray-address {address}: no Ray cluster answers there \({why}"):
+        list(run_on_cluster(lambda: str, [1], RayOptions(ray_address=address), name=str))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_that_is_killed_goes_on_with_the_same_words(work: Path, tmp_path: Path, number: signal.Signals) -> None:
+    words = ["transcribe", str(work / "model"), str(work / "manifest.parquet"), "--device", "cpu"]
+    words += ["--decoder", "greedy", "--task-minutes", "0.01", "--out", str(tmp_path / "out")]
+    run = subprocess.Popen([sys.executable, "-m", "wav2vec2", *words], env=os.environ | {"PYTHONPATH": SOURCE})
+    until = time.monotonic() + 120
+    while len(results_in(tmp_path / "out")) < 3 and time.monotonic() < until:
+        time.sleep(0.01)
+    run.send_signal(number)
+    assert run.wait(60) == -number
+    done = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in results_in(tmp_path / "out")}
+    assert 3 <= len(done) < UTTERANCES
+    assert main(words) == 0
+    assert {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in done} == done
+    assert [row["id"] for row in read_results(tmp_path / "out")] == [f"u{number}" for number in range(UTTERANCES)]
+    assert not [name for name in os.listdir(tmp_path / "out") if name.endswith(".tmp")]
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head without processors, and two nodes with one each; the tests share it, the last one kills a node."""
     from ray.cluster_utils import Cluster
 
-    paths = [str(Path(wav2vec2.__file__).parents[1]), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    paths = [SOURCE, str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
     with pytest.MonkeyPatch.context() as patched:
         for name, value in (("RAY_USAGE_STATS_ENABLED", "0"), ("OMP_NUM_THREADS", "1")):
@@ -105,18 +134,42 @@ def test_prepare_on_the_cluster_writes_the_manifest_of_this_machine(cluster: Any
     assert len(here) == 41
 
 
+def results_in(folder: Path) -> list[str]:
+    return [name for name in os.listdir(folder) if name.startswith("results-")] if folder.is_dir() else []
+
+
 def kill_in_the_middle(cluster: Any, folder: Path, killed: list[int]) -> None:
     """Wait until two processes have been seen at work and some files are there, then kill one node."""
     seen: set[str] = set()
     until = time.monotonic() + 120
     while time.monotonic() < until and not killed:
         names = os.listdir(folder) if folder.is_dir() else []
-        done = sum(name.startswith("results-") for name in names)
+        done = len(results_in(folder))
         seen |= {match[1] for name in names if (match := re.search(r"-(\d+)\.tmp$", name))}
         if len(seen) >= 2 and done >= 4:
             cluster.remove_node(cluster.doomed, allow_graceful=False)
             killed.append(done)
         time.sleep(0.005)
+
+
+class Unloadable:
+    """Cannot be read on another machine, as if this package were not installed there."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return eval, ("__import__('no_such_package')",)
+
+    def __call__(self) -> Any:
+        raise AssertionError
+
+
+def test_processes_that_cannot_start_are_one_line(cluster: Any) -> None:
+    with pytest.raises(UserError, match=r"no process of the cluster can start: install this version"):
+        list(run_on_cluster(Unloadable(), [1, 2], RayOptions(), name=str))
+
+
+def test_no_room_is_one_line(cluster: Any) -> None:
+    with pytest.raises(UserError, match=r"no node has room for a process of 1 cores and 1 GPUs \(the cluster has 2 "):
+        list(run_on_cluster(Unloadable(), [1], RayOptions(ray_gpus=1), name=str))
 
 
 def test_every_row_once_and_equal_although_a_node_is_killed(
