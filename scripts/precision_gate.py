@@ -1,6 +1,6 @@
 """May training compute in half precision? The gate: the loss must be that of float32.
 
-    python scripts/precision_gate.py MANIFEST --model tiny --out gate.json
+    python scripts/precision_gate.py MANIFEST RECIPE --out gate.json
 
 Pre-training runs of the same seed, data and masks, of which only the precision differs: float32, bfloat16 products
 (train.precision = bf16), and a residual stream in bfloat16 as well (train.residual = bf16). Two numbers decide:
@@ -28,22 +28,18 @@ from wav2vec2.model.randomness import Draw
 from wav2vec2.train.parallel import blocks
 from wav2vec2.train.pretrain.command import PretrainConfig, build_model, run
 
-RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 SETTINGS = {"float32": ("fp32", "float32"), "bf16": ("bf16", "float32"), "bf16, residual": ("bf16", "bf16")}
 ONE_STEP, MEAN = 5e-3, 0.01
 SECONDS = 3.0
 
 
-def recipe(name: str, layer_norm: bool, manifest: Path, seconds: float, updates: int) -> PretrainConfig:
-    """A short run of a packaged recipe, logged at every update."""
-    config: PretrainConfig = load_recipe(RECIPES / f"pretrain_{name}.toml", PretrainConfig)
-    model = config.model
-    if layer_norm:
-        model = replace(model, conv_norm="layer", conv_bias=True, layer_norm_first=True)
+def recipe(file: Path, norm_first: bool, manifest: Path, seconds: float, updates: int) -> PretrainConfig:
+    """A short run of a recipe, logged at every update."""
+    config: PretrainConfig = load_recipe(file, PretrainConfig)
     return replace(
         config,
-        model=model,
-        data=replace(config.data, manifest=str(manifest), hold_out=0),
+        model=replace(config.model, layer_norm_first=norm_first),
+        data=replace(config.data, manifest=str(manifest), split="", hold_out=0),
         batch=replace(config.batch, seconds=seconds, micro_seconds=seconds, max_seconds=SECONDS, workers=0),
         train=replace(config.train, updates=updates, threads=1),
         log=replace(config.log, every=1, validate_every=0, save_every=0, tensorboard=False),
@@ -62,6 +58,7 @@ def one_step(config: PretrainConfig) -> dict[str, float]:
     """The contrastive loss of four recordings by random weights in evaluation, for each setting."""
     manifest = Manifest.open(config.data.manifest)
     pieces = [torch.from_numpy(read_utterance(row)) for row in itertools.islice(manifest, 4)]
+    generator = torch.Generator().manual_seed(7)
     samples = min(round(SECONDS * 16_000), *map(len, pieces))
     waveforms = torch.stack([piece[:samples] for piece in pieces])
     found = {}
@@ -69,8 +66,12 @@ def one_step(config: PretrainConfig) -> dict[str, float]:
         model = build_model(config)[0].eval()
         for block in blocks(model):
             block.residual = torch.bfloat16 if residual == "bf16" else torch.float32
+        units = None
+        if config.units.given:
+            frames = model.architecture.frame_length(samples)
+            units = torch.randint(config.units.clusters, (4, frames, 1), generator=generator.manual_seed(7))
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            output = model(waveforms, draw=Draw(7, 0, torch.arange(4)))
+            output = model(waveforms, draw=Draw(7, 0, torch.arange(4)), units=units)
         found[name] = (output.contrastive_sum / output.masked).item()
     return found
 
@@ -85,13 +86,13 @@ def losses(config: PretrainConfig) -> list[float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
-    parser.add_argument("--model", default="tiny", help="packaged recipe: tiny, small or medium")
-    parser.add_argument("--layer-norm", action="store_true", help="the other family: layer norms, before the blocks")
+    parser.add_argument("recipe", type=Path, help="of pre-training, in which something is learned in so few updates")
+    parser.add_argument("--norm-first", action="store_true", help="the family with layer norms before the blocks")
     parser.add_argument("--seconds", type=float, default=16.0, help="audio of an update")
     parser.add_argument("--updates", type=int, default=200)
     parser.add_argument("--out", type=Path, help="write the numbers here (JSON)")
     o = parser.parse_args()
-    config, failed = recipe(o.model, o.layer_norm, o.manifest, o.seconds, o.updates), 0
+    config, failed = recipe(o.recipe, o.norm_first, o.manifest, o.seconds, o.updates), 0
     measured: dict[str, dict[str, float]] = {"one step": one_step(config), "mean of the last quarter": {}}
     with tempfile.TemporaryDirectory() as folder:
         for name in SETTINGS:

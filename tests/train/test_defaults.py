@@ -20,7 +20,7 @@ batch.workers=-1  batch.prefetch=4
 batch.in_memory=False  batch.by_node=False  train.scale_lr=False  train.hold_share=0.4  train.decay=exponential
 train.initial_scale=0.01  train.final_scale=0.05  train.beta1=0.9  train.beta2=0.98  train.decay_all=False
 train.max_skips=20  train.precision=fp32
-train.residual=float32  train.device=auto  train.threads=0  train.max_minutes=0.0  log.every=25
+train.residual=float32  train.triton=True  train.device=auto  train.threads=0  train.max_minutes=0.0  log.every=25
 log.validate_every=500  log.save_every=500  log.keep_last=2  log.tensorboard=True  health.enabled=True
 health.go_back=True  health.patience=4  health.grace_share=0.02  health.chance_share=0.15
 health.chance_margin=0.02  health.collapse_perplexity=2.5  text.case=keep  text.digits=keep  text.punctuation=keep

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.cpu.conv_stack import ConvStack
+from wav2vec2.model.cuda.conv_rows import conv_rows
 from wav2vec2.model.layout import Layout, Packed, Padded
 from wav2vec2.model.window_moments import WindowMoments
 
@@ -45,6 +46,11 @@ class FeatureEncoder(nn.Module):
             for i, (kernel, stride) in enumerate(zip(architecture.conv_kernels, architecture.conv_strides, strict=True))
         )
 
+        self.rows: bool | None = None
+        """Whether padded batches are computed by ``cuda.conv_rows``. None: on a GPU, outside of torch.compile."""
+        self.first_kernel: bool | None = None
+        """Whether its first layer is a Triton kernel. None: on a GPU, where Triton is installed."""
+
     def forward(
         self,
         waveforms: Tensor,
@@ -71,6 +77,16 @@ class FeatureEncoder(nn.Module):
             frames = ScaleGradient.apply(frames, gradient_scale)  # type: ignore[no-untyped-call]
         return frames, layout
 
+    @property
+    def parameter_list(self) -> list[Tensor | None]:
+        """Kernel, bias, gain and shift of each layer, for the kernels that compute all layers."""
+        parameters: list[Tensor | None] = []
+        for layer in self.layers:
+            assert isinstance(layer, ConvLayer)
+            gain_and_shift = (None, None) if layer.norm is None else (layer.norm.weight, layer.norm.bias)
+            parameters += [layer.conv.weight, layer.conv.bias, *gain_and_shift]
+        return parameters
+
     def frame_lengths(self, lengths: Tensor) -> Tensor:
         """(B,) samples -> (B,) frames; 0 below the receptive field."""
         for kernel, stride in zip(self.architecture.conv_kernels, self.architecture.conv_strides, strict=True):
@@ -84,6 +100,10 @@ class FeatureEncoder(nn.Module):
         eps = self.architecture.layer_norm_eps
         # padded to at least one frame, so that a batch of very short recordings has a defined shape
         x = F.pad(waveforms, (0, max(0, self.architecture.receptive_field - waveforms.shape[1])))[:, None]
+        if moments is None and self._use_rows(x):
+            first = convolved_lengths(lengths, self.architecture.conv_kernels[0], self.architecture.conv_strides[0])
+            x = conv_rows(x[:, 0], first, self.architecture, self.parameter_list, kernel=self.first_kernel)
+            return x, Padded(self.frame_lengths(lengths), x.shape[1], full)
         for index, layer in enumerate(self.layers):
             assert isinstance(layer, ConvLayer)
             x = layer.conv(x)
@@ -101,18 +121,17 @@ class FeatureEncoder(nn.Module):
             x = F.gelu(x)
         return x.transpose(1, 2), Padded(self.frame_lengths(lengths), x.shape[2], full)
 
+    def _use_rows(self, waveforms: Tensor) -> bool:
+        if self.rows is not None:
+            return self.rows
+        return waveforms.device.type == "cuda" and not torch.compiler.is_compiling()
+
     def _packed(
         self, waveforms: Tensor, lengths: Tensor, moments: Sequence[WindowMoments] | None
     ) -> tuple[Tensor, Layout]:
         """The same as ``_padded``, computed by the CPU kernels."""
-        parameters: list[Any] = []
-        for layer in self.layers:
-            assert isinstance(layer, ConvLayer)
-            norm = layer.norm
-            gain_and_shift = (None, None) if norm is None else (norm.weight, norm.bias)
-            parameters += [layer.conv.weight, layer.conv.bias, *gain_and_shift]
         samples, a = lengths.tolist(), self.architecture
-        frames = ConvStack.apply(waveforms, samples, a, moments, *parameters)  # type: ignore[no-untyped-call]
+        frames = ConvStack.apply(waveforms, samples, a, moments, *self.parameter_list)  # type: ignore[no-untyped-call]
         return frames, Packed(tuple(map(a.frame_length, samples)))
 
 

@@ -19,8 +19,8 @@ _BLOCK_WINDOWS = 1 << 16
 class WindowMoments:
     """Sums over windows of k samples.
 
-    products: (k + 1, k + 1) float64, the sum of the outer products of each window followed by a one: its last column
-    holds the sums of the samples, and its last entry the number of windows.
+    products: (..., k + 1, k + 1) float64, of one stretch or of several: the sum of the outer products of each window
+    followed by a one. The last column holds the sums of the samples, and its last entry the number of windows.
     """
 
     products: Tensor
@@ -41,14 +41,14 @@ class WindowMoments:
 
     @property
     def mean(self) -> Tensor:
-        """(k,) mean window."""
-        return self.products[-1, :-1] / self.products[-1, -1]
+        """(..., k) mean window."""
+        return self.products[..., -1, :-1] / self.products[..., -1, -1:].clamp_min(1)
 
     @property
     def covariance(self) -> Tensor:
-        """(k, k) biased covariance of the windows."""
-        mean = self.mean
-        return self.products[:-1, :-1] / self.products[-1, -1] - torch.outer(mean, mean)
+        """(..., k, k) biased covariance of the windows."""
+        mean, count = self.mean, self.products[..., -1:, -1:].clamp_min(1)
+        return self.products[..., :-1, :-1] / count - mean[..., :, None] * mean[..., None, :]
 
     def channels(self, kernel: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return mean and variance (C,) of the convolution's output, in float64; kernel (C, 1, k), bias (C,)."""

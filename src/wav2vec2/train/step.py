@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from wav2vec2.data.dataset import Update
 from wav2vec2.device import moved
 from wav2vec2.model.cpu import half
+from wav2vec2.model.feature_encoder import FeatureEncoder
 from wav2vec2.train import distributed, optimizer
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.health import first_bad_module, first_bad_parameter
@@ -90,6 +91,9 @@ class Step(Generic[BatchT]):
         half_stream = run.train.residual == "bf16"
         for block in blocks(self.model) if self._half else ():
             block.residual = torch.bfloat16 if half_stream else torch.float32
+        for module in self.model.modules():
+            if isinstance(module, FeatureEncoder) and not run.train.triton:
+                module.first_kernel = False
         self.engine = Engine(self.model, run.parallel, ranks, self._half, wrap, backend)
         self.module = self.engine.module
         named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]

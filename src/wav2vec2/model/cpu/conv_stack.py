@@ -13,29 +13,20 @@ Legend: B utterances, S samples, T frames, C channels, N frames of all utterance
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from wav2vec2.model.architecture import Architecture
+from wav2vec2.model.conv_weights import LayerWeights, layer_weights, norm_backward, parameter_gradients
 from wav2vec2.model.cpu.gelu import gelu, gelu_backward, gelu_into
 from wav2vec2.model.cpu.half import add_product, half_products, in_half, multiply
+from wav2vec2.model.folded_norm import FoldedNorm
 from wav2vec2.model.window_moments import WindowMoments
 
 BLOCK_FRAMES = 2048
 """Output frames of the second convolution in one block, whose input then fits the cache."""
-
-
-@dataclass
-class LayerWeights:
-    """One layer's tensors; ``matrix`` is the kernel as (k * C_in, C_out)."""
-
-    matrix: Tensor
-    bias: Tensor | None
-    gain: Tensor | None
-    shift: Tensor | None
 
 
 def _pieces(x: Tensor, k: int, s: int, frames: int) -> list[tuple[slice, Tensor]]:
@@ -93,27 +84,18 @@ class _Utterance:
         k, s = self.kernels[0], self.strides[0]
         windows = waveform.unfold(0, k, s)
         self.windows = torch.cat([windows, windows.new_ones(len(windows), 1)], dim=1)
-        self.first = self._fold_group_norm(given) if self.group_norm else self._plain_first()
+        self.folded = self._fold_group_norm(given) if self.group_norm else None
+        self.first = self._plain_first() if self.folded is None else self.folded.kernel
 
     def _plain_first(self) -> Tensor:
         matrix, bias = self.layers[0].matrix, self.layers[0].bias
         row = matrix.new_zeros(1, matrix.shape[1]) if bias is None else bias[None]
         return torch.cat([matrix, row])
 
-    def _fold_group_norm(self, given: WindowMoments | None) -> Tensor:
-        """(k + 1, C): kernel and offset of norm(conv(x)), from the windows' mean and covariance (in float64)."""
-        layer = self.layers[0]
-        assert layer.gain is not None
-        assert layer.shift is not None
+    def _fold_group_norm(self, given: WindowMoments | None) -> FoldedNorm:
         windows = self.windows.double()
         moments = WindowMoments(windows.t() @ windows) if given is None else given
-        self.mean, self.covariance = moments.mean, moments.covariance
-        matrix = layer.matrix.double()
-        variance = (matrix * (self.covariance @ matrix)).sum(0).clamp_min(0)
-        self.rstd = (variance + self.eps).rsqrt()
-        scale = layer.gain.double() * self.rstd
-        offset = layer.shift.double() - (self.mean @ matrix) * scale
-        return torch.cat([matrix * scale, offset[None]]).to(layer.matrix.dtype)
+        return FoldedNorm.of(self.layers[0], moments, self.eps)
 
     def normed(self, index: int, conv: Tensor) -> Tensor:
         """The input of layer ``index``'s GELU, from the output of its convolution."""
@@ -182,46 +164,16 @@ class _Utterance:
             return gelu_backward(grad, conv)
         layer = self.layers[index]
         normed, mean, rstd = torch.native_layer_norm(conv, conv.shape[1:], layer.gain, layer.shift, self.eps)
-        grad = gelu_backward(grad, normed)
-        grad_conv, grad_gain, grad_shift = torch.ops.aten.native_layer_norm_backward(
-            grad, conv, conv.shape[1:], mean, rstd, layer.gain, layer.shift, [True, True, True]
-        )
-        assert sums.gain is not None
-        assert sums.shift is not None
-        sums.gain.add_(grad_gain)
-        sums.shift.add_(grad_shift)
-        return grad_conv  # type: ignore[no-any-return]
+        return norm_backward(gelu_backward(grad, normed), conv, mean, rstd, layer, sums)
 
     def _first_backward(self, grad_first: Tensor, sums: LayerWeights) -> None:
         """Add the gradients of layer 0's parameters, from that of its folded kernel (k + 1, C)."""
-        if not self.group_norm:
+        if self.folded is None:
             sums.matrix.add_(grad_first[:-1])
             if sums.bias is not None:
                 sums.bias.add_(grad_first[-1])
             return
-        layer = self.layers[0]
-        assert layer.gain is not None
-        assert sums.gain is not None
-        assert sums.shift is not None
-        matrix, grad = layer.matrix.double(), grad_first.double()
-        grad_kernel, grad_shift = grad[:-1], grad[-1]
-        centred = grad_kernel - torch.outer(self.mean, grad_shift)
-        grad_gain = self.rstd * (matrix * centred).sum(0)
-        through_variance = (self.covariance @ matrix) * (grad_gain * self.rstd)
-        sums.matrix.add_((centred - through_variance) * (layer.gain.double() * self.rstd))
-        sums.gain.add_(grad_gain)
-        sums.shift.add_(grad_shift)
-
-
-def _weights(parameters: tuple[Tensor | None, ...]) -> list[LayerWeights]:
-    """Layers of a flat list of kernel, bias, gain, shift, ...; kernels (C_out, C_in, k) become (k * C_in, C_out)."""
-    layers = []
-    for i in range(0, len(parameters), 4):
-        kernel, bias, gain, shift = parameters[i : i + 4]
-        assert kernel is not None
-        matrix = kernel.detach().permute(2, 1, 0).reshape(-1, len(kernel)).contiguous()
-        layers.append(LayerWeights(matrix, *(None if p is None else p.detach() for p in (bias, gain, shift))))
-    return layers
+        self.folded.add_gradients(grad_first, sums)
 
 
 class ConvStack(torch.autograd.Function):
@@ -240,7 +192,7 @@ class ConvStack(torch.autograd.Function):
         moments: Sequence[WindowMoments] | None,
         *parameters: Tensor | None,
     ) -> Tensor:
-        layers = _weights(parameters)
+        layers = layer_weights(parameters)
         frames = [architecture.frame_length(length) for length in lengths]
         out = waveforms.new_empty(sum(frames), layers[-1].matrix.shape[1])
         ctx.lengths, ctx.frames, ctx.architecture, ctx.kept = lengths, frames, architecture, []
@@ -261,11 +213,8 @@ class ConvStack(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         waveforms, *parameters = ctx.saved_tensors
-        layers = _weights(tuple(parameters))
-        sums = [
-            LayerWeights(*(None if p is None else torch.zeros_like(p) for p in (w.matrix, w.bias, w.gain, w.shift)))  # type: ignore[arg-type]
-            for w in layers
-        ]
+        layers = layer_weights(parameters)
+        sums = [layer.zeros() for layer in layers]
         depth = len(layers) - 1
         kept = iter(ctx.kept[i : i + depth] for i in range(0, len(ctx.kept), depth))
         for row, length, grad in zip(waveforms, ctx.lengths, grads[0].split(ctx.frames), strict=True):
@@ -273,15 +222,4 @@ class ConvStack(torch.autograd.Function):
                 with half_products(ctx.half):
                     _Utterance(row[:length], layers, ctx.architecture).backward(grad, next(kept), sums)
         ctx.kept.clear()
-        return (None, None, None, None, *_parameter_gradients(parameters, sums))
-
-
-def _parameter_gradients(parameters: list[Tensor | None], sums: list[LayerWeights]) -> list[Tensor | None]:
-    gradients: list[Tensor | None] = []
-    for i, layer in enumerate(sums):
-        kernel = parameters[4 * i]
-        assert kernel is not None
-        out_channels, in_channels, k = kernel.shape
-        gradients.append(layer.matrix.view(k, in_channels, out_channels).permute(2, 1, 0))
-        gradients.extend((layer.bias, layer.gain, layer.shift))
-    return gradients
+        return (None, None, None, None, *parameter_gradients(parameters, sums))
