@@ -4,86 +4,38 @@
     python scripts/gpu_check.py --rehearse                 on a CPU, with a tiny model: does everything work?
 
 Measured are steps of pre-training (forward, backward, AdamW; bfloat16) of BASE and LARGE: at 5 x 15.625 s, the paper's
-batch of a GPU, and at the fastest batch that fits. Every number is printed and written as soon as it is known, so that
-a run that is cut off has not been for nothing; what no time is left for is said.
+batch of a GPU, and at the fastest batch that fits; first in several ways at the small batch, of which the fastest is
+kept. The Triton kernel is compared with its plain form before. Every number is printed and written as soon as it is
+known, so that a run that is cut off has not been for nothing; what no time is left for is said.
 
 Only torch and numpy have to be installed: what else this package imports and does not use here is replaced by
 stand-ins. transformers is measured if it can be imported.
 """
 
 import argparse
-import importlib.abc
-import importlib.machinery
 import importlib.util
 import json
 import sys
 import tempfile
 import time
-import types
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-ABSENT = ("soundfile", "soxr", "av", "pyarrow", "safetensors", "tyro", "rich", "tensorboard", "kaldialign", "fsspec")
-ABSENT += ("matplotlib", "markdown_it", "numba", "flashlight", "optuna", "huggingface_hub", "yaml")
-
-
-class _StandIn(type):
-    """A class whose attributes are such classes: it can be called, inherited from, and used as a decorator."""
-
-    def __getattr__(cls, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _stand_in(name)
-
-    def __or__(cls, other: Any) -> Any:
-        return cls
-
-    __ror__ = __or__
-
-    def __getitem__(cls, _: Any) -> Any:
-        return cls
-
-
-def _stand_in(name: str) -> Any:
-    def decorate(self: Any, *arguments: Any, **options: Any) -> Any:
-        return arguments[0] if arguments else self
-
-    return _StandIn(name, (Exception,), {"__call__": decorate, "__init__": lambda self, *a, **k: None})
-
-
-class _Module(types.ModuleType):
-    __path__: list[str] = []  # noqa: RUF012
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _stand_in(name)
-
-
-class StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds what is not installed. It comes last, so that it hides nothing that is."""
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
-        wanted = name.split(".")[0] in ABSENT
-        return importlib.machinery.ModuleSpec(name, self, is_package=True) if wanted else None
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
-        return _Module(spec.name)
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        """There is nothing to execute."""
-
-
 HAS_PEER = all(importlib.util.find_spec(name) for name in ("transformers", "safetensors", "huggingface_hub"))
 # Also in the processes that are started from here, which import this file first.
-sys.path.insert(0, str(ROOT / "src"))
-sys.meta_path.append(StandIns())
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "scripts")]
+
+import stand_ins  # noqa: E402
+
+stand_ins.install()
 
 import torch  # noqa: E402
+import triton_kernel  # noqa: E402
 
+from wav2vec2.errors import UserError  # noqa: E402
 from wav2vec2.model.flops import batch_flops  # noqa: E402
 from wav2vec2.train.benchmark.choice import choose  # noqa: E402
 from wav2vec2.train.benchmark.ours import build  # noqa: E402
@@ -113,6 +65,8 @@ class Plan:
     """The first is the small one. A larger one is tried while it is faster."""
     rounds: int
     turn_seconds: float
+    variants: dict[str, dict[str, Any]]
+    """Ways to compute a step, by name: settings of the section train. The fastest at the small batch is measured."""
 
 
 FULL = Plan(
@@ -126,8 +80,16 @@ FULL = Plan(
     (5, 10, 20, 40, 80, 120),
     3,
     1.5,
+    {
+        "as the recipe says": {},
+        "without the Triton kernel": {"triton": False},
+        "compiled blocks": {"compile": True},
+        "compiled blocks, residual in bf16": {"compile": True, "residual": "bf16"},
+    },
 )
-REHEARSAL = Plan({"TINY": ("tiny", Bars(0.3, 0.4, 3.0))}, torch.device("cpu"), "fp32", 1.0, (1, 2), 1, 0.0)
+TINY = {"TINY": ("tiny", Bars(0.3, 0.4, 3.0))}
+WAYS: dict[str, dict[str, Any]] = {"as the recipe says": {}, "without the Triton kernel": {"triton": False}}
+REHEARSAL = Plan(TINY, torch.device("cpu"), "fp32", 1.0, (1, 2), 1, 0.0, WAYS)
 
 
 @dataclass
@@ -139,6 +101,9 @@ class Check:
     json: Path | None
     lines: list[str] = field(default_factory=list)
     measured: dict[str, Any] = field(default_factory=dict)
+    way: dict[str, Any] | None = None
+    """Settings of the fastest variant, once it is known."""
+    kernel_differs: bool = False
 
     def say(self, line: str) -> None:
         """Print, and write everything known."""
@@ -157,6 +122,9 @@ class Check:
         source, bars = self.plan.models[name]
         source = str(ROOT / source) if source.endswith(".toml") else source
         w = choose(source, "pretrain", self.plan.precision, self.plan.device, 0).workload
+        if self.way is None:
+            self.way = self.fastest(name, w)
+        w = replace(w, train=replace(w.train, **self.way))
         found: dict[Side, dict[int, float]] = {OURS: {}, THEIRS: {}}
         with tempfile.TemporaryDirectory() as folder:
             sides = [Opponent(OURS, w, None, keep=True)]
@@ -172,6 +140,34 @@ class Check:
                 for side in sides:
                     side.end()
         self.judge(name, w, bars, ceiling, found)
+
+    def kernel(self) -> None:
+        """Compare the Triton kernel with its plain form, before anything is timed with it."""
+        self.kernel_differs, line = triton_kernel.verdict(self.plan.device)
+        self.say(line)
+
+    def fastest(self, name: str, w: Workload) -> dict[str, Any]:
+        """The settings of the variant that is fastest at the small batch."""
+        rows = made_up_audio(self.plan.batches[0], self.plan.seconds, ragged=False, seed=0)
+        speeds: dict[str, float] = {}
+        for way, settings in self.plan.variants.items():
+            settings = {**settings, "triton": False} if self.kernel_differs else settings
+            one = Opponent(OURS, replace(w, train=replace(w.train, **settings)), None, keep=True)
+            try:
+                speeds[way] = self.turns(rows, [one])[OURS]
+                turn = one.ask("turn", rows, 10, 3, 1)
+                self.say(
+                    f"{name}, {way}: {speeds[way]:,.1f} audio-s/s; the host has queued a step after "
+                    f"{100 * turn.host_seconds / turn.seconds:.0f} % of its time"
+                )
+            except (UserError, KeyError) as problem:
+                self.say(f"{name}, {way}: failed, {problem}")
+            finally:
+                one.end()
+        self.measured["variants"] = speeds
+        best = max(speeds, key=speeds.__getitem__)
+        self.say(f"measured from here on: {best}")
+        return {**self.plan.variants[best], **({"triton": False} if self.kernel_differs else {})}
 
     def ceiling(self, ours: Opponent) -> float:
         """The ceiling, measured once."""
@@ -285,6 +281,7 @@ def main() -> int:
         torch.cuda.get_device_name(plan.device) if plan.device.type == "cuda" else "CPU, a rehearsal: no verdict counts"
     )
     check.say(f"{name}, torch {torch.__version__}, Python {sys.version.split()[0]}")
+    check.kernel()
     for model in plan.models:
         if o.models and model not in o.models:
             continue

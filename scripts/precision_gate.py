@@ -8,7 +8,7 @@ Pre-training runs of the same seed, data and masks, of which only the precision 
 - one step in evaluation, from the same random weights: the loss must be within 5e-3 of float32's;
 - the mean loss of updates 151-200: within 1 %.
 
-On a processor without products in bfloat16 these are imitated, with the same numbers, in the time of float32.
+On a processor without products in bfloat16 these are imitated, with the same numbers.
 """
 
 import argparse

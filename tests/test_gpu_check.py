@@ -34,7 +34,7 @@ import sys
 sys.path[:0] = [{packages!r}, {scripts!r}]
 import gpu_check
 for name in ("soundfile", "pyarrow", "tyro", "transformers"):
-    assert name not in sys.modules or isinstance(sys.modules[name], gpu_check._Module), name
+    assert name not in sys.modules or isinstance(sys.modules[name], gpu_check.stand_ins.Module), name
 assert not gpu_check.HAS_PEER
 from wav2vec2.train.benchmark.turns import Worker, OURS
 from wav2vec2.train.benchmark.choice import choose

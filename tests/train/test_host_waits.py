@@ -20,6 +20,7 @@ from wav2vec2.data.dataset import MicroBatch, Update
 from wav2vec2.data.sampler import Position
 from wav2vec2.model.architecture import Masking
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
+from wav2vec2.model.feature_encoder import FeatureEncoder
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.text.vocabulary import Vocabulary
 from wav2vec2.train.distributed import Ranks
@@ -67,7 +68,11 @@ def batch_of(rows: tuple[int, ...], full: bool) -> MicroBatch:
 def step_of(kind: str, layer_norm: bool) -> Step[MicroBatch]:
     config = pretrain_config(Path("m"), Path("o"))
     run = Run.of(replace(config, train=replace(config.train, clip_norm=1.0)), "")
-    return Step(run, objective_of(kind, layer_norm), "seconds", Ranks(0, 1, ELSEWHERE))
+    step = Step(run, objective_of(kind, layer_norm), "seconds", Ranks(0, 1, ELSEWHERE))
+    for module in step.model.modules():
+        if isinstance(module, FeatureEncoder):
+            module.rows = True  # as on a GPU
+    return step
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])

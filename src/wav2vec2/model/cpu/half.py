@@ -3,7 +3,7 @@
 Within ``half_products`` the operands of the large products are rounded to bfloat16, sums are float32, and the result is
 rounded once more: what a GPU does under autocast. Processors with AVX512_BF16 or AMX have instructions for it. On any
 other, PyTorch's own product of bfloat16 matrices takes fifteen times as long as that of float32 ones; there the rounded
-operands are multiplied in float32, which gives the same numbers in the time of float32.
+operands are multiplied in float32, which gives the same numbers, and a step takes 1.4 times as long as in float32.
 """
 
 from collections.abc import Iterator

@@ -73,7 +73,9 @@ class OurSteps:
         """The batch that the data loader would read."""
         waveforms, lengths = padded(rows)
         ids = tuple(str(i) for i in range(len(rows)))
-        batch = self.with_texts(MicroBatch(waveforms, lengths, torch.arange(len(rows)), ids, ()))
+        full = len({len(row) for row in rows}) == 1
+        batch = MicroBatch(waveforms, lengths, torch.arange(len(rows)), ids, (), full=full, static=full)
+        batch = self.with_texts(batch)
         return batch.pin_memory() if self.device.type == "cuda" else batch
 
     def with_texts(self, batch: MicroBatch) -> MicroBatch:

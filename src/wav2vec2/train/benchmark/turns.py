@@ -37,6 +37,8 @@ class Turn:
     seconds: float
     cpu_seconds: float
     """Of all threads: what other work on the machine disturbs least."""
+    host_seconds: float = 0.0
+    """Until the host had queued everything: about as long as the steps where a GPU waits for it."""
 
 
 class Worker:
@@ -60,8 +62,9 @@ class Worker:
         started, cpu_started = time.perf_counter(), time.process_time()
         for number in range(repeat):
             self.steps.compute(batch, update + number)
+        queued = time.perf_counter() - started
         synchronize(self.device)
-        return Turn(time.perf_counter() - started, time.process_time() - cpu_started)
+        return Turn(time.perf_counter() - started, time.process_time() - cpu_started, queued)
 
     def fits(self, rows: Waveforms) -> bool:
         """Whether there is memory for a step on this batch."""
