@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from wav2vec2.audio.encoded_file import NamedFile
-from wav2vec2.audio.promised import promised_lengths
+from wav2vec2.audio.promised import promised_lengths, promised_seconds
 from wav2vec2.audio.recordings import AnyRecording, Failure, audio_files, stream_recording
 from wav2vec2.audio.standard_input import recording_on_stdin
 from wav2vec2.errors import UserError
@@ -71,7 +71,8 @@ def named_sources(names: tuple[str, ...], stack: ExitStack, *, for_files: bool) 
     if STDIN in names:
         # In its place among files; folders and patterns give several.
         place = len(audio_files(names[: names.index(STDIN)])) if not for_files else len(sources)
-        sources.insert(place, Source(stack.enter_context(recording_on_stdin()), "stdin"))
+        copy = stack.enter_context(recording_on_stdin())
+        sources.insert(place, Source(copy, "stdin", promised_seconds(copy)))
     return sources
 
 
