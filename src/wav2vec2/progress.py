@@ -27,10 +27,10 @@ def no_progress(seconds: float) -> None:
     """Ignore that `seconds` of audio have been processed."""
 
 
-def progress_bar(*, shown: bool = True) -> Progress:
+def progress_bar() -> Progress:
     """Make a bar with the count, the elapsed time and the time left, on stderr if that is a terminal.
 
-    Nothing is written to stdout. With `shown` False nothing is drawn at all.
+    Nothing is written to stdout.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -40,7 +40,7 @@ def progress_bar(*, shown: bool = True) -> Progress:
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    return Progress(*columns, console=console, redirect_stdout=False, disable=not (shown and console.is_terminal))
+    return Progress(*columns, console=console, redirect_stdout=False, disable=not console.is_terminal)
 
 
 class AudioProgress:

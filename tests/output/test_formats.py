@@ -18,7 +18,13 @@ def test_both_results_have_every_format(style: Format) -> None:
     assert SUFFIXES[style].startswith(".")
     for result in (ALIGNMENT, TRANSCRIPT):
         assert "été" in render(result, style)
+        assert result.render(style) == render(result, style)
         assert render(result, style).endswith("\n")
+
+
+def test_a_format_that_does_not_exist() -> None:
+    with pytest.raises(ValueError, match="is no format; choose one of text, json"):
+        TRANSCRIPT.render("doc")  # type: ignore[arg-type]
 
 
 def test_json_says_everything() -> None:

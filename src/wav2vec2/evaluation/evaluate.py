@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import Failure
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance
@@ -41,7 +42,7 @@ from wav2vec2.inference.transcripts import stored_transcripts
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.output.transcript import Transcript
 from wav2vec2.output_file import writing
-from wav2vec2.progress import progress_bar
+from wav2vec2.progress import AudioProgress
 from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.text.vocabulary import Vocabulary
 
@@ -111,11 +112,12 @@ def compare(model: ModelSource | Transcriber, manifest: Manifest, config: Evalua
         tally = partial(Evaluation, found.vocabulary, found.architecture, normalize, fold)
         totals = [tally(worst=config.worst) for _ in found.titles]
         rows: dict[str, list[Evaluation]] = {}
-        progress = stack.enter_context(progress_bar())
-        task = progress.add_task("evaluate", total=len(manifest) - unscored.untranscribed)
+        transcribed = manifest.column("text").is_valid().to_numpy()
+        progress = stack.enter_context(AudioProgress("utterance"))
+        progress.expect(int(manifest.samples[transcribed].sum()) / SAMPLE_RATE, int(transcribed.sum()))
         write = stack.enter_context(_hypotheses(config.hypotheses, found.titles))
         for utterance, transcripts in found.results:
-            progress.advance(task)
+            progress.finish(utterance.samples / SAMPLE_RATE, utterance.samples / SAMPLE_RATE)
             if isinstance(transcripts, Failure):
                 unscored.failures.append(transcripts)
                 continue

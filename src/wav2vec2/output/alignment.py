@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from wav2vec2.output.formats import Format, render
 from wav2vec2.output.timed import TimedText, TimedWord
 
 
@@ -35,3 +36,10 @@ class Alignment:
     def timed(self, name: str = "") -> TimedText:
         """Return the words for a writer, under the recording's own name or another one."""
         return TimedText(name or self.source, self.seconds, self.words, self.spaced)
+
+    def render(self, style: Format) -> str:
+        """Return the content of a file in a format: text, json, jsonl, srt, vtt, tsv, ctm or textgrid.
+
+        Raises ValueError for another one.
+        """
+        return render(self, style)

@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from wav2vec2.output.formats import Format, render
 from wav2vec2.output.timed import TimedText, TimedWord
 
 
@@ -64,3 +65,10 @@ class Transcript:
         """Return the words for a writer, under the recording's own name or another one."""
         words = tuple(TimedWord(word.text, word.start, word.end, word.confidence) for word in self.words)
         return TimedText(name or self.source, self.seconds, words, self.spaced)
+
+    def render(self, style: Format) -> str:
+        """Return the content of a file in a format: text, json, jsonl, srt, vtt, tsv, ctm or textgrid.
+
+        Raises ValueError for another one.
+        """
+        return render(self, style)
