@@ -43,7 +43,7 @@ from wav2vec2.train.benchmark.workload import Workload, made_up_audio
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.optimizer import build_optimizer
 from wav2vec2.train.options import ParallelConfig
-from wav2vec2.train.parallel import Engine
+from wav2vec2.train.parallel import Engine, blocks
 from wav2vec2.train.pretrain.command import PretrainConfig
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
@@ -79,16 +79,19 @@ def tracked(config: PretrainConfig, seconds: float, rows: int, gpus: int, *, lik
             stack.enter_context(_kernels_of_a_gpu())
         model = pretraining_model(config.model.build(config.variant), config.regularization, config.masking).train()
         model.encoder.packed = False
+        model.encoder.feature_encoder.rows = like_gpu
+        for block in blocks(model) if half else ():
+            block.residual = torch.bfloat16 if config.train.residual == "bf16" else torch.float32
         engine = Engine(model, config.parallel, Ranks(0, gpus, torch.device("cpu")), half)
         optimizer, _ = build_optimizer(model.named_parameters(), config.train)
-        waveforms, lengths = torch.randn(rows, samples), torch.full((rows,), samples)
+        waveforms = torch.randn(rows, samples)
         sharded = gpus > 1 and config.parallel.strategy == "fsdp"
         tracker: Any = FSDPMemTracker(engine.module, optimizer) if sharded else MemTracker()
         tracker.track_inputs((waveforms,)) if sharded else tracker.track_external(model, optimizer, waveforms)
         # AdamW's fused step holds nothing more, and DTensor's planning of it would be tracked by mistake: left out.
         with tracker:
             with torch.autocast("cpu", half) if half else nullcontext():
-                output = engine.module(waveforms, lengths, draw=Draw(1, 0, torch.arange(rows)))
+                output = engine.module(waveforms, draw=Draw(1, 0, torch.arange(rows)))
                 loss = output.contrastive_sum + diversity_loss(output.probability_sum) + output.penalty_sum
             engine.joined(loss).backward()
         (peak,) = tracker.get_tracker_snapshot("peak").values()
