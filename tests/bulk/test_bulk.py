@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 from tests.object_store import KEYS, forget_connections, s3_server
@@ -298,3 +300,11 @@ def test_evaluate_scores_what_was_transcribed(
     write_manifest(rows, manifest)
     assert main([*words, "--transcripts", str(tmp_path / "out")]) == 2
     assert "has no results of 5 of the 5 transcribed utterances" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("note", ["", "[]", '{"key": 1, "work": "w"}', '{"key": "k"}', '{"x": ' * 50_000, None])
+def test_a_stranger_s_file_under_the_name_of_a_result_is_refused(tmp_path: Path, note: str | None) -> None:
+    table = pa.table({"id": ["a"]}).replace_schema_metadata({} if note is None else {"wav2vec2": note})
+    pq.write_table(table, tmp_path / "results-00001-of-00001.parquet")
+    with pytest.raises(UserError, match="is damaged: run the same command again"):
+        read_results(tmp_path)

@@ -19,6 +19,7 @@ from wav2vec2.data.manifest_files import open_parquet
 from wav2vec2.data.utterance import Utterance
 from wav2vec2.data.whole_files import WholeFiles
 from wav2vec2.errors import UserError
+from wav2vec2.input_file import parse_json
 
 NOTE = "wav2vec2"
 """Key of the note in the metadata of the Parquet file; its value is JSON."""
@@ -71,9 +72,11 @@ def write_shard(
 def read_note(folder: WholeFiles, name: str) -> Note | None:
     """What a file of results says about itself; None if it is damaged or is no file of results."""
     try:
-        return Note(**json.loads(open_parquet(folder.path(name)).metadata.metadata[NOTE.encode()]))
+        note = Note(**parse_json(open_parquet(folder.path(name)).metadata.metadata[NOTE.encode()]))
     except (UserError, KeyError, TypeError, ValueError):
         return None
+    counts = all(type(count) is int and count >= 0 for count in (note.rows, note.failed))
+    return note if counts and isinstance(note.key, str) and isinstance(note.work, str) else None
 
 
 def _groups(rows: Iterable[Utterance], ids: Iterable[str], worker: Worker) -> Iterator[Sequence[Row]]:
