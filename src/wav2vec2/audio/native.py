@@ -5,15 +5,17 @@ libsndfile decodes where it can be trusted (`wav2vec2.audio.container`). Where i
 
 import os
 from collections.abc import Generator, Iterator
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
 from wav2vec2.audio.container import Container, examine_container
 from wav2vec2.audio.encoded_file import AudioError, EncodedFile, check_rate
-from wav2vec2.audio.ffmpeg import FFmpegStream, open_ffmpeg
 from wav2vec2.audio.libsndfile import DAMAGED, LOSSY_SHORTFALL_SECONDS, open_sndfile
 from wav2vec2.errors import cause
+
+if TYPE_CHECKING:
+    from wav2vec2.audio.ffmpeg import FFmpegStream
 
 _EXAMINED: dict[tuple[int, int, int, int], Container] = {}
 _MOST_EXAMINED = 10_000
@@ -39,6 +41,8 @@ class NativeStream:
         if self._container.whole and (yield from self._with_sndfile()):
             self._warn(self._container.remark)
             return
+        from wav2vec2.audio.ffmpeg import open_ffmpeg  # importing PyAV takes a tenth of a second
+
         with open_ffmpeg(self._file) as decoder:
             if self.samples:
                 decoder.rate = self.rate  # libsndfile may give Opus another rate
@@ -79,7 +83,7 @@ class NativeStream:
         if oddity:
             self.warning = f"{self._file.name}: {oddity}"
 
-    def _oddity(self, decoder: FFmpegStream) -> str:
+    def _oddity(self, decoder: "FFmpegStream") -> str:
         """What is odd about a file that FFmpeg has decoded to its end; "" if nothing is."""
         seconds = self.samples / self.rate
         promised = max(self._promised, decoder.promised_seconds, seconds * self._container.promised_share)

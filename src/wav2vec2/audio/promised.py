@@ -9,7 +9,6 @@ from pathlib import Path
 
 from wav2vec2.audio.decoder_messages import silent_decoder
 from wav2vec2.audio.encoded_file import AudioError, Source, open_encoded
-from wav2vec2.audio.ffmpeg import open_ffmpeg
 from wav2vec2.audio.libsndfile import open_sndfile
 from wav2vec2.audio.native import examine
 
@@ -27,6 +26,8 @@ def promised_seconds(source: Source) -> float:
                         return stream.frames / max(1, stream.rate)
             if container.promised_seconds:
                 return container.promised_seconds
+            from wav2vec2.audio.ffmpeg import open_ffmpeg  # importing PyAV takes a tenth of a second
+
             with open_ffmpeg(file) as decoder:
                 return decoder.promised_seconds
     except (AudioError, OSError):

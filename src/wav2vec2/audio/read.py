@@ -16,7 +16,6 @@ import soxr
 
 from wav2vec2.audio.decoder_messages import quietly, silent_decoder
 from wav2vec2.audio.encoded_file import AudioError, EncodedFile, Source, check_rate, open_encoded, source_name
-from wav2vec2.audio.ffmpeg import open_ffmpeg
 from wav2vec2.audio.libsndfile import DAMAGED, SndfileStream, open_sndfile
 from wav2vec2.audio.native import NativeStream, examine
 
@@ -180,6 +179,8 @@ def _piece(file: EncodedFile, start: int, samples: int | None) -> np.ndarray:
                 mono = _read_to(stream, begin, last)
                 if begin + len(mono) >= last - (stream.tolerated_shortfall if last == stream.frames else 0):
                     return _resampled(mono, rate)[start - first :]
+    from wav2vec2.audio.ffmpeg import open_ffmpeg  # importing PyAV takes a tenth of a second
+
     with open_ffmpeg(file) as decoder:
         first, begin, end = _native_range(decoder.rate, start, samples, 0.0)
         wanted = LONGEST_SECONDS * decoder.rate if end is None else end - begin

@@ -141,7 +141,8 @@ class PrefixDecoder:
     ) -> list[Hypothesis]:
         scores: Unscored | NgramScored = Unscored()
         if isinstance(self._lm, NgramModel):
-            start = int(histories_after(self._lm, [self._tokens(context)])[0])
+            heard = self._tokens(context)[-self._lm.order :]  # it looks back no further
+            start = int(histories_after(self._lm, [heard])[0])
             end = NO_END if context.goes_on else self._lm.index("</s>")
             scores = NgramScored(self._lm.arrays, start, end)
         return self._read(scores.search(rules, trie, emission), emission, options)
