@@ -17,7 +17,7 @@ from tests.inference.spoken_symbols import LOUDNESS, VOCABULARY, LoudnessCTC, sp
 from wav2vec2.audio.recordings import Failure, Recording
 from wav2vec2.decode.search import LONGEST_FRAMES
 from wav2vec2.errors import FileWarning, UserError
-from wav2vec2.inference.assembly import TranscribedPiece
+from wav2vec2.inference.chunks import TranscribedPiece
 from wav2vec2.inference.transcribe import Transcriber
 from wav2vec2.output.transcript import Transcript
 

@@ -26,8 +26,8 @@ from wav2vec2.device import product_type, usable_device
 from wav2vec2.errors import UserError
 from wav2vec2.inference.cuts import CutRules, Ended, cuts
 from wav2vec2.inference.frame_outputs import ComputeOptions, FrameOutputs, frame_outputs, in_precision
-from wav2vec2.inference.piece_settings import PieceSettings
 from wav2vec2.inference.pools import BatchFunction, Computed, Moments, PoolSizes, computed_pools
+from wav2vec2.inference.windows import PieceSettings
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.encoder import SharedEncoder
 from wav2vec2.progress import Advance, no_progress
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 # A pool is computed when it holds this many batches of audio or this many recordings: enough to sort them by length.
 _POOL_BATCHES, _POOL_RECORDINGS = 16, 512
-_CPU_POOL_BATCHES = 4  # where padding costs less, and a pool takes longer
+_CPU_POOL_BATCHES = 2  # where padding costs less, and a pool takes longer
 _MOST_BYTES = 1 << 28  # of log-probabilities in a pool
 _EXPORTED = (".onnx", ".pt2")
 

@@ -15,8 +15,7 @@ from wav2vec2.audio.normalize import normalize_waveform
 from wav2vec2.audio.pieces import GRID, Piece, PieceFinder, PieceRules, longest_samples
 from wav2vec2.audio.recordings import AnyRecording, Failure, Waveform
 from wav2vec2.errors import UserError
-from wav2vec2.inference.piece_settings import Statistics
-from wav2vec2.inference.windows import WindowSizes
+from wav2vec2.inference.windows import Statistics, WindowSizes
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.window_moments import WindowMoments
 

@@ -27,9 +27,8 @@ from wav2vec2.data.waveforms import read_utterance
 from wav2vec2.device import InferencePrecision, computing_in, product_type
 from wav2vec2.errors import UserError
 from wav2vec2.inference.cuts import CutRules, Ended, cuts
-from wav2vec2.inference.piece_settings import PieceSettings, Statistics
 from wav2vec2.inference.pools import BatchFunction, Moments, PoolSizes, computed_pools
-from wav2vec2.inference.windows import WindowSizes
+from wav2vec2.inference.windows import PieceSettings, Statistics, WindowSizes
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.encoder import SharedEncoder
 from wav2vec2.progress import Advance, no_progress

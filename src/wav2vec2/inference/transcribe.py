@@ -12,13 +12,12 @@ from wav2vec2.decode.search import Search
 from wav2vec2.device import InferencePrecision
 from wav2vec2.errors import UserError, quoted
 from wav2vec2.inference.acoustic_model import AcousticModel, ModelSource
-from wav2vec2.inference.assembly import Assembly, TranscribedPiece
-from wav2vec2.inference.chunks import Chunk, chunks, searched
+from wav2vec2.inference.chunks import Assembly, Chunk, TranscribedPiece, chunks, searched
 from wav2vec2.inference.frame_outputs import AudioSource, ComputeOptions, as_recording
 from wav2vec2.inference.live.open import open_session
 from wav2vec2.inference.live.session import LiveSession
 from wav2vec2.inference.live.settings import LiveSettings
-from wav2vec2.inference.piece_settings import PieceSettings, Statistics
+from wav2vec2.inference.windows import PieceSettings, Statistics
 from wav2vec2.output.transcript import Transcript
 from wav2vec2.progress import Advance, no_progress
 from wav2vec2.text.vocabulary import Vocabulary
