@@ -159,7 +159,8 @@ def test_unreadable_audio_is_left_out(case: TuneOptions, capsys: pytest.CaptureF
         ({"trials": 0}, "--trials"),
         ({"lm_weight_range": (2.0, 2.0)}, "--lm-weight-range"),
         ({"word_score_range": (0.0, float("nan"))}, "--word-score-range"),
-        ({"decoding": DecodingOptions()}, "give --lm"),
+        ({"decoding": DecodingOptions(), "joined_minutes": 0.0}, "give --lm"),
+        ({"joined_minutes": -1.0}, "--joined-minutes"),
         ({"split": "absent"}, "absent"),
     ],
 )

@@ -35,7 +35,14 @@ def with_pauses(sentences: list[str], seconds: list[float]) -> np.ndarray:
 
 
 def words_of(transcript: Transcript) -> list[tuple[str, float, float]]:
-    return [(word.text, word.start, word.end) for word in transcript.words]
+    return [(word.text, round(word.start, 6), round(word.end, 6)) for word in transcript.words]
+
+
+def same_words(some: Transcript, others: Transcript) -> bool:
+    """Whether words and times are equal: to half a frame, since a piece has frames of its own."""
+    pairs = list(zip(words_of(some), words_of(others), strict=False))
+    close = all(abs(a[1] - b[1]) < 0.0101 and abs(a[2] - b[2]) < 0.0101 for a, b in pairs)
+    return close and [word.text for word in some.words] == [word.text for word in others.words]
 
 
 def test_a_recording_is_cut_at_its_pauses_and_long_silence_left_out() -> None:
@@ -44,7 +51,7 @@ def test_a_recording_is_cut_at_its_pauses_and_long_silence_left_out() -> None:
     cut = Transcriber(model, device="cpu", longest_piece=2.5)(audio)
     whole = Transcriber(LoudnessCTC(), device="cpu", longest_piece=1000.0)(audio)
     assert cut.text == whole.text == " ".join(SENTENCES)
-    assert words_of(cut) == words_of(whole)
+    assert same_words(cut, whole)
     assert cut.seconds == len(audio) / 16_000
     assert len(model.shapes) == 1
     rows, longest = model.shapes[0]
@@ -72,7 +79,7 @@ def test_no_word_is_lost_or_doubled_at_a_seam(
     whole = Transcriber(LoudnessCTC(), device="cpu", longest_piece=1000.0)(audio)
     sizes = {"window_seconds": 5.0, "context_seconds": context, "batch_seconds": 3.0}
     cut = Transcriber(LoudnessCTC(), device="cpu", longest_piece=longest, margin=0.0, **sizes)(audio)  # type: ignore[arg-type]
-    assert words_of(cut) == words_of(whole)
+    assert same_words(cut, whole)
     assert cut.text.split() == whole.text.split()
 
 

@@ -18,7 +18,8 @@ from wav2vec2.audio.speech_stream import EnergyMeter, SpeechDetector
 from wav2vec2.errors import UserError
 
 GRID = 320
-"""Pieces start at a multiple of this many samples, the stride of the model, so that times need no rounding."""
+"""Samples from one frame of the model to the next. Pieces that are joined lie on one grid of frames."""
+_LATER = 1  # an energy's window begins where its frame does, so that speech begins and ends a frame later
 CLICK_FRAMES = 5
 """Shorter sounds between pauses are clicks, not speech."""
 _SHORT_PAUSE = 0.15  # seconds; the silence within a word, before a plosive, is shorter
@@ -51,7 +52,7 @@ class Piece:
     """Samples [start, start + samples) of a recording.
 
     joined: it continues the piece before it, without a pause. before, after: the samples next to it that the model
-    should see as context; 0 beside a pause. `start` and, where there is an `after`, `samples` are multiples of `GRID`.
+    should see as context; 0 beside a pause. Where there is an `after`, `samples` is a multiple of `GRID`, as they are.
     """
 
     start: int
@@ -71,16 +72,15 @@ class PieceFinder:
     def __init__(self, rules: PieceRules, *, loud: float | None = None) -> None:
         """`loud`: the energy of the recording's loud parts, if it is known (see `SpeechDetector`)."""
         self._longest = int(rules.longest * FRAMES_PER_SECOND)
-        # The last frame of the model reaches 5 ms beyond what it stands for: the margin is 10 ms at least.
-        self._margin = max(1, int(rules.margin * FRAMES_PER_SECOND))
-        self._close = max(1, int(rules.pause * FRAMES_PER_SECOND), 2 * self._margin)
+        self._margin = int(rules.margin * FRAMES_PER_SECOND)
+        self._close = max(2 * _LATER, int(rules.pause * FRAMES_PER_SECOND), 2 * self._margin)
         self._short = min(self._close, int(_SHORT_PAUSE * FRAMES_PER_SECOND))
         # A frame of the model at least: the last one before a seam reaches beyond it.
         self._context = max(_even(min(int(rules.context * FRAMES_PER_SECOND), self._longest // 4)), GRID // HOP)
         self._meter, self._detector = EnergyMeter(), SpeechDetector(loud)
         self._energies = np.zeros(0, np.float32)  # of the frames from `_origin` on, as far as they are heard
         self._speech = np.zeros(0, bool)  # their marks, as far as they are decided
-        self._origin = 0  # frame after the last piece, or later; even
+        self._origin = 0  # frame after the last piece, or later
         self._joined = False
         self._heard = 0
         self._final = False
@@ -118,8 +118,7 @@ class PieceFinder:
         if first == heard:
             self._drop(max(0, heard - self._margin - 1))
             return False
-        begin = max(0, first - self._margin)
-        begin -= begin % 2
+        begin = first if self._joined else max(0, first + _LATER - self._margin)
         limit = begin + self._longest - (self._context if self._joined else 0)
         gaps = [(start, end) for start, end in _gaps(speech, first) if start <= limit]
         ended = next((gap for gap in gaps if gap[1] - gap[0] >= self._close), None)
@@ -128,7 +127,7 @@ class PieceFinder:
         if ended is None and self._final and heard <= limit:
             ended = heard, heard
         if ended is not None:
-            end = min(ended[0] + min(self._margin, ended[1] - ended[0]), heard)
+            end = min(ended[0] + min(_LATER + self._margin, ended[1] - ended[0]), heard)
             if self._joined or ended[0] - first >= CLICK_FRAMES:
                 self._add(pieces, begin, min(end, max(limit, ended[0])))
             self._joined = False
@@ -145,7 +144,7 @@ class PieceFinder:
         pauses = [(end - start, start) for start, end in gaps if start >= half and end - start >= self._short]
         if pauses:
             length, start = max(pauses)
-            end = min(start + min(self._margin, length // 2), limit)
+            end = min(start + _LATER + min(self._margin, length // 2 - _LATER), limit)
             self._add(pieces, begin, end)
             self._joined = False
             self._drop(end)
@@ -155,7 +154,7 @@ class PieceFinder:
         smooth = np.convolve(self._energies[low:last], np.full(5, 0.2), mode="same")
         # The convolution pads with 0 dB, which is loud, so the edges are never the quietest.
         cut = low + int(np.argmin(smooth))
-        cut -= cut % 2
+        cut -= (cut - begin) % 2
         self._add(pieces, begin, cut, after=self._context * HOP)
         self._joined = True
         self._drop(cut)
@@ -168,8 +167,6 @@ class PieceFinder:
             pieces.append(Piece(start, last - start, self._joined, before, after))
 
     def _drop(self, frames: int) -> None:
-        self._speech[_even(frames) : frames] = False  # a frame that stays, so that `_origin` is on the grid
-        frames = _even(frames)
         self._origin += frames
         self._speech, self._energies = self._speech[frames:], self._energies[frames:]
 

@@ -29,10 +29,12 @@ from wav2vec2.decode.presets import Preset, Tuned, fingerprint, write_preset
 from wav2vec2.decode.search import Decoder, decode_in_pieces
 from wav2vec2.errors import UserError
 from wav2vec2.evaluation.evaluate import scoring_form
+from wav2vec2.evaluation.joined import best_settings, joined, print_trial, settings_line
 from wav2vec2.evaluation.trials import Trial, optimise
 from wav2vec2.inference.acoustic_model import AcousticModel, locate_recognizer
 from wav2vec2.inference.emissions import Precision, UtteranceEmissions, cached_emissions
 from wav2vec2.inference.frame_outputs import ComputeOptions
+from wav2vec2.inference.windows import PieceSettings
 from wav2vec2.progress import progress_bar
 from wav2vec2.text.error_rate import ErrorCounts, character_errors, word_errors
 from wav2vec2.text.normalize import is_spaceless_script
@@ -46,7 +48,8 @@ Objective = Callable[[float, float], ErrorCounts]
 
 @dataclass(frozen=True)
 class TuneOptions:
-    """Find the language model weight and word score with the fewest errors on a development set.
+    """Find the language model weight and word score with the fewest errors on a development set, or without a language
+    model, how long recordings are best cut into pieces.
 
     The result is a preset, which transcribe and evaluate take with --preset. With --rescore, the weight and word score
     of the second ranking are tuned, and the search keeps its own (from --preset, or --lm-weight and --word-score).
@@ -67,6 +70,10 @@ class TuneOptions:
     """Range of the language model weight (for natural logarithms)."""
     word_score_range: tuple[float, float] = (-5.0, 5.0)
     """Range of the score that is added for every word."""
+    joined_minutes: float | None = None
+    """Minutes of long recordings, joined from the utterances, on which pause, margin and statistics are chosen first
+    (see transcribe --pieces). Without a language model they are all there is to tune; the default is 10 then, else 0:
+    they are left as they are."""
     seed: int = 0
     """Seed of the optimiser; the same seed gives the same result."""
     emissions: Path | None = None
@@ -81,6 +88,10 @@ def run(options: TuneOptions) -> None:
     """Tune, write the preset, and print its error rate."""
     preset = tune(options)
     search = preset.search
+    if preset.decoder == "greedy":
+        chosen = settings_line(PieceSettings("speech", None, preset.pause, preset.margin, preset.statistics))
+        print(f"{options.out}: {chosen}; error rate {100 * preset.tuned.wer:.2f} % on joined recordings")
+        return
     weight = search.lm_weight if preset.rescore is None else preset.rescore_weight
     score = search.word_score if preset.rescore is None else preset.rescore_word_score
     print(
@@ -98,6 +109,10 @@ def tune(options: TuneOptions) -> Preset:
     chosen = _chosen(options)
     with ExitStack() as stack:
         model = AcousticModel(options.model, compute=options.compute)
+        chosen = _with_pieces(chosen, options, model)
+        if chosen.decoder == "greedy":
+            write_preset(chosen, options.out)
+            return chosen
         # Opened before the long pass over the audio, so that a broken language model is reported at once.
         open_lm = open_each_once(model.device)
         workers, hotwords = options.decoding.workers, options.decoding.hotwords
@@ -127,13 +142,47 @@ def _chosen(options: TuneOptions) -> Preset:
     if options.trials < 1 or options.seed < 0:
         raise UserError("tune: --trials must be at least 1 and --seed at least 0")
     chosen = options.decoding.resolve()
-    if chosen.decoder == "greedy" or (chosen.lm is None and chosen.rescore is None):
-        raise UserError("tune: there is nothing to tune without a language model; give --lm")
+    minutes = options.joined_minutes
+    if minutes is not None and not 0 <= minutes < 1e6:
+        raise UserError(f"--joined-minutes {minutes:g}: give at least 0 minutes")
+    if chosen.lm is None and chosen.rescore is None and (chosen.decoder != "greedy" or minutes == 0):
+        raise UserError("tune: there is nothing to tune without a language model; give --lm, or --joined-minutes")
     if options.decoding.beam is None and options.decoding.preset is None:
         transformer = chosen.lm is not None and Path(chosen.lm).is_dir()
         beam = TRANSFORMER_BEAM if transformer else NGRAM_BEAM
         chosen = replace(chosen, search=replace(chosen.search, beam=beam))
     return chosen
+
+
+def _with_pieces(chosen: Preset, options: TuneOptions, model: AcousticModel) -> Preset:
+    """Choose how recordings are cut into pieces, on joined ones, if that is wanted."""
+    unless_said = 10.0 if chosen.decoder == "greedy" else 0.0
+    minutes = unless_said if options.joined_minutes is None else options.joined_minutes
+    if not minutes:
+        return chosen
+    manifest = Manifest.open(options.manifest, split=options.split)
+    recordings = list(joined(manifest, seconds=300.0, most_seconds=60 * minutes, seed=options.seed))
+    if not recordings:
+        raise UserError(f"{options.manifest}: no utterance with a transcript to tune on; check split and text")
+    normalize = _normalizer(model.vocabulary)
+    texts = [normalize(text) for one in recordings for text in one.texts]
+    count = _counted(texts)
+    best, errors = best_settings(model, recordings, lambda r, h: count(normalize(r), normalize(h)), print_trial)
+    tuned = chosen.tuned
+    if chosen.decoder == "greedy":
+        tuned = Tuned(options.model, options.manifest, options.split or "", len(texts), errors.rate, seed=options.seed)
+    return replace(chosen, pause=best.pause, margin=best.margin, statistics=best.statistics, tuned=tuned)
+
+
+def _normalizer(vocabulary: Vocabulary) -> Callable[[str], str]:
+    """Return the form in which texts are compared."""
+    written, fold = scoring_form(vocabulary, "auto", "auto"), vocabulary.scoring_fold or str
+    return lambda text: fold(written(text))
+
+
+def _counted(references: Sequence[str]) -> Callable[[str, str], ErrorCounts]:
+    """Return what counts errors: of words, or of characters where most texts have no spaces."""
+    return character_errors if 2 * sum(map(is_spaceless_script, references)) > len(references) else word_errors
 
 
 def _emitted(options: TuneOptions, model: AcousticModel) -> list[UtteranceEmissions]:
@@ -160,14 +209,9 @@ def _objective(
     open_lm: OpenLM,
 ) -> Objective:
     """Return the errors as a function of LM weight and word score."""
-    written, fold = scoring_form(vocabulary, "auto", "auto"), vocabulary.scoring_fold or str
-
-    def normalize(text: str) -> str:
-        return fold(written(text))
-
+    normalize = _normalizer(vocabulary)
     references = [normalize(utterance.text) for utterance in utterances]
-    spaceless = 2 * sum(map(is_spaceless_script, references)) > len(references)
-    count = character_errors if spaceless else word_errors
+    count = _counted(references)
     emissions = [utterance.log_probs for utterance in utterances]
 
     def errors(lists: Lists) -> ErrorCounts:

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from wav2vec2.audio.pieces import GRID
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import AnyRecording, Failure
 from wav2vec2.decode.greedy import confident_words
@@ -29,24 +30,25 @@ from wav2vec2.text.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Chunk:
-    """Frames of a recording, from frame `first` on.
+    """Frames of a recording, from sample `start` on.
 
     symbols, scores: (T,) the best symbol of each frame, and its log-probability in nats. emissions: (T, V) in nats, if
     they were asked for. goes_on: whether another chunk of the recording follows.
     """
 
     recording: AnyRecording
-    first: int
+    start: int
     symbols: NDArray[np.int64]
     scores: NDArray[np.float32]
     emissions: Emissions | None = None
     goes_on: bool = False
 
-    def part(self, begin: int, end: int) -> "Chunk":
-        """Return frames [begin, end) of the chunk."""
+    def part(self, begin: int, end: int, stride: int) -> "Chunk":
+        """Return frames [begin, end) of the chunk; stride: samples from frame to frame."""
         emissions = None if self.emissions is None else self.emissions[begin:end]
-        first = self.first + begin
-        return Chunk(self.recording, first, self.symbols[begin:end], self.scores[begin:end], emissions)
+        return Chunk(
+            self.recording, self.start + begin * stride, self.symbols[begin:end], self.scores[begin:end], emissions
+        )
 
 
 ChunkEvent: TypeAlias = Chunk | Ended | Failure
@@ -57,6 +59,7 @@ class Chunker:
     """Joins the cuts of one recording to chunks. longest: frames of a chunk, where there is a place to end it."""
 
     vocabulary: Vocabulary
+    stride: int = GRID
     longest: int = LONGEST_FRAMES
     _open: list[Chunk] = field(default_factory=list)
     _frames: int = 0
@@ -67,7 +70,7 @@ class Chunker:
         if not cut.joined:
             yield from self.end()
         of_all = emissions[0].numpy() if emissions else None
-        self._open.append(Chunk(cut.recording, cut.first, symbols.numpy(), scores.numpy(), of_all))
+        self._open.append(Chunk(cut.recording, cut.start, symbols.numpy(), scores.numpy(), of_all))
         self._frames += cut.keep
         while self._frames > self.longest:
             whole = self._joined()
@@ -75,8 +78,8 @@ class Chunker:
             self._open, self._frames = [whole], len(whole.symbols)
             if not place:
                 return
-            self._open, self._frames = [whole.part(place, len(whole.symbols))], len(whole.symbols) - place
-            yield whole.part(0, place)
+            self._open, self._frames = [whole.part(place, len(whole.symbols), self.stride)], len(whole.symbols) - place
+            yield whole.part(0, place, self.stride)
 
     def end(self) -> Iterator[Chunk]:
         """Yield what is left."""
@@ -111,9 +114,11 @@ class Chunker:
         return self.longest if len(symbols) >= 4 * self.longest else 0
 
 
-def chunks(pools: Iterable[Iterable[Computed | Ended | Failure]], vocabulary: Vocabulary) -> Iterator[ChunkEvent]:
+def chunks(
+    pools: Iterable[Iterable[Computed | Ended | Failure]], vocabulary: Vocabulary, stride: int
+) -> Iterator[ChunkEvent]:
     """Yield the chunks of recordings, and their ends and failures, in order; a chunk knows whether it is the last."""
-    chunker, held = Chunker(vocabulary), list[Chunk]()
+    chunker, held = Chunker(vocabulary, stride), list[Chunk]()
     for event in itertools.chain.from_iterable(pools):
         for chunk in chunker.add(event) if isinstance(event, tuple) else chunker.end():
             yield from (replace(before, goes_on=True) for before in held)
@@ -185,10 +190,11 @@ class Assembly:
         self._score = 0.0
         self._nbest: list[Hypothesis] = []
 
-    def add(self, recording: AnyRecording, first: int, frames: int, nbest: Sequence[Hypothesis]) -> TranscribedPiece:
-        """Take the n-best list of the chunk of `frames` frames from frame `first` on; return what it says."""
+    def add(self, recording: AnyRecording, start: int, frames: int, nbest: Sequence[Hypothesis]) -> TranscribedPiece:
+        """Take the n-best list of the chunk of `frames` frames from sample `start` on; return what it says."""
         best, a = nbest[0], self._architecture
-        words = self._timed(best, first)
+        offset = start / SAMPLE_RATE
+        words = self._timed(best, offset)
         if self._separator is not None and self._ids and best.ids and self._ids[-1] != self._separator:
             self._ids.append(self._separator)
         self._ids.extend(best.ids)
@@ -196,10 +202,12 @@ class Assembly:
         self._words.extend(words)
         self._score += best.score
         if self._search.nbest > 1:
-            lists, offsets = ([self._nbest, nbest], [0, first]) if self._nbest else ([nbest], [first])
+            lists, offsets = ([self._nbest, nbest], [0, 0]) if self._nbest else ([nbest], [0])
             self._nbest = join(lists, offsets, self._separator)
-        start, end = a.frame_span(first, first + max(frames, 1) - 1)
-        return TranscribedPiece(recording.name, start, end, hypothesis_text(self._vocabulary, best), words)
+        begin, end = a.frame_span(0, max(frames, 1) - 1)
+        return TranscribedPiece(
+            recording.name, offset + begin, offset + end, hypothesis_text(self._vocabulary, best), words
+        )
 
     def transcript(self, recording: AnyRecording) -> Transcript:
         """Return the transcript of the recording, which has ended."""
@@ -219,13 +227,13 @@ class Assembly:
             warning=recording.warning,
         )
 
-    def _timed(self, best: Hypothesis, offset: int) -> tuple[Word, ...]:
+    def _timed(self, best: Hypothesis, offset: float) -> tuple[Word, ...]:
         spans = word_frames(self._vocabulary, best)
         confidences: Sequence[float | None] = best.word_confidences
         if len(confidences) != len(spans):
             confidences = [None] * len(spans)
-        span = self._architecture.frame_span
-        return tuple(
-            Word(text, *span(offset + first, offset + last), confidence)
-            for (text, first, last), confidence in zip(spans, confidences, strict=True)
-        )
+        words = []
+        for (text, first, last), confidence in zip(spans, confidences, strict=True):
+            begin, end = self._architecture.frame_span(first, last)
+            words.append(Word(text, offset + begin, offset + end, confidence))
+        return tuple(words)

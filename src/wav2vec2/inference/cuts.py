@@ -24,14 +24,14 @@ from wav2vec2.model.window_moments import WindowMoments
 class Cut:
     """A part of a recording. The model sees `waveform`, and gives frames: `skip` are dropped, the next `keep` kept.
 
-    first: the first kept frame, counted from the recording's beginning. joined: the kept frames follow those of the cut
+    start: the sample where the first kept frame begins. joined: the kept frames follow those of the cut
     before it, and a word may lie across. heard: samples of the recording that are done with this cut, since the one
     before. moments: statistics for the group norm, if not those of the waveform itself.
     """
 
     recording: AnyRecording
     waveform: Waveform
-    first: int
+    start: int
     skip: int
     keep: int
     joined: bool = False
@@ -198,10 +198,10 @@ def _windows(recording: AnyRecording, rules: CutRules) -> Iterator[Cut]:
             if block is None:
                 raise UserError(f"{recording.name}: has changed while it was read; try again")
             ring.push(block, window.start)
-        first = window.start // a.stride + window.skip
-        done = min((first + window.keep) * a.stride, statistics.samples)
+        start = window.start + window.skip * a.stride
+        done = min(start + window.keep * a.stride, statistics.samples)
         waveform = statistics.normalized(ring.read(window.start, window.samples))
-        yield Cut(recording, waveform, first, window.skip, window.keep, first > 0, heard=done - heard, moments=moments)
+        yield Cut(recording, waveform, start, window.skip, window.keep, start > 0, heard=done - heard, moments=moments)
         heard = done
     for _ in blocks:  # to the end, where warnings are known
         pass
@@ -250,5 +250,4 @@ def _cut(
     shown = _own(waveform, a) if statistics is None else statistics.normalized(waveform)
     moments = None if statistics is None else statistics.moments()
     end = piece.start + piece.samples
-    first = piece.start // a.stride
-    return Cut(recording, shown, first, skip, keep, piece.joined, max(0, end - heard), moments)
+    return Cut(recording, shown, piece.start, skip, keep, piece.joined, max(0, end - heard), moments)

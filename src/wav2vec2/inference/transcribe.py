@@ -86,7 +86,7 @@ class Transcriber:
         given = {name: value for name, value in given.items() if value is not None}
         options = replace(decoding or DecodingOptions(), **given)
         settings = options.resolve()  # refuses an impossible choice before the model is loaded
-        self._tuned = PieceSettings(pause=settings.pause, margin=settings.margin, statistics=settings.statistics)
+        self.tuned = PieceSettings(pause=settings.pause, margin=settings.margin, statistics=settings.statistics)
         if not isinstance(model, AcousticModel):
             compute = ComputeOptions(device, batch_seconds, window_seconds, context_seconds, precision, pieces)
             compute = replace(compute, longest_piece=longest_piece, pause=pause, margin=margin, statistics=statistics)
@@ -198,14 +198,16 @@ class Transcriber:
         """Yield the pieces of the last search, and for each recording the transcripts of all of them, or a Failure."""
         any_beam = any(search.decoder is not None for search in searches)
         pools = self.acoustic_model.cut_pools(
-            map(as_recording, recordings), log_probs=any_beam, tuned=self._tuned, advance=advance
+            map(as_recording, recordings), log_probs=any_beam, tuned=self.tuned, advance=advance
         )
         parts: list[Assembly] = []
-        for event, lists in searched(chunks(pools, self.vocabulary), searches, self.vocabulary):
+        for event, lists in searched(
+            chunks(pools, self.vocabulary, self.architecture.stride), searches, self.vocabulary
+        ):
             parts = parts or [Assembly(self.vocabulary, self.architecture, search) for search in searches]
             if isinstance(event, Chunk):
                 for part, nbest in zip(parts, lists, strict=True):
-                    piece = part.add(event.recording, event.first, len(event.symbols), nbest)
+                    piece = part.add(event.recording, event.start, len(event.symbols), nbest)
                 yield piece
                 continue
             yield event if isinstance(event, Failure) else [part.transcript(event.recording) for part in parts]
