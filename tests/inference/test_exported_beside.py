@@ -17,6 +17,7 @@ from wav2vec2.export.command import run as export
 from wav2vec2.inference.acoustic_model import AcousticModel
 from wav2vec2.inference.exported import OnnxModel
 from wav2vec2.inference.exported_beside import weights_print
+from wav2vec2.inference.frame_outputs import ComputeOptions
 from wav2vec2.inference.transcribe import Transcriber
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.text.vocabulary import Vocabulary
@@ -29,7 +30,9 @@ SOUND = np.random.default_rng(0).standard_normal(16_000).astype(np.float32) * 0.
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported") / "model"
-    save(recognizer(replace(GROUP, **SMALLEST), VOCABULARY), folder)  # type: ignore[arg-type]
+    model = recognizer(replace(GROUP, **SMALLEST), VOCABULARY)  # type: ignore[arg-type]
+    model.longest_heard = 3.5
+    save(model, folder)
     export(ExportOptions(str(folder), folder / "model.onnx"))
     return folder
 
@@ -50,6 +53,14 @@ def test_it_is_used_and_says_so(folder: Path, capsys: pytest.CaptureFixture[str]
     assert isinstance(plain.model, Wav2Vec2ForCTC)
     assert capsys.readouterr().err == ""
     assert transcriber(SOUND).text == plain(SOUND).text
+
+
+def test_it_knows_what_the_model_has_heard_and_leaves_what_it_cannot_do(folder: Path) -> None:
+    exported = AcousticModel(folder).model
+    assert isinstance(exported, OnnxModel)
+    assert exported.longest_heard == 3.5
+    for options in (ComputeOptions(pieces="none"), ComputeOptions(statistics="recording")):
+        assert isinstance(AcousticModel(folder, compute=options).model, Wav2Vec2ForCTC)
 
 
 def test_copies_of_a_folder_are_the_same_model_whatever_their_dates(folder: Path) -> None:

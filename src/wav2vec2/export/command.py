@@ -80,6 +80,7 @@ def run(options: ExportOptions) -> None:
         log_softmax=options.log_softmax,
         precision=precision,
         weights=weights_print(locate_recognizer(options.model)),
+        longest_heard=model.longest_heard,
     )
     limits = Limits(options.tolerance, options.max_error_increase, options.max_text_difference)
     started = time.monotonic()

@@ -67,7 +67,7 @@ class AcousticModel:
     """A CTC model with its vocabulary, in evaluation mode on its device.
 
     vocabulary: replaces the model's own. On a CPU, an exported file that lies beside the model is used in its place,
-    unless a precision is asked for; see `exported_beside`.
+    unless a precision, windows over everything or statistics of the recording are asked for; see `exported_beside`.
 
     Raises UserError for a model that cannot be read, or has no CTC head or no vocabulary, and for a precision that the
     device or an exported file does not have.
@@ -84,7 +84,9 @@ class AcousticModel:
         self._sizes, self._pieces = compute.sizes, compute.piece_settings
         self._source = model if isinstance(model, str | Path) else None
         self.device = usable_device(compute.device)
-        beside = compute.precision == "auto" and self.device.type == "cpu"
+        # An exported file computes the statistics of the first layer by itself, of each waveform that it gets.
+        own_statistics = self._pieces.pieces == "speech" and self._pieces.statistics != "recording"
+        beside = compute.precision == "auto" and self.device.type == "cpu" and own_statistics
         self.model, self.vocabulary = _model_and_vocabulary(model, vocabulary, beside)
         self.architecture = self.model.architecture
         self.model.to(self.device)

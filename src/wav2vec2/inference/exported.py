@@ -8,6 +8,7 @@ Legend: B utterances, S samples, T frames, V symbols.
 """
 
 import json
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from wav2vec2.audio.normalize import FAIRSEQ_EPSILON
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.config import from_plain
 from wav2vec2.device import compute_threads
-from wav2vec2.errors import UserError, cause
+from wav2vec2.errors import UserError, cause, quoted
 from wav2vec2.input_file import parse_json, refuse_special
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.text.vocabulary import Vocabulary
@@ -47,6 +48,7 @@ class ExportMetadata:
     log_softmax: bool
     precision: Precision
     weights: str = ""
+    longest_heard: float | None = None
 
     @property
     def minimum_samples(self) -> int:
@@ -68,6 +70,7 @@ class ExportMetadata:
             "receptive_field": self.architecture.receptive_field,
             "minimum_samples": self.minimum_samples,
             "weights": self.weights,
+            "longest_heard": self.longest_heard,
         }
         plain = {key: fact if isinstance(fact, str) else json.dumps(fact) for key, fact in facts.items()}
         return {FORMAT: VERSION, **plain}
@@ -84,9 +87,18 @@ class ExportMetadata:
                 facts["outputs"] == "log-probabilities",
                 cast(Precision, facts["precision"]),
                 facts.get("weights", ""),
+                _seconds(parse_json(facts.get("longest_heard", "null"))),
             )
         except (KeyError, TypeError, ValueError, AttributeError, UserError) as error:
             raise UserError(f"{source}: its metadata is damaged ({cause(error)}); export the model again") from None
+
+
+def _seconds(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"longest_heard is {quoted(str(value))}")
+    return float(value)
 
 
 class ExportedRecognizer(ABC):
@@ -94,7 +106,7 @@ class ExportedRecognizer(ABC):
 
     def __init__(self, metadata: ExportMetadata) -> None:
         self.metadata = metadata
-        self.architecture = metadata.architecture
+        self.architecture, self.longest_heard = metadata.architecture, metadata.longest_heard
         self.vocabulary, self.blank = metadata.vocabulary, metadata.vocabulary.blank
 
     @abstractmethod

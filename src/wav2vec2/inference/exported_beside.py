@@ -49,7 +49,8 @@ def exported_beside(folder: Path, notice: Callable[[str], None]) -> ExportedReco
         notice(f"the exported file beside the model is not used: {error}")
         return None
     own, found = exported.metadata, open_checkpoint(folder)
-    same = (own.architecture, own.vocabulary) == (found.architecture, found.vocabulary)
+    theirs = found.architecture, found.vocabulary, found.longest_heard
+    same = (own.architecture, own.vocabulary, own.longest_heard) == theirs
     if not same or not own.weights or own.weights != weights_print(folder):
         notice(f"{path}: not used, because it was made from other weights; export the model again, or remove it")
         return None
