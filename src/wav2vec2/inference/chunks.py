@@ -27,7 +27,6 @@ from wav2vec2.model.architecture import Architecture
 from wav2vec2.output.transcript import Alternative, Transcript, Word
 from wav2vec2.text.vocabulary import Vocabulary
 
-
 _WAITING_FRAMES = 48_000  # 16 minutes; a model is faster than a search, and what waits must not grow with a recording
 
 
