@@ -72,7 +72,9 @@ def test_the_file_says_what_it_needs(directory: Path, exported: Export) -> None:
 def test_transcriber_gives_the_model_s_text_and_times(directory: Path, exported: Export, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", 0.1 * noise(20_000)[0][0].numpy(), 16_000)
     sources = [tmp_path / "a.wav", 0.1 * noise(9_000, seed=3)[0][0].numpy(), np.zeros(30, np.float32)]
-    sizes = {"window_seconds": 0.6, "context_seconds": 0.1}
+    # In windows the group norm takes the statistics of the whole piece, which an exported file cannot be given.
+    group = wav2vec2.load(directory).architecture.conv_norm == "group"
+    sizes = {} if group else {"window_seconds": 0.6, "context_seconds": 0.1}
     ours = wav2vec2.Transcriber(directory, device="cpu", **sizes)(sources)
     theirs = wav2vec2.Transcriber(exported("onnx"), **sizes)(sources)
     assert len(ours[0].text) > 20
@@ -80,7 +82,7 @@ def test_transcriber_gives_the_model_s_text_and_times(directory: Path, exported:
         assert (mine.text, mine.seconds) == (other.text, other.seconds)
         assert [(w.text, w.start, w.end) for w in mine.words] == [(w.text, w.start, w.end) for w in other.words]
         confidences = [[word.confidence for word in result.words] for result in (mine, other)]
-        assert confidences[0] == pytest.approx(confidences[1], rel=1e-2)
+        assert confidences[0] == pytest.approx(confidences[1], abs=1e-3)
         assert mine.score == pytest.approx(other.score, rel=1e-4, abs=1e-3)
 
 
