@@ -24,7 +24,8 @@ train.residual=float32  train.triton=True  train.device=auto  train.threads=0  t
 log.validate_every=500  log.save_every=500  log.keep_last=2  log.tensorboard=True  health.enabled=True
 health.go_back=True  health.patience=4  health.grace_share=0.02  health.chance_share=0.15
 health.chance_margin=0.02  health.collapse_perplexity=2.5  text.case=keep  text.digits=keep  text.punctuation=keep
-data.mix=none  data.mix_beta=0.5  parallel.strategy=ddp  parallel.recompute=False  train.compile=False
+data.mix=none  data.mix_beta=0.5  parallel.strategy=ddp  parallel.recompute=False  parallel.timeout_minutes=30.0
+train.compile=False
 """
 PRETRAIN = """
 output=runs/pretrain  init_quantizer=keep  data.hold_out_by=auto  units.kind=quantizer  units.layer=-1
