@@ -101,9 +101,9 @@ class Transcriber:
     def live(self, settings: LiveSettings | None = None) -> LiveSession:
         """Begin to listen to a stream; see `LiveSession`. Several may be open at once.
 
-        The words of a live session are those of greedy decoding. Raises UserError for an exported model.
+        The search is that of the transcriber, without rescoring. Raises UserError for an exported model.
         """
-        return open_session(self.acoustic_model, settings or LiveSettings())
+        return open_session(self.acoustic_model, settings or LiveSettings(), self.search)
 
     def close(self) -> None:
         """Stop the workers of the search."""

@@ -7,22 +7,24 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from tyro.conf import Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from wav2vec2.audio.blocks import StreamResampler
 from wav2vec2.audio.microphone import Microphone
 from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel
 from wav2vec2.inference.frame_outputs import ComputeOptions
 from wav2vec2.inference.live.events import LiveEvent, default_format, write_growing, write_jsonl, write_text
-from wav2vec2.inference.live.open import capacity_line, live_encoder, open_session, seconds_a_chunk
+from wav2vec2.inference.live.open import capacity_line, live_encoder, seconds_a_chunk
 from wav2vec2.inference.live.session import LiveSession
 from wav2vec2.inference.live.settings import Delay, LiveSettings
+from wav2vec2.inference.transcribe import Transcriber
 
 _READ = 64 * 1024
 _RATES = (1_000, 384_000)
@@ -55,6 +57,7 @@ class ListenOptions:
     auto: text on a terminal, elsewhere jsonl."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
+    decoding: OmitArgPrefixes[DecodingOptions] = field(default_factory=DecodingOptions)
 
 
 def run(options: ListenOptions) -> None:
@@ -68,11 +71,12 @@ def run(options: ListenOptions) -> None:
         # opened before the model is loaded, so that a missing microphone is told at once
         microphone = None if options.source == "-" else Microphone(options.source)
         model = AcousticModel(options.model, compute=ComputeOptions(device=options.device))
+        transcriber = stack.enter_context(Transcriber(model, decoding=options.decoding))
         seconds = seconds_a_chunk(live_encoder(model, settings))
         print(f"listen: {capacity_line(settings, seconds)}", file=sys.stderr)
         if (advice := settings.advice()) is not None:
             print(f"listen: {advice}", file=sys.stderr)
-        session = open_session(model, settings)
+        session = transcriber.live(settings)
         if microphone is None:
             blocks = pcm_blocks(sys.stdin.fileno(), options.rate)
         else:

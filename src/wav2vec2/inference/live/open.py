@@ -5,12 +5,13 @@ import time
 
 import numpy as np
 
+from wav2vec2.decode.search import GREEDY, Search
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel
 from wav2vec2.inference.live.encoder import LiveEncoder
 from wav2vec2.inference.live.session import LiveSession
 from wav2vec2.inference.live.settings import LiveSettings
-from wav2vec2.inference.live.writer import GreedyWriter
+from wav2vec2.inference.live.writer import GreedyWriter, SearchWriter, Writer
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 
 _PASSES = 3
@@ -25,9 +26,16 @@ def live_encoder(model: AcousticModel, settings: LiveSettings) -> LiveEncoder:
     return LiveEncoder(model.model, model.device, settings)
 
 
-def open_session(model: AcousticModel, settings: LiveSettings) -> LiveSession:
-    """Return a session that writes by the best symbol of every frame. Raises UserError for an exported model."""
-    writer = GreedyWriter(model.vocabulary, model.architecture)
+def open_session(model: AcousticModel, settings: LiveSettings, search: Search = GREEDY) -> LiveSession:
+    """Return a session that writes by a search, or by the best symbol of every frame. A rescorer is not used.
+
+    Raises UserError for an exported model.
+    """
+    writer: Writer = GreedyWriter(model.vocabulary, model.architecture)
+    if search.decoder is not None:
+        silence = np.zeros((1, len(model.vocabulary)), np.float32)
+        search.decoder.decode([silence], search.options)  # compiles it before anybody speaks
+        writer = SearchWriter(search.decoder, search.options, model.vocabulary, model.architecture)
     return LiveSession(live_encoder(model, settings), writer, model.vocabulary, settings)
 
 

@@ -11,7 +11,6 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from wav2vec2.audio.pauses import HOP
 from wav2vec2.audio.read import SAMPLE_RATE
@@ -21,7 +20,7 @@ from wav2vec2.inference.live.encoder import LiveEncoder
 from wav2vec2.inference.live.events import EventKind, LiveEvent
 from wav2vec2.inference.live.settings import LiveSettings
 from wav2vec2.inference.live.speech import SpeechTracker, hops
-from wav2vec2.inference.live.writer import GreedyWriter
+from wav2vec2.inference.live.writer import Part, Writer
 from wav2vec2.output.transcript import Word
 from wav2vec2.text.vocabulary import Vocabulary
 
@@ -42,7 +41,7 @@ class LiveSession:
     def __init__(
         self,
         encoder: LiveEncoder,
-        writer: GreedyWriter,
+        writer: Writer,
         vocabulary: Vocabulary,
         settings: LiveSettings,
         detector: ActivityDetector | None = None,
@@ -162,30 +161,20 @@ class LiveSession:
         passed = min(max(0, hop * HOP - self._origin), len(self._samples))
         self._samples, self._origin = self._samples[passed:], self._origin + passed
 
-    def _parts(self, numbers: np.ndarray, log_probs: Tensor) -> Iterator[tuple[np.ndarray, Tensor, bool]]:
-        """Split frames at the pauses between words; the last value tells whether a pause follows."""
+    def _parts(self) -> list[Part]:
+        """Split the frames that are not committed at the pauses between words."""
         starts = [s.begin * HOP // self._stride for s in self._tracker.stretches if s.pause >= _BOUNDARY]
-        coming = [start for start in starts if len(numbers) and start >= numbers[0]]
-        edges = [0, *np.searchsorted(numbers, coming).tolist(), len(numbers)]
-        for a, b in pairwise(edges):
-            yield numbers[a:b], log_probs[a:b], b < len(numbers)
+        coming = [start for start in starts if len(self._numbers) and start >= self._numbers[0]]
+        edges = [0, *np.searchsorted(self._numbers, coming).tolist(), len(self._numbers)]
+        return [(self._numbers[a:b], self._log_probs[a:b]) for a, b in pairwise(edges)]
 
     def _advance(self, until: int) -> Iterator[LiveEvent]:
         """Commit the frames below number `until`, and show what follows as far as two passes agree."""
-        done = int(np.searchsorted(self._numbers, until))
-        words: list[Word] = []
-        rest: list[tuple[np.ndarray, Tensor]] = []
-        for numbers, log_probs, pause in self._parts(self._numbers, self._log_probs):
-            count = min(max(0, done), len(numbers))
-            done -= len(numbers)
-            words += self._writer.feed(numbers[:count], log_probs[:count])
-            if count == len(numbers) and pause:
-                words += self._writer.pause()
-            elif count < len(numbers):
-                rest.append((numbers[count:], log_probs[count:]))
+        words, tail = self._writer.advance(self._parts(), until)
         self._committed = max(self._committed, until)
+        fresh = int(np.searchsorted(self._numbers, until))
+        self._numbers, self._log_probs = self._numbers[fresh:], self._log_probs[fresh:]
         yield from self._commit(words)
-        tail = self._writer.tail(rest)
         shown = _agreed(tail, self._candidate)
         self._candidate = tail
         if shown != self._shown or (words and shown):
@@ -215,18 +204,15 @@ class LiveSession:
             if len(symbols) and np.isin(symbols, list(self._silent)).mean() < _BLANK_SHARE:
                 tracker.hear_all()
                 return
-        something = self._words or self._writer.spelling or self._writer.tail([(self._numbers, self._log_probs)])
-        if something or tracker.silence >= hops(self.settings.without_word):
+        words, tail = self._writer.advance(self._parts(), self._committed)
+        yield from self._commit(words)
+        if self._words or tail or tracker.silence >= hops(self.settings.without_word):
             yield from self._close()
 
     def _close(self) -> Iterator[LiveEvent]:
         """Commit what is left, and end the utterance."""
         self._run()
-        words: list[Word] = []
-        for numbers, log_probs, _ in self._parts(self._numbers, self._log_probs):
-            words += self._writer.feed(numbers, log_probs)
-            words += self._writer.pause()
-        yield from self._commit(words)
+        yield from self._commit(self._writer.finish(self._parts()))
         if self._words:
             yield self._event("final", self._words)
         self._tracker.close()
@@ -236,7 +222,7 @@ class LiveSession:
         """End the utterance at the quietest place between two committed words, while its speech goes on."""
         tracker = self._tracker
         if not self._words:  # a word of such a length is none
-            yield from self._commit(self._writer.pause())
+            yield from self._commit(self._writer.finish([], goes_on=True))
         words = self._words
         latest = tracker.begin + hops(self.settings.longest) // 2
         places = [
