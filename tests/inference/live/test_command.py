@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.inference.live.test_session import FAST, MODELS, burst, silence
 
 import wav2vec2
 from wav2vec2.audio.microphone import Microphone
+from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel
 from wav2vec2.inference.live.command import ListenOptions, pcm_blocks, run
@@ -35,20 +37,37 @@ def pcm(audio: np.ndarray) -> bytes:
     return (np.clip(audio, -1, 1) * 32767).astype("<i2").tobytes()
 
 
-def listen(model: Path, *options: str, audio: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "wav2vec2", "listen", str(model), *options]
-    return subprocess.run(command, input=audio, capture_output=True, timeout=100)
+class Piped(io.StringIO):
+    """A stdin that is a pipe with something in it."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.reading, writing = os.pipe()
+        threading.Thread(target=self._fill, args=(writing, content)).start()
+
+    @staticmethod
+    def _fill(writing: int, content: bytes) -> None:
+        with os.fdopen(writing, "wb") as file:
+            file.write(content)
+
+    def fileno(self) -> int:
+        return self.reading
 
 
-def test_audio_on_stdin_becomes_lines_of_json(model: Path) -> None:
-    done = listen(model, "-", "--chunk", "0.5", audio=pcm(np.concatenate([burst(2.0, 1), silence(1.0), burst(0.6, 2)])))
-    assert done.returncode == 0
-    events = [json.loads(line) for line in done.stdout.decode().splitlines()]
+@pytest.mark.parametrize("decoder", ["greedy", "beam"])
+def test_audio_on_stdin_becomes_lines_of_json(
+    decoder: str, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    audio = np.concatenate([burst(2.0, 1), silence(1.0), burst(0.6, 2)])
+    monkeypatch.setattr("sys.stdin", Piped(pcm(audio)))
+    decoding = DecodingOptions(decoder=decoder, beam=3)  # type: ignore[arg-type]
+    run(ListenOptions(str(model), "-", chunk=0.5, decoding=decoding))
+    out, messages = capsys.readouterr()
+    events = [json.loads(line) for line in out.splitlines()]
     committed = [word for event in events if event["kind"] == "committed" for word in event["words"]]
     final = [word for event in events if event["kind"] == "final" for word in event["words"]]
     assert committed == final != []
     assert {*final[0]} == {"text", "start", "end", "confidence"}
-    messages = done.stderr.decode()
     assert "latency 1.78 s (0.5 s chunks, 1.28 s look-ahead)" in messages
     assert "this machine carries about" in messages
 

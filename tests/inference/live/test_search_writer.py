@@ -47,7 +47,7 @@ def in_chunks(writer: Writer, log_probs: torch.Tensor, chunk: int, ahead: int) -
 
 
 @pytest.mark.parametrize("vocabulary", [WORDS, PHONES], ids=["words", "phones"])
-@pytest.mark.parametrize("chunk", [1, 5, 13])
+@pytest.mark.parametrize("chunk", [3, 13])
 def test_chunks_change_no_word_where_the_model_is_sure(vocabulary: Vocabulary, chunk: int) -> None:
     text = "a b b c a" if vocabulary is PHONES else "THE FOX THE QUICK QUICK FOX"
     log_probs = emissions(vocabulary, text, 0, 12.0)

@@ -59,6 +59,10 @@ class LiveEncoder:
         """Forget everything: another utterance begins."""
         self._runs, self._scales, self._frozen = [], None, False
 
+    def next_piece(self) -> None:
+        """Forget the audio; the normalisation is that of the audio to come as soon as there is some."""
+        self._runs, self._frozen = [], False
+
     def renew(self) -> None:
         """Take the normalisation from the audio in view, as at the beginning of an utterance that goes on."""
         self._frozen = False
@@ -98,6 +102,8 @@ class LiveEncoder:
 
     def look(self, first: int, number: int, audio: np.ndarray) -> tuple[np.ndarray, Tensor]:
         """Return what `log_probs` would after `extend(number, audio)`; change nothing, normalisation included."""
+        if self._scales is None:
+            return np.zeros(0, np.int64), torch.zeros(0, self.model.head.out_features)
         other = replace(self, _runs=[copy(run) for run in self._runs], _frozen=True)
         other.extend(number, audio)
         return other.log_probs(first)

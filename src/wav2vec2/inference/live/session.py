@@ -88,7 +88,7 @@ class LiveSession:
     def _begin_utterance(self) -> None:
         self._encoder.restart()
         self._words: list[Word] = []
-        self._committed = 0  # frames below this number are committed
+        self._committed = self._begin = 0  # frames below these numbers are committed, or not heard by the model
         self._last_pass = self._tracker.now
         self._numbers, self._log_probs = np.zeros(0, np.int64), torch.zeros(0, len(self._vocabulary))
         self._candidate: list[Word] = []
@@ -112,6 +112,8 @@ class LiveSession:
         asked = silence % hops(settings.after_word) == 0 or silence == hops(settings.without_word)
         if silence and asked:
             yield from self._maybe_close()
+        elif silence == hops(settings.pause):
+            yield from self._end_piece()
         elif tracker.now - self._last_pass >= hops(settings.chunk):
             self._last_pass = tracker.now
             self._run()
@@ -126,7 +128,8 @@ class LiveSession:
     def _run(self) -> None:
         """Give the model what is new, and compute the frames in view."""
         for stretch in self._tracker.stretches:
-            begin, end = max(self._encoder.end, stretch.begin * HOP // self._stride), self._frame(stretch.end)
+            begin = max(self._encoder.end, self._begin, stretch.begin * HOP // self._stride)
+            end = self._frame(stretch.end)
             if end > begin:
                 self._encoder.extend(begin, self._audio(begin, end))
         first = max(0, self._committed - self._left)
@@ -194,7 +197,7 @@ class LiveSession:
         """End the utterance if the model, too, hears nothing in the silence."""
         self._run()
         tracker = self._tracker
-        number, end = self._encoder.end, self._frame(tracker.now)
+        number, end = max(self._encoder.end, self._begin), self._frame(tracker.now)
         if end > number:
             numbers, log_probs = self._encoder.look(
                 max(0, self._committed - self._left), number, self._audio(number, end)
@@ -208,6 +211,20 @@ class LiveSession:
         yield from self._commit(words)
         if self._words or tail or tracker.silence >= hops(self.settings.without_word):
             yield from self._close()
+
+    def _end_piece(self) -> Iterator[LiveEvent]:
+        """Commit everything before a pause, in which nothing is cut; what follows is heard without it."""
+        self._run()
+        if not len(self._numbers):
+            return
+        yield from self._commit(self._writer.finish(self._parts(), goes_on=True))
+        self._committed = self._begin = self._encoder.end
+        self._numbers, self._log_probs = self._numbers[:0], self._log_probs[:0]
+        self._encoder.next_piece()
+        if self._shown:
+            self._shown = ()
+            yield self._event("tentative", ())
+        self._candidate = []
 
     def _close(self) -> Iterator[LiveEvent]:
         """Commit what is left, and end the utterance."""

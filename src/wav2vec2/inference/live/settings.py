@@ -31,6 +31,9 @@ class LiveSettings:
     heard at once in training."""
     margin: float = 0.1
     """How much silence the model hears on either side of speech; the rest is left out."""
+    pause: float = 0.3
+    """Silence before which everything is committed at once. The model hears what follows without what came before:
+    one that has learned from single utterances hears silence inside them badly."""
     after_word: float = 0.8
     """Silence that ends an utterance in which a word was heard."""
     without_word: float = 2.4
@@ -43,7 +46,7 @@ class LiveSettings:
     def __post_init__(self) -> None:
         if self.delay not in LOOK_AHEAD:
             raise UserError(f"delay: {self.delay!r} is not one of {', '.join(LOOK_AHEAD)}")
-        for name in ("chunk", "left_context", "margin", "after_word", "without_word", "longest", "settled"):
+        for name in ("chunk", "left_context", "margin", "pause", "after_word", "without_word", "longest", "settled"):
             value = getattr(self, name)
             if not 0 <= value < math.inf:
                 raise UserError(f"{name}: {value} must be a number of seconds, at least 0")
@@ -53,8 +56,8 @@ class LiveSettings:
             )
         if self.after_word < 0.2 or self.without_word < 0.2 or self.longest < 2 * self.latency:
             raise UserError("after_word and without_word must be at least 0.2 s, longest at least twice the latency")
-        if self.margin > self.after_word / 2:
-            raise UserError("margin must be at most half of after_word")
+        if self.margin > min(self.pause, self.after_word) / 2:
+            raise UserError("margin must be at most half of pause and of after_word")
 
     @property
     def look_ahead(self) -> float:
