@@ -32,7 +32,6 @@ from wav2vec2.data.waveforms import read_utterance
 from wav2vec2.inference.acoustic_model import AcousticModel
 from wav2vec2.inference.align import Aligner
 from wav2vec2.inference.live.events import LiveEvent
-from wav2vec2.inference.live.open import open_session
 from wav2vec2.inference.live.settings import LOOK_AHEAD, LiveSettings
 from wav2vec2.inference.transcribe import Transcriber
 
@@ -106,8 +105,8 @@ class Played:
         return [(word, at) for event, at in self.events if event.kind == kind for word in event.words]
 
 
-def play(model: AcousticModel, settings: LiveSettings, audio: np.ndarray) -> Played:
-    session, events, ready = open_session(model, settings), [], 0.0
+def play(transcriber: Transcriber, settings: LiveSettings, audio: np.ndarray) -> Played:
+    session, events, ready = transcriber.live(settings), [], 0.0
     for begin in range(0, len(audio) + BLOCK, BLOCK):
         block = audio[begin : begin + BLOCK]
         came = (begin + len(block)) / RATE
@@ -120,7 +119,7 @@ def play(model: AcousticModel, settings: LiveSettings, audio: np.ndarray) -> Pla
 
 def accuracy(options: argparse.Namespace) -> None:
     model = AcousticModel(options.model)
-    transcriber, aligner = Transcriber(model), Aligner(model)
+    transcriber, aligner = Transcriber(model, lm=options.lm), Aligner(model)
     streams = list(joined(options.manifest, options.split, (0.3, 1.5), options.noise))
     offline = [
         (text, result.text) for one in streams for text, result in zip(one.texts, transcriber(one.parts), strict=True)
@@ -131,7 +130,7 @@ def accuracy(options: argparse.Namespace) -> None:
     ends = [word_ends(aligner, one) for one in streams]
     for delay in options.delays:
         settings = LiveSettings(delay=delay)
-        played = [play(model, settings, one.audio) for one in streams]
+        played = [play(transcriber, settings, one.audio) for one in streams]
         pairs, waits, retracted, shown, changed = [], [], 0, 0, 0
         for one, spoken, run in zip(streams, ends, played, strict=True):
             committed, final = run.words("committed"), run.words("final")
@@ -202,7 +201,7 @@ def hours(options: argparse.Namespace) -> None:
     model = AcousticModel(options.model)
     one = next(joined(options.manifest, options.split, (0.3, 1.5), options.noise))
     minute = np.concatenate([one.audio] * (1 + 60 * RATE // len(one.audio)))[: 60 * RATE]
-    session = open_session(model, LiveSettings())
+    session = Transcriber(model).live()
     for number in range(round(options.hours * 60)):
         clock = time.process_time()
         events = [
@@ -227,6 +226,7 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--noise", type=float, default=-70.0, help="dB of the noise under everything")
     parser.add_argument("--delays", nargs="*", default=["high"], choices=list(LOOK_AHEAD))
+    parser.add_argument("--lm", help="a language model, for accuracy")
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--hours", type=float, default=6.0)
     options = parser.parse_args()
