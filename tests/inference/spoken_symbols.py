@@ -1,6 +1,9 @@
 """A CTC model without weights: every frame "hears" the symbol whose number is the loudness at the frame's centre."""
 
+from pathlib import Path
+
 import numpy as np
+import soundfile
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +12,7 @@ from wav2vec2.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_transcripts(["THE QUICK BROWN FOX JUMPS OVER A LAZY DOG'S"])
 LOUDNESS = 1 / 64
+TEXTS = ["THE FOX", "A", "LAZY DOG'S QUICK FOX", "JUMPS OVER"]
 
 
 class LoudnessCTC(nn.Module):
@@ -35,3 +39,10 @@ def spoken(text: str, vocabulary: Vocabulary = VOCABULARY, *, hold: int = 3) -> 
     """Audio in which each symbol lasts `hold` frames and a blank frame follows it."""
     frames = [symbol for index in vocabulary.encode(text) for symbol in (*[index] * hold, 0)]
     return np.pad(np.repeat(np.array(frames, dtype=np.float32) * LOUDNESS, 320), (0, 80))
+
+
+def write(path: Path, samples: np.ndarray, rate: int = 16_000) -> Path:
+    """Write a WAV file and its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples, rate, subtype="PCM_16")
+    return path

@@ -3,9 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
-from tests.inference.spoken_symbols import VOCABULARY, LoudnessCTC, spoken
+from tests.inference.spoken_symbols import VOCABULARY, LoudnessCTC, spoken, write
 from tests.small_models import GROUP, recognizer
 
 from wav2vec2 import cli
@@ -13,12 +12,6 @@ from wav2vec2.audio.recordings import Failure, open_recording
 from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.errors import UserError
 from wav2vec2.inference.align import Aligner, AlignOptions, file_name, run, text_argument
-
-
-def write(path: Path, samples: np.ndarray) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, samples, 16_000, subtype="PCM_16")
-    return path
 
 
 def test_times_are_centred_on_the_receptive_field() -> None:
@@ -101,13 +94,6 @@ def test_impossible_sizes_and_models_are_refused() -> None:
         Aligner(LoudnessCTC(), window_seconds=1, context_seconds=1)
     with pytest.raises(UserError, match="no CTC head"):
         Aligner(torch.nn.Linear(1, 1))  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def model_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    VOCABULARY.save(tmp_path / "model")
-    monkeypatch.setattr("wav2vec2.checkpoints.load.load", lambda source: LoudnessCTC())
-    return str(tmp_path / "model")
 
 
 @pytest.fixture

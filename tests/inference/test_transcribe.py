@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from tests.inference.spoken_symbols import VOCABULARY, LoudnessCTC, spoken
+from tests.inference.spoken_symbols import TEXTS, VOCABULARY, LoudnessCTC, spoken, write
 from tests.small_models import FAMILIES, recognizer
 
 from wav2vec2.audio.recordings import Failure, open_recording
@@ -15,21 +15,6 @@ from wav2vec2.inference.transcribe import Transcriber
 from wav2vec2.text.vocabulary import Vocabulary
 
 CPU = ComputeOptions(device="cpu")
-TEXTS = ["THE FOX", "A", "LAZY DOG'S QUICK FOX", "JUMPS OVER"]
-
-
-def write(path: Path, samples: np.ndarray, rate: int = 16_000) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, samples, rate, subtype="PCM_16")
-    return path
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for number, text in enumerate(TEXTS):
-        write(tmp_path / "audio" / f"{number}.wav", spoken(text))
-    (tmp_path / "audio" / "notes.txt").write_text("no audio")
-    return tmp_path / "audio"
 
 
 def test_files_arrays_bytes_lists_and_folders(folder: Path) -> None:

@@ -1,10 +1,8 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
-from tests.inference.spoken_symbols import VOCABULARY, LoudnessCTC, spoken
+from tests.inference.spoken_symbols import TEXTS, spoken, write
 
 from wav2vec2.audio.recordings import audio_files
 from wav2vec2.decode.build import DecodingOptions
@@ -13,28 +11,6 @@ from wav2vec2.inference.frame_outputs import ComputeOptions
 from wav2vec2.inference.transcribe_command import TranscribeOptions, run
 
 CPU = ComputeOptions(device="cpu")
-TEXTS = ["THE FOX", "A", "LAZY DOG'S QUICK FOX", "JUMPS OVER"]
-
-
-def write(path: Path, samples: np.ndarray, rate: int = 16_000) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, samples, rate, subtype="PCM_16")
-    return path
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for number, text in enumerate(TEXTS):
-        write(tmp_path / "audio" / f"{number}.wav", spoken(text))
-    (tmp_path / "audio" / "notes.txt").write_text("no audio")
-    return tmp_path / "audio"
-
-
-@pytest.fixture
-def model_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    VOCABULARY.save(tmp_path / "model")
-    monkeypatch.setattr("wav2vec2.checkpoints.load.load", lambda source: LoudnessCTC())
-    return str(tmp_path / "model")
 
 
 def test_command_writes_text(model_path: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

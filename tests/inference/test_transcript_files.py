@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import webvtt
-from tests.inference.spoken_symbols import VOCABULARY, LoudnessCTC, spoken
+from tests.inference.spoken_symbols import spoken
 
 from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.errors import FileWarning, UserError
@@ -30,17 +30,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "audio"
 
 
-@pytest.fixture
-def model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    VOCABULARY.save(tmp_path / "model")
-    monkeypatch.setattr("wav2vec2.checkpoints.load.load", lambda source: LoudnessCTC())
-    return str(tmp_path / "model")
-
-
-def transcribe(model: str, *files: Path | str, formats: tuple[Format, ...] = (), out: Path | None = None) -> None:
+def transcribe(model_path: str, *files: Path | str, formats: tuple[Format, ...] = (), out: Path | None = None) -> None:
     run(
         TranscribeOptions(
-            model,
+            model_path,
             tuple(map(str, files)),
             format=formats,
             out=out,
@@ -51,10 +44,10 @@ def transcribe(model: str, *files: Path | str, formats: tuple[Format, ...] = (),
 
 
 def test_a_file_beside_each_name_in_every_format_and_what_is_finished_is_skipped(
-    model: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model_path: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "texts"
-    transcribe(model, folder, formats=("vtt", "json", "text"), out=out)
+    transcribe(model_path, folder, formats=("vtt", "json", "text"), out=out)
     assert sorted(path.name for path in out.iterdir()) == sorted(
         f"{name}.{suffix}" for name in "abc" for suffix in ("vtt", "json", "txt")
     )
@@ -65,16 +58,16 @@ def test_a_file_beside_each_name_in_every_format_and_what_is_finished_is_skipped
     (out / "a.txt").write_text("corrected by hand")
     (out / "b.vtt").unlink()
     (out / "b.txt").write_text("half")
-    transcribe(model, folder, formats=("vtt", "json", "text"), out=out)
+    transcribe(model_path, folder, formats=("vtt", "json", "text"), out=out)
     assert (out / "a.txt").read_text() == "corrected by hand"
     assert (out / "b.txt").read_text() == "A\n"
     assert capsys.readouterr().err == f"{out}: has the files of 2 of 3 recordings\n"
     transcribe("no model is loaded", folder, formats=("vtt",), out=out)
 
 
-def test_equal_stems_get_the_names_of_their_folders(model: str, folder: Path, tmp_path: Path) -> None:
+def test_equal_stems_get_the_names_of_their_folders(model_path: str, folder: Path, tmp_path: Path) -> None:
     (folder / "sub" / "a.wav").write_bytes((folder / "b.wav").read_bytes())
-    transcribe(model, folder, folder / "a.wav", out=tmp_path / "texts")
+    transcribe(model_path, folder, folder / "a.wav", out=tmp_path / "texts")
     names = {path.name: path.read_text() for path in (tmp_path / "texts").iterdir()}
     assert names["audio-a.txt"] == "THE FOX\n"
     assert names["sub-a.txt"] == "A\n"
@@ -82,84 +75,86 @@ def test_equal_stems_get_the_names_of_their_folders(model: str, folder: Path, tm
 
 
 def test_failures_leave_the_other_files_whole(
-    model: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model_path: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "aa.wav").write_bytes(b"nothing that could be audio")
     with pytest.raises(UserError, match="1 of 4 files"):
-        transcribe(model, folder, formats=("srt",), out=tmp_path / "texts")
+        transcribe(model_path, folder, formats=("srt",), out=tmp_path / "texts")
     assert sorted(path.name for path in (tmp_path / "texts").iterdir()) == ["a.srt", "b.srt", "c.srt"]
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_a_recording_on_stdin(
-    model: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    model_path: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def pipe(content: bytes) -> None:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
 
     pipe((folder / "a.wav").read_bytes())
-    transcribe(model, "-")
+    transcribe(model_path, "-")
     assert capsys.readouterr().out == "THE FOX\n"
     pipe((folder / "a.wav").read_bytes())
-    transcribe(model, folder / "b.wav", "-", formats=("jsonl",))
+    transcribe(model_path, folder / "b.wav", "-", formats=("jsonl",))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(entry["source"], entry["text"]) for entry in lines] == [(str(folder / "b.wav"), "A"), ("stdin", "THE FOX")]
     pipe((folder / "a.wav").read_bytes())
-    transcribe(model, "-", formats=("ctm",), out=tmp_path / "texts")
+    transcribe(model_path, "-", formats=("ctm",), out=tmp_path / "texts")
     assert (tmp_path / "texts" / "stdin.ctm").read_text().startswith("stdin 1 ")
     pipe(b"")
     with pytest.raises(UserError, match="1 of 1 file "):
-        transcribe(model, "-")
+        transcribe(model_path, "-")
     assert capsys.readouterr().err.startswith("stdin: is empty")
     with pytest.raises(UserError, match="name it once"):
-        transcribe(model, "-", "-")
+        transcribe(model_path, "-", "-")
 
 
-def test_patterns_in_quotes(model: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_patterns_in_quotes(model_path: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "notes.txt").write_text("no audio")
     (folder / "[x].wav").write_bytes((folder / "b.wav").read_bytes())
-    transcribe(model, folder / "*")
+    transcribe(model_path, folder / "*")
     assert [line.split("\t")[1] for line in capsys.readouterr().out.splitlines()] == ["A", "THE FOX", "A"]
-    transcribe(model, folder / "**" / "c.*")
+    transcribe(model_path, folder / "**" / "c.*")
     assert capsys.readouterr().out == f"{folder}/sub/c.wav\tLAZY DOG'S QUICK FOX\n"
-    transcribe(model, folder / "[x].wav")
+    transcribe(model_path, folder / "[x].wav")
     assert capsys.readouterr().out == "A\n"
     with pytest.raises(UserError, match="no file matches"):
-        transcribe(model, folder / "*.mp3")
+        transcribe(model_path, folder / "*.mp3")
 
 
-def test_what_cannot_share_stdout(model: str, folder: Path) -> None:
+def test_what_cannot_share_stdout(model_path: str, folder: Path) -> None:
     with pytest.raises(UserError, match="--format srt and json: cannot share stdout"):
-        transcribe(model, folder / "a.wav", formats=("srt", "json", "srt"))
+        transcribe(model_path, folder / "a.wav", formats=("srt", "json", "srt"))
     with pytest.raises(UserError, match="--format srt: a file holds one recording"):
-        transcribe(model, folder, formats=("srt",))
+        transcribe(model_path, folder, formats=("srt",))
     with pytest.raises(UserError, match="is a file; name a folder"):
-        transcribe(model, folder, out=folder / "a.wav")
+        transcribe(model_path, folder, out=folder / "a.wav")
 
 
-def test_tables_on_stdout_have_one_header(model: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    transcribe(model, folder, formats=("tsv",))
+def test_tables_on_stdout_have_one_header(model_path: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    transcribe(model_path, folder, formats=("tsv",))
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["recording", "start", "end", "word", "confidence"]
     assert [line[3] for line in lines[1:]] == " ".join(TEXTS.values()).split()
-    transcribe(model, folder, formats=("ctm",))
+    transcribe(model_path, folder, formats=("ctm",))
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["a", "a", "b", "c", "c", "c", "c"]
 
 
-def test_a_file_that_is_cut_short_gives_its_words_and_a_warning_with_both_lengths(model: str, folder: Path) -> None:
+def test_a_file_that_is_cut_short_gives_its_words_and_a_warning_with_both_lengths(
+    model_path: str, folder: Path
+) -> None:
     whole = (folder / "sub" / "c.wav").read_bytes()
     seconds = (len(whole) - 44) / 32_000
     (folder / "cut.wav").write_bytes(whole[: 44 + (len(whole) - 44) // 4 * 2])
     out = folder.parent / "texts"
     with pytest.warns(FileWarning, match=rf"cut\.wav: is cut short: its header promises {seconds:.1f} s; the 0\.8 s"):
-        transcribe(model, folder / "cut.wav", formats=("json",), out=out)
+        transcribe(model_path, folder / "cut.wav", formats=("json",), out=out)
     entry = json.loads((out / "cut.json").read_text())
     assert entry["text"].startswith("LAZY")
     assert "cut short" in entry["warning"]
 
 
 def test_pieces_are_printed_as_they_are_recognised(
-    model: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    model_path: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pause = np.zeros(16_000, np.float32)
     texts = ["THE FOX", "A LAZY DOG'S", "QUICK FOX"]
@@ -169,6 +164,6 @@ def test_pieces_are_printed_as_they_are_recognised(
     add = ToStdout.add
     monkeypatch.setattr(ToStdout, "add", lambda self, text, gap: (written.append(text), add(self, text, gap)))
     compute = ComputeOptions(device="cpu", longest_piece=1.5, batch_seconds=1.5)
-    run(TranscribeOptions(model, (str(folder / "long.wav"),), compute=compute))
+    run(TranscribeOptions(model_path, (str(folder / "long.wav"),), compute=compute))
     assert written == texts
     assert capsys.readouterr().out == f"{' '.join(texts)}\n"
