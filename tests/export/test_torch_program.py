@@ -36,4 +36,9 @@ def test_transcriber_runs_it(directory: Path, exported: Callable[..., Path]) -> 
     ours, theirs = (
         wav2vec2.Transcriber(m, device="cpu")(waveform) for m in (directory, exported("torch-export", log_softmax=True))
     )
-    assert (ours.text, ours.words) == (theirs.text, theirs.words)
+    assert ours.text == theirs.text
+    assert [(word.text, word.start, word.end) for word in ours.words] == [
+        (word.text, word.start, word.end) for word in theirs.words
+    ]
+    confidences = [[word.confidence for word in result.words] for result in (ours, theirs)]
+    assert confidences[0] == pytest.approx(confidences[1], abs=1e-3)

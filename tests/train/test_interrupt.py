@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from wav2vec2 import cli
+from wav2vec2.cli import program
 from wav2vec2.errors import Stopped
 from wav2vec2.train.interrupt import StopRequest, stop_signals
 
@@ -67,5 +68,5 @@ def test_a_stopped_run_leaves_with_a_status_that_no_failure_has(monkeypatch: pyt
     # EX_TEMPFAIL of sysexits.h, "the user is invited to retry"; 128 + SIGINT as in a shell
     assert os.EX_TEMPFAIL == 75
     for reason, status in (("SIGTERM", 75), ("another process was asked to stop", 75), ("Ctrl-C", 130)):
-        monkeypatch.setattr(cli, "_dispatch", lambda _, reason=reason: stopped(reason))
+        monkeypatch.setattr(program, "_dispatch", lambda _, reason=reason: stopped(reason))
         assert cli.main([]) == status

@@ -28,7 +28,7 @@ RANGES = {
         train.threads train.max_minutes log.validate_every log.save_every health.chance_margin
         health.collapse_perplexity""",
     "above 0": """model.layer_norm_eps curriculum.epochs regularization.tau_start regularization.tau_end batch.seconds
-        batch.micro_seconds batch.max_seconds train.lr train.eps""",
+        batch.micro_seconds batch.max_seconds train.lr train.eps parallel.timeout_minutes""",
     "at least 0 and at most 32": "batch.buckets",
     "at least 1": """batch.multiple text.min_count masking.time_span masking.channel_span batch.prefetch batch.tokens
         batch.micro_tokens train.updates train.max_skips units.iterations log.every log.keep_last health.patience""",
@@ -45,7 +45,7 @@ RANGES = {
 
 MACHINE = """output batch.workers batch.prefetch batch.in_memory batch.by_node train.device train.threads
     train.max_minutes log.every log.save_every log.keep_last log.tensorboard
-    parallel.strategy parallel.recompute train.compile"""
+    parallel.strategy parallel.recompute parallel.timeout_minutes train.compile train.triton"""
 MAY_CHANGE = """data.manifest data.validation_manifest data.hold_out_avoid data.hold_out_by data.labels data.text
     data.validation batch.micro_seconds batch.micro_tokens train.max_skips log.validate_every health.enabled
     health.go_back health.patience health.grace_share health.chance_share health.chance_margin
