@@ -7,8 +7,8 @@
 
 `audio.pieces` does the same for recognition, while a recording is being decoded.
 
-`prepare` sets the longest segment (`--max-seconds`, 30 s by default) and the detector (`--vad`); the other numbers are
-the defaults of `Segmentation`.
+`prepare` sets the longest segment (`--max-seconds`) and the detector (`--vad`); the other numbers are the defaults of
+`Segmentation`.
 """
 
 from dataclasses import dataclass
@@ -56,6 +56,11 @@ def frame_energies(waveform: np.ndarray) -> np.ndarray:
     begins = np.arange(0, len(waveform), HOP)
     ends = np.minimum(begins + WINDOW, len(waveform))
     power = (squares[ends] - squares[begins]) / np.maximum(ends - begins, 1)
+    return decibels(power)
+
+
+def decibels(power: np.ndarray) -> np.ndarray:
+    """Return mean squares in dB, float32, -100 for silence."""
     return np.asarray(10.0 * np.log10(np.maximum(power, 1e-10)), dtype=np.float32)
 
 
@@ -87,7 +92,11 @@ def loud_parts(energies: np.ndarray) -> float:
 
 def speech_threshold(around: np.ndarray, loud: float) -> float:
     """Return the energy (dB) above which a frame is speech: from the energies around it, and that of the loud parts."""
-    floor = float(np.percentile(around, 5))
+    return threshold_between(float(np.percentile(around, 5)), loud)
+
+
+def threshold_between(floor: float, loud: float) -> float:
+    """Return the energy (dB) above which a frame is speech, between a noise floor and the loud parts."""
     # A third of the way up, at least 6 dB above the floor, but below the loud parts: a recording without pauses is
     # all speech.
     over_floor = min(floor + max(6.0, (loud - floor) / 3), loud - 6.0)

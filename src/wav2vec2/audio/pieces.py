@@ -69,15 +69,14 @@ class PieceFinder:
     detected. The pieces do not depend on how the recording is divided into blocks.
     """
 
-    def __init__(self, rules: PieceRules, *, loud: float | None = None) -> None:
-        """`loud`: the energy of the recording's loud parts, if it is known (see `SpeechDetector`)."""
+    def __init__(self, rules: PieceRules) -> None:
         self._longest = int(rules.longest * FRAMES_PER_SECOND)
         self._margin = int(rules.margin * FRAMES_PER_SECOND)
         self._close = max(2 * _LATER, int(rules.pause * FRAMES_PER_SECOND), 2 * self._margin)
         self._short = min(self._close, int(_SHORT_PAUSE * FRAMES_PER_SECOND))
         # A frame of the model at least: the last one before a seam reaches beyond it.
         self._context = max(_even(min(int(rules.context * FRAMES_PER_SECOND), self._longest // 4)), GRID // HOP)
-        self._meter, self._detector = EnergyMeter(), SpeechDetector(loud)
+        self._meter, self._detector = EnergyMeter(), SpeechDetector()
         self._energies = np.zeros(0, np.float32)  # of the frames from `_origin` on, as far as they are heard
         self._speech = np.zeros(0, bool)  # their marks, as far as they are decided
         self._origin = 0  # frame after the last piece, or later

@@ -7,11 +7,11 @@ from typing import Protocol
 
 import numpy as np
 
-from wav2vec2.audio.pauses import FRAMES_PER_SECOND, HOP, WINDOW
+from wav2vec2.audio.pauses import FRAMES_PER_SECOND, INAUDIBLE, threshold_between
+from wav2vec2.audio.speech_stream import EnergyMeter
 
 _MEMORY = 30 * FRAMES_PER_SECOND
 _EVERY = 10  # frames between two estimates of the threshold
-_INAUDIBLE = -75.0
 _FADES = 0.02 / FRAMES_PER_SECOND * 10  # dB that the memory of loud speech loses in a frame
 _QUIET_ROOM = -50.0
 """Noise floor in dB that is assumed until some seconds were heard: a stream may begin in the middle of a word."""
@@ -34,22 +34,17 @@ class EnergyDetector:
     """`ActivityDetector` that compares the energy of a frame with what was heard in the last half minute."""
 
     def __init__(self) -> None:
-        self._rest = np.zeros(0, np.float32)
+        self._meter = EnergyMeter()
         self._energies = np.zeros(2 * _MEMORY, np.float32)
         self._count = 0
         self._since = _EVERY
-        self._threshold = _INAUDIBLE
+        self._threshold = INAUDIBLE
         self._loud = _SPEECH
 
     def push(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `ActivityDetector`."""
-        waveform = np.concatenate([self._rest, samples.astype(np.float32, copy=False)])
-        frames = max(0, (len(waveform) - WINDOW) // HOP + 1)
-        self._rest = waveform[frames * HOP :]
-        windows = np.lib.stride_tricks.sliding_window_view(waveform, WINDOW)[::HOP][:frames] if frames else None
-        power = np.zeros(0) if windows is None else np.square(windows.astype(np.float64)).mean(axis=1)
-        energies = (10.0 * np.log10(np.maximum(power, 1e-10))).astype(np.float32)
-        speech = np.zeros(frames, dtype=bool)
+        energies = self._meter.push(samples.astype(np.float32, copy=False))
+        speech = np.zeros(len(energies), dtype=bool)
         for i, energy in enumerate(energies):
             self._remember(float(energy))
             speech[i] = energy > self._threshold
@@ -72,5 +67,4 @@ class EnergyDetector:
         if len(around) < _KNOWN_AFTER:
             floor = min(floor, _QUIET_ROOM)
         self._loud = loud = max(loud, self._loud)
-        over_floor = min(floor + max(6.0, (loud - floor) / 3), loud - 6.0)
-        self._threshold = max(over_floor, loud - 35.0, _INAUDIBLE)
+        self._threshold = threshold_between(floor, loud)

@@ -14,6 +14,7 @@ from wav2vec2.audio.pauses import (
     NOISE_FRAMES,
     STANDS_OUT,
     WINDOW,
+    decibels,
     speech_threshold,
 )
 
@@ -40,16 +41,12 @@ class EnergyMeter:
         used = samples[: (frames - 1) * HOP + WINDOW].astype(np.float64).reshape(-1, _SLICE)
         slices = np.square(used).sum(axis=1)
         windows = np.lib.stride_tricks.sliding_window_view(slices, _SLICES_A_WINDOW)[::_SLICES_A_HOP]
-        return _decibels(windows.sum(axis=1) / WINDOW)
+        return decibels(windows.sum(axis=1) / WINDOW)
 
     def finish(self) -> np.ndarray:
         """Return the energies of the last frames, whose windows are cut short by the end."""
         rest, self._samples = self._samples.astype(np.float64), np.zeros(0, np.float32)
-        return _decibels(np.array([np.square(rest[begin:]).mean() for begin in range(0, len(rest), HOP)]))
-
-
-def _decibels(power: np.ndarray) -> np.ndarray:
-    return np.asarray(10.0 * np.log10(np.maximum(power, 1e-10)), dtype=np.float32)
+        return decibels(np.array([np.square(rest[begin:]).mean() for begin in range(0, len(rest), HOP)]))
 
 
 class SpeechDetector:

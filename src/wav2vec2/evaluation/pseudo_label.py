@@ -119,7 +119,7 @@ def run(options: PseudoLabelOptions) -> None:
     if options.out.resolve() in {Path(part).resolve() for part in options.manifest.split("+")}:
         raise UserError(f"--out {options.out}: is the manifest that is read; choose another name")
     folder = options.transcripts or options.out.with_name(f"{options.out.stem}-transcripts")
-    job = PseudoLabelJob(options.model, options.decoding, options.compute)
+    job = PseudoLabelJob(options.model, options.compute, options.decoding)
     work = run_over_manifest(job, options.manifest, folder, options.bulk, tolerant=True)
     there = set(work.folder.names())
     if missing := sum(task.shard not in there for task in work.tasks):

@@ -219,17 +219,20 @@ def _pieces(recording: AnyRecording, rules: CutRules) -> Iterator[Cut]:
     if rules.statistics == "recording":
         statistics = _measured(blocks, beginning, a)
         blocks, beginning = recording.blocks(), []
-    finder, ring, heard = PieceFinder(rules.pieces), _Ring(), 0
-    for block in _chained(beginning, blocks):
-        ring.push(block, finder.needed_from)
-        for piece in finder.push(block):
-            if cut := _cut(recording, piece, ring, a, statistics, heard):
-                heard += cut.heard
-                yield cut
-    for piece in finder.finish():
-        if cut := _cut(recording, piece, ring, a, statistics, heard):
+    moments = None if statistics is None else statistics.moments()
+    ring, heard = _Ring(), 0
+    for piece in _found(_chained(beginning, blocks), PieceFinder(rules.pieces), ring):
+        if cut := _cut(recording, piece, ring, a, statistics, moments, heard):
             heard += cut.heard
             yield cut
+
+
+def _found(blocks: Iterator[Waveform], finder: PieceFinder, ring: _Ring) -> Iterator[Piece]:
+    """Yield the pieces as they are found; `ring` holds their samples until the next one is asked for."""
+    for block in blocks:
+        ring.push(block, finder.needed_from)
+        yield from finder.push(block)
+    yield from finder.finish()
 
 
 def _chained(first: list[Waveform], rest: Iterator[Waveform]) -> Iterator[Waveform]:
@@ -239,7 +242,13 @@ def _chained(first: list[Waveform], rest: Iterator[Waveform]) -> Iterator[Wavefo
 
 
 def _cut(
-    recording: AnyRecording, piece: Piece, ring: _Ring, a: Architecture, statistics: _Whole | None, heard: int
+    recording: AnyRecording,
+    piece: Piece,
+    ring: _Ring,
+    a: Architecture,
+    statistics: _Whole | None,
+    moments: WindowMoments | None,
+    heard: int,
 ) -> Cut | None:
     """The piece with its context; None if it has no frame."""
     waveform = ring.read(piece.start - piece.before, piece.before + piece.samples + piece.after)
@@ -248,6 +257,5 @@ def _cut(
     if keep <= 0:
         return None
     shown = _own(waveform, a) if statistics is None else statistics.normalized(waveform)
-    moments = None if statistics is None else statistics.moments()
     end = piece.start + piece.samples
     return Cut(recording, shown, piece.start, skip, keep, piece.joined, max(0, end - heard), moments)

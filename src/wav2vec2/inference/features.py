@@ -89,9 +89,9 @@ def _job(options: FeaturesOptions) -> EmissionsJob | FeaturesJob:
     if options.emissions:
         if options.layer or options.all_layers:
             raise UserError("features: --emissions and --layer exclude each other; give only one")
-        return EmissionsJob(options.model, dtype, options.compute)
+        return EmissionsJob(options.model, options.compute, dtype)
     closing_norm = options.convention == "transformers"
-    return FeaturesJob(options.model, options.layer, options.all_layers, closing_norm, dtype, options.compute)
+    return FeaturesJob(options.model, options.compute, options.layer, options.all_layers, closing_norm, dtype)
 
 
 def _write(

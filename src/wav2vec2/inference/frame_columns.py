@@ -7,7 +7,7 @@ Legend: B utterances, S samples, T frames, d channels, V symbols.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -16,15 +16,14 @@ import torch
 from torch import Tensor
 
 from wav2vec2.audio.recordings import Failure
-from wav2vec2.bulk.job import Row, plain_options
+from wav2vec2.bulk.job import Row
 from wav2vec2.data.utterance import Utterance
-from wav2vec2.decode.presets import fingerprint
 from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
-from wav2vec2.inference.acoustic_model import AcousticModel, locate_recognizer
-from wav2vec2.inference.frame_outputs import ComputeOptions, frame_outputs, utterance_recording
+from wav2vec2.inference.acoustic_model import AcousticModel
+from wav2vec2.inference.frame_outputs import frame_outputs, utterance_recording
+from wav2vec2.inference.model_job import ModelJob
 from wav2vec2.inference.pools import BatchFunction, Moments
-from wav2vec2.inference.transcripts import SPEED_ONLY
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.encoder import SharedEncoder
 
@@ -56,30 +55,22 @@ def layer_outputs(model: SharedEncoder, layers: Sequence[int], *, closing_norm: 
 
 
 @dataclass(frozen=True)
-class FeaturesJob:
+class FeaturesJob(ModelJob):
     """The outputs of layers for the rows of a manifest; closing_norm: the last layer is taken after the final norm."""
 
-    model: str
     layers: tuple[int, ...] = ()
     every: bool = False
     closing_norm: bool = True
     dtype: Dtype = "float16"
-    compute: ComputeOptions = field(default_factory=ComputeOptions)
     command: str = "features"
-
-    @property
-    def uses_gpu(self) -> bool:
-        """See `Job`."""
-        return self.compute.device != "cpu"
 
     def identity(self) -> Mapping[str, Any]:
         """See `Job.identity`."""
         return {
-            "model": fingerprint(locate_recognizer(self.model)),
+            **super().identity(),
             "layers": "all" if self.every else sorted(set(self.layers)),
             "convention": "transformers" if self.closing_norm else "fairseq",
             "dtype": self.dtype,
-            "compute": plain_options(self.compute, without=SPEED_ONLY),
         }
 
     def open(self) -> "_Features":
@@ -120,26 +111,15 @@ class _Features:
 
 
 @dataclass(frozen=True)
-class EmissionsJob:
+class EmissionsJob(ModelJob):
     """The log-probabilities (T, V) of the symbols, in nats, for the rows of a manifest."""
 
-    model: str
     dtype: Dtype = "float16"
-    compute: ComputeOptions = field(default_factory=ComputeOptions)
     command: str = "features --emissions"
-
-    @property
-    def uses_gpu(self) -> bool:
-        """See `Job`."""
-        return self.compute.device != "cpu"
 
     def identity(self) -> Mapping[str, Any]:
         """See `Job.identity`."""
-        return {
-            "model": fingerprint(locate_recognizer(self.model)),
-            "dtype": self.dtype,
-            "compute": plain_options(self.compute, without=SPEED_ONLY),
-        }
+        return {**super().identity(), "dtype": self.dtype}
 
     def open(self) -> "_Emissions":
         """See `Job.open`."""

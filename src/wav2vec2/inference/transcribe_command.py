@@ -71,7 +71,7 @@ def run(options: TranscribeOptions) -> None:
             raise UserError(f"transcribe: name the folder for the transcripts of {manifest} with --out")
         if options.format:
             raise UserError("--format: the transcripts of a manifest are Parquet files; leave it out")
-        job = TranscribeJob(options.model, options.decoding, options.compute)
+        job = TranscribeJob(options.model, options.compute, options.decoding)
         run_over_manifest(job, manifest, options.out, options.bulk)
         return
     options.bulk.refuse("transcribe")

@@ -17,8 +17,9 @@ from wav2vec2.data.utterance import Utterance
 from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.decode.presets import fingerprint
 from wav2vec2.errors import UserError
-from wav2vec2.inference.acoustic_model import AcousticModel, is_exported, locate_recognizer
-from wav2vec2.inference.frame_outputs import ComputeOptions, transcribed_utterances, utterance_recording
+from wav2vec2.inference.acoustic_model import AcousticModel, is_exported
+from wav2vec2.inference.frame_outputs import transcribed_utterances, utterance_recording
+from wav2vec2.inference.model_job import ModelJob
 from wav2vec2.inference.transcribe import Transcriber
 from wav2vec2.output.transcript import Transcript, Word
 
@@ -35,31 +36,21 @@ COLUMNS = [
     pa.field("nbest", pa.list_(_ALTERNATIVE)),
 ]
 """The columns of results, between `id` and `error`. Scores are natural logarithms, times seconds."""
-SPEED_ONLY = ("device", "batch_seconds")
-"""Options of `ComputeOptions` that do not change results."""
 
 
 @dataclass(frozen=True)
-class TranscribeJob:
+class TranscribeJob(ModelJob):
     """Transcribe the rows of a manifest."""
 
-    model: str
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
-    compute: ComputeOptions = field(default_factory=ComputeOptions)
     command: str = "transcribe"
-
-    @property
-    def uses_gpu(self) -> bool:
-        """See `Job`."""
-        return self.compute.device != "cpu"
 
     def identity(self) -> Mapping[str, Any]:
         """See `Job.identity`."""
         beside = None if is_exported(self.model) else language_model_folder(self.model)
         return {
-            "model": fingerprint(locate_recognizer(self.model)),
+            **super().identity(),
             "language_model": None if beside is None else fingerprint(beside),
-            "compute": plain_options(self.compute, without=SPEED_ONLY),
             "decoding": decoding_identity(self.decoding),
         }
 

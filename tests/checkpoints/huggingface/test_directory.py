@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 from tests.small_models import GROUP
 
 import wav2vec2
-from wav2vec2.checkpoints.info import rows
 from wav2vec2.checkpoints.load import describe
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import ARCHITECTURES, Architecture, Masking, Regularization
@@ -80,19 +79,6 @@ def test_published_architectures_get_their_names(tmp_path: Path) -> None:
 def test_a_loaded_model_is_saved_with_its_vocabulary(directory: Path, tmp_path: Path) -> None:
     wav2vec2.save(wav2vec2.load(directory), tmp_path / "again")
     assert Vocabulary.load(tmp_path / "again").symbols == VOCABULARY.symbols
-
-
-def test_the_longest_utterance_heard_is_kept_and_described(directory: Path, tmp_path: Path) -> None:
-    model = wav2vec2.load(directory)
-    assert isinstance(model, Wav2Vec2ForCTC)
-    assert model.longest_heard is None
-    model.longest_heard = 12.5
-    wav2vec2.save(model, tmp_path / "again")
-    again = wav2vec2.load(tmp_path / "again")
-    assert isinstance(again, Wav2Vec2ForCTC)
-    assert again.longest_heard == 12.5
-    assert rows(describe(tmp_path / "again"))["heard"].startswith("utterances of up to 12.5 s")
-    assert "heard" not in rows(describe(directory))
 
 
 def test_a_loaded_model_trains(directory: Path) -> None:

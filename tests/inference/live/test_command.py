@@ -20,9 +20,10 @@ from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel
 from wav2vec2.inference.live.command import ListenOptions, pcm_blocks, run
-from wav2vec2.inference.live.events import EventKind, LiveEvent, columns, write_growing, write_text
+from wav2vec2.inference.live.events import EventKind, LiveEvent, write_growing, write_text
 from wav2vec2.inference.live.open import capacity_line, live_encoder, seconds_a_chunk
 from wav2vec2.inference.live.settings import LiveSettings
+from wav2vec2.output.captions import columns
 from wav2vec2.output.transcript import Word
 
 

@@ -2,11 +2,11 @@
 
 import json
 import sys
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, TextIO
 
+from wav2vec2.output.captions import columns
 from wav2vec2.output.transcript import Word
 
 _DIM, _NORMAL, _CLEAR = "\x1b[2m", "\x1b[0m", "\r\x1b[K"
@@ -81,12 +81,6 @@ def write_growing(events: Iterable[LiveEvent], out: TextIO, width: int, *, space
 def printable(text: str) -> str:
     """Return a text without what a terminal would obey: a vocabulary is a stranger's."""
     return "".join(letter for letter in text if letter.isprintable())
-
-
-def columns(text: str) -> int:
-    """Return how many columns a text takes on a terminal."""
-    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
-    return len(text) + wide - sum(unicodedata.combining(letter) > 0 for letter in text)
 
 
 def default_format() -> str:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture
 
@@ -71,7 +72,7 @@ class LiveSettings:
 
     def frames(self, seconds: float, architecture: Architecture) -> int:
         """Return a duration in whole frames of a model."""
-        return round(seconds * 16_000 / architecture.stride)
+        return round(seconds * SAMPLE_RATE / architecture.stride)
 
     def advice(self) -> str | None:
         """Return a line that says what kind of model a low latency needs; None if any model will do."""

@@ -5,7 +5,7 @@ Times are counted in hops of 10 ms from the beginning of the stream.
 
 from dataclasses import dataclass
 
-from wav2vec2.audio.pauses import FRAMES_PER_SECOND, HOP
+from wav2vec2.audio.pauses import FRAMES_PER_SECOND
 from wav2vec2.inference.live.settings import LiveSettings
 
 _CLICK = FRAMES_PER_SECOND // 20  # a shorter sound is a click, not speech
@@ -107,8 +107,3 @@ energy_unknown = 0.0
 def hops(seconds: float) -> int:
     """Return a duration in hops."""
     return round(seconds * FRAMES_PER_SECOND)
-
-
-def samples(hop: int) -> int:
-    """Return the first sample of a hop."""
-    return hop * HOP

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.decode.context import WHOLE, Context
 from wav2vec2.decode.hypothesis import Hypothesis
 from wav2vec2.decode.search import Decoder, SearchOptions
@@ -232,9 +231,8 @@ class SearchWriter:
 
 
 def timed_word(text: str, first: int, last: int, confidence: float | None, architecture: Architecture) -> Word:
-    """Return a word from the begin of its first frame's 20 ms to the end of its last frame's, in seconds."""
-    half = architecture.stride / 2 / SAMPLE_RATE
-    return Word(text, architecture.frame_center(first) - half, architecture.frame_center(last) + half, confidence)
+    """Return a word of the frames `first` to `last` of a stream."""
+    return Word(text, *architecture.frame_span(first, last), confidence)
 
 
 def _joined(parts: Sequence[Part]) -> Part:

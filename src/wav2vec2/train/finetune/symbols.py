@@ -56,7 +56,7 @@ def _proposals(symbols: set[str]) -> list[str]:
 
 def seen_symbols(vocabulary: Vocabulary, counts: Counter[int]) -> dict[str, int]:
     """Return how often each symbol that is not special was seen, by name; the separator of words is left out."""
-    special = {vocabulary.blank, vocabulary.unknown}
-    names = {index: symbol for index, symbol in enumerate(vocabulary.symbols) if index not in special}
-    names = {index: name for index, name in names.items() if name not in ("<s>", "</s>", vocabulary.word_separator)}
-    return {name: counts[index] for index, name in names.items()}
+    special = {vocabulary.symbols[vocabulary.blank], "<s>", "</s>", vocabulary.word_separator}
+    if vocabulary.unknown is not None:
+        special.add(vocabulary.symbols[vocabulary.unknown])
+    return {symbol: counts[index] for index, symbol in enumerate(vocabulary.symbols) if symbol not in special}
