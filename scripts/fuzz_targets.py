@@ -189,7 +189,7 @@ def _settings_seeds(folder: Path) -> list[Path]:
 def _read_settings(path: Path) -> None:
     from wav2vec2.config import load_recipe
     from wav2vec2.decode.presets import load_preset
-    from wav2vec2.train.finetune.command import FinetuneConfig
+    from wav2vec2.train.finetune.config import FinetuneConfig
     from wav2vec2.train.pretrain.command import PretrainConfig
 
     if path.name == "preset.toml":

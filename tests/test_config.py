@@ -7,7 +7,7 @@ import torch
 from wav2vec2.config import as_plain, differing_keys, load_recipe, write_toml
 from wav2vec2.errors import UserError
 from wav2vec2.lm.transformer.network import TransformerNetwork
-from wav2vec2.train.finetune.command import FinetuneConfig
+from wav2vec2.train.finetune.config import FinetuneConfig
 from wav2vec2.train.language_model.command import LanguageModelConfig
 from wav2vec2.train.options import ModelConfig
 from wav2vec2.train.pretrain.command import PretrainConfig

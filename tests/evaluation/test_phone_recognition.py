@@ -19,7 +19,7 @@ from wav2vec2.evaluation.scores import report_text
 from wav2vec2.inference.frame_outputs import ComputeOptions
 from wav2vec2.text.error_rate import ErrorCounts
 from wav2vec2.text.vocabulary import Vocabulary
-from wav2vec2.train.finetune.command import FinetuneConfig
+from wav2vec2.train.finetune.config import FinetuneConfig
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "finetune_timit.toml"
 TINY = [

@@ -25,7 +25,8 @@ from wav2vec2.inference.acoustic_model import AcousticModel, AcousticOutput
 from wav2vec2.model.encoder import Wav2Vec2Encoder
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.text.vocabulary import Vocabulary
-from wav2vec2.train.finetune.command import FinetuneConfig, build_model
+from wav2vec2.train.finetune.config import FinetuneConfig
+from wav2vec2.train.finetune.start import build_model
 
 transformers = pytest.importorskip("transformers")
 

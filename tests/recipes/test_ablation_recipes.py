@@ -11,7 +11,7 @@ import torch
 from wav2vec2.config import as_plain, differing_keys, load_recipe
 from wav2vec2.experiment.paper import ABLATION, TABLE_5
 from wav2vec2.model.variants.pretraining import pretraining_model
-from wav2vec2.train.finetune.command import FinetuneConfig
+from wav2vec2.train.finetune.config import FinetuneConfig
 from wav2vec2.train.options import refuse_impossible
 from wav2vec2.train.pretrain.command import PretrainConfig
 

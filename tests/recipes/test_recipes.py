@@ -9,7 +9,7 @@ import pytest
 from wav2vec2.config import load_recipe
 from wav2vec2.decode.presets import PAPER_PRESETS
 from wav2vec2.experiment.paper import TABLE_4, TIMIT, WER
-from wav2vec2.train.finetune.command import FinetuneConfig
+from wav2vec2.train.finetune.config import FinetuneConfig
 from wav2vec2.train.language_model.command import LanguageModelConfig
 from wav2vec2.train.options import refuse_impossible
 from wav2vec2.train.pretrain.command import PretrainConfig

@@ -23,6 +23,7 @@ from wav2vec2.model.masking import span_masks
 from wav2vec2.model.randomness import WORD, Draw, Purpose, hash_int
 from wav2vec2.train import distributed
 from wav2vec2.train.finetune import command as finetune
+from wav2vec2.train.finetune.config import FreezeConfig
 from wav2vec2.train.language_model import command as language_model
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.optimizer import gradient_norm
@@ -229,7 +230,7 @@ def test_every_update_of_fine_tuning_uses_the_values_of_that_update(
     config = replace(
         config,
         seed=7,
-        freeze=finetune.FreezeConfig(updates=5),
+        freeze=FreezeConfig(updates=5),
         regularization=replace(config.regularization, layerdrop=0.5),
         log=replace(config.log, every=1, validate_every=0, save_every=0),
     )

@@ -9,8 +9,8 @@ from wav2vec2.config import Range, Rules, options
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import ARCHITECTURES
 from wav2vec2.train.distributed import session
-from wav2vec2.train.finetune.command import FinetuneConfig
 from wav2vec2.train.finetune.command import run as finetune
+from wav2vec2.train.finetune.config import FinetuneConfig
 from wav2vec2.train.language_model.command import LanguageModelConfig
 from wav2vec2.train.language_model.command import run as language_model
 from wav2vec2.train.options import ModelConfig, refuse_impossible
@@ -27,10 +27,12 @@ RANGES = {
         loss.penalty_weight batch.min_seconds batch.length_jitter train.weight_decay train.clip_norm
         train.threads train.max_minutes log.validate_every log.save_every health.chance_margin
         health.collapse_perplexity""",
-    "above 0": """model.layer_norm_eps curriculum.epochs regularization.tau_start regularization.tau_end batch.seconds
+    "above 0": """tune.lora_alpha
+        model.layer_norm_eps curriculum.epochs regularization.tau_start regularization.tau_end batch.seconds
         batch.micro_seconds batch.max_seconds train.lr train.eps parallel.timeout_minutes""",
     "at least 0 and at most 32": "batch.buckets",
-    "at least 1": """batch.multiple text.min_count masking.time_span masking.channel_span batch.prefetch batch.tokens
+    "at least 1": """tune.adapter_size tune.lora_rank
+        batch.multiple text.min_count masking.time_span masking.channel_span batch.prefetch batch.tokens
         batch.micro_tokens train.updates train.max_skips units.iterations log.every log.keep_last health.patience""",
     "at least 2": "batch.max_tokens units.clusters units.fit_frames",
     "at least 1 and at most 100": "variant.quantizer_depth",
@@ -43,7 +45,7 @@ RANGES = {
         regularization.final_dropout regularization.layerdrop train.beta1 train.beta2""",
 }
 
-MACHINE = """output batch.workers batch.prefetch batch.in_memory batch.by_node train.device train.threads
+MACHINE = """output memory batch.workers batch.prefetch batch.in_memory batch.by_node train.device train.threads
     train.max_minutes log.every log.save_every log.keep_last log.tensorboard
     parallel.strategy parallel.recompute parallel.timeout_minutes train.compile train.triton"""
 MAY_CHANGE = """data.manifest data.validation_manifest data.hold_out_avoid data.hold_out_by data.labels data.text

@@ -18,7 +18,7 @@ from wav2vec2.lm.transformer.network import LanguageModelDropout, LanguageModelS
 from wav2vec2.model.architecture import Masking
 from wav2vec2.train.checkpoint.contents import restore, training_tensors
 from wav2vec2.train.checkpoint.folder import Checkpoints
-from wav2vec2.train.finetune.command import FinetuneConfig, FinetuneData, FreezeConfig
+from wav2vec2.train.finetune.config import FinetuneConfig, FinetuneData, FreezeConfig
 from wav2vec2.train.language_model.command import LanguageModelConfig, TextData, TokenBatchConfig
 from wav2vec2.train.metrics import LOG_FILE
 from wav2vec2.train.optimizer import build_optimizer

@@ -29,6 +29,7 @@ from wav2vec2.model.architecture import Masking, Regularization
 from wav2vec2.model.variants.variant import Variant
 from wav2vec2.text.error_rate import paired_difference, word_errors
 from wav2vec2.train.finetune import command as finetune
+from wav2vec2.train.finetune.config import SCRATCH, FinetuneConfig, FinetuneData
 from wav2vec2.train.metrics import is_done
 from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig
 from wav2vec2.train.pretrain import command as pretrain
@@ -123,7 +124,7 @@ def train(options: DemoOptions, manifest: Path, splits: Splits) -> dict[str, Pat
     """
     console = options.out / "scratch.txt"
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as beside:
-        alone = beside.submit(_finetune_quietly, finetune_config(options, manifest, splits, finetune.SCRATCH), console)
+        alone = beside.submit(_finetune_quietly, finetune_config(options, manifest, splits, SCRATCH), console)
         try:
             with _stage(f"pre-train on {splits.raw}, without transcripts (and train from scratch: see {console})"):
                 start = _finished(pretrain.run(pretrain_config(options, manifest, splits)))
@@ -138,7 +139,7 @@ def train(options: DemoOptions, manifest: Path, splits: Splits) -> dict[str, Pat
             raise
 
 
-def _finetune_quietly(config: finetune.FinetuneConfig, console: Path) -> Path:
+def _finetune_quietly(config: FinetuneConfig, console: Path) -> Path:
     with console.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file):
         return finetune.run(config)
 
@@ -175,16 +176,16 @@ def pretrain_config(options: DemoOptions, manifest: Path, splits: Splits) -> pre
     )
 
 
-def finetune_config(options: DemoOptions, manifest: Path, splits: Splits, init: str) -> finetune.FinetuneConfig:
+def finetune_config(options: DemoOptions, manifest: Path, splits: Splits, init: str) -> FinetuneConfig:
     """Return the recipe of fine-tuning, or of training from scratch: the two differ only in the initial weights.
 
     Nothing is frozen: after minutes of pre-training the feature encoder still has much to learn.
     """
-    return finetune.FinetuneConfig(
-        output=str(options.out / ("scratch" if init == finetune.SCRATCH else "finetune")),
+    return FinetuneConfig(
+        output=str(options.out / ("scratch" if init == SCRATCH else "finetune")),
         init=init,
         seed=options.seed,
-        data=finetune.FinetuneData(manifest=str(manifest), split=splits.transcribed),
+        data=FinetuneData(manifest=str(manifest), split=splits.transcribed),
         model=MODEL,
         regularization=REGULARIZATION,
         masking=Masking(time_start=0.04, time_span=6, min_spans=1),

@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 from wav2vec2.config import as_plain, dotted, from_plain, load_recipe, options
 from wav2vec2.errors import UserError
 from wav2vec2.pipeline.stage import Argument, File, Here, Ref, Resolver, Start, Value, written
-from wav2vec2.train.finetune.command import FinetuneConfig
+from wav2vec2.train.finetune.config import FinetuneConfig
 from wav2vec2.train.language_model.command import LanguageModelConfig
 from wav2vec2.train.metrics import is_done
 from wav2vec2.train.pretrain.command import PretrainConfig

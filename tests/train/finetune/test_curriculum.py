@@ -16,7 +16,8 @@ from wav2vec2.checkpoints.load import load
 from wav2vec2.data.batch_plan import BatchPlan
 from wav2vec2.data.sampler import Position
 from wav2vec2.errors import UserError
-from wav2vec2.train.finetune.command import FinetuneConfig, FinetuneData, run
+from wav2vec2.train.finetune.command import run
+from wav2vec2.train.finetune.config import FinetuneConfig, FinetuneData
 from wav2vec2.train.finetune.curriculum import CurriculumConfig, ShortFirst, short_samples
 from wav2vec2.train.metrics import LOG_FILE
 from wav2vec2.train.options import LogConfig

@@ -14,13 +14,9 @@ from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Masking
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
-from wav2vec2.train.finetune.command import (
-    FinetuneData,
-    FreezeConfig,
-    build_model,
-    build_vocabulary,
-    run,
-)
+from wav2vec2.train.finetune.command import build_vocabulary, run
+from wav2vec2.train.finetune.config import FinetuneData, FreezeConfig
+from wav2vec2.train.finetune.start import build_model
 from wav2vec2.train.metrics import LOG_FILE
 from wav2vec2.train.pretrain import command as pretrain
 from wav2vec2.train.pretrain.command import PretrainConfig

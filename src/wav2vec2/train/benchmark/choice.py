@@ -11,7 +11,7 @@ from wav2vec2.errors import UserError, shortened
 from wav2vec2.model.architecture import ARCHITECTURES, Architecture, Masking
 from wav2vec2.model.flops import Task
 from wav2vec2.train.benchmark.workload import Workload
-from wav2vec2.train.finetune.command import SCRATCH, FinetuneConfig
+from wav2vec2.train.finetune.config import SCRATCH, FinetuneConfig
 from wav2vec2.train.options import BatchConfig
 from wav2vec2.train.pretrain.command import PretrainConfig
 

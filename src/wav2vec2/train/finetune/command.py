@@ -1,141 +1,30 @@
-"""Fine-tuning for recognition (sections 3.3 and 4.3): the command, and the model that it starts from."""
+"""Fine-tuning for recognition (sections 3.3 and 4.3): the command."""
 
 import hashlib
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
 from wav2vec2.audio.read import SAMPLE_RATE
-from wav2vec2.config import option
 from wav2vec2.data.hold_out import hold_out
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.data.mixing import Groups, MixBy
+from wav2vec2.data.mixing import Groups
 from wav2vec2.errors import UserError
-from wav2vec2.model.architecture import Masking, Regularization
-from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.text.vocabulary import Vocabulary
 from wav2vec2.train import distributed
 from wav2vec2.train.corpus import open_manifest, plan_corpus, read_ids
 from wav2vec2.train.distributed import Ranks
-from wav2vec2.train.finetune.curriculum import CurriculumConfig
+from wav2vec2.train.finetune.config import SCRATCH, FinetuneConfig, FinetuneData, TextConfig
 from wav2vec2.train.finetune.objective import CTCObjective
+from wav2vec2.train.finetune.start import build_model
 from wav2vec2.train.finetune.symbols import seen_symbols, symbol_lines
 from wav2vec2.train.finetune.transcripts import Transcripts, transcribed, usable_transcripts
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
-from wav2vec2.train.options import (
-    BatchConfig,
-    HealthConfig,
-    LogConfig,
-    ModelConfig,
-    ParallelConfig,
-    TrainConfig,
-    refuse_impossible,
-)
+from wav2vec2.train.options import refuse_impossible
 from wav2vec2.train.read_workers import heard_at_most
-
-SCRATCH = "scratch"
-
-
-@dataclass(frozen=True)
-class FinetuneData:
-    """Transcribed speech."""
-
-    manifest: str = option("", may_change=True)
-    """Manifest: a file, or the folder that 'wav2vec2 prepare' wrote, or a URL such as s3://bucket/folder. Several are
-    joined by "+"."""
-    split: str = ""
-    """Use only this split, or several ("train+dev"); empty: all."""
-    mix: MixBy = "none"
-    """Balance languages or corpora (the column source): small ones are repeated, large ones wait. source+language:
-    languages within each corpus, then the corpora. none: every utterance once an epoch."""
-    mix_beta: float = option(0.5, low=0.0, high=1.0)
-    """With mix: each gets a share of an epoch in proportion to its hours to this power. 1: as they are; 0: all the
-    same. XLS-R and MMS used 0.5."""
-    labels: str = option("", may_change=True)
-    """File of utterance ids, one per line: train only on these."""
-    validation_manifest: str = option("", may_change=True)
-    """Manifest to validate on; empty: the same manifest."""
-    validation_split: str = ""
-    """Split to validate on. If this and validation_manifest are empty, there is no validation."""
-    validation_utterances: int = option(0, low=0)
-    """Validate on this many utterances (chosen by a hash of their ids); 0: all."""
-
-
-@dataclass(frozen=True)
-class TextConfig:
-    """Symbols of the output layer, and normalisation of the transcripts."""
-
-    vocabulary: str = ""
-    """Directory with a vocab.json to use; empty: build the vocabulary from the training transcripts."""
-    symbols: Literal["characters", "whitespace"] = "characters"
-    """characters; or whitespace: transcripts are symbols separated by spaces, such as phones."""
-    case: Literal["upper", "lower", "keep"] = "keep"
-    """Case of the transcripts."""
-    digits: Literal["keep", "ascii", "names", "error"] = "keep"
-    """Digits: keep them, write them in ASCII, spell their names, or stop with an error."""
-    punctuation: Literal["keep", "remove"] = "keep"
-    """Keep punctuation, or remove it."""
-
-
-@dataclass(frozen=True)
-class FreezeConfig:
-    """First updates, in which only the output layer is trained.
-
-    The feature encoder stays frozen throughout if regularization.feature_grad_mult is 0.
-    """
-
-    updates: int = option(0, low=0)
-    """Number of these updates."""
-    share: float = option(0.0, low=0.0, high=1.0)
-    """The same as a share of train.updates. The larger of the two counts."""
-
-
-def _finetune_regularization() -> Regularization:
-    return Regularization(
-        dropout=0.0,
-        attention_dropout=0.0,
-        activation_dropout=0.1,
-        input_dropout=0.0,
-        feature_dropout=0.0,
-        layerdrop=0.1,
-        feature_grad_mult=0.0,
-    )
-
-
-def _finetune_train() -> TrainConfig:
-    return TrainConfig(
-        updates=20_000, lr=5e-5, schedule="tri-stage", warmup_share=0.1, hold_share=0.4, eps=1e-8, weight_decay=0.0
-    )
-
-
-@dataclass(frozen=True)
-class FinetuneConfig:
-    """Fine-tune a pre-trained model for speech recognition."""
-
-    output: str = option("runs/finetune", machine=True)
-    """Folder of the run: log, checkpoints, model. The same command continues a run that was stopped."""
-    init: str = ""
-    """Model to start from, or "scratch": random weights of the architecture in the model section, none frozen."""
-    seed: int = option(1, low=0)
-    """Seed of everything random: new weights, order of the data, masks, dropout."""
-    data: FinetuneData = field(default_factory=FinetuneData)
-    text: TextConfig = field(default_factory=TextConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    """Used with init = "scratch" only."""
-    freeze: FreezeConfig = field(default_factory=FreezeConfig)
-    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
-    regularization: Regularization = field(default_factory=_finetune_regularization)
-    masking: Masking = field(default_factory=lambda: Masking(channel_start=0.004))
-    batch: BatchConfig = field(default_factory=lambda: BatchConfig(seconds=1600.0, micro_seconds=200.0))
-    parallel: ParallelConfig = field(default_factory=ParallelConfig)
-    train: TrainConfig = field(default_factory=_finetune_train)
-    log: LogConfig = field(default_factory=LogConfig)
-    health: HealthConfig = field(default_factory=HealthConfig)
 
 
 def run(config: FinetuneConfig) -> Path:
@@ -148,6 +37,8 @@ def run(config: FinetuneConfig) -> Path:
     """
     if not config.init:
         raise UserError('init is not set: give a pre-trained model, or "scratch"')
+    if config.memory:
+        raise UserError("memory is not there yet; leave it out")
     refuse_impossible(config)
     with distributed.session(config.train.device, config.parallel.timeout_minutes, config.train.threads) as ranks:
         return _run(config, ranks)
@@ -226,42 +117,6 @@ def build_vocabulary(text: TextConfig, manifest: Manifest, normalization: TextNo
         return vocabulary
     texts = transcribed(manifest).column("text").to_pylist()
     return Vocabulary.from_transcripts(texts, unit=text.symbols, normalization=normalization)
-
-
-def build_model(config: FinetuneConfig, vocabulary: Vocabulary) -> tuple[Wav2Vec2ForCTC, list[str]]:
-    """A recogniser with the encoder of ``config.init``, and lines that describe it.
-
-    The output layer is new, unless that of ``config.init`` has the same symbols. From scratch nothing is frozen: a
-    feature encoder that stays random would be useless.
-    """
-    regularization = config.regularization
-    if config.init == SCRATCH:
-        architecture = config.model.build()
-        if regularization.feature_grad_mult != 1.0:
-            regularization = replace(regularization, feature_grad_mult=1.0)
-        model = Wav2Vec2ForCTC(architecture, vocabulary, regularization, config.masking)
-        lines = [f"model: {architecture.name} from scratch, all of it trained from the first update"]
-    else:
-        from wav2vec2.checkpoints.load import load
-
-        loaded = load(config.init)
-        model = Wav2Vec2ForCTC(loaded.architecture, vocabulary, regularization, config.masking)
-        model.encoder.load_state_dict(loaded.encoder.state_dict())
-        lines = [f"model: {loaded.architecture.name} from {config.init}"]
-        if isinstance(loaded, Wav2Vec2ForCTC) and loaded.vocabulary and loaded.vocabulary.symbols == vocabulary.symbols:
-            model.head.load_state_dict(loaded.head.state_dict())
-            lines[0] += ", output layer kept"
-        elif isinstance(loaded, Wav2Vec2ForCTC):
-            had = f"{len(loaded.vocabulary)} symbols" if loaded.vocabulary else f"{loaded.head.out_features} outputs"
-            lines.append(
-                f"the output layer and tokenizer of {config.init} ({had}) are replaced: its symbols are not those of "
-                f"these transcripts; --text.vocabulary {config.init} keeps them"
-            )
-    if regularization.feature_grad_mult == 0.0:
-        for parameter in model.encoder.feature_encoder.parameters():
-            parameter.requires_grad_(False)
-        lines.append("the feature encoder is frozen (regularization.feature_grad_mult = 0)")
-    return model, lines
 
 
 def _write_left_out(output: Path, transcripts: Transcripts) -> None:

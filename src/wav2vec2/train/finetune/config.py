@@ -1,0 +1,112 @@
+"""The options of fine-tuning, as a recipe holds them."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from wav2vec2.config import option
+from wav2vec2.data.mixing import MixBy
+from wav2vec2.model.architecture import Masking, Regularization
+from wav2vec2.train.finetune.curriculum import CurriculumConfig
+from wav2vec2.train.finetune.ways import TuneConfig
+from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, ParallelConfig, TrainConfig
+
+SCRATCH = "scratch"
+
+
+@dataclass(frozen=True)
+class FinetuneData:
+    """Transcribed speech."""
+
+    manifest: str = option("", may_change=True)
+    """Manifest: a file, or the folder that 'wav2vec2 prepare' wrote, or a URL such as s3://bucket/folder. Several are
+    joined by "+"."""
+    split: str = ""
+    """Use only this split, or several ("train+dev"); empty: all."""
+    mix: MixBy = "none"
+    """Balance languages or corpora (the column source): small ones are repeated, large ones wait. source+language:
+    languages within each corpus, then the corpora. none: every utterance once an epoch."""
+    mix_beta: float = option(0.5, low=0.0, high=1.0)
+    """With mix: each gets a share of an epoch in proportion to its hours to this power. 1: as they are; 0: all the
+    same. XLS-R and MMS used 0.5."""
+    labels: str = option("", may_change=True)
+    """File of utterance ids, one per line: train only on these."""
+    validation_manifest: str = option("", may_change=True)
+    """Manifest to validate on; empty: the same manifest."""
+    validation_split: str = ""
+    """Split to validate on. If this and validation_manifest are empty, there is no validation."""
+    validation_utterances: int = option(0, low=0)
+    """Validate on this many utterances (chosen by a hash of their ids); 0: all."""
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Symbols of the output layer, and normalisation of the transcripts."""
+
+    vocabulary: str = ""
+    """Directory with a vocab.json to use; empty: build the vocabulary from the training transcripts."""
+    symbols: Literal["characters", "whitespace"] = "characters"
+    """characters; or whitespace: transcripts are symbols separated by spaces, such as phones."""
+    case: Literal["upper", "lower", "keep"] = "keep"
+    """Case of the transcripts."""
+    digits: Literal["keep", "ascii", "names", "error"] = "keep"
+    """Digits: keep them, write them in ASCII, spell their names, or stop with an error."""
+    punctuation: Literal["keep", "remove"] = "keep"
+    """Keep punctuation, or remove it."""
+
+
+@dataclass(frozen=True)
+class FreezeConfig:
+    """First updates, in which only the output layer is trained; tune.what says what is trained after them."""
+
+    updates: int = option(0, low=0)
+    """Number of these updates."""
+    share: float = option(0.0, low=0.0, high=1.0)
+    """The same as a share of train.updates. The larger of the two counts."""
+
+
+def _finetune_regularization() -> Regularization:
+    return Regularization(
+        dropout=0.0,
+        attention_dropout=0.0,
+        activation_dropout=0.1,
+        input_dropout=0.0,
+        feature_dropout=0.0,
+        layerdrop=0.1,
+        feature_grad_mult=0.0,
+    )
+
+
+def _finetune_train() -> TrainConfig:
+    return TrainConfig(
+        updates=20_000, lr=5e-5, schedule="tri-stage", warmup_share=0.1, hold_share=0.4, eps=1e-8, weight_decay=0.0
+    )
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Fine-tune a pre-trained model for speech recognition."""
+
+    output: str = option("runs/finetune", machine=True)
+    """Folder of the run: log, checkpoints, model. The same command continues a run that was stopped."""
+    init: str = ""
+    """Model to start from, or "scratch": random weights of the architecture in the model section, none frozen."""
+    seed: int = option(1, low=0)
+    """Seed of everything random: new weights, order of the data, masks, dropout."""
+    memory: str = option("", machine=True)
+    """Memory that training may use, such as 8GB: of the GPU, or on a CPU of the machine. What is trained, forward
+    passes, recomputation and precision are then chosen to fit, and printed; a line says so if nothing fits. Empty:
+    everything is as the options say."""
+    data: FinetuneData = field(default_factory=FinetuneData)
+    text: TextConfig = field(default_factory=TextConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """Used with init = "scratch" only."""
+    tune: TuneConfig = field(default_factory=TuneConfig)
+    freeze: FreezeConfig = field(default_factory=FreezeConfig)
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    regularization: Regularization = field(default_factory=_finetune_regularization)
+    masking: Masking = field(default_factory=lambda: Masking(channel_start=0.004))
+    batch: BatchConfig = field(default_factory=lambda: BatchConfig(seconds=1600.0, micro_seconds=200.0))
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    train: TrainConfig = field(default_factory=_finetune_train)
+    log: LogConfig = field(default_factory=LogConfig)
+    health: HealthConfig = field(default_factory=HealthConfig)
