@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
@@ -15,6 +16,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.table import Column
 from rich.text import Text
@@ -41,6 +43,22 @@ def progress_bar() -> Progress:
     )
     console = Console(stderr=True)
     return Progress(*columns, console=console, redirect_stdout=False, disable=not console.is_terminal)
+
+
+@contextmanager
+def download_bar(size: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
+    """Show how much of a download of `size` bytes is there, its rate and the time left, on stderr if a terminal.
+
+    What it yields is called with the number of bytes that have arrived since the last call. The bar is gone at the end.
+    """
+    console = Console(stderr=True)
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    bar = Progress(
+        *columns, console=console, redirect_stdout=False, transient=True, disable=not (shown and console.is_terminal)
+    )
+    task = bar.add_task("", total=size)
+    with bar:
+        yield lambda count: bar.advance(task, count)
 
 
 class AudioProgress:

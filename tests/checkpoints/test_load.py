@@ -1,13 +1,9 @@
-"""Models on the hub, served by a small local server with the hub's paths."""
+"""Models on the hub, served by its double, in processes of their own."""
 
 import dataclasses
-import hashlib
-import http.server
 import json
-import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +11,7 @@ import pytest
 import torch
 from tests.checkpoints.made_up_models import STANDARD, make
 from tests.decode.pyctcdecode_facts import ALPHABET, SYMBOLS, beside
+from tests.hub_double.server import HubDouble, environment
 from tests.small_models import GROUP, LAYER
 
 import wav2vec2
@@ -23,88 +20,29 @@ from wav2vec2.errors import FileWarning, UserError
 from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.text.vocabulary import Vocabulary
 
-COMMITS = {"main": "a" * 40, "v2": "b" * 40}
-
-
-def _files(folder: Path) -> list[str]:
-    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
-
-
-class _Hub(http.server.BaseHTTPRequestHandler):
-    """What the hub answers: a revision and its files (two ways), the head of a file, the file."""
-
-    root: Path
-    asked: list[str]
-
-    def _answer(self, body: bytes, status: int = 200, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def do_GET(self) -> None:
-        path = self.path.split("?")[0]
-        type(self).asked.append(f"{self.command} {path}")
-        parts = path.strip("/").split("/")
-        name = "/".join(parts[2:4] if parts[0] == "api" else parts[:2])
-        revision = (parts[5] if len(parts) > 5 else "main") if parts[0] == "api" else parts[3]
-        if name == "owner/private" and self.headers.get("Authorization") != "Bearer hf_secret":
-            return self._answer(b"{}", 401, X_Error_Code="RepoNotFound")
-        if name == "owner/broken":
-            return self._answer(b"{}", 500)
-        revision = next((known for known, commit in COMMITS.items() if revision in (known, commit)), revision)
-        folder = self.root / name / revision
-        if not folder.parent.exists():
-            return self._answer(b"{}", 404, X_Error_Code="RepoNotFound")
-        if not folder.exists():
-            return self._answer(b"{}", 404, X_Error_Code="RevisionNotFound")
-        if parts[0] == "api" and parts[4:5] == ["tree"]:
-            tree = [
-                {"type": "file", "path": name, "size": (folder / name).stat().st_size, "oid": "0" * 40}
-                for name in _files(folder)
-            ]
-            return self._answer(json.dumps(tree).encode(), Content_Type="application/json")
-        if parts[0] == "api":
-            files = [{"rfilename": name} for name in _files(folder)]
-            body = {"id": name, "sha": COMMITS[revision], "siblings": files, "private": False, "tags": []}
-            return self._answer(json.dumps(body).encode(), Content_Type="application/json")
-        file = folder.joinpath(*parts[4:])
-        if not file.exists():
-            return self._answer(b"", 404, X_Error_Code="EntryNotFound")
-        data = file.read_bytes()
-        tag = hashlib.sha256(data).hexdigest()
-        return self._answer(data, ETag=f'"{tag}"', X_Repo_Commit=COMMITS[revision])
-
-    do_HEAD = do_GET
-
-    def log_message(self, *_: object) -> None:
-        """Stay silent."""
-
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     root = tmp_path_factory.mktemp("hub")
-    wav2vec2.save(make("ctc", GROUP), root / "owner/model/main")
-    wav2vec2.save(make("ctc", LAYER), root / "owner/model/v2")
+    wav2vec2.save(make("ctc", GROUP), root / "model")
+    wav2vec2.save(make("ctc", LAYER), root / "v2")
     shouting = dataclasses.replace(STANDARD, normalization=TextNormalization(case="upper", digits="names"))
-    wav2vec2.save(make("ctc", GROUP, shouting), root / "owner/shouting/main")
-    wav2vec2.save(make("pretraining", GROUP), root / "owner/private/main")
-    (root / "owner/model/main/pytorch_model.bin").write_bytes(b"the other kind of weights")
-    (root / "owner/model/main/adapter.deu.safetensors").write_bytes(b"a language that was not asked for")
-    (root / "owner/empty/main").mkdir(parents=True)
-    (root / "owner/empty/main/README.md").write_text("nothing")
-    wav2vec2.save(make("ctc", GROUP, Vocabulary(SYMBOLS)), root / "owner/spoken/main")
-    beside(root / "owner/spoken/main")
-    wav2vec2.save(make("ctc", GROUP, Vocabulary(SYMBOLS)), root / "owner/alphabet/main")
-    (root / "owner/alphabet/main/alphabet.json").write_text(json.dumps(ALPHABET))
-    handler = type("Handler", (_Hub,), {"root": root, "asked": []})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    wav2vec2.save(make("ctc", GROUP, shouting), root / "shouting")
+    wav2vec2.save(make("pretraining", GROUP), root / "private")
+    (root / "model/pytorch_model.bin").write_bytes(b"the other kind of weights")
+    (root / "model/adapter.deu.safetensors").write_bytes(b"a language that was not asked for")
+    (root / "empty").mkdir()
+    (root / "empty/README.md").write_text("nothing")
+    wav2vec2.save(make("ctc", GROUP, Vocabulary(SYMBOLS)), root / "spoken")
+    beside(root / "spoken")
+    wav2vec2.save(make("ctc", GROUP, Vocabulary(SYMBOLS)), root / "alphabet")
+    (root / "alphabet/alphabet.json").write_text(json.dumps(ALPHABET))
+    with HubDouble() as double:
+        for name in ("model", "shouting", "empty", "spoken", "alphabet"):
+            double.add(f"owner/{name}", root / name)
+        double.add("owner/model", root / "v2", revision="v2")
+        double.add("owner/private", root / "private", private=True, token="hf_secret")
+        yield double.endpoint
 
 
 TRANSCRIBER = """
@@ -127,31 +65,23 @@ for line in sys.stdin:
 """
 
 
-def _environment(endpoint: str, cache: Path) -> dict[str, str]:
-    return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
-        "HF_ENDPOINT": endpoint,
-        "HF_HOME": str(cache),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "HF_HUB_DISABLE_XET": "1",
-        "NO_PROXY": "127.0.0.1",
-    }
-
-
 def ask(endpoint: str, cache: Path, *questions: tuple[str, dict]) -> list[list[str]]:
     """In a process of its own: huggingface_hub reads its environment when it is imported."""
-    environment = _environment(endpoint, cache)
     lines = "".join(json.dumps(question) + "\n" for question in questions)
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], input=lines, capture_output=True, text=True, env=environment, check=False
+        [sys.executable, "-c", SCRIPT],
+        input=lines,
+        capture_output=True,
+        text=True,
+        env=environment(endpoint, cache),
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_models_of_the_hub(hub: str, tmp_path: Path) -> None:
-    first, second, private, denied, missing, revision, empty, broken, own_cache = ask(
+    first, second, private, denied, missing, revision, empty, own_cache = ask(
         hub,
         tmp_path,
         ("owner/model", {}),
@@ -161,7 +91,6 @@ def test_models_of_the_hub(hub: str, tmp_path: Path) -> None:
         ("owner/nothing", {}),
         ("owner/model", {"revision": "v9"}),
         ("owner/empty", {}),
-        ("owner/broken", {}),
         ("owner/model", {"cache": str(tmp_path / "elsewhere")}),
     )
     assert first == ["Wav2Vec2ForCTC", "group"]
@@ -177,7 +106,6 @@ def test_models_of_the_hub(hub: str, tmp_path: Path) -> None:
         (missing, "owner/nothing: neither a local path nor a model on the hub"),
         (revision, "owner/model: has no revision 'v9'"),
         (empty, "owner/empty: has neither model.safetensors nor pytorch_model.bin on the hub"),
-        (broken, "owner/broken: the hub answered with status 500"),
     ):
         assert kind == "UserError"
         assert message.startswith(words)
@@ -211,15 +139,16 @@ def test_a_language_model_on_the_hub_is_fetched_when_it_is_used(hub: str, tmp_pa
     def fetched() -> set[str]:
         return {path.name for path in tmp_path.glob("hub/models--owner--spoken/snapshots/*/language_model/*")}
 
-    def searches(**environment: str) -> tuple[list[str], list[str]]:
+    def searches(**more: str) -> tuple[list[str], list[str]]:
         done = subprocess.run(
             [sys.executable, "-c", SEARCHES],
             capture_output=True,
             text=True,
-            env=_environment(hub, tmp_path) | environment,
+            env=environment(hub, tmp_path, **more),
             check=True,
         )
-        lines = [line for line in done.stderr.splitlines() if not line.startswith("compiling")]
+        told = ("compiling", "owner/spoken: fetch")  # how large, from where, how long it took
+        lines = [line for line in done.stderr.splitlines() if not line.startswith(told)]
         return done.stdout.splitlines(), lines
 
     ask(hub, tmp_path, ("owner/spoken", {}), ("owner/alphabet", {}))
@@ -227,6 +156,7 @@ def test_a_language_model_on_the_hub_is_fetched_when_it_is_used(hub: str, tmp_pa
     titles, lines = searches(HF_HUB_OFFLINE="1")
     assert titles == ["no LM", "no LM", "no LM"]
     unused = "the language model beside the model is not used: owner/{}: its language_model/* is not in the hub's cache"
+    unused += ", and HF_HUB_OFFLINE is set"
     assert [line.partition(";")[0] for line in lines] == [unused.format("spoken"), unused.format("alphabet")]
     titles, lines = searches()
     assert titles == ["no LM", "2-gram", "no LM"]  # of the last, the hub has an alphabet without a language model
@@ -242,7 +172,7 @@ def test_a_transcriber_knows_the_text_normalisation_of_a_hub_model(hub: str, tmp
         [sys.executable, "-c", TRANSCRIBER, "owner/shouting"],
         capture_output=True,
         text=True,
-        env=_environment(hub, tmp_path),
+        env=environment(hub, tmp_path),
         check=False,
     )
     assert done.returncode == 0, done.stderr
