@@ -35,10 +35,10 @@ class Checkpoint:
 
     path: the file that messages name. tensors: opens the table of weights. names: gives the table's name of one of our
     parameters, None if the format lacks it. vocabulary_size: rows of the CTC head, None without a head. blank: row of
-    the blank, used if no vocabulary is stored. longest_heard: see `Wav2Vec2ForCTC`. ignored: patterns of tensors that
-    may be present without being used. optional: values, under our names, for parameters that may be missing. head: in
-    words, what an encoder's file holds besides it and is not read; empty if nothing. origin: the tool that wrote the
-    model. training: how long it was trained. These three are text to be printed, empty where unknown.
+    the blank, used if no vocabulary is stored. longest_heard, language: see `Wav2Vec2ForCTC`. ignored: patterns of
+    tensors that may be present without being used. optional: values, under our names, for parameters that may be
+    missing. head: in words, what an encoder's file holds besides it and is not read; empty if nothing. origin: the tool
+    that wrote the model. training: how long it was trained. These three are text to be printed, empty where unknown.
     """
 
     path: Path
@@ -53,6 +53,7 @@ class Checkpoint:
     vocabulary_size: int | None = None
     blank: int = 0
     longest_heard: float | None = None
+    language: str | None = None
     ignored: tuple[str, ...] = ()
     optional: Mapping[str, Tensor] = field(default_factory=dict)
     head: str = ""
@@ -88,7 +89,7 @@ class Checkpoint:
                 return Wav2Vec2Encoder(a, r, m)
             assert self.vocabulary_size is not None
             model = Wav2Vec2ForCTC(a, self.vocabulary or self.vocabulary_size, r, m, blank=self.blank)
-            model.longest_heard = self.longest_heard
+            model.longest_heard, model.language = self.longest_heard, self.language
             return model
 
 

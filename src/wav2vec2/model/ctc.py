@@ -26,7 +26,8 @@ class Wav2Vec2ForCTC(SharedEncoder):
     number instead, and ``blank``, the class of the CTC blank; the attribute ``vocabulary`` is then None.
 
     ``longest_heard`` belongs to the weights too: the length in seconds that 95 % of the training utterances did not
-    exceed; None if it is not known.
+    exceed; None if it is not known. So does ``language``, the name of the language that the adapters are for; None
+    without a name, or without adapters.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Wav2Vec2ForCTC(SharedEncoder):
         self.vocabulary: Vocabulary | None = vocabulary if isinstance(vocabulary, Vocabulary) else None
         self._blank = blank
         self.longest_heard: float | None = None
+        self.language: str | None = None
         self.head = nn.Linear(architecture.hidden_size, vocabulary if isinstance(vocabulary, int) else len(vocabulary))
         nn.init.xavier_uniform_(self.head.weight)
         nn.init.zeros_(self.head.bias)

@@ -51,7 +51,7 @@ class SelfAttention(nn.Module):
     def _projections(self, x: Tensor) -> Sequence[Tensor]:
         """Queries, keys and values: in training by one product, which pays for joining the weights; else by three."""
         linears = (self.query, self.key, self.value)
-        if not self.training:
+        if not self.training or not _plain(*linears):
             return [linear(part, x) if x.dim() == 2 else part(x) for part in linears]
         weight, bias = torch.cat([part.weight for part in linears]), torch.cat([part.bias for part in linears])
         return (affine if x.dim() == 2 else F.linear)(x, weight, bias).chunk(3, dim=-1)
@@ -175,12 +175,17 @@ class TransformerLayer(nn.Module):
 
     def _feed_forward(self, x: Tensor, keys: DropoutKeys | None) -> Tensor:
         p = self.activation_dropout if self.training else 0.0
-        if x.dim() == 2 and p == 0.0:
+        if x.dim() == 2 and p == 0.0 and _plain(self.ffn_in, self.ffn_out):
             weights = (self.ffn_in.weight, self.ffn_in.bias, self.ffn_out.weight, self.ffn_out.bias)
             return FeedForward.apply(x, *weights)  # type: ignore[no-any-return,no-untyped-call]
         if x.dim() == 2:
             return linear(self.ffn_out, dropout(F.gelu(linear(self.ffn_in, x)), p, keys))
         return self.ffn_out(dropout(F.gelu(self.ffn_in(x)), p, keys))  # type: ignore[no-any-return]
+
+
+def _plain(*linears: nn.Module) -> bool:
+    """Whether these are what they were built as: fine-tuning may have put more around a linear layer (LoRA)."""
+    return all(isinstance(module, nn.Linear) for module in linears)
 
 
 def _bert_init(module: nn.Module) -> None:

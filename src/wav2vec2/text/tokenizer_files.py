@@ -41,8 +41,12 @@ class TokenizerFiles:
     own: Mapping[str, Any] = field(default_factory=dict)
 
 
-def write_tokenizer(files: TokenizerFiles, directory: Path) -> None:
-    """Write the files but `added_tokens.json`, all or none. Raises UserError if the directory cannot be written."""
+def write_tokenizer(files: TokenizerFiles, directory: Path, language: str | None = None) -> None:
+    """Write the files but `added_tokens.json`, all or none. Raises UserError if the directory cannot be written.
+
+    With a `language`, `vocab.json` has a table of that name and `tokenizer_config.json` names it, as in a multilingual
+    model.
+    """
     names = {"bos_token": files.begin, "eos_token": files.end, "unk_token": files.unknown, "pad_token": files.pad}
     config: dict[str, Any] = {
         "tokenizer_class": PHONE_CLASS if files.phones else CHARACTER_CLASS,
@@ -56,8 +60,11 @@ def write_tokenizer(files: TokenizerFiles, directory: Path) -> None:
         config |= {"do_phonemize": False, "phone_delimiter_token": " "}
     else:
         config["replace_word_delimiter_char"] = " "
+    table = {symbol: index for index, symbol in enumerate(files.symbols)}
+    if language is not None:
+        config["target_lang"] = language
     contents = {
-        "vocab.json": {symbol: index for index, symbol in enumerate(files.symbols)},
+        "vocab.json": table if language is None else {language: table},
         "tokenizer_config.json": config,
         "special_tokens_map.json": {name: symbol for name, symbol in names.items() if symbol is not None},
     }

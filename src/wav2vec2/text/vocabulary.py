@@ -241,8 +241,11 @@ class Vocabulary:
             return UNKNOWN_MARK
         return " " if self.symbols[index] == self.word_separator else self.symbols[index]
 
-    def save(self, directory: str | Path) -> None:
-        """Write tokenizer files, with which transformers gives the same ids. Raises UserError if writing fails."""
+    def save(self, directory: str | Path, *, language: str | None = None) -> None:
+        """Write tokenizer files, with which transformers gives the same ids. Raises UserError if writing fails.
+
+        With a `language` its table is the only one of a multilingual file, to which others can be added.
+        """
         own: dict[str, Any] = {}
         if self.normalization is not None:
             own[_NORMALIZATION_KEY] = as_plain(self.normalization)
@@ -258,7 +261,7 @@ class Vocabulary:
             phones=self.unit == "whitespace",
             own=own,
         )
-        write_tokenizer(files, Path(directory))
+        write_tokenizer(files, Path(directory), language)
 
     @classmethod
     def load(cls, directory: str | Path, *, language: str | None = None, size: int | None = None) -> "Vocabulary":

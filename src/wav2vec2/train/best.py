@@ -119,9 +119,11 @@ class BestWeights:
 
 def copy_weights(best: Path, target: Path) -> None:
     """Copy a folder of best weights to ``target``, whole or not at all. Raises UserError if that cannot be done."""
+    for folder in [path for path in best.iterdir() if path.is_dir()]:
+        copy_weights(folder, target / folder.name)
     with writing_together(target, last="model.safetensors") as temporary:
         for file in best.iterdir():
-            if file.name != MARK_FILE:
+            if file.is_file() and file.name != MARK_FILE:
                 shutil.copyfile(file, temporary / file.name)
 
 

@@ -15,25 +15,29 @@ from safetensors.torch import save_file
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.checkpoints.checkpoint import Checkpoint, Kind, Model, mask_share
+from wav2vec2.checkpoints.huggingface.adapters import (
+    HEAD,
+    adapter_tensors,
+    language_table,
+    stored_language,
+    write_adapter,
+)
 from wav2vec2.checkpoints.huggingface.config import (
     CLASSES,
     OWN_TYPE,
     PROCESSOR_FILE,
     THEIR_TYPE,
-    ModelConfig,
     read_config,
 )
 from wav2vec2.checkpoints.huggingface.weights import (
     BESIDE_ENCODER,
     head_shown_by,
     kind_shown_by,
-    tensor_table,
     tensors_of,
     weight_path,
 )
 from wav2vec2.checkpoints.names import huggingface_name
 from wav2vec2.checkpoints.other_tools import own_vocabulary
-from wav2vec2.checkpoints.tensors.table import TensorTable
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
@@ -45,7 +49,6 @@ from wav2vec2.text.vocabulary import Vocabulary
 
 # Buffers that some versions of transformers stored; none is a parameter of ours.
 _IGNORED = (r"\.position_ids$", r"\.num_batches_tracked$")
-_HEAD = "lm_head.weight"
 _VARIED_SPANS = ("span_lengths", "span_spread", "overlap", "min_space")
 
 
@@ -67,10 +70,13 @@ def open_directory(directory: Path, language: str | None = None) -> Checkpoint:
         kind = kind_shown_by(names)
         shown = head_shown_by(names) if kind == "encoder" else ""
         head = shown and (config.head or f"a head that is not known here ({shown})")
-    adapter = _language_table(directory, config, kind, language) if language else None
+    multilingual = bool(config.architecture.adapter_size) and kind == "ctc"
+    if language and not multilingual:
+        raise UserError(f"{directory}: has no adapters; only a multilingual CTC model takes a language")
+    adapter = language_table(directory, language) if language else None
     size = config.vocabulary_size if kind == "ctc" else None
     if adapter is not None:
-        size = adapter.shapes[_HEAD].shape[0]
+        size = adapter.shapes[HEAD].shape[0]
     # transformers leaves the mask embedding out of models that never mask. Some old files, as base-960h's on the hub,
     # lack it although their configuration asks for masks: transformers draws a new one, here it is zero.
     unmasked = {"encoder.mask_embedding": torch.zeros(architecture.hidden_size)}
@@ -87,6 +93,7 @@ def open_directory(directory: Path, language: str | None = None) -> Checkpoint:
         vocabulary_size=size,
         blank=config.blank,
         longest_heard=config.longest_heard if kind == "ctc" else None,
+        language=(language or stored_language(directory)) if multilingual else None,
         ignored=(*_IGNORED, BESIDE_ENCODER) if head else _IGNORED,
         optional=unmasked,
         head=head,
@@ -106,33 +113,21 @@ def _vocabulary(directory: Path, size: int | None, language: str | None) -> Voca
     return vocabulary
 
 
-def _language_table(directory: Path, config: ModelConfig, kind: Kind, language: str) -> TensorTable:
-    if not config.architecture.adapter_size or kind != "ctc":
-        raise UserError(f"{directory}: has no adapters; only a multilingual CTC model takes a language")
-    for suffix in ("safetensors", "bin"):
-        path = directory / f"adapter.{language}.{suffix}"
-        if path.is_file():
-            table = tensor_table([path])
-            if _HEAD not in table.shapes or table.shapes[_HEAD].dim() != 2:
-                raise UserError(f"{path}: tensor {_HEAD} is missing; fetch or copy the file again")
-            return table
-    known = sorted(path.name.split(".")[1] for path in directory.glob("adapter.*.*"))
-    have = f"it has {len(known)} languages, such as {', '.join(known[:5])}" if known else "it has none"
-    raise UserError(f"{directory}: no file adapter.{language}.safetensors; {have}")
-
-
 def save(model: Model, directory: str | Path, dtype: torch.dtype = torch.float32) -> None:
     """Write a model directory that ``load`` and transformers read.
 
     Its files are ``config.json``, ``model.safetensors``, ``preprocessor_config.json`` and, for a CTC model with a
-    vocabulary, the tokenizer's. A ``processor_config.json`` of another model, which transformers would prefer, is
-    removed. If writing fails, the files already in the directory are unchanged.
+    vocabulary, the tokenizer's. A model with the adapters of a language that has a name has them in a file of their own
+    as well, which transformers' ``load_adapter`` takes, and a table of symbols for that language. A
+    ``processor_config.json`` of another model, which transformers would prefer, is removed. If writing fails, the files
+    already in the directory are unchanged.
 
     Raises:
         UserError: The vocabulary does not fit the head, or the directory cannot be written (disk full, no permission).
     """
     target = Path(directory)
     vocabulary = own_vocabulary(model, target)
+    language = model.language if isinstance(model, Wav2Vec2ForCTC) and model.architecture.adapter_size else None
     names = functools.partial(huggingface_name, bare=isinstance(model, Wav2Vec2Encoder))
     tensors = {names(name): value.detach() for name, value in model.state_dict().items()}
     with writing_together(target, obsolete=(*TOKENIZER_FILES, PROCESSOR_FILE)) as folder:
@@ -142,8 +137,10 @@ def save(model: Model, directory: str | Path, dtype: torch.dtype = torch.float32
             _preprocessor_config(model.architecture, with_tokenizer=vocabulary is not None),
         )
         if vocabulary is not None:
-            vocabulary.save(folder)
+            vocabulary.save(folder, language=language)
         tensors = {name: value.to("cpu", dtype).contiguous() for name, value in tensors.items()}
+        if language is not None:
+            write_adapter(adapter_tensors(tensors), language, folder)
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 

@@ -73,8 +73,8 @@ def _rounded_product(a: Tensor, b: Tensor) -> Tensor:
 
 
 def linear(module: nn.Linear, x: Tensor) -> Tensor:
-    """What a linear layer gives for packed frames (N, d)."""
-    if not _HALF.get():
+    """What a linear layer gives for packed frames (N, d). One with a low-rank product beside it stays in float32."""
+    if not _HALF.get() or not isinstance(module, nn.Linear):
         return module(x)  # type: ignore[no-any-return]
     return affine(x, module.weight, module.bias)
 

@@ -1,6 +1,7 @@
 """Fine-tuning for recognition (sections 3.3 and 4.3): the command."""
 
 import hashlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,13 @@ from wav2vec2.text.vocabulary import Vocabulary
 from wav2vec2.train import distributed
 from wav2vec2.train.corpus import open_manifest, plan_corpus, read_ids
 from wav2vec2.train.distributed import Ranks
+from wav2vec2.train.finetune import lora
 from wav2vec2.train.finetune.config import SCRATCH, FinetuneConfig, FinetuneData, TextConfig
 from wav2vec2.train.finetune.objective import CTCObjective
 from wav2vec2.train.finetune.start import build_model
 from wav2vec2.train.finetune.symbols import seen_symbols, symbol_lines
 from wav2vec2.train.finetune.transcripts import Transcripts, transcribed, usable_transcripts
+from wav2vec2.train.finetune.ways import language_name
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
 from wav2vec2.train.options import refuse_impossible
@@ -51,7 +54,7 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
         manifest = manifest.with_ids(read_ids(config.data.labels))
     normalization = TextNormalization(config.text.case, config.text.digits, config.text.punctuation)
     vocabulary = build_vocabulary(config.text, manifest, normalization)
-    model, lines = build_model(config, vocabulary)
+    model, lines = build_model(config, vocabulary, language_name(config.tune.language, _languages(manifest)))
     transcripts = usable_transcripts(manifest, vocabulary, model.architecture)
     model.longest_heard = _longest_heard(transcripts.manifest)
     corpus = plan_corpus(
@@ -79,6 +82,7 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
         freeze_updates=freeze,
         validation=validation,
         micro_samples=round(config.batch.micro_seconds * SAMPLE_RATE),
+        write=partial(lora.export, base=config.init) if config.tune.what == "lora" else None,
     )
     lines += [*symbol_lines(vocabulary, seen_symbols(vocabulary, transcripts.counts)), *transcripts.lines]
     if freeze:
@@ -103,6 +107,11 @@ def _validation(data: FinetuneData) -> tuple[Manifest | None, int]:
     if 0 < data.validation_utterances < len(manifest):
         manifest = hold_out(manifest, data.validation_utterances, set())[1]
     return manifest, untranscribed
+
+
+def _languages(manifest: Manifest) -> list[str]:
+    """The languages that a manifest names."""
+    return sorted(name for name in manifest.column("language").unique().to_pylist() if name)
 
 
 def _longest_heard(manifest: Manifest) -> float:

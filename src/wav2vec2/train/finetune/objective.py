@@ -1,6 +1,6 @@
 """The objective of fine-tuning (section 3.3): CTC loss, frozen phase, validation by greedy decoding."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -49,6 +49,7 @@ class CTCObjective:
         freeze_updates: number of first updates that train only the output layer.
         validation: held-out utterances.
         micro_samples: most padded samples of a forward pass in validation.
+        write: writes the model directory; None writes the model as it is.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class CTCObjective:
         freeze_updates: int = 0,
         validation: Manifest | None = None,
         micro_samples: int = 0,
+        write: Callable[[Wav2Vec2ForCTC, Path], None] | None = None,
     ) -> None:
         self.model: nn.Module = model
         self.chance: float | None = None
@@ -67,6 +69,7 @@ class CTCObjective:
         self.codebooks = (0, 0)
         self._model, self._vocabulary, self._seed, self._freeze = model, vocabulary, seed, freeze_updates
         self._validation, self._micro_samples = validation, micro_samples
+        self._write = write
         self._examples: list[str] = []
 
     def trained(self, update: int) -> list[nn.Parameter]:
@@ -196,7 +199,7 @@ class CTCObjective:
         from wav2vec2.checkpoints.huggingface.directory import save
 
         assert isinstance(model, Wav2Vec2ForCTC)
-        save(model, directory)
+        (self._write or save)(model, directory)
 
 
 def selection_score(rate: float, per_label: float) -> float:

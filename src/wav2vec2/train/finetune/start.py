@@ -5,12 +5,15 @@ from dataclasses import replace
 from wav2vec2.errors import UserError
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.text.vocabulary import Vocabulary
+from wav2vec2.train.finetune import lora
 from wav2vec2.train.finetune.config import SCRATCH, FinetuneConfig
-from wav2vec2.train.finetune.ways import freeze, tuned_regularization, with_adapters
+from wav2vec2.train.finetune.ways import UNKNOWN_LANGUAGE, freeze, tuned_regularization, with_adapters
 
 
-def build_model(config: FinetuneConfig, vocabulary: Vocabulary) -> tuple[Wav2Vec2ForCTC, list[str]]:
-    """A recogniser with the encoder of ``config.init``, and lines that describe it.
+def build_model(
+    config: FinetuneConfig, vocabulary: Vocabulary, language: str = UNKNOWN_LANGUAGE
+) -> tuple[Wav2Vec2ForCTC, list[str]]:
+    """A recogniser with the encoder of ``config.init``, and lines that describe it; ``language`` names its adapters.
 
     The output layer is new, unless that of ``config.init`` has the same symbols. From scratch nothing is frozen: a
     feature encoder that stays random would be useless.
@@ -20,8 +23,6 @@ def build_model(config: FinetuneConfig, vocabulary: Vocabulary) -> tuple[Wav2Vec
     from wav2vec2.checkpoints.load import load
 
     way = config.tune.way(config.regularization)
-    if way == "lora":
-        raise UserError("tune.what = lora is not there yet; use --tune.what adapters, or context")
     loaded = load(config.init)
     architecture = loaded.architecture
     if way == "adapters":
@@ -42,6 +43,11 @@ def build_model(config: FinetuneConfig, vocabulary: Vocabulary) -> tuple[Wav2Vec
             f"the output layer and tokenizer of {config.init} ({had}) are replaced: its symbols are not those of "
             f"these transcripts; --text.vocabulary {config.init} keeps them"
         )
+    if way == "adapters":
+        model.language = language
+        lines.append(f"adapters of {architecture.adapter_size} channels, saved as those of the language {language}")
+    if way == "lora":
+        lora.insert(model, config.tune.lora_rank, config.tune.lora_alpha)
     return model, lines + freeze(model, way)
 
 
