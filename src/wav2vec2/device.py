@@ -119,6 +119,13 @@ def usable_device(name: str, *, option: str = "device", local_rank: int = 0) -> 
     return device
 
 
+def has_bf16(device: "torch.device") -> bool:
+    """Return whether a device is a GPU that computes in bf16 by itself: those before Ampere (T4, V100) do not."""
+    import torch
+
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def product_type(precision: InferencePrecision, device: "torch.device") -> "torch.dtype | None":
     """Return the half-precision type that `precision` means on a device, None for float32.
 
@@ -126,10 +133,9 @@ def product_type(precision: InferencePrecision, device: "torch.device") -> "torc
     """
     import torch
 
-    has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     if precision == "auto":
-        return torch.bfloat16 if has_bf16 else None
-    if precision == "bf16" and device.type == "cuda" and not has_bf16:
+        return torch.bfloat16 if has_bf16(device) else None
+    if precision == "bf16" and device.type == "cuda" and not has_bf16(device):
         raise UserError("precision: this GPU does not compute in bf16; choose fp16 or float32")
     return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
 

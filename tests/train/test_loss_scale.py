@@ -9,6 +9,7 @@ from tests.train.tiny_run import logged, pretrain_config, with_train
 
 from wav2vec2.model.architecture import Regularization
 from wav2vec2.train.loss_scale import LossScale
+from wav2vec2.train.precision import Precision
 from wav2vec2.train.pretrain.command import PretrainConfig, run
 
 
@@ -63,3 +64,13 @@ def test_a_stopped_run_goes_on_with_its_scale(
         run(with_train(parts, max_minutes=1e-7))
     run(parts)
     assert [r["gradient_norm"] for r in logged(parts.output)] == [r["gradient_norm"] for r in logged(half.output)]
+
+
+def test_a_run_of_a_device_without_scale_goes_on_with_one(
+    half: PretrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(with_train(half, precision="bf16", max_minutes=1e-7))
+    moved = Precision(torch.float32, torch.float16, torch.float32)
+    monkeypatch.setattr("wav2vec2.train.step.precision_on", lambda *_: moved)
+    run(with_train(half, precision="bf16"))
+    assert logged(half.output)[-1]["update"] == 8

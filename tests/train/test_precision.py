@@ -14,6 +14,7 @@ from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.objective import Run
 from wav2vec2.train.options import refuse_impossible
 from wav2vec2.train.parallel import blocks
+from wav2vec2.train.precision import precision_on
 from wav2vec2.train.pretrain.command import PretrainConfig
 from wav2vec2.train.pretrain.objective import ContrastiveObjective, LossConfig
 from wav2vec2.train.step import Step
@@ -57,3 +58,14 @@ def test_a_half_stream_needs_half_products(precision: str) -> None:
 def test_the_triton_kernel_can_be_turned_off(wanted: bool) -> None:
     model: Any = step_of(triton=wanted).model
     assert model.encoder.feature_encoder.first_kernel is (None if wanted else False)
+
+
+def test_a_card_without_bf16_computes_in_fp16_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = torch.device("cuda", 0)
+    for able in (True, False):
+        monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation, able=able: able)
+        found = precision_on(card, config_of(precision="bf16", residual="bf16").train)
+        assert found.products == (torch.bfloat16 if able else torch.float16)
+        assert found.residual == (torch.bfloat16 if able else torch.float32)
+        assert found.scaled == (not able)
+        assert ("this GPU does not compute in bf16" in (found.line or "")) == (not able)

@@ -147,9 +147,9 @@ class TrainConfig:
     max_skips: int = option(20, low=1, may_change=True)
     """Stop after skipping this many updates in a row (its gradient is not finite, or no recording could be read)."""
     precision: Literal["fp32", "bf16", "fp16", "fp64"] = "fp32"
-    """bf16: matrix products in half precision; on a CPU faster only with AVX512_BF16 or AMX. fp16: the same for cards
-    without bf16 (T4, V100), with a scaled loss. fp64: for exact comparisons.
-    """
+    """fp32: every number has 32 bits. bf16: matrix products have 16, which is faster and needs less memory on a GPU (on
+    a CPU faster only with AVX512_BF16 or AMX); a GPU without bf16 (T4, V100) says so and computes in fp16. fp16: the
+    same for such cards, with a scaled loss. fp64: for exact comparisons."""
     residual: Literal["float32", "bf16"] = "float32"
     """Type of what goes from Transformer block to block, with precision bf16. bf16 moves and keeps half as much; in
     small models of both families it left the loss within 0.1 % (scripts/precision_gate.py).
@@ -175,9 +175,8 @@ class ParallelConfig:
     that do not fit into one device. none: refuse several processes. One process trains alone with any of them.
     """
     recompute: bool = option(False, machine=True)
-    """Keep only the input of each Transformer block and compute the block again in the backward pass: less memory,
-    about a third more time.
-    """
+    """Save memory for a third more time: keep only the input of each Transformer block, and compute the block again
+    when its gradient is needed. The result is the same."""
     timeout_minutes: float = option(30.0, above=0.0, machine=True)
     """How long a process waits for the others before it leaves, so that the launcher can start all of them again. It
     must be longer than the slowest save or validation.

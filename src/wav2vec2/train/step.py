@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from wav2vec2.data.dataset import Update
 from wav2vec2.device import moved
-from wav2vec2.model.cpu import half
 from wav2vec2.model.feature_encoder import FeatureEncoder
 from wav2vec2.train import distributed, optimizer
 from wav2vec2.train.distributed import Ranks
@@ -23,13 +22,7 @@ from wav2vec2.train.health import first_bad_module, first_bad_parameter
 from wav2vec2.train.loss_scale import LossScale
 from wav2vec2.train.objective import BatchT, Objective, Run
 from wav2vec2.train.parallel import Engine, blocks
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp16": torch.float32, "fp64": torch.float64}
-HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
-_IMITATED = (
-    "train.precision = bf16 is slow on this processor, which has neither AVX512_BF16 nor AMX: products are rounded to "
-    "bfloat16 and computed in float32, which takes longer than train.precision = fp32"
-)
+from wav2vec2.train.precision import precision_on
 
 
 @dataclass(frozen=True)
@@ -83,14 +76,15 @@ class Step(Generic[BatchT]):
         wrap: Callable[[nn.Module], nn.Module] | None = None,
     ) -> None:
         self._run, self._objective, self._unit, self._ranks = run, objective, unit, ranks
-        self._dtype = DTYPES[run.train.precision]
+        precision = precision_on(ranks.device, run.train)
+        self._dtype, self._half = precision.weights, precision.products
+        self.precision_line = precision.line
+        """What the user should know about the precision on this device."""
         self.model = objective.model.to(ranks.device, self._dtype)
-        self._half = HALF.get(run.train.precision)
-        self.loss_scale = LossScale(ranks.device, used=run.train.precision == "fp16")
+        self.loss_scale = LossScale(ranks.device, used=precision.scaled)
         backend = "inductor" if run.train.compile else None
-        half_stream = run.train.residual == "bf16"
         for block in blocks(self.model) if self._half else ():
-            block.residual = torch.bfloat16 if half_stream else torch.float32
+            block.residual = precision.residual
         for module in self.model.modules():
             if isinstance(module, FeatureEncoder) and not run.train.triton:
                 module.first_kernel = False
@@ -101,10 +95,6 @@ class Step(Generic[BatchT]):
         self._copies = (
             torch.cuda.Stream(ranks.device) if ranks.device.type == "cuda" and torch.cuda.is_available() else None
         )
-        self.precision_line: str | None = None
-        """What the user should know about the precision on this device."""
-        if run.train.precision == "bf16" and ranks.device.type == "cpu" and not half.native():
-            self.precision_line = _IMITATED
         self.part_norms: dict[str, Tensor] = {}
         """Norms of the last gradient by part of the model, where ``take`` was asked for them."""
 

@@ -21,9 +21,13 @@ from wav2vec2.train import distributed
 from wav2vec2.train.checkpoint.closed_reader import ClosedReader
 from wav2vec2.train.checkpoint.seal import Damaged
 
+SCALE = "loss_scale"
+
 
 def restore(checkpoint: Path, tensors: dict[str, Any]) -> None:
     """Load a checkpoint into ``tensors``, in place.
+
+    The scale of the loss stays as it is if the checkpoint has none: it was written on a device that needs none.
 
     Raises:
         Damaged: a tensor is missing or has another shape, or a file cannot be read.
@@ -34,6 +38,9 @@ def restore(checkpoint: Path, tensors: dict[str, Any]) -> None:
     except (OSError, pickle.UnpicklingError, UserError) as error:
         failure = reason(error)
     if not any(distributed.gather_objects(bool(failure))):
+        stored = reader.read_metadata().state_dict_metadata
+        if not any(name.startswith(f"{SCALE}.") for name in stored):
+            tensors = {name: value for name, value in tensors.items() if name != SCALE}
         try:
             with quiet():
                 load_distributed(tensors, storage_reader=reader, no_dist=not distributed.active())
