@@ -134,9 +134,10 @@ def locate(
 
 
 def _model_of_run(path: Path) -> Path:
-    """Return the model of a training run if ``path`` is its folder, else ``path``."""
+    """Return the model inside ``path`` if that is the folder of a training run or of ``adapt``, else ``path``."""
     if not all((path / name).is_file() for name in _RUN) or (path / "config.json").exists():
-        return path
+        inside = path / "model"
+        return inside if (inside / "config.json").is_file() and not any(path.glob("*.safetensors")) else path
     if (path / "model").is_dir():
         return path / "model"
     if (path / "best").is_dir():

@@ -20,6 +20,10 @@ _PREPARE, _PUBLISHED, _LAYOUTS = "data.prepare.command", "data.prepare.published
 GROUPS: dict[str, dict[str, Command]] = {
     "First steps": {
         "demo": Command("demo.command", "DemoOptions", "run the whole pipeline on a small corpus, in minutes"),
+        "adapt": Command("adapt.command", "AdaptOptions", "make a recogniser for your language, from recordings"),
+        "adapt divide": Command("adapt.divide", "DivideOptions", "its stage: train, valid and test, by speaker"),
+        "adapt choose": Command("adapt.choose", "ChooseOptions", "its stage: numbers of updates, and why"),
+        "adapt keep": Command("adapt.keep", "KeepOptions", "its stage: the best of several fine-tunings"),
     },
     "Data ('prepare' writes a manifest, the table of utterances that the other commands read)": {
         "prepare auto": Command(

@@ -22,6 +22,7 @@ from wav2vec2.errors import UserError
 from wav2vec2.text.vocabulary import SENTENCEPIECE_SPACE, UNKNOWN_MARK, Vocabulary
 
 FOLDER, ALPHABET = "language_model", "alphabet.json"
+PRESET = "preset.toml"
 _SUFFIXES = (".arpa", ".bin", ".binary")
 _BEAM = 100  # pyctcdecode's
 _REMEDY = "copy it again from its model"
@@ -56,6 +57,20 @@ def build_model_searches(
         return plain()
     notice(f"{own.lm}: used, because it lies beside the model; --lm {NO_LM} turns it off")
     return searches
+
+
+def with_preset_beside(options: DecodingOptions, model: object, *, notice: Notice = print_notice) -> DecodingOptions:
+    """Return `options` with the preset that lies in the folder named as the model, unless they choose otherwise.
+
+    `wav2vec2 adapt` writes such a folder: a model, what is needed to search with its language model, and the preset.
+    """
+    if not isinstance(model, str | Path) or not _left_open(options):
+        return options
+    preset = Path(model) / PRESET
+    if not preset.is_file():
+        return options
+    notice(f"{preset}: used, because it lies beside the model; --lm {NO_LM} turns it off")
+    return replace(options, preset=str(preset))
 
 
 def _left_open(options: DecodingOptions) -> bool:

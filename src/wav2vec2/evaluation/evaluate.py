@@ -23,7 +23,7 @@ from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import Failure
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance
-from wav2vec2.decode.beside_model import build_model_searches
+from wav2vec2.decode.beside_model import build_model_searches, with_preset_beside
 from wav2vec2.decode.build import NO_LM, DecodingOptions, build_searches, open_each_once
 from wav2vec2.decode.search import GREEDY, Search
 from wav2vec2.errors import UserError
@@ -187,7 +187,8 @@ def _searches(
     searches = [GREEDY]
     if transcriber.search.decoder is not None:
         searches.append(transcriber.search)
-    own, open_lm, vocabulary = config.decoding, open_each_once(transcriber.device), transcriber.vocabulary
+    own = config.decoding if given else with_preset_beside(config.decoding, transcriber.acoustic_model.source)
+    open_lm, vocabulary = open_each_once(transcriber.device), transcriber.vocabulary
     presets = (DecodingOptions(preset=name, workers=own.workers, hotwords=own.hotwords) for name in config.columns)
     folder = (lambda: None) if given else transcriber.acoustic_model.language_model_folder
     chosen = build_model_searches(own, vocabulary, folder, open_lm=open_lm)

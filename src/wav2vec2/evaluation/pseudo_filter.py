@@ -2,7 +2,7 @@
 
 import json
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
@@ -45,8 +45,13 @@ class Filters:
     """Least labels a second: fewer mean that speech was missed, or that there is none."""
     max_rate: float = 30.0
     """Most labels a second: more than anybody speaks."""
+    best_share: float = 1.0
+    """Of the rows within all other limits, keep only this share: those with the highest confidence. Where nobody knows
+    yet which confidence is a good one, it says the limit."""
 
     def __post_init__(self) -> None:
+        if not 0 < self.best_share <= 1:
+            raise UserError(f"--best-share {self.best_share:g}: must be above 0 and at most 1")
         for name in ("min_confidence", "min_agreement"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name):g}: must be from 0 to 1")
@@ -70,6 +75,16 @@ class Filters:
             (row["agreement"] < self.min_agreement, f"decodings agree below {self.min_agreement:g} (--min-agreement)"),
         )
         return next((reason for met, reason in limits if met), "")
+
+    def among(self, rows: Iterable[Row]) -> "Filters":
+        """These filters, with the confidence that `best_share` of the rows within all other limits reach."""
+        if self.best_share == 1.0:
+            return self
+        sure = np.array([row["label_confidence"] for row in rows if not self.why_not(row)], dtype=np.float64)
+        if not len(sure):
+            return self
+        least = float(np.sort(sure)[-max(1, round(self.best_share * len(sure)))])
+        return replace(self, min_confidence=max(self.min_confidence, least), best_share=1.0)
 
 
 @dataclass
@@ -151,20 +166,24 @@ def write_labels(
     *,
     known: Callable[[Utterance], str | None],
     normalize: Callable[[str], str],
+    only_checked: Container[str] = (),
+    added: Iterable[Utterance] = (),
 ) -> LabelReport:
     """Write the rows of `manifest` whose labels are kept to `out`, and the others to `left_out`; report on both.
 
     known: gives the true transcript of a row, if there is one. normalize: applied to both texts before they are
-    compared. Raises UserError if a file cannot be written, or the results are of other rows.
+    compared. only_checked: ids of rows that are compared and not written. added: transcribed rows that are written
+    first, with a confidence of 1. Raises UserError if a file cannot be written, or the results are of other rows.
     """
     report = LabelReport(total=len(manifest))
+    filters = filters.among(row for row in results if row["id"] not in only_checked)
     with (
         writing(out) as temporary,
         writing(left_out) as temporary_list,
         pq.ParquetWriter(temporary, LABELLED) as table,
         open(temporary_list, "w", encoding="utf-8") as rest,
     ):
-        pending: list[tuple[Utterance, Row]] = []
+        pending = [(utterance, _certain(utterance)) for utterance in added]
         for utterance, row in zip(manifest, results, strict=True):
             if utterance.id != row["id"]:
                 raise UserError(f"{results.files[0]}: holds results of other rows than {manifest.name}")
@@ -175,17 +194,21 @@ def write_labels(
             truth = known(utterance)
             pair = None if truth is None or row["text"] is None else (normalize(truth), normalize(row["text"]))
             report.groups.setdefault(reason, _Group()).add(row, utterance.samples / SAMPLE_RATE, pair)
-            if reason:
-                _list(rest, row, reason)
+            if reason or row["id"] in only_checked:
+                _list(rest, row, reason or "only checked")
                 continue
             pending.append((utterance, row))
-            if len(pending) == _ROWS:
+            if len(pending) >= _ROWS:
                 table.write_batch(_labelled(pending))
                 pending = []
         if pending:
             table.write_batch(_labelled(pending))
     report.kept = report.groups.get("", _Group()).count
     return report
+
+
+def _certain(utterance: Utterance) -> Row:
+    return {"text": utterance.text, "label_confidence": 1.0, "agreement": 1.0}
 
 
 def _labelled(pairs: Sequence[tuple[Utterance, Row]]) -> pa.RecordBatch:

@@ -54,6 +54,12 @@ class PseudoLabelOptions:
     known: str | None = None
     """A manifest with transcripts of some of the utterances, by id, that show how wrong the labels are; MANIFEST itself
     if not given."""
+    check: str | None = None
+    """A manifest of transcribed utterances that the model labels as well, only to show how wrong the kept labels are;
+    they are not written. They should be held back from the model's training."""
+    add: str | None = None
+    """A manifest of transcribed utterances to write before the kept rows, so that --out holds all labels to train on.
+    Then it is no error if no row is kept."""
     filters: OmitArgPrefixes[Filters] = field(default_factory=Filters)
     decoding: OmitArgPrefixes[DecodingOptions] = field(default_factory=DecodingOptions)
     compute: OmitArgPrefixes[ComputeOptions] = field(default_factory=ComputeOptions)
@@ -120,13 +126,16 @@ def run(options: PseudoLabelOptions) -> None:
         raise UserError(f"--out {options.out}: is the manifest that is read; choose another name")
     folder = options.transcripts or options.out.with_name(f"{options.out.stem}-transcripts")
     job = PseudoLabelJob(options.model, options.compute, options.decoding)
-    work = run_over_manifest(job, options.manifest, folder, options.bulk, tolerant=True)
+    checked = set() if options.check is None else set(Manifest.open(options.check).ids)
+    rows = options.manifest if options.check is None else f"{options.manifest}+{options.check}"
+    work = run_over_manifest(job, rows, folder, options.bulk, tolerant=True)
     there = set(work.folder.names())
     if missing := sum(task.shard not in there for task in work.tasks):
         print(f"{missing} tasks of other parts are missing; the part that ends last writes {options.out}")
         return
     left_out = options.out.with_name(f"{options.out.stem}-left-out.jsonl")
     known = _known_texts(options, work.manifest)
+    added = [] if options.add is None else [row for row in Manifest.open(options.add) if row.text is not None]
     report = write_labels(
         work.manifest,
         read_results(folder),
@@ -135,16 +144,20 @@ def run(options: PseudoLabelOptions) -> None:
         left_out,
         known=known or (lambda _: None),
         normalize=str if known is None else vocabulary_and_architecture(options.model)[0].normalize,
+        only_checked=checked,
+        added=added,
     )
     print("\n".join(report.lines()))
-    if not report.kept:
+    if not report.kept and options.add is None:
         raise UserError(f"{options.manifest}: no label was kept; lower the limits, see {left_out}")
+    if added:
+        print(f"besides, {len(added)} transcribed utterances of {options.add}")
     print(f"manifest: {options.out}; left out: {left_out}")
 
 
 def _known_texts(options: PseudoLabelOptions, manifest: Manifest) -> Callable[[Utterance], str | None] | None:
     """Where the true transcripts are, if there are any."""
-    if options.known is None:
+    if options.known is None or options.known == options.check:
         texts = manifest.column("text")
         return None if texts.null_count == len(texts) else lambda utterance: utterance.text
     true = Manifest.open(options.known)

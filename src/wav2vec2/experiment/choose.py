@@ -1,8 +1,6 @@
 """Stages that choose: the speech of an experiment, the best learning rate, the best of several models."""
 
 import hashlib
-import os
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,8 +10,9 @@ from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.errors import UserError, cause
 from wav2vec2.input_file import parse_json, read_input
 from wav2vec2.output_file import writing
+from wav2vec2.pipeline.kept_model import keep_model
 from wav2vec2.pipeline.stage import write_values
-from wav2vec2.report.run_log import read_run
+from wav2vec2.report.run_log import lowest_score
 from wav2vec2.train.corpus import read_ids
 
 
@@ -142,22 +141,14 @@ def choose_learning_rate(folder: Path, *, models: Sequence[str], logs: Sequence[
     Raises:
         UserError: a run has no validations.
     """
-    scores = [_lowest_score(Path(log)) for log in logs]
+    scores = [lowest_score(Path(log)) for log in logs]
     best = min(range(len(scores)), key=scores.__getitem__)
-    _keep_model(Path(models[best]), folder / "model")
+    keep_model(Path(models[best]), folder / "model")
     tried = {str(rate): round(score, 6) for rate, score in zip(rates, scores, strict=True)}
     write_values(folder, {"lr": rates[best], "score": scores[best], "tried": tried})
     print(
         f"   lr {rates[best]:g}: " + ", ".join(f"{rate}: dev score {100 * score:.2f}" for rate, score in tried.items())
     )
-
-
-def _lowest_score(log: Path) -> float:
-    """The lowest validation score of a run. Raises UserError if it has none."""
-    scores = read_run(log).series("validation", "score")[1]
-    if not len(scores):
-        raise UserError(f"{log}: has no validation to choose by; set log.validate_every")
-    return float(scores.min())
 
 
 def choose_by_word_errors(
@@ -183,21 +174,7 @@ def choose_by_word_errors(
         except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
             raise UserError(f"{report}: not a report of wav2vec2 evaluate ({cause(error)})") from None
     best = min(range(len(rates)), key=rates.__getitem__)
-    _keep_model(Path(models[best]), folder / "model")
+    keep_model(Path(models[best]), folder / "model")
     tried = {name: round(rate, 6) for name, rate in zip(names, rates, strict=True)}
     write_values(folder, {"chosen": names[best], "tried": tried})
     print("   " + ", ".join(f"{name}: {100 * rate:.2f} %" for name, rate in tried.items()))
-
-
-def _keep_model(source: Path, target: Path) -> None:
-    """Copy a model directory; its files are linked where the file system allows it."""
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, copy_function=_link)
-
-
-def _link(source: str, target: str) -> str:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-    return target

@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
-from typing import Annotated, Any
-
-from tyro.conf import UseAppendAction
+from typing import Any
 
 from wav2vec2.errors import UserError
 from wav2vec2.experiment.scale import ScaleName
-from wav2vec2.input_file import parse_toml
+from wav2vec2.pipeline.changes import Repeated, changes_of
 from wav2vec2.pipeline.stage import File
 
 DEFAULT_OUT = Path("runs")
@@ -18,9 +15,6 @@ LIMITED = ("10min", "1h", "10h")
 """The amounts of labels that Libri-light has official sets of."""
 FOLDS = 6
 """Libri-light's one hour of labels consists of six folds of ten minutes."""
-
-Repeated = Annotated[tuple[str, ...], UseAppendAction]
-"""An option that is given once for each value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,19 +95,8 @@ class ExperimentOptions:
         return found
 
     def changes(self, stage: str) -> dict[str, Any]:
-        """What ``--set`` changes in the recipe of a stage, by dotted key.
-
-        Raises UserError for a --set that is not STAGE:KEY=VALUE.
-        """
-        found: dict[str, Any] = {}
-        for text in self.set:
-            pattern, colon, rest = text.partition(":")
-            key, equals, value = rest.partition("=")
-            if not colon or not equals:
-                raise UserError(f"--set {text}: write STAGE:KEY=VALUE, such as pretrain:train.lr=1e-3")
-            if fnmatch(stage, pattern):
-                found[key.replace("-", "_")] = _parsed(value)
-        return found
+        """What ``--set`` changes in the recipe of a stage, by dotted key; see `changes_of`."""
+        return changes_of(self.set, stage)
 
     def check(self) -> None:
         """Raise UserError for a number that is out of range."""
@@ -201,12 +184,3 @@ class LimitedOptions(LabelledOptions):
     def _remedy(self, tier: str) -> str:
         official = "--limited FOLDER (Libri-light's official sets) or " if tier in LIMITED else ""
         return f"give {official}--labels {tier}=FILE"
-
-
-def _parsed(value: str) -> Any:
-    """A TOML value, or the text itself."""
-    try:
-        parsed = parse_toml(f"value = {value}".encode(errors="surrogateescape"))["value"]
-    except (ValueError, KeyError):
-        return value
-    return tuple(parsed) if isinstance(parsed, list) else parsed

@@ -82,7 +82,8 @@ class AcousticModel:
     ) -> None:
         compute = compute or ComputeOptions()
         self._sizes, self._pieces = compute.sizes, compute.piece_settings
-        self._source = model if isinstance(model, str | Path) else None
+        self.source = model if isinstance(model, str | Path) else None
+        """What names the model, if it was read from somewhere."""
         self.device = usable_device(compute.device)
         # An exported file computes the statistics of the first layer by itself, of each waveform that it gets.
         own_statistics = self._pieces.pieces == "speech" and self._pieces.statistics != "recording"
@@ -103,11 +104,11 @@ class AcousticModel:
 
         Raises UserError if the hub has it and it cannot be downloaded.
         """
-        if self._source is None or is_exported(self._source):
+        if self.source is None or is_exported(self.source):
             return None
         from wav2vec2.checkpoints.load import language_model_folder
 
-        return language_model_folder(self._source)
+        return language_model_folder(self.source)
 
     @property
     def windows(self) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from wav2vec2.audio.recordings import AnyRecording, Failure, audio_files
-from wav2vec2.decode.beside_model import build_model_searches
+from wav2vec2.decode.beside_model import build_model_searches, with_preset_beside
 from wav2vec2.decode.build import DecodingOptions, open_each_once
 from wav2vec2.decode.search import Search
 from wav2vec2.device import InferencePrecision
@@ -85,6 +85,7 @@ class Transcriber:
         }
         given = {name: value for name, value in given.items() if value is not None}
         options = replace(decoding or DecodingOptions(), **given)
+        options = with_preset_beside(options, model.source if isinstance(model, AcousticModel) else model)
         settings = options.resolve()  # refuses an impossible choice before the model is loaded
         self.tuned = PieceSettings(pause=settings.pause, margin=settings.margin, statistics=settings.statistics)
         if not isinstance(model, AcousticModel):

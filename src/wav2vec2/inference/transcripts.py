@@ -14,6 +14,7 @@ from wav2vec2.bulk.results import read_results
 from wav2vec2.checkpoints.load import language_model_folder
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance
+from wav2vec2.decode.beside_model import with_preset_beside
 from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.decode.presets import fingerprint
 from wav2vec2.errors import UserError
@@ -51,7 +52,7 @@ class TranscribeJob(ModelJob):
         return {
             **super().identity(),
             "language_model": None if beside is None else fingerprint(beside),
-            "decoding": decoding_identity(self.decoding),
+            "decoding": decoding_identity(with_preset_beside(self.decoding, self.model, notice=lambda line: None)),
         }
 
     def open(self) -> "TranscriptWriter":

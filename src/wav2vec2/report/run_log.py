@@ -107,6 +107,14 @@ def read_runs(paths: Sequence[str | Path]) -> list[RunLog]:
     return [read_run(given[place], name) for place, name in zip(places, names, strict=True)]
 
 
+def lowest_score(log: Path) -> float:
+    """The lowest validation score of a run, from its log. Raises UserError if it has none."""
+    scores = read_run(log).series("validation", "score")[1]
+    if not len(scores):
+        raise UserError(f"{log}: has no validation to choose by; set log.validate_every")
+    return float(scores.min())
+
+
 def differing_settings(runs: Sequence[RunLog]) -> list[tuple[str, list[str]]]:
     """Settings that are not the same in all runs, except output folders, with each run's value."""
     flat = [dict(dotted(run.config)) for run in runs]

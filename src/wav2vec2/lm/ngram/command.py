@@ -52,7 +52,8 @@ class NgramOptions:
     lexicon: Path | None = None
     """Also write a lexicon, the spelling of each word of the model, for lexicon searches."""
     symbols: Path | None = None
-    """Model directory of a recogniser: spell the lexicon in its symbols and leave out words it cannot spell."""
+    """Model directory of a recogniser: bring the text to the form of its transcripts (unless --case or --punctuation
+    says otherwise), spell the lexicon in its symbols and leave out words it cannot spell."""
     engine: Literal["own", "lmplz"] = "own"
     """This package's estimator, or KenLM's lmplz on PATH, which uses all cores, for billions of words."""
     memory: int = 1024
@@ -68,10 +69,10 @@ def run(options: NgramOptions) -> None:
         UserError: an option is wrong, a text cannot be read, or a file cannot be written.
     """
     prune = thresholds_of(options.prune, options.order)
-    normalization = TextNormalization(case=options.case, punctuation=options.punctuation)
+    symbols = None if options.symbols is None else Vocabulary.load(options.symbols)
+    normalization = _normalization(options, symbols)
     corpus = Corpus(options.text, normalization, ids=options.ids)
     vocabulary = None if options.vocab is None else read_word_list(options.vocab, normalization)
-    symbols = None if options.symbols is None else Vocabulary.load(options.symbols)
     _check_words(options, corpus, vocabulary, symbols)
     if options.temporary is not None and not options.temporary.is_dir():
         raise UserError(f"--temporary {options.temporary}: no such folder; create it or choose another")
@@ -111,6 +112,14 @@ def run(options: NgramOptions) -> None:
     if options.lexicon is not None:
         words_of_model = (word for word in ngram_words(options.out) if word not in SENTENCE_MARKS)
         print(f"{options.lexicon}: {write_lexicon(words_of_model, options.lexicon, symbols)}")
+
+
+def _normalization(options: NgramOptions, symbols: Vocabulary | None) -> TextNormalization:
+    """What the options say; without them, that of the recogniser's transcripts."""
+    said = TextNormalization(case=options.case, punctuation=options.punctuation)
+    if symbols is None or symbols.normalization is None or said != TextNormalization():
+        return said
+    return symbols.normalization
 
 
 def read_word_list(path: Path, normalization: TextNormalization) -> list[str]:

@@ -1,0 +1,48 @@
+"""``wav2vec2 adapt``: a recogniser for your language from a published encoder, by stages that resume."""
+
+from wav2vec2.adapt.card import rate_table
+from wav2vec2.adapt.options import AdaptOptions
+from wav2vec2.adapt.plan import CHOOSE, DIVIDE, Adaptation, make_plan
+from wav2vec2.adapt.publish import PRESET, publish
+from wav2vec2.pipeline.engine import Engine
+
+
+def run(options: AdaptOptions) -> None:
+    """Run the stages that are not done, then write the folder of the result.
+
+    Raises:
+        UserError: an option or a file is wrong, or a stage failed.
+        KeyboardInterrupt: after Ctrl-C; the same command goes on.
+    """
+    adaptation = make_plan(options)
+    print("\n".join(adaptation.sources.why))
+    if options.dry_run:
+        _show(adaptation)
+        return
+    try:
+        if not adaptation.plan.done(CHOOSE):
+            _engine(options, adaptation).run(adaptation.plan.needed([CHOOSE]))
+            adaptation = make_plan(options)
+        else:
+            print("\n".join((*adaptation.plan.values(DIVIDE)["lines"], *adaptation.chosen()["lines"])))
+        left = adaptation.plan.needed(adaptation.goals)
+        print(f"\n{len(left)} of {len(adaptation.plan.stages)} stages to do in {adaptation.plan.root}", flush=True)
+        _engine(options, adaptation).run(left)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on where it was", flush=True)
+        raise
+    outcome = publish(options, adaptation, anew=bool(left))
+    print("\n" + "\n".join(rate_table(outcome.rates)))
+    used = f"{options.out / PRESET}: {outcome.best}" if outcome.with_lm else "greedy decoding: the n-gram does not help"
+    print(f"\nrecogniser: {options.out} ({used})\nreport: {options.out / 'report' / 'report.html'}")
+    print(f"try: wav2vec2 transcribe --model {options.out} FILE")
+
+
+def _engine(options: AdaptOptions, adaptation: Adaptation) -> Engine:
+    return Engine(adaptation.plan, options.launch, options.minutes)
+
+
+def _show(adaptation: Adaptation) -> None:
+    if not adaptation.chosen():
+        print("what is in <angle brackets> is chosen from the hours of speech, once the first stages have run")
+    print("\n".join((*adaptation.chosen().get("lines", ()), *adaptation.plan.lines())))

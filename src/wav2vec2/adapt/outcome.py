@@ -1,0 +1,96 @@
+"""What a finished adaptation has to say: error rates with intervals, hours of speech, and what was chosen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wav2vec2.adapt.plan import CHOOSE, DIVIDE, EVALUATE, Adaptation
+from wav2vec2.errors import UserError
+from wav2vec2.input_file import parse_json, read_input
+
+
+@dataclass(frozen=True)
+class Rate:
+    """An error rate as fractions, with its 95 % interval."""
+
+    rate: float
+    low: float
+    high: float
+
+    def text(self) -> str:
+        """In per cent."""
+        return f"{100 * self.rate:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """rates: by split, way of decoding and score. main: the score to look at. columns: ways of decoding, greedy first.
+
+    best: the way that recognises the held-out speakers best. divided, chosen: values of these stages. kept: which
+    fine-tuning was kept, by stage.
+    """
+
+    rates: Mapping[str, Mapping[str, Mapping[str, Rate]]]
+    main: str
+    columns: tuple[str, ...]
+    best: str
+    divided: Mapping[str, Any]
+    chosen: Mapping[str, Any]
+    kept: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def with_lm(self) -> bool:
+        """Whether the language model helps on the held-out speakers."""
+        return self.best != self.columns[0]
+
+    def minutes(self, part: str) -> float:
+        """Minutes of train, valid, test or untranscribed."""
+        return float(self.divided.get(f"{part}_seconds", 0.0)) / 60
+
+    def tested(self) -> Mapping[str, Rate]:
+        """The scores on test of the best way."""
+        return self.rates["test"][self.best]
+
+
+def read_outcome(adaptation: Adaptation) -> Outcome:
+    """Collect the outcome of a plan whose stages are done. Raises UserError if a file is damaged."""
+    plan = adaptation.plan
+    path = plan.result(EVALUATE)
+    try:
+        report = parse_json(read_input(path))
+        rates = {
+            split: {column: {name: _rate(score) for name, score in scores.items()} for column, scores in row.items()}
+            for split, row in report["table"].items()
+            if split in ("valid", "test")
+        }
+        main, columns = str(report["main"]), tuple(rates["test"])
+        by_valid = {column: rates["valid"][column]["wer" if main == "per" else main].rate for column in columns}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: is damaged; delete its folder and run the same command again") from None
+    best = min(columns, key=lambda column: by_valid[column])
+    kept = {
+        stage.name: plan.values(stage.name)
+        for stage in plan.stages
+        if stage.name.startswith("recogniser") and plan.done(stage.name)
+    }
+    return Outcome(rates, main, columns, best, plan.values(DIVIDE), plan.values(CHOOSE), kept)
+
+
+def _rate(score: Mapping[str, Any]) -> Rate:
+    return Rate(*(float("nan" if score[name] is None else score[name]) for name in ("rate", "low", "high")))
+
+
+def base_licence(source: str) -> str:
+    """The licence in the card (README.md) of a model directory, or "unknown"."""
+    card = Path(source) / "README.md"
+    try:
+        lines = card.read_text(encoding="utf-8", errors="replace").splitlines() if card.is_file() else []
+    except OSError:
+        return "unknown"
+    if lines[:1] == ["---"]:
+        for line in lines[1 : lines.index("---", 1)] if "---" in lines[1:] else []:
+            name, _, value = line.partition(":")
+            if name == "license" and value.strip():
+                return value.strip().strip("'\"")
+    return "unknown"

@@ -1,0 +1,150 @@
+"""From a folder and a table to a recogniser: stages, what is written, and that the same line goes on after a kill."""
+
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.adapt.made_up_recordings import run_here, smallest, write_recordings
+
+from wav2vec2 import Transcriber, cli
+from wav2vec2.adapt import command
+from wav2vec2.adapt.plan import make_plan
+from wav2vec2.errors import UserError
+
+
+def test_the_folder_is_a_recogniser_with_its_preset(finished, capsys):
+    out = finished.out
+    assert {path.name for path in out.iterdir()} >= {"model", "lm.arpa", "lexicon.txt", "README.md", "report", "work"}
+    # whether this noise is recognised better with the language model is chance: with it, there is a preset
+    recording = str(next(Path(finished.recordings).rglob("*.wav")))
+    assert cli.main(["transcribe", str(out), recording]) == 0
+    captured = capsys.readouterr()
+    assert ("preset.toml: used" in captured.err) == (out / "preset.toml").exists()
+    with Transcriber(out) as transcriber:
+        assert (transcriber.search.decoder is not None) == (out / "preset.toml").exists()
+        words = set((out / "lexicon.txt").read_text(encoding="utf-8").split())
+        assert set(transcriber(recording).text.split()) <= words or not (out / "preset.toml").exists()
+        assert transcriber.vocabulary.normalize("Red BOX.") == "red box"
+    with Transcriber(out, lm="none") as transcriber:
+        assert transcriber.search.decoder is None
+
+
+def test_the_card_is_one_that_the_hub_reads(finished):
+    """huggingface_hub parses the header, and finds licence, task and error rates in it."""
+    card = huggingface_hub.ModelCard.load(finished.out / "README.md")
+    assert card.data.license == "unknown"
+    assert card.data.pipeline_tag == "automatic-speech-recognition"
+    rates = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    assert set(rates) == {"wer", "cer"}
+    assert f"{rates['cer']:.1f} %" in card.text
+    assert "wav2vec2 finetune" in card.text
+    report = (finished.out / "report/report.md").read_text(encoding="utf-8")
+    assert "Error rates" in report
+    assert "pre-training: 3 updates" in report
+
+
+def test_transcribed_recordings_are_not_pretrained_on_and_no_speaker_is_in_two_parts(finished):
+    from wav2vec2.data.manifest import Manifest
+
+    folder = make_plan(finished).plan.folder("divide")
+    transcribed, rest = (Manifest.open(folder / f"{name}.parquet") for name in ("transcribed", "untranscribed"))
+    parts = {}
+    for row in transcribed:
+        parts.setdefault(row.split, set()).add(row.speaker)
+    assert sorted(parts) == ["test", "train", "valid"]
+    assert sum(map(len, parts.values())) == len(set().union(*parts.values())) == 6
+    assert {row.speaker for row in rest} == {"speaker6", "speaker7"}
+    assert all(row.text is None for row in rest)
+
+
+def test_the_same_line_does_nothing_twice_and_a_dry_run_shows_what_was_run(finished, monkeypatch, capsys):
+    monkeypatch.setattr("wav2vec2.pipeline.engine.run_command", lambda *_, **__: pytest.fail("nothing is left to do"))
+    command.run(finished)
+    assert "0 of 9 stages to do" in capsys.readouterr().out
+    command.run(replace(finished, dry_run=True))
+    shown = capsys.readouterr().out
+    assert shown.count("(done)") == 9
+    assert "<" not in shown
+    assert "--train.updates 4" in shown
+
+
+def test_a_dry_run_of_nothing_writes_nothing(tmp_path, capsys):
+    options = smallest(tmp_path / "out", *write_recordings(tmp_path), dry_run=True, self_training=1)
+    command.run(options)
+    shown = capsys.readouterr().out
+    assert not options.out.exists()
+    assert "--train.updates '<updates of choose>'" in shown
+    for name in ("prepare", "divide", "choose", "pretrain", "finetune", "lm", "tune", "pseudo-1", "evaluate"):
+        assert f"{name} (to do)" in shown
+
+
+def test_killed_in_each_stage_the_same_line_ends_with_equal_results(finished, tmp_path):
+    """A fork stands for the whole program: its commands run in it, and SIGKILL leaves no time to tidy up."""
+    options = replace(finished, out=tmp_path / "killed")
+    names = [stage.name for stage in make_plan(finished).plan.stages]
+    for kill_in in [*names, ""]:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            _run_and_tell(options, writer)
+        os.close(writer)
+        with os.fdopen(reader) as told:
+            for line in told:
+                if kill_in and line.strip() == kill_in:
+                    time.sleep(0.05)
+                    os.kill(child, signal.SIGKILL)
+                    break
+        status = os.waitpid(child, 0)[1]
+        assert os.WIFSIGNALED(status) if kill_in else status == 0
+    assert not list(options.out.rglob("*.partial"))
+    ours, theirs = (make_plan(one).plan for one in (options, finished))
+    for name, file in (("evaluate", "hypotheses.tsv"), ("lm", "lm.arpa"), ("divide", "train.txt")):
+        assert (ours.folder(name) / file).read_bytes() == (theirs.folder(name) / file).read_bytes()
+    weights, expected = (load_file(one.out / "model/model.safetensors") for one in (options, finished))
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+def _run_and_tell(options, writer: int) -> None:
+    def told(words, **more):
+        name = Path(words[[*words].index("--out" if "--out" in words else "--output") + 1])
+        folder = next(part for part in (name, *name.parents) if part.parent.name == "work")
+        os.write(writer, f"{folder.name.rpartition('-')[0]}\n".encode())
+        time.sleep(0.01)
+        run_here(words, **more)
+
+    status = 1
+    try:
+        import wav2vec2.pipeline.engine
+
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        wav2vec2.pipeline.engine.run_command = told
+        command.run(options)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def test_mistakes_are_told_in_one_line(tmp_path):
+    recordings, table = write_recordings(tmp_path)
+    options = smallest(tmp_path / "out", recordings, table)
+    for changes, message in (
+        ({"source": ""}, "--from is not given"),
+        ({"recordings": str(tmp_path / "none")}, "no such folder or manifest"),
+        ({"transcripts": tmp_path / "none.csv"}, "no such file; give a table"),
+        ({"transcripts": None}, "has recordings but no transcripts"),
+        ({"text": (tmp_path / "none.txt",)}, "no such file; give a text file"),
+        ({"updates": -1}, "--updates -1: must be at least 0"),
+        ({"hours": -1.0}, "--hours -1: must be at least 0"),
+        ({"trials": 0}, "--trials 0"),
+        ({"set": ("x",)}, "write STAGE:KEY=VALUE"),
+    ):
+        with pytest.raises(UserError, match=message):
+            make_plan(replace(options, **changes))
