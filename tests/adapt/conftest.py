@@ -1,4 +1,3 @@
-
 import pytest
 from tests.adapt.made_up_recordings import run_here, smallest, write_recordings
 

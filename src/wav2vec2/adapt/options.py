@@ -12,7 +12,7 @@ from wav2vec2.errors import UserError
 from wav2vec2.pipeline.changes import Repeated, changes_of
 
 SCRATCH = "scratch"
-Way = Literal["everything", "context"]
+Way = Literal["auto", "everything", "context", "adapters", "lora"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,12 @@ class AdaptOptions:
     """Text files in your language, one sentence a line, for the language model. Default: the transcripts of train."""
     language: str = ""
     """Code of the language, such as fr or swh, for the model card and for numbers; by default as the recordings say."""
-    way: Way = "context"
-    """What is fine-tuned. everything: all of the encoder. context: all but its convolutions, as in the paper."""
+    way: Way = "auto"
+    """What is fine-tuned. everything: all of the encoder. context: all but its convolutions, as in the paper. adapters:
+    small new layers, as in MMS. lora: small matrices beside the large ones. auto: context for published encoders, all
+    of small ones; with --memory what fits."""
+    memory: str = ""
+    """Memory that training may use, such as 8GB; empty: as much as it needs."""
     pretrain: PretrainWhen = "auto"
     """Whether pre-training is continued on the untranscribed recordings. auto: where there is an hour of them, and kept
     only if the held-out speakers are recognised better with it."""

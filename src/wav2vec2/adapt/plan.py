@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wav2vec2.adapt.divide import TEXT_FILE, TRAIN_FILE, TRANSCRIBED_FILE, UNTRANSCRIBED_FILE, VALID_FILE
-from wav2vec2.adapt.options import SCRATCH, AdaptOptions
+from wav2vec2.adapt.options import AdaptOptions
 from wav2vec2.adapt.sources import Sources, find_sources
 from wav2vec2.pipeline.plan import Plan
 from wav2vec2.pipeline.recipe import Training
@@ -22,6 +22,7 @@ DIVIDE, CHOOSE, PRETRAIN, NGRAM, EVALUATE = "divide", "choose", "pretrain", "lm"
 _TRANSCRIBED = Ref(DIVIDE)
 _BEAM = 100
 _SURE = 0.5
+_ADAPTERS_RATE = 1e-3  # of Hugging Face's guide "Fine-tuning MMS Adapter Models" (2023)
 
 
 @dataclass(frozen=True)
@@ -168,10 +169,22 @@ class _Later:
             "text.case": "lower",
             "text.punctuation": "remove",
         }
-        if start != SCRATCH and not self._small:
-            settings["regularization.feature_grad_mult"] = 1.0 if self.options.way == "everything" else 0.0
+        settings |= self._way()
         recipe = "finetune_small_10min.toml" if self._small else "adapt_finetune.toml"
         return self._training(name, "finetune", recipe, settings | changes, title)
+
+    def _way(self) -> dict[str, Any]:
+        """What is trained; nothing where the recipe, or the memory, decides."""
+        options = self.options
+        settings: dict[str, Any] = {"memory": options.memory} if options.memory else {}
+        way = options.way
+        if way == "auto" and not options.memory and not self._small:
+            way = "context"
+        if way != "auto":
+            settings["tune.what"] = way
+        if way == "adapters" and not self._small:
+            settings["train.lr"] = _ADAPTERS_RATE
+        return settings
 
     def _ngram(self, model: str) -> Stage:
         text: list[Argument] = [File(path) for path in self.options.text] or [Ref(DIVIDE, TEXT_FILE)]
