@@ -43,7 +43,6 @@ from wav2vec2.model.architecture import Architecture
 from wav2vec2.output.transcript import Transcript
 from wav2vec2.output_file import writing
 from wav2vec2.progress import AudioProgress
-from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.text.vocabulary import Vocabulary
 
 
@@ -237,13 +236,10 @@ def scoring_form(
     """
     if vocabulary.normalization is None and case == punctuation == "auto":
         return vocabulary.normalize
-    rules = vocabulary.normalization or TextNormalization(case=vocabulary.case)
     changes: dict[str, Any] = {} if case == "auto" else {"case": case}
     if punctuation != "auto":
         changes["punctuation"] = punctuation
-    if rules.digits == "error":  # in scoring, a digit is just a symbol that the model cannot write
-        changes["digits"] = "keep"
-    return replace(rules, **changes)
+    return replace(vocabulary.rules, **changes)
 
 
 @contextlib.contextmanager

@@ -90,7 +90,7 @@ class Corpus:
             line = "".join(line.split(None, 1)[1:])
         line = line.strip()
         n = self.normalization
-        if n.digits == n.punctuation == "keep" and _PLAIN.match(line):
+        if n.digits == n.punctuation == "keep" and not n.language and _PLAIN.match(line):
             line = line.upper() if n.case == "upper" else line.lower() if n.case == "lower" else line
         else:
             line = n(line)

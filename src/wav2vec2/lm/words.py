@@ -13,7 +13,8 @@ from typing import IO
 from wav2vec2.errors import UserError, cause
 from wav2vec2.input_file import open_input
 from wav2vec2.output_file import writing
-from wav2vec2.text.normalize import WORD_SEPARATOR, Case, normalize_text
+from wav2vec2.text.letters import Case
+from wav2vec2.text.normalize import WORD_SEPARATOR, normalize_text
 from wav2vec2.text.vocabulary import Vocabulary
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"

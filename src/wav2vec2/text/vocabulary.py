@@ -203,6 +203,12 @@ class Vocabulary:
         normal = self.normalize(text)
         return normalize_text(normal, case=self.case) if self.unit == "characters" else normal
 
+    @property
+    def rules(self) -> TextNormalization:
+        """How any text gets the form of the training transcripts (see `normalize`); digits are never refused."""
+        known = self.normalization or TextNormalization(case=self.case)
+        return replace(known, digits="keep") if known.digits == "error" else known
+
     def split(self, text: str) -> list[str]:
         """Split `text` into symbols, known or not; an empty string stands for the separator between words."""
         words = unicodedata.normalize("NFC", text).split()
@@ -265,11 +271,14 @@ class Vocabulary:
 
     @classmethod
     def load(cls, directory: str | Path, *, language: str | None = None, size: int | None = None) -> "Vocabulary":
-        """Read the vocabulary of a model directory, ours or transformers'.
+        """Read the vocabulary of a model directory, ours or transformers', or of the model in a run's folder.
 
         `language` chooses one of a multilingual table. `size`: rows of the CTC head, if known; special tokens beyond it
         are left out. Raises UserError, naming the file, if it is missing, broken or lacks the blank.
         """
+        inside = Path(directory) / "model"
+        if not (Path(directory) / "vocab.json").exists() and (inside / "vocab.json").exists():
+            directory = inside
         files = read_tokenizer(Path(directory), language, size)
         stored = files.own.get(_NORMALIZATION_KEY)
         source = f"{Path(directory) / 'tokenizer_config.json'}: {_NORMALIZATION_KEY}"

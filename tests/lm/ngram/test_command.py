@@ -6,6 +6,7 @@ import pytest
 from wav2vec2 import cli
 from wav2vec2.lm.ngram.arpa import read_arpa
 from wav2vec2.lm.ngram.model import NgramModel
+from wav2vec2.text.normalize import TextNormalization
 from wav2vec2.text.vocabulary import Vocabulary
 
 TEXT = "u-1 the cat sat\nu-2 the cat's hat\nu-3 a cat sat\nu-4 the naïve cat\n"
@@ -98,3 +99,13 @@ def test_a_failing_lmplz_tells_its_reason(text, tmp_path, capsys, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     assert "lmplz failed: the reason" in refused(capsys, "ngram", text, "--engine", "lmplz", "--out", tmp_path / "x")
+
+
+def test_a_text_takes_the_form_of_a_recognisers_transcripts(tmp_path, capsys):
+    rules = TextNormalization("lower", "words", "remove", language="tr")
+    Vocabulary.from_transcripts(["ışık yirmi bir ile"], normalization=rules).save(tmp_path / "run" / "model")
+    (tmp_path / "tr.txt").write_text("IŞIK 21!\nİle, 1 ışık\n", encoding="utf-8")
+    line = ("ngram", tmp_path / "tr.txt", "--out", tmp_path / "lm.arpa", "--lexicon", tmp_path / "lexicon.txt")
+    assert command(*line, "--order", 2, "--symbols", tmp_path / "run") == 0
+    words = {row.split("\t")[0] for row in (tmp_path / "lexicon.txt").read_text(encoding="utf-8").splitlines()}
+    assert words == {"ışık", "yirmi", "bir", "ile"}

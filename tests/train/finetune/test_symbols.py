@@ -25,10 +25,10 @@ def test_capitals_punctuation_and_digits_are_named_with_the_options_that_fold_th
     left = len(symbols) - len(capitals) - len(marks)
     assert proposal == (
         f"of these, {len(capitals)} capitals of other symbols and 4 marks of punctuation: --text.case lower "
-        f"--text.punctuation remove leaves {left} to be learned"
+        f"--text.punctuation remove leaves {left} to be learned; --text.auto chooses such options by script"
     )
     assert "(3)" in digits
-    assert "write the numbers out" in digits
+    assert "--text.digits words --text.language LANGUAGE spells them" in digits
     assert rare.startswith("seen fewer than 5 times, too rarely to be learned: ")
 
 

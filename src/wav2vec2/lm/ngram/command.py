@@ -119,7 +119,7 @@ def _normalization(options: NgramOptions, symbols: Vocabulary | None) -> TextNor
     said = TextNormalization(case=options.case, punctuation=options.punctuation)
     if symbols is None or symbols.normalization is None or said != TextNormalization():
         return said
-    return symbols.normalization
+    return symbols.rules
 
 
 def read_word_list(path: Path, normalization: TextNormalization) -> list[str]:

@@ -18,10 +18,11 @@ from wav2vec2.train import distributed
 from wav2vec2.train.corpus import open_manifest, plan_corpus, read_ids
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.finetune import lora
-from wav2vec2.train.finetune.config import SCRATCH, FinetuneConfig, FinetuneData, TextConfig
+from wav2vec2.train.finetune.config import SCRATCH, FinetuneConfig, FinetuneData
 from wav2vec2.train.finetune.objective import CTCObjective
 from wav2vec2.train.finetune.start import build_model
 from wav2vec2.train.finetune.symbols import seen_symbols, symbol_lines
+from wav2vec2.train.finetune.text import TextConfig, normalization_of
 from wav2vec2.train.finetune.transcripts import Transcripts, transcribed, usable_transcripts
 from wav2vec2.train.finetune.ways import language_name
 from wav2vec2.train.loop import Trainer
@@ -52,7 +53,7 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
     manifest = open_manifest(config.data.manifest, config.data.split, "data.manifest")
     if config.data.labels:
         manifest = manifest.with_ids(read_ids(config.data.labels))
-    normalization = TextNormalization(config.text.case, config.text.digits, config.text.punctuation)
+    normalization, chosen = normalization_of(config.text, manifest)
     vocabulary = build_vocabulary(config.text, manifest, normalization)
     model, lines = build_model(config, vocabulary, language_name(config.tune.language, _languages(manifest)))
     transcripts = usable_transcripts(manifest, vocabulary, model.architecture)
@@ -84,7 +85,7 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
         micro_samples=round(config.batch.micro_seconds * SAMPLE_RATE),
         write=partial(lora.export, base=config.init) if config.tune.what == "lora" else None,
     )
-    lines += [*symbol_lines(vocabulary, seen_symbols(vocabulary, transcripts.counts)), *transcripts.lines]
+    lines += [*chosen, *symbol_lines(vocabulary, seen_symbols(vocabulary, transcripts.counts)), *transcripts.lines]
     if freeze:
         lines.append(f"the first {freeze} updates train only the output layer")
     if validation is not None:

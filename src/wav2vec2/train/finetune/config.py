@@ -1,12 +1,12 @@
 """The options of fine-tuning, as a recipe holds them."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from wav2vec2.config import option
 from wav2vec2.data.mixing import MixBy
 from wav2vec2.model.architecture import Masking, Regularization
 from wav2vec2.train.finetune.curriculum import CurriculumConfig
+from wav2vec2.train.finetune.text import TextConfig
 from wav2vec2.train.finetune.ways import TuneConfig
 from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, ParallelConfig, TrainConfig
 
@@ -36,22 +36,6 @@ class FinetuneData:
     """Split to validate on. If this and validation_manifest are empty, there is no validation."""
     validation_utterances: int = option(0, low=0)
     """Validate on this many utterances (chosen by a hash of their ids); 0: all."""
-
-
-@dataclass(frozen=True)
-class TextConfig:
-    """Symbols of the output layer, and normalisation of the transcripts."""
-
-    vocabulary: str = ""
-    """Directory with a vocab.json to use; empty: build the vocabulary from the training transcripts."""
-    symbols: Literal["characters", "whitespace"] = "characters"
-    """characters; or whitespace: transcripts are symbols separated by spaces, such as phones."""
-    case: Literal["upper", "lower", "keep"] = "keep"
-    """Case of the transcripts."""
-    digits: Literal["keep", "ascii", "names", "error"] = "keep"
-    """Digits: keep them, write them in ASCII, spell their names, or stop with an error."""
-    punctuation: Literal["keep", "remove"] = "keep"
-    """Keep punctuation, or remove it."""
 
 
 @dataclass(frozen=True)

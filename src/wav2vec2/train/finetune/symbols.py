@@ -45,11 +45,14 @@ def _proposals(symbols: set[str]) -> list[str]:
     lines = []
     if options:
         left = len(symbols - capitals - marks)
-        lines.append(f"of these, {' and '.join(kinds)}: {' '.join(options)} leaves {left} to be learned")
+        lines.append(
+            f"of these, {' and '.join(kinds)}: {' '.join(options)} leaves {left} to be learned; "
+            "--text.auto chooses such options by script"
+        )
     if digits:
         lines.append(
             f"digits are symbols of their own ({' '.join(sorted(digits))}), although they are spoken as words: write "
-            "the numbers out; --text.digits error names the first one"
+            "the numbers out, or --text.digits words --text.language LANGUAGE spells them"
         )
     return lines
 
