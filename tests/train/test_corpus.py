@@ -18,6 +18,7 @@ from wav2vec2.errors import UserError
 from wav2vec2.train.corpus import _used, open_manifest, plan_corpus, read_ids
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.finetune.curriculum import CurriculumConfig
+from wav2vec2.train.finetune.edges import EdgeConfig, with_edges
 from wav2vec2.train.options import BatchConfig
 
 SIZES = {"batch_samples": 48_000, "max_samples": 19_200, "min_samples": 8_000, "seed": 1}
@@ -142,3 +143,14 @@ def test_static_shapes_and_empty_room_are_reported(tmp_path: Path) -> None:
     assert said.endswith("processes better, and batch.buckets = 8 avoids padding")
     uneven = BatchPlan(manifest.samples, **SIZES, group_samples=48_000, buckets=2, multiple=2)
     assert "work unevenly" in " ".join(_used(uneven, static, replace(on_gpu, world=3)))
+
+
+def test_edges_are_drawn_where_they_are_asked_for(tmp_path: Path) -> None:
+    def planned(share: float) -> tuple[bool, list[str]]:
+        plain = plan_corpus(open_corpus(tmp_path), BATCH, ALONE, seed=1, crop=False, epsilon=None)
+        found = with_edges(plain, EdgeConfig(share=share, seconds=0.1), seed=1, group_samples=24_000)
+        return bool(found.loader.plan.batch(Position()).edges), [line for line in found.lines if "(edges)" in line]
+
+    assert planned(0.0) == (False, [])
+    line = "75 % of the ends of utterances get a silence of 0 to 0.1 s, drawn anew every time (edges)"
+    assert planned(0.75) == (True, [line])

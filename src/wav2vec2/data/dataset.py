@@ -21,6 +21,7 @@ from wav2vec2.audio.normalize import normalize_waveform
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import Waveform
 from wav2vec2.data.decoded_audio import DecodedAudio
+from wav2vec2.data.edges import Edges
 from wav2vec2.data.locality import deal_home, homes
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.sampler import GlobalBatch, Integers, Plan, Position, deal
@@ -45,6 +46,8 @@ class Row:
     """Length of the crop."""
     index: int = 0
     """The utterance's row in the manifest."""
+    edges: Edges | None = None
+    """What becomes of the silence at its ends; then the crop is the whole utterance."""
 
 
 @dataclass(frozen=True)
@@ -163,15 +166,16 @@ def read_rows(
 
 
 def _read_row(row: Row, epsilon: float | None, decoded: DecodedAudio | None, fetched: Fetched) -> Waveform:
-    if epsilon is None and decoded is None:
+    if epsilon is None and decoded is None and row.edges is None:
         piece = dataclasses.replace(row.utterance, start=row.utterance.start + row.start, samples=row.samples)
         return read_utterance(piece, fetched)
     if decoded is None:
         whole = read_utterance(row.utterance, fetched)
     else:
         whole = decoded.waveform(row.index, lambda: read_utterance(row.utterance, fetched))
+    whole = whole if row.edges is None else row.edges.of(whole, row.utterance.text)
     whole = whole if epsilon is None else normalize_waveform(whole, epsilon)
-    return np.ascontiguousarray(whole[row.start : row.start + row.samples])
+    return np.ascontiguousarray(whole[row.start : row.start + row.samples] if row.edges is None else whole)
 
 
 @dataclass
@@ -236,6 +240,7 @@ class UpdateLoader:
                         int(batch.starts[row]),
                         int(batch.samples[row]),
                         int(batch.utterances[row]),
+                        batch.edges[row] if batch.edges else None,
                     )
                     for row in share
                 )

@@ -11,9 +11,13 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from wav2vec2.data.edges import Edges
 
 Integers = npt.NDArray[np.int64]
 
@@ -45,6 +49,8 @@ class GlobalBatch:
     """Samples to which rows are padded, where batches have static shapes; None: the longest of a micro-batch."""
     group_rows: int = 0
     """Rows of a group, where batches have static shapes; the last group of an epoch may have fewer."""
+    edges: "tuple[Edges, ...]" = ()
+    """What becomes of the silence at the ends of each row; empty: nothing."""
 
 
 class Plan(ABC):

@@ -19,6 +19,7 @@ from wav2vec2.train.corpus import open_manifest, plan_corpus, read_ids
 from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.finetune import lora
 from wav2vec2.train.finetune.config import SCRATCH, FinetuneConfig, FinetuneData
+from wav2vec2.train.finetune.edges import with_edges
 from wav2vec2.train.finetune.objective import CTCObjective
 from wav2vec2.train.finetune.start import build_model
 from wav2vec2.train.finetune.symbols import seen_symbols, symbol_lines
@@ -70,6 +71,8 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
         curriculum=config.curriculum,
         updates=config.train.updates,
     )
+    room = round(config.batch.micro_seconds * ranks.world * SAMPLE_RATE)
+    corpus = with_edges(corpus, config.edges, seed=config.seed, group_samples=room)
     validation, untranscribed = _validation(config.data)
     freeze = max(config.freeze.updates, round(config.freeze.share * config.train.updates))
     if config.init == SCRATCH:

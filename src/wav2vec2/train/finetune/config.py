@@ -6,6 +6,7 @@ from wav2vec2.config import option
 from wav2vec2.data.mixing import MixBy
 from wav2vec2.model.architecture import Masking, Regularization
 from wav2vec2.train.finetune.curriculum import CurriculumConfig
+from wav2vec2.train.finetune.edges import EdgeConfig
 from wav2vec2.train.finetune.text import TextConfig
 from wav2vec2.train.finetune.ways import TuneConfig
 from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, ParallelConfig, TrainConfig
@@ -87,6 +88,7 @@ class FinetuneConfig:
     tune: TuneConfig = field(default_factory=TuneConfig)
     freeze: FreezeConfig = field(default_factory=FreezeConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    edges: EdgeConfig = field(default_factory=EdgeConfig)
     regularization: Regularization = field(default_factory=_finetune_regularization)
     masking: Masking = field(default_factory=lambda: Masking(channel_start=0.004))
     batch: BatchConfig = field(default_factory=lambda: BatchConfig(seconds=1600.0, micro_seconds=200.0))
