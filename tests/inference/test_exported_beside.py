@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.inference.live.test_command import Piped
 from tests.inference.spoken_symbols import VOCABULARY
 from tests.small_models import GROUP, SMALLEST, recognizer
 
 from wav2vec2.checkpoints.huggingface.directory import save
+from wav2vec2.decode.build import DecodingOptions
+from wav2vec2.decode.presets import Preset, write_preset
 from wav2vec2.errors import UserError
 from wav2vec2.export.command import ExportOptions
 from wav2vec2.export.command import run as export
@@ -18,6 +21,8 @@ from wav2vec2.inference.acoustic_model import AcousticModel
 from wav2vec2.inference.exported import OnnxModel
 from wav2vec2.inference.exported_beside import weights_print
 from wav2vec2.inference.frame_outputs import ComputeOptions
+from wav2vec2.inference.live.command import ListenOptions
+from wav2vec2.inference.live.command import run as listen
 from wav2vec2.inference.transcribe import Transcriber
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.text.vocabulary import Vocabulary
@@ -61,6 +66,33 @@ def test_it_knows_what_the_model_has_heard_and_leaves_what_it_cannot_do(folder: 
     assert exported.longest_heard == 3.5
     for options in (ComputeOptions(pieces="none"), ComputeOptions(statistics="recording")):
         assert isinstance(AcousticModel(folder, compute=options).model, Wav2Vec2ForCTC)
+
+
+def test_a_preset_s_statistics_of_the_recording_take_the_model(folder: Path, tmp_path: Path) -> None:
+    preset = tmp_path / "preset.toml"
+    write_preset(Preset("greedy", statistics="recording", margin=0.02), preset)
+    with Transcriber(folder, decoding=DecodingOptions(preset=str(preset))) as transcriber:
+        assert isinstance(transcriber.model, Wav2Vec2ForCTC)
+
+
+def test_an_exported_file_says_once_that_it_measures_each_part(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transcriber = Transcriber(folder / "model.onnx", pieces="none", window_seconds=1.0, context_seconds=0.2)
+    transcriber([np.tile(SOUND, 2), np.tile(SOUND, 3)])
+    said = capsys.readouterr().err
+    assert said.count("give the model directory in its place") == 1
+    Transcriber(folder / "model.onnx")([SOUND, np.tile(SOUND, 5)])
+    assert not capsys.readouterr().err
+
+
+def test_listening_takes_the_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pcm = (SOUND * 8_000).astype("<i2").tobytes()
+    monkeypatch.setattr("sys.stdin", Piped(pcm))
+    listen(ListenOptions(str(folder), "-", chunk=0.5))
+    assert "speak now" in capfd.readouterr().err
 
 
 def test_copies_of_a_folder_are_the_same_model_whatever_their_dates(folder: Path) -> None:

@@ -15,7 +15,7 @@ from wav2vec2.bulk.plan import Task, share
 from wav2vec2.bulk.shard import Note
 from wav2vec2.bulk.work import Work
 from wav2vec2.data.part import parse_part
-from wav2vec2.errors import UserError
+from wav2vec2.errors import Stopped, UserError
 from wav2vec2.progress import Advance, AudioProgress, clock, counted
 from wav2vec2.ray_cluster import run_on_cluster
 
@@ -68,7 +68,7 @@ def run_over_manifest(
                 notes[task] = note
     except KeyboardInterrupt:
         print(f"\ninterrupted: {len(notes)} of {len(mine)} tasks are done; the same command continues", file=sys.stderr)
-        raise
+        raise Stopped("Ctrl-C") from None
     _sum_up(work, list(notes.values()), tolerant=tolerant)
     return work
 

@@ -42,6 +42,10 @@ class Hypothesis:
     word_confidences: tuple[float, ...] = ()
     words: tuple[str, ...] = ()
 
+    def confidences(self, words: int) -> Sequence[float | None]:
+        """Return the confidence of each of so many words; None for all of them if the decoder does not compute it."""
+        return self.word_confidences if len(self.word_confidences) == words else [None] * words
+
 
 def check_emissions(emissions: Emissions, width: int) -> Emissions:
     """Return (T, width) float32, contiguous. Raises UserError for another shape, NaN and +inf."""

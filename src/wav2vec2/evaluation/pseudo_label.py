@@ -26,7 +26,7 @@ from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.decode.search import GREEDY
 from wav2vec2.errors import UserError
 from wav2vec2.evaluation.pseudo_filter import Filters, write_labels
-from wav2vec2.inference.acoustic_model import AcousticModel, vocabulary_and_architecture
+from wav2vec2.inference.acoustic_model import vocabulary_and_architecture
 from wav2vec2.inference.frame_outputs import ComputeOptions, utterance_recording
 from wav2vec2.inference.transcribe import Transcriber
 from wav2vec2.inference.transcripts import COLUMNS, TranscribeJob, TranscriptWriter, transcript_row
@@ -74,7 +74,7 @@ class PseudoLabelJob(TranscribeJob):
 
     def open(self) -> "_Labeller":
         """See `Job.open`."""
-        return _Labeller(Transcriber(AcousticModel(self.model, compute=self.compute), decoding=self.decoding))
+        return _Labeller(Transcriber(self.model, compute=self.compute, decoding=self.decoding))
 
 
 class _Labeller(TranscriptWriter):

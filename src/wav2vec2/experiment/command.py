@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from wav2vec2.errors import Stopped
 from wav2vec2.experiment.cell import Cell, read_cell
 from wav2vec2.experiment.options import ExperimentOptions
 from wav2vec2.experiment.steps import SPEECH
@@ -52,9 +53,9 @@ def run_experiment(name: str, options: ExperimentOptions, plan: Plan, tables: Ta
     engine = Engine(plan, options.launch, options.minutes, options.keep_going, after)
     try:
         engine.run(stages)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as asked:
         print(f"\nstopped; the same command resumes. {_progress(plan)}", flush=True)
-        raise
+        raise asked if isinstance(asked, Stopped) else Stopped("Ctrl-C") from None
     if not todo or (options.only and stages[-1].name not in plan.goals):
         show(name, plan, tables)
 

@@ -43,6 +43,10 @@ _POOL_BATCHES, _POOL_RECORDINGS = 16, 512
 _CPU_POOL_BATCHES = 2  # where padding costs less, and a pool takes longer
 _MOST_BYTES = 1 << 28  # of log-probabilities in a pool
 _EXPORTED = (".onnx", ".pt2")
+_OWN_STATISTICS = (
+    "the exported model measures the group norm of each part of a long recording by itself, and not of the whole; "
+    "give the model directory in its place to have the statistics of the whole"
+)
 
 
 ModelSource: TypeAlias = Union["Model", "ExportedRecognizer", str, Path]
@@ -68,6 +72,7 @@ class AcousticModel:
 
     vocabulary: replaces the model's own. On a CPU, an exported file that lies beside the model is used in its place,
     unless a precision, windows over everything or statistics of the recording are asked for; see `exported_beside`.
+    tuned: how recordings are cut, where the options do not say it.
 
     Raises UserError for a model that cannot be read, or has no CTC head or no vocabulary, and for a precision that the
     device or an exported file does not have.
@@ -79,9 +84,10 @@ class AcousticModel:
         *,
         vocabulary: Vocabulary | None = None,
         compute: ComputeOptions | None = None,
+        tuned: PieceSettings | None = None,
     ) -> None:
         compute = compute or ComputeOptions()
-        self._sizes, self._pieces = compute.sizes, compute.piece_settings
+        self._sizes, self._pieces = compute.sizes, compute.piece_settings.over(tuned or PieceSettings())
         self.source = model if isinstance(model, str | Path) else None
         """What names the model, if it was read from somewhere."""
         self.device = usable_device(compute.device)
@@ -92,7 +98,7 @@ class AcousticModel:
         self.architecture = self.model.architecture
         self.model.to(self.device)
         self.model.eval()
-        self._precision = compute.precision
+        self._precision, self._told = compute.precision, False
         if not isinstance(self.model, torch.nn.Module):
             if compute.precision != "auto":
                 raise UserError("precision: an exported file computes as it was exported; leave the option out")
@@ -109,6 +115,17 @@ class AcousticModel:
         from wav2vec2.checkpoints.load import language_model_folder
 
         return language_model_folder(self.source)
+
+    @property
+    def longest_heard(self) -> float | None:
+        """Seconds that 95 % of the training utterances did not exceed; None if it is not known."""
+        longest: float | None = getattr(self.model, "longest_heard", None)
+        return longest
+
+    @property
+    def half(self) -> torch.dtype | None:
+        """The type of matrix products, None for float32."""
+        return product_type(self._precision, self.device)
 
     @property
     def windows(self) -> tuple[int, int]:
@@ -161,7 +178,7 @@ class AcousticModel:
         yield from computed_pools(events, self.architecture, compute, sizes=sizes, device=self.device, advance=advance)
 
     def _piece_rules(self, settings: PieceSettings) -> PieceRules | None:
-        return settings.rules(getattr(self.model, "longest_heard", None), self._sizes)
+        return settings.rules(self.longest_heard, self._sizes)
 
     def _compute(self, log_probs: bool) -> BatchFunction:
         return in_precision(partial(self._batch, log_probs=log_probs), self._precision, self.device)
@@ -179,7 +196,10 @@ class AcousticModel:
         """For each row the best path and its log-probabilities (T,), then all log-probabilities (T, V) if wanted."""
         if moments is not None and isinstance(self.model, SharedEncoder):
             logits, frame_lengths = self.model(waveforms, lengths, moments=moments)
-        else:  # an exported model has its own statistics inside
+        else:
+            if moments is not None and not self._told:  # an exported model has its own statistics inside
+                self._told = True
+                print_notice(_OWN_STATISTICS)
             logits, frame_lengths = self.model(waveforms, lengths)
         if logits.shape[-1] != len(self.vocabulary):
             sizes = f"{len(self.vocabulary)} symbols, the model's head {logits.shape[-1]}"

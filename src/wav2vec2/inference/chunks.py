@@ -232,11 +232,8 @@ class Assembly:
 
     def _timed(self, best: Hypothesis, offset: float) -> tuple[Word, ...]:
         spans = word_frames(self._vocabulary, best)
-        confidences: Sequence[float | None] = best.word_confidences
-        if len(confidences) != len(spans):
-            confidences = [None] * len(spans)
         words = []
-        for (text, first, last), confidence in zip(spans, confidences, strict=True):
+        for (text, first, last), confidence in zip(spans, best.confidences(len(spans)), strict=True):
             begin, end = self._architecture.frame_span(first, last)
             words.append(Word(text, offset + begin, offset + end, confidence))
         return tuple(words)

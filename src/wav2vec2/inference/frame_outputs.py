@@ -40,7 +40,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def _shown(metavar: str, default: str) -> object:
+def default_shown(metavar: str, default: str) -> object:
     """Show in --help the default of an option that a preset or the model may set."""
     return arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
@@ -64,13 +64,13 @@ class ComputeOptions:
     pieces: Literal["speech", "none"] = "speech"
     """speech: what is longer than the utterances that the model has heard is cut at its pauses, and long silence is
     left out. none: all of a recording, in windows, with the statistics of the whole."""
-    longest_piece: Annotated[float | None, _shown("SECONDS", "what the model has heard, or 20")] = None
+    longest_piece: Annotated[float | None, default_shown("SECONDS", "what the model has heard, or 20")] = None
     """Longest piece, and longest recording that is not cut."""
-    pause: Annotated[float | None, _shown("SECONDS", "0.3")] = None
+    pause: Annotated[float | None, default_shown("SECONDS", "0.3")] = None
     """A shorter silence does not end a piece."""
-    margin: Annotated[float | None, _shown("SECONDS", "0.05")] = None
+    margin: Annotated[float | None, default_shown("SECONDS", "0.05")] = None
     """Silence kept on either side of a piece."""
-    statistics: Annotated[Statistics | None, _shown("{piece,recording}", "piece")] = None
+    statistics: Annotated[Statistics | None, default_shown("{piece,recording}", "piece")] = None
     """What loudness and group norm are measured on. recording: the file is decoded twice."""
 
     def __post_init__(self) -> None:

@@ -37,8 +37,8 @@ class Transcriber:
 
     The other keywords choose the search, as the options of ``wav2vec2 transcribe`` do. Without any of them, a language
     model that lies beside the model is used (not with lm="none"); if there is none, decoding is greedy. decoding: all
-    of these options in one object; keywords that are given replace its values. A search may run worker processes:
-    `close` the transcriber, or use it in a `with` statement.
+    of these options in one object; keywords that are given replace its values. compute: all others in one object, in
+    place of the keywords. A search may run worker processes: `close` the transcriber, or use it in a `with` statement.
 
     Raises UserError for a model without a CTC head or a vocabulary, for impossible sizes and options, and for files
     that are missing or broken.
@@ -70,6 +70,7 @@ class Transcriber:
         nbest: int | None = None,
         workers: int | None = None,
         decoding: DecodingOptions | None = None,
+        compute: ComputeOptions | None = None,
     ) -> None:
         given: dict[str, Any] = {
             "decoder": decoder,
@@ -87,11 +88,11 @@ class Transcriber:
         options = replace(decoding or DecodingOptions(), **given)
         options = with_preset_beside(options, model.source if isinstance(model, AcousticModel) else model)
         settings = options.resolve()  # refuses an impossible choice before the model is loaded
-        self.tuned = PieceSettings(pause=settings.pause, margin=settings.margin, statistics=settings.statistics)
+        self.tuned = PieceSettings.of(settings)
         if not isinstance(model, AcousticModel):
-            compute = ComputeOptions(device, batch_seconds, window_seconds, context_seconds, precision, pieces)
-            compute = replace(compute, longest_piece=longest_piece, pause=pause, margin=margin, statistics=statistics)
-            model = AcousticModel(model, vocabulary=vocabulary, compute=compute)
+            own = ComputeOptions(device, batch_seconds, window_seconds, context_seconds, precision, pieces)
+            own = replace(own, longest_piece=longest_piece, pause=pause, margin=margin, statistics=statistics)
+            model = AcousticModel(model, vocabulary=vocabulary, compute=compute or own, tuned=self.tuned)
         self.acoustic_model = model
         self.model, self.vocabulary, self.device = model.model, model.vocabulary, model.device
         self.architecture = model.architecture
@@ -102,9 +103,11 @@ class Transcriber:
     def live(self, settings: LiveSettings | None = None) -> LiveSession:
         """Begin to listen to a stream; see `LiveSession`. Several may be open at once.
 
-        The search is that of the transcriber, without rescoring. Raises UserError for an exported model.
+        The search is that of the transcriber, without rescoring. Without settings, they are those that suit the model
+        and the preset (`LiveSettings.suited`). Raises UserError for an exported model.
         """
-        return open_session(self.acoustic_model, settings or LiveSettings(), self.search)
+        chosen = settings or LiveSettings().suited(self.acoustic_model.longest_heard, self.tuned)
+        return open_session(self.acoustic_model, chosen, self.search)
 
     def close(self) -> None:
         """Stop the workers of the search."""

@@ -12,7 +12,6 @@ from wav2vec2.bulk.options import BulkOptions
 from wav2vec2.bulk.run import manifest_among, run_over_manifest
 from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.errors import UserError
-from wav2vec2.inference.acoustic_model import AcousticModel
 from wav2vec2.inference.file_transcripts import STDIN, Source, estimated, named_sources, write_transcripts
 from wav2vec2.inference.frame_outputs import ComputeOptions
 from wav2vec2.inference.transcribe import Transcriber
@@ -101,8 +100,7 @@ def _transcribe(
 
 
 def _transcriber(options: TranscribeOptions, stack: ExitStack) -> Transcriber:
-    model = AcousticModel(options.model, compute=options.compute)
-    return stack.enter_context(Transcriber(model, decoding=options.decoding))
+    return stack.enter_context(Transcriber(options.model, compute=options.compute, decoding=options.decoding))
 
 
 def _unfinished(sources: list[Source], folder: ToFolder) -> list[Source]:

@@ -18,7 +18,7 @@ from wav2vec2.decode.beside_model import with_preset_beside
 from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.decode.presets import fingerprint
 from wav2vec2.errors import UserError
-from wav2vec2.inference.acoustic_model import AcousticModel, is_exported
+from wav2vec2.inference.acoustic_model import is_exported
 from wav2vec2.inference.frame_outputs import transcribed_utterances, utterance_recording
 from wav2vec2.inference.model_job import ModelJob
 from wav2vec2.inference.transcribe import Transcriber
@@ -57,7 +57,7 @@ class TranscribeJob(ModelJob):
 
     def open(self) -> "TranscriptWriter":
         """See `Job.open`."""
-        return TranscriptWriter(Transcriber(AcousticModel(self.model, compute=self.compute), decoding=self.decoding))
+        return TranscriptWriter(Transcriber(self.model, compute=self.compute, decoding=self.decoding))
 
 
 class TranscriptWriter:

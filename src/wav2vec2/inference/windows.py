@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 
 from wav2vec2.audio.pieces import SHORTEST_LONGEST, PieceRules
 from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.decode.presets import Preset
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture
 
@@ -104,6 +105,11 @@ class PieceSettings:
     pause: float | None = None
     margin: float | None = None
     statistics: Statistics | None = None
+
+    @classmethod
+    def of(cls, preset: Preset) -> "PieceSettings":
+        """Return what a preset says."""
+        return cls(pause=preset.pause, margin=preset.margin, statistics=preset.statistics)
 
     def over(self, other: "PieceSettings") -> "PieceSettings":
         """Return these settings, and those of `other` where nothing is chosen here."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tests.inference.live.test_session import FAST, MODELS, burst, silence
 
 import wav2vec2
@@ -19,10 +20,12 @@ from wav2vec2.audio.microphone import Microphone
 from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel
-from wav2vec2.inference.live.command import ListenOptions, pcm_blocks, run
+from wav2vec2.inference.frame_outputs import ComputeOptions
+from wav2vec2.inference.live.command import ListenOptions, _settings, pcm_blocks, run
 from wav2vec2.inference.live.events import EventKind, LiveEvent, write_growing, write_text
 from wav2vec2.inference.live.open import capacity_line, live_encoder, seconds_a_chunk
 from wav2vec2.inference.live.settings import LiveSettings
+from wav2vec2.inference.windows import PieceSettings
 from wav2vec2.output.captions import columns
 from wav2vec2.output.transcript import Word
 
@@ -156,6 +159,35 @@ def test_a_terminal_shows_the_tail_dimmed_and_begins_a_line_when_one_is_full() -
     write_growing([event("committed", "ONE", "TWO", "THREE"), event("final", "ONE", "TWO", "THREE")], out, 10)
     assert out.getvalue().replace("\r\x1b[K", "") == "ONE TWO\nTHREETHREE\n"
     assert columns("語e\u0301") == 3
+
+
+def test_settings_suit_the_model_and_the_preset_within_what_is_possible() -> None:
+    plain, none = LiveSettings(), PieceSettings()
+    assert plain.suited(None, none) == plain
+    assert plain.suited(15.0, none) == plain
+    assert plain.suited(5.0, none).left_context == pytest.approx(5.0 - plain.latency)
+    assert plain.suited(2.4, none).left_context == 1.28
+    tuned = plain.suited(None, PieceSettings(pause=0.6, margin=0.05))
+    assert (tuned.pause, tuned.margin) == (0.6, 0.05)
+    assert plain.suited(None, PieceSettings(pause=0.15, margin=0.3)).margin == 0.075
+    chosen = _settings(ListenOptions("m", margin=0.02, left_context=2.0), 15.0, PieceSettings(pause=0.4, margin=0.1))
+    assert (chosen.margin, chosen.pause, chosen.left_context) == (0.02, 0.4, 2.0)
+    assert _settings(ListenOptions("m", pause=0.1), None, none).margin == 0.05
+    with pytest.raises(UserError, match="margin must be at most half"):
+        _settings(ListenOptions("m", margin=0.2), None, none)
+
+
+def test_products_in_half_precision_are_asked_for(model: Path) -> None:
+    half = AcousticModel(model, compute=ComputeOptions("cpu", precision="bf16"))
+    encoder = live_encoder(half, FAST)
+    assert encoder.half == torch.bfloat16
+    audio = burst(1.0, 1)
+    encoder.extend(0, audio)
+    exact = live_encoder(AcousticModel(model, compute=ComputeOptions("cpu", precision="float32")), FAST)
+    exact.extend(0, audio)
+    (_, ours), (_, theirs) = encoder.log_probs(0), exact.log_probs(0)
+    assert ours.dtype == torch.float32
+    assert 0 < float((ours - theirs).abs().max()) < 0.2
 
 
 def test_text_for_a_pipe_is_a_line_an_utterance() -> None:

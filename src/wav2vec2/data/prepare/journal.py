@@ -23,6 +23,7 @@ from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.data.prepare.decode import Rules
 from wav2vec2.data.prepare.workers import Chunk, run_chunks, run_chunks_on_cluster
 from wav2vec2.data.utterance import Rejection, Utterance
+from wav2vec2.errors import Stopped
 from wav2vec2.ray_cluster import RayOptions
 
 _CHUNK_BYTES = 256 << 20
@@ -96,7 +97,7 @@ def examine_all(pieces: Iterable[Chunk], total: int, workers: int, cluster: RayO
                 run_chunks_on_cluster(missing(), cluster, advance)
         except KeyboardInterrupt:
             print("\ninterrupted: the same command continues from here", file=sys.stderr)
-            raise
+            raise Stopped("Ctrl-C") from None
     return finished
 
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -17,14 +17,15 @@ from wav2vec2.audio.blocks import StreamResampler
 from wav2vec2.audio.microphone import Microphone
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.decode.build import DecodingOptions
+from wav2vec2.device import InferencePrecision, usable_device
 from wav2vec2.errors import UserError
-from wav2vec2.inference.acoustic_model import AcousticModel
-from wav2vec2.inference.frame_outputs import ComputeOptions
+from wav2vec2.inference.frame_outputs import ComputeOptions, default_shown
 from wav2vec2.inference.live.events import LiveEvent, default_format, write_growing, write_jsonl, write_text
 from wav2vec2.inference.live.open import capacity_line, live_encoder, seconds_a_chunk
 from wav2vec2.inference.live.session import LiveSession
 from wav2vec2.inference.live.settings import Delay, LiveSettings
 from wav2vec2.inference.transcribe import Transcriber
+from wav2vec2.inference.windows import PieceSettings
 
 _READ = 64 * 1024
 _RATES = (1_000, 384_000)
@@ -50,19 +51,26 @@ class ListenOptions:
     Less is faster and less accurate. The latency is this plus --chunk."""
     chunk: float = 0.96
     """Seconds after which the model runs again. Less is faster, and takes more computing."""
-    left_context: float = 5.12
+    left_context: Annotated[float | None, default_shown("SECONDS", "5.12, or what the model has heard")] = None
     """Seconds before a chunk that the model hears again. Less takes less computing."""
+    margin: Annotated[float | None, default_shown("SECONDS", "0.1, or the preset's")] = None
+    """Silence that the model hears on either side of speech; at most half of --pause."""
+    pause: Annotated[float | None, default_shown("SECONDS", "0.3, or the preset's")] = None
+    """Silence before which everything is committed at once."""
     format: Literal["auto", "text", "jsonl"] = "auto"
     """text: growing text on a terminal, elsewhere a line for each utterance. jsonl: a line of JSON for each event.
     auto: text on a terminal, elsewhere jsonl."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
+    precision: InferencePrecision = "auto"
+    """bf16, fp16: matrix products in half precision, several times faster on a GPU. auto: bf16 on a GPU that has it,
+    otherwise float32."""
     decoding: OmitArgPrefixes[DecodingOptions] = field(default_factory=DecodingOptions)
 
 
 def run(options: ListenOptions) -> None:
     """Listen until the end of stdin, or until Ctrl-C."""
-    settings = LiveSettings(delay=options.delay, chunk=options.chunk, left_context=options.left_context)
+    _settings(options, None, PieceSettings())  # refuses impossible ones before the model is loaded
     if not _RATES[0] <= options.rate <= _RATES[1]:
         raise UserError(f"--rate {options.rate}: must be from {_RATES[0]} to {_RATES[1]} samples a second")
     if options.source == "-" and sys.stdin.isatty():
@@ -70,8 +78,13 @@ def run(options: ListenOptions) -> None:
     with contextlib.ExitStack() as stack:
         # opened before the model is loaded, so that a missing microphone is told at once
         microphone = None if options.source == "-" else Microphone(options.source)
-        model = AcousticModel(options.model, compute=ComputeOptions(device=options.device))
-        transcriber = stack.enter_context(Transcriber(model, decoding=options.decoding))
+        # An exported file beside the model, which auto would take on a CPU, cannot listen.
+        gpu = usable_device(options.device).type != "cpu"
+        precision = options.precision if gpu or options.precision != "auto" else "float32"
+        compute = ComputeOptions(device=options.device, precision=precision)
+        transcriber = stack.enter_context(Transcriber(options.model, compute=compute, decoding=options.decoding))
+        model = transcriber.acoustic_model
+        settings = _settings(options, model.longest_heard, transcriber.tuned)
         seconds = seconds_a_chunk(live_encoder(model, settings))
         print(f"listen: {capacity_line(settings, seconds)}", file=sys.stderr)
         if (advice := settings.advice()) is not None:
@@ -83,6 +96,17 @@ def run(options: ListenOptions) -> None:
             blocks = stack.enter_context(microphone).blocks()
         print("listen: speak now; Ctrl-C ends", file=sys.stderr)
         _write(events(session, blocks), options, " " if model.vocabulary.spaced else "")
+
+
+def _settings(options: ListenOptions, longest_heard: float | None, tuned: PieceSettings) -> LiveSettings:
+    """The settings that suit the model, but what was chosen. Raises UserError for impossible ones."""
+    suited = LiveSettings(delay=options.delay, chunk=options.chunk).suited(longest_heard, tuned)
+    chosen = {name: getattr(options, name) for name in ("left_context", "pause", "margin")}
+    changed = replace(
+        suited, **{name: value for name, value in chosen.items() if value is not None and name != "margin"}
+    )
+    margin = min(suited.margin, changed.pause / 2) if options.margin is None else options.margin
+    return replace(changed, margin=margin)
 
 
 def pcm_blocks(descriptor: int, rate: int) -> Iterator[np.ndarray]:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.device import computing_in
 from wav2vec2.inference.live.settings import LiveSettings
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.layout import Layout, Packed, Padded
@@ -51,6 +52,8 @@ class LiveEncoder:
     model: Wav2Vec2ForCTC
     device: torch.device
     settings: LiveSettings
+    half: torch.dtype | None = None
+    """The type of matrix products, None for float32."""
     _runs: list[_Run] = field(default_factory=list)
     _scales: _Scales | None = None
     _frozen: bool = False
@@ -114,6 +117,10 @@ class LiveEncoder:
 
         The model sees these frames and nothing else.
         """
+        with computing_in(self.half, self.device):
+            return self._log_probs(first)
+
+    def _log_probs(self, first: int) -> tuple[np.ndarray, Tensor]:
         self._normalize()
         numbers, features = [], []
         for run in self._runs:

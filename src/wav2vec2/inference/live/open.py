@@ -23,7 +23,7 @@ def live_encoder(model: AcousticModel, settings: LiveSettings) -> LiveEncoder:
         raise UserError(
             "listen: an exported model computes whole recordings only; give the model directory that it was made from"
         )
-    return LiveEncoder(model.model, model.device, settings)
+    return LiveEncoder(model.model, model.device, settings, model.half)
 
 
 def open_session(model: AcousticModel, settings: LiveSettings, search: Search = GREEDY) -> LiveSession:

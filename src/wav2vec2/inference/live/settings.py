@@ -1,11 +1,12 @@
 """How much is heard before a word is written: chunk, look-ahead and left context, and where an utterance ends."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.errors import UserError
+from wav2vec2.inference.windows import PieceSettings
 from wav2vec2.model.architecture import Architecture
 
 Delay = Literal["minimal", "low", "medium", "high", "xhigh"]
@@ -13,6 +14,8 @@ LOOK_AHEAD: dict[str, float] = dict(zip(get_args(Delay), (0.16, 0.32, 0.64, 1.28
 """Seconds that are heard after a frame before it is committed."""
 CHUNK_TRAINED_BELOW = 1.3
 """Below this latency in seconds, a model that was trained on whole utterances loses too many words."""
+
+_LEAST_LEFT = 1.28  # seconds: half the kernel of the positional convolution
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,19 @@ class LiveSettings:
             raise UserError("after_word and without_word must be at least 0.2 s, longest at least twice the latency")
         if self.margin > min(self.pause, self.after_word) / 2:
             raise UserError("margin must be at most half of pause and of after_word")
+
+    def suited(self, longest_heard: float | None, tuned: PieceSettings) -> "LiveSettings":
+        """Return the settings for a model, and for how its recordings were found to be cut best.
+
+        longest_heard: see `Wav2Vec2ForCTC`; no more is heard at once. tuned: its margin and pause, within what is
+        possible here, replace the general ones.
+        """
+        pause = self.pause if tuned.pause is None else tuned.pause
+        margin = self.margin if tuned.margin is None else tuned.margin
+        left = self.left_context
+        if longest_heard is not None:
+            left = min(left, max(_LEAST_LEFT, longest_heard - self.latency))
+        return replace(self, pause=pause, margin=min(margin, pause / 2, self.after_word / 2), left_context=left)
 
     @property
     def look_ahead(self) -> float:

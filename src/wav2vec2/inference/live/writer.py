@@ -221,12 +221,9 @@ class SearchWriter:
         return hypothesis, found
 
     def _words(self, numbers: np.ndarray, hypothesis: Hypothesis, found: Sequence[_Found]) -> list[Word]:
-        confidences: Sequence[float | None] = hypothesis.word_confidences
-        if len(confidences) != len(found):
-            confidences = [None] * len(found)
         return [
             timed_word(one.text, int(numbers[one.first]), int(numbers[one.last]), confidence, self._architecture)
-            for one, confidence in zip(found, confidences, strict=True)
+            for one, confidence in zip(found, hypothesis.confidences(len(found)), strict=True)
         ]
 
 
