@@ -25,7 +25,7 @@ from wav2vec2.data.dataset import fixed_batches
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
 from wav2vec2.inference.align import Aligner
-from wav2vec2.inference.frame_outputs import utterance_recording
+from wav2vec2.inference.manifest_rows import utterance_recording
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.report.codes.phones import UNKNOWN, Interval, espeak_pronunciations, frame_labels, phone_intervals
 from wav2vec2.train.pretrain.clusters import cepstra

@@ -1,5 +1,6 @@
 """The options of every command that works over a manifest."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tyro.conf import OmitArgPrefixes
@@ -39,3 +40,15 @@ class BulkOptions:
                 f"{command}: --part, --engine, --split and the like are for a manifest; "
                 "write one with 'wav2vec2 prepare' and name its .parquet file"
             )
+
+
+def manifest_among(names: Sequence[str]) -> str | None:
+    """The manifest that arguments name (.parquet or .arrow; several are joined), None if they name recordings.
+
+    Raises UserError if they name both.
+    """
+    manifests = [name for name in names if name.endswith((".parquet", ".arrow"))]
+    if manifests and len(manifests) < len(names):
+        other = next(name for name in names if name not in manifests)
+        raise UserError(f"{other}: stands beside the manifest {manifests[0]}: name manifests or recordings, not both")
+    return "+".join(manifests) or None

@@ -3,7 +3,7 @@
 import platform
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -24,18 +24,6 @@ Done = Generator[tuple[Task, Note], None, None]
 
 _READERS = 16
 _SECONDS_BETWEEN_LINES = 60.0
-
-
-def manifest_among(names: Sequence[str]) -> str | None:
-    """The manifest that arguments name (.parquet or .arrow; several are joined), None if they name recordings.
-
-    Raises UserError if they name both.
-    """
-    manifests = [name for name in names if name.endswith((".parquet", ".arrow"))]
-    if manifests and len(manifests) < len(names):
-        other = next(name for name in names if name not in manifests)
-        raise UserError(f"{other}: stands beside the manifest {manifests[0]}: name manifests or recordings, not both")
-    return "+".join(manifests) or None
 
 
 def run_over_manifest(

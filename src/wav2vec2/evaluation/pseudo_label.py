@@ -27,7 +27,8 @@ from wav2vec2.decode.search import GREEDY
 from wav2vec2.errors import UserError
 from wav2vec2.evaluation.pseudo_filter import Filters, write_labels
 from wav2vec2.inference.acoustic_model import vocabulary_and_architecture
-from wav2vec2.inference.frame_outputs import ComputeOptions, utterance_recording
+from wav2vec2.inference.frame_outputs import ComputeOptions
+from wav2vec2.inference.manifest_rows import utterance_recording
 from wav2vec2.inference.transcribe import Transcriber
 from wav2vec2.inference.transcripts import COLUMNS, TranscribeJob, TranscriptWriter, transcript_row
 from wav2vec2.text.error_rate import character_errors

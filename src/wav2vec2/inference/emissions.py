@@ -17,7 +17,7 @@ from wav2vec2.data.utterance import Utterance
 from wav2vec2.decode.hypothesis import Emissions
 from wav2vec2.errors import UserError, cause
 from wav2vec2.inference.acoustic_model import AcousticModel
-from wav2vec2.inference.frame_outputs import transcribed_utterances, utterance_recording
+from wav2vec2.inference.manifest_rows import transcribed_utterances, utterance_recording
 from wav2vec2.output_file import writing
 
 Precision = Literal["float32", "float16"]

@@ -19,8 +19,8 @@ from typing import Annotated, Literal
 import numpy as np
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from wav2vec2.bulk.options import BulkOptions
-from wav2vec2.bulk.run import manifest_among, run_over_manifest
+from wav2vec2.bulk.options import BulkOptions, manifest_among
+from wav2vec2.bulk.run import run_over_manifest
 from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
 from wav2vec2.inference.frame_columns import Dtype, EmissionsJob, FeaturesJob, chosen_layers, layer_outputs

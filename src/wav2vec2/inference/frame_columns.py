@@ -21,7 +21,8 @@ from wav2vec2.data.utterance import Utterance
 from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel
-from wav2vec2.inference.frame_outputs import frame_outputs, utterance_recording
+from wav2vec2.inference.frame_outputs import frame_outputs
+from wav2vec2.inference.manifest_rows import utterance_recording
 from wav2vec2.inference.model_job import ModelJob
 from wav2vec2.inference.pools import BatchFunction, Moments
 from wav2vec2.model.architecture import Architecture

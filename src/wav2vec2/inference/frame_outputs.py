@@ -10,7 +10,7 @@ import itertools
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -20,10 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tyro.conf import arg
 
-from wav2vec2.audio.recordings import AnyRecording, Failure, Recording, Waveform, audio_files, stream_recording
-from wav2vec2.data.manifest import Manifest
-from wav2vec2.data.utterance import Utterance
-from wav2vec2.data.waveforms import read_utterance
+from wav2vec2.audio.recordings import AnyRecording, Failure, audio_files, stream_recording
 from wav2vec2.device import InferencePrecision, computing_in, product_type
 from wav2vec2.errors import UserError
 from wav2vec2.inference.cuts import CutRules, Ended, cuts
@@ -211,20 +208,6 @@ def output_names(sources: Sequence[str]) -> dict[Path, str]:
 def as_recording(source: AudioSource | AnyRecording | Failure) -> AnyRecording | Failure:
     """Return the recording that `source` is or names; a file is read later."""
     return source if isinstance(source, AnyRecording | Failure) else stream_recording(source)
-
-
-def utterance_recording(utterance: Utterance) -> Recording:
-    """Return the audio of a manifest row as a recording named by its id; it is read when it is needed."""
-
-    def read(start: int, count: int) -> Waveform:
-        return read_utterance(replace(utterance, start=utterance.start + start, samples=count))
-
-    return Recording(utterance.id, utterance.samples, read)
-
-
-def transcribed_utterances(manifest: Manifest) -> Iterator[Utterance]:
-    """Yield the rows of `manifest` that have a transcript, an empty one included."""
-    return (utterance for utterance in manifest if utterance.text is not None)
 
 
 def with_results(

@@ -8,14 +8,12 @@ from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
-from wav2vec2.bulk.options import BulkOptions
-from wav2vec2.bulk.run import manifest_among, run_over_manifest
+from wav2vec2.bulk.options import BulkOptions, manifest_among
 from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.errors import UserError
 from wav2vec2.inference.file_transcripts import STDIN, Source, estimated, named_sources, write_transcripts
 from wav2vec2.inference.frame_outputs import ComputeOptions
 from wav2vec2.inference.transcribe import Transcriber
-from wav2vec2.inference.transcripts import TranscribeJob
 from wav2vec2.inference.watched_folder import WatchedFolder
 from wav2vec2.output.destination import ToFolder, ToStdout
 from wav2vec2.output.formats import Format
@@ -70,6 +68,10 @@ def run(options: TranscribeOptions) -> None:
             raise UserError(f"transcribe: name the folder for the transcripts of {manifest} with --out")
         if options.format:
             raise UserError("--format: the transcripts of a manifest are Parquet files; leave it out")
+        # Only here: their library for tables takes a while to import.
+        from wav2vec2.bulk.run import run_over_manifest
+        from wav2vec2.inference.transcripts import TranscribeJob
+
         job = TranscribeJob(options.model, options.compute, options.decoding)
         run_over_manifest(job, manifest, options.out, options.bulk)
         return

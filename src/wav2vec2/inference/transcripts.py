@@ -19,7 +19,7 @@ from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.decode.presets import fingerprint
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import is_exported
-from wav2vec2.inference.frame_outputs import transcribed_utterances, utterance_recording
+from wav2vec2.inference.manifest_rows import transcribed_utterances, utterance_recording
 from wav2vec2.inference.model_job import ModelJob
 from wav2vec2.inference.transcribe import Transcriber
 from wav2vec2.output.transcript import Transcript, Word

