@@ -30,6 +30,7 @@ from wav2vec2.model.variants.variant import Variant
 from wav2vec2.text.error_rate import paired_difference, word_errors
 from wav2vec2.train.finetune import command as finetune
 from wav2vec2.train.finetune.config import SCRATCH, FinetuneConfig, FinetuneData
+from wav2vec2.train.finetune.edges import EdgeConfig
 from wav2vec2.train.metrics import is_done
 from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, TrainConfig
 from wav2vec2.train.pretrain import command as pretrain
@@ -179,7 +180,8 @@ def pretrain_config(options: DemoOptions, manifest: Path, splits: Splits) -> pre
 def finetune_config(options: DemoOptions, manifest: Path, splits: Splits, init: str) -> FinetuneConfig:
     """Return the recipe of fine-tuning, or of training from scratch: the two differ only in the initial weights.
 
-    Nothing is frozen: after minutes of pre-training the feature encoder still has much to learn.
+    Nothing is frozen: after minutes of pre-training the feature encoder still has much to learn. Its utterances begin
+    with their first word; so that the model also recognises words after noise, silence is put before most of them.
     """
     return FinetuneConfig(
         output=str(options.out / ("scratch" if init == SCRATCH else "finetune")),
@@ -187,6 +189,7 @@ def finetune_config(options: DemoOptions, manifest: Path, splits: Splits, init: 
         seed=options.seed,
         data=FinetuneData(manifest=str(manifest), split=splits.transcribed),
         model=MODEL,
+        edges=EdgeConfig(share=0.75, seconds=0.3),
         regularization=REGULARIZATION,
         masking=Masking(time_start=0.04, time_span=6, min_spans=1),
         batch=BatchConfig(seconds=13.0, micro_seconds=13.0, max_seconds=12.5),

@@ -31,12 +31,8 @@ from wav2vec2.evaluation.scores import EvaluationReport, ScoredUtterance
 from wav2vec2.evaluation.table import Comparison, calibration_text, comparison_text
 from wav2vec2.evaluation.tally import Evaluation, Unscored
 from wav2vec2.inference.acoustic_model import AcousticModel, ModelSource, vocabulary_and_architecture
-from wav2vec2.inference.frame_outputs import (
-    ComputeOptions,
-    transcribed_utterances,
-    utterance_recording,
-    with_results,
-)
+from wav2vec2.inference.frame_outputs import ComputeOptions, with_results
+from wav2vec2.inference.manifest_rows import transcribed_utterances, utterance_recording
 from wav2vec2.inference.transcribe import Transcriber
 from wav2vec2.inference.transcripts import stored_transcripts
 from wav2vec2.model.architecture import Architecture

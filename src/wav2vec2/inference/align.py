@@ -26,14 +26,8 @@ from wav2vec2.decode.aligned_text import AlignedText, Span, align_text, unknown_
 from wav2vec2.device import InferencePrecision
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel, AcousticOutput, ModelSource
-from wav2vec2.inference.frame_outputs import (
-    AudioSource,
-    ComputeOptions,
-    as_recording,
-    transcribed_utterances,
-    utterance_recording,
-    with_results,
-)
+from wav2vec2.inference.frame_outputs import AudioSource, ComputeOptions, as_recording, with_results
+from wav2vec2.inference.manifest_rows import transcribed_utterances, utterance_recording
 from wav2vec2.input_file import MOST_LINES, read_input, refuse_special
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.output.alignment import Alignment

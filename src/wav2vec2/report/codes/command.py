@@ -23,13 +23,8 @@ from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel
 from wav2vec2.inference.align import Aligner
-from wav2vec2.inference.frame_outputs import (
-    ComputeOptions,
-    frame_outputs,
-    in_precision,
-    nonempty_outputs,
-    utterance_recording,
-)
+from wav2vec2.inference.frame_outputs import ComputeOptions, frame_outputs, in_precision, nonempty_outputs
+from wav2vec2.inference.manifest_rows import utterance_recording
 from wav2vec2.inference.pools import Moments
 from wav2vec2.inference.units import flat_units, load_quantizing_model, quantized_units
 from wav2vec2.input_file import read_text
