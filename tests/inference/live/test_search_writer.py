@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -94,6 +95,43 @@ def test_the_language_model_goes_on_from_the_committed_words_and_ends_with_the_u
     assert said[0] == ()
     assert said[-1][:3] == ("THE", "QUICK", "FOX")
     assert [context.goes_on for context in recorder.contexts] == [True] * (len(said) - 1) + [False]
+
+
+@dataclass
+class Partial:
+    """A decoder that finds the end of a sentence unlikely, and its beginning likely, by so many nats."""
+
+    decoder: PrefixDecoder
+    end: float
+    begin: float
+    before: list[tuple[str, ...]] = field(default_factory=list)
+
+    def decode(
+        self, emissions: Sequence[Emissions], options: SearchOptions, contexts: Sequence[Context] | None = None
+    ) -> list[list[Hypothesis]]:
+        assert contexts is not None
+        self.before.append(contexts[0].words)
+        extra = (0.0 if contexts[0].goes_on else self.end) + (0.0 if contexts[0].words else self.begin)
+        lists = self.decoder.decode(emissions, options, contexts)
+        return [[replace(one, score=one.score + extra) for one in nbest] for nbest in lists]
+
+    def close(self) -> None:
+        self.decoder.close()
+
+
+@pytest.mark.parametrize(("begin", "after"), [(5.0, ("FOX",)), (1.0, ("THE", "QUICK", "FOX"))])
+def test_what_follows_a_pause_goes_on_or_begins_as_is_likelier(begin: float, after: tuple[str, ...]) -> None:
+    first, second = (emissions(WORDS, text, 0, 12.0) for text in ("THE QUICK", "FOX THE"))
+    with PrefixDecoder(WORDS, threads=1) as decoder:
+        partial = Partial(decoder, -3.0, begin)
+        writer = SearchWriter(partial, OPTIONS, WORDS, Architecture())
+        assert [word.text for word in writer.finish([(np.arange(len(first)), first)], goes_on=True)] == ["THE", "QUICK"]
+        numbers = 100 + np.arange(len(second))
+        words, _ = writer.advance([(numbers, second)], 112)
+        assert [word.text for word in words] == ["FOX"]
+        assert sorted(partial.before[-2:]) == [(), ("THE", "QUICK")]
+        assert [word.text for word in writer.finish([(numbers[12:], second[12:])])] == ["THE"]
+        assert partial.before[-1] == after
 
 
 def test_a_pause_ends_a_word() -> None:

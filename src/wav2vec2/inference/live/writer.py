@@ -122,6 +122,10 @@ class GreedyWriter:
             words.append(timed_word(text, word.first, word.last, confidence, self._architecture))
 
 
+_States = list[tuple[Context, float]]
+"""States that what comes may follow from, with what each has cost so far, in nats."""
+
+
 @dataclass(frozen=True)
 class _Found:
     """A word of a hypothesis: its symbols end before index `end`, and what follows it begins at frame `follows`."""
@@ -137,7 +141,8 @@ class SearchWriter:
     """`Writer` by a search, with its language model.
 
     What follows the last committed word is searched anew each time, the frames to come included, from the state in
-    which the committed words leave the language model. So the search looks ahead as far as the model does.
+    which the committed words leave the language model. So the search looks ahead as far as the model does. A pause may
+    end a sentence or not: what follows it is searched from both states, and the likelier one counts.
     """
 
     def __init__(
@@ -148,29 +153,30 @@ class SearchWriter:
         separator = vocabulary.word_separator
         self._separator = -1 if separator is None else vocabulary.symbols.index(separator)
         self._pending: list[Part] = []  # committed frames after the last committed word
-        self._context = WHOLE.going_on()
+        self._states: _States = [(WHOLE, 0.0)]
 
     def advance(self, parts: Sequence[Part], until: int) -> tuple[list[Word], list[Word]]:
         """See `Writer`."""
         committed: list[Word] = []
         tentative: list[Word] = []
-        context, going = self._context, True
+        states, going = self._states, True
         for place, part in enumerate(parts):
             whole = _joined([*self._pending, part]) if going else part
-            hypothesis, found = self._search(whole, context)
+            before_pause = place + 1 < len(parts)
+            hypothesis, found, context = self._search(whole, states, ends=before_pause)
             words = self._words(whole[0], hypothesis, found)
-            passed = going and place + 1 < len(parts) and not (whole[0] >= until).any()
-            if passed:
+            if before_pause:
+                states = self._after_pause(whole, hypothesis, context)
+            if going and before_pause and not (whole[0] >= until).any():
                 committed += words
-                self._context, self._pending = context.then(hypothesis, self._vocabulary).going_on(), []
+                self._states, self._pending = states, []
             elif going:
                 border = int(np.searchsorted(whole[0], until))
                 count = sum(one.follows < border for one in found)
                 committed, tentative, going = [*committed, *words[:count]], words[count:], False
-                self._keep(whole, hypothesis, found[:count], border)
+                self._keep(whole, hypothesis, found[:count], border, context)
             else:
                 tentative += words
-            context = context.then(hypothesis, self._vocabulary).going_on()
         return committed, tentative
 
     def finish(self, parts: Sequence[Part], *, goes_on: bool = False) -> list[Word]:
@@ -178,30 +184,55 @@ class SearchWriter:
         words: list[Word] = []
         for place, part in enumerate(parts):
             whole = _joined([*self._pending, part])
-            last = place + 1 == len(parts) and not goes_on
-            hypothesis, found = self._search(whole, self._context.going_on(not last))
+            hypothesis, found, context = self._search(whole, self._states, ends=True)
             words += self._words(whole[0], hypothesis, found)
-            self._context, self._pending = self._context.then(hypothesis, self._vocabulary).going_on(), []
+            last = place + 1 == len(parts) and not goes_on
+            self._states = [(WHOLE, 0.0)] if last else self._after_pause(whole, hypothesis, context)
+            self._pending = []
         if not goes_on:
-            self._context = WHOLE.going_on()
+            self._states = [(WHOLE, 0.0)]
         return words
 
-    def _keep(self, whole: Part, hypothesis: Hypothesis, found: Sequence[_Found], border: int) -> None:
+    def _keep(
+        self, whole: Part, hypothesis: Hypothesis, found: Sequence[_Found], border: int, context: Context
+    ) -> None:
         """Move the context past committed words, and keep the frames between them and the border."""
         begin = 0
         if found:
             end = found[-1].end
             said = replace(hypothesis, ids=hypothesis.ids[:end], words=hypothesis.words[: len(found)])
-            self._context = self._context.then(said, self._vocabulary).going_on()
+            self._states = [(context.then(said, self._vocabulary), 0.0)]
             separated = end < len(hypothesis.ids) and hypothesis.ids[end] == self._separator
             begin = min(border, hypothesis.last_frames[end if separated else end - 1] + 1)
         self._pending = [(whole[0][begin:border], whole[1][begin:border])]
 
-    def _search(self, part: Part, context: Context) -> tuple[Hypothesis, list[_Found]]:
-        """Return the best hypothesis of a part and its words; the frames are counted from the begin of the part."""
-        hypothesis = self._decoder.decode([part[1].numpy()], self._options, [context])[0][0]
+    def _after_pause(self, whole: Part, hypothesis: Hypothesis, context: Context) -> _States:
+        """Return the states that a pause leaves: a sentence that goes on, and one that begins, with what ending cost.
+
+        hypothesis: what was said before the pause, found as if the sentence ended there.
+        """
+        going = self._decoder.decode([whole[1].numpy()], self._options, [context.going_on()])[0][0]
+        cost = hypothesis.score - going.score
+        after = context.then(hypothesis, self._vocabulary)
+        return [(after, 0.0), (WHOLE, cost)] if after.words and math.isfinite(cost) else [(WHOLE, 0.0)]
+
+    def _search(self, part: Part, states: _States, *, ends: bool) -> tuple[Hypothesis, list[_Found], Context]:
+        """Return the best hypothesis of a part, its words, and the state that it follows from.
+
+        The frames are counted from the begin of the part. ends: whether the sentence is taken to end with it.
+        """
+        found = [
+            (self._decoder.decode([part[1].numpy()], self._options, [context.going_on(not ends)])[0][0], context, cost)
+            for context, cost in states
+        ]
+        hypothesis, context, _ = max(found, key=lambda one: one[0].score + one[2])
         if not math.isfinite(hypothesis.score):  # every word is forbidden
-            return replace(hypothesis, ids=[], frames=[], last_frames=[], words=(), word_confidences=()), []
+            empty = replace(hypothesis, ids=[], frames=[], last_frames=[], words=(), word_confidences=())
+            return empty, [], context
+        return hypothesis, self._spelled(hypothesis), context
+
+    def _spelled(self, hypothesis: Hypothesis) -> list[_Found]:
+        """Return the words of a hypothesis."""
         ids = hypothesis.ids
         starts = [
             i
@@ -218,7 +249,7 @@ class SearchWriter:
             found.append(_Found(text, hypothesis.frames[begin], hypothesis.last_frames[end - 1], end, follows))
         if len(hypothesis.words) == len(found):  # a lexicon's
             found = [replace(one, text=text) for one, text in zip(found, hypothesis.words, strict=True)]
-        return hypothesis, found
+        return found
 
     def _words(self, numbers: np.ndarray, hypothesis: Hypothesis, found: Sequence[_Found]) -> list[Word]:
         return [
