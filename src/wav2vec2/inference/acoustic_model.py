@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 # A pool is computed when it holds this many batches of audio or this many recordings: enough to sort them by length.
 _POOL_BATCHES, _POOL_RECORDINGS = 16, 512
-_CPU_POOL_BATCHES = 2  # where padding costs less, and a pool takes longer
+_CPU_POOL_BATCHES = 1  # where padding costs little; five minutes then take as much memory as hours
 _MOST_BYTES = 1 << 28  # of log-probabilities in a pool
 _EXPORTED = (".onnx", ".pt2")
 _OWN_STATISTICS = (
