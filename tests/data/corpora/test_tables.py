@@ -9,6 +9,7 @@ n_frames, tgt_text, speaker), VoxPopuli's and FLEURS' columns on the hub.
 import csv
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -222,3 +223,35 @@ def test_phones_beside_a_fairseq_manifest(tmp_path: Path) -> None:
     assert texts == ["she", "h# sh iy h#"]
     with pytest.raises(UserError, match=r"has no train.ltr beside it"):
         list(scan_fairseq([tmp_path], labels="ltr"))
+
+
+def test_a_table_that_is_not_utf8_stops_before_anything_is_written(tmp_path: Path) -> None:
+    lines = [f"{n}.wav,caf\u00e9 {n}" if n % 4 else f"{n}.wav,plain {n}" for n in range(48)]
+    table = saved(tmp_path / "t.csv", "path,text\n" + "\n".join(lines) + "\n", "latin-1")
+    with pytest.raises(UserError, match=r"t\.csv: 36 of 48 rows are not UTF-8 \(line 3 'caf.*save it as UTF-8.*iconv"):
+        run(PrepareTable(tables=(table,), out=tmp_path / "data"))
+    assert not (tmp_path / "data" / "manifest.parquet").exists()
+
+
+def test_one_bad_byte_in_a_long_table_rejects_one_row(tmp_path: Path) -> None:
+    good = "".join(f"{n}.wav,word {n}\n" for n in range(60)).encode()
+    table = tmp_path / "t.csv"
+    table.write_bytes(b"path,text\n" + good + b"x.wav,caf\xe9\n")
+    found = [row for row in scan_table(table) if isinstance(row, Utterance)]
+    assert [row.text for row in found if "\ufffd" in (row.text or "")] == ["caf\ufffd"]
+
+
+def test_each_kind_of_bad_row_has_its_count_and_three_examples(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "a.wav", voice(0.3))
+    missing = "".join(f"C:\\speech\\missing{n}.wav,word\n" for n in range(5))
+    commas = "".join(f"a.wav,one, two {n}\n" for n in range(4))
+    content = f'path,text\na.wav,"over\ntwo lines"\n{missing}{commas},x\na.wav,\n'
+    run(PrepareTable(tables=(saved(tmp_path / "t.csv", content),), out=tmp_path / "data", valid_percent=0))
+    printed = capsys.readouterr().out
+    kinds = [line.split() for line in printed.splitlines() if re.match(r" {4,9}\S", line)]
+    assert [kind[0] for kind in kinds] == ["5", "5"]
+    assert len(re.findall(r"missing\d", printed)) == 3
+    assert "note: 1 utterance without a transcript, such as a" in printed
+    assert printed.count("instead of 2: enclose") == 3

@@ -22,6 +22,8 @@ from wav2vec2.input_file import parse_json
 
 _ROOT_VARIABLE = re.compile(r"^(\$\{?\w+\}?|\{\w+\})/+")  # SpeechBrain's {data_root}/...
 _SLICE = re.compile(r"^(.+\.(?:zip|tar)):(\d+):(\d+)$")  # fairseq's slice of an uncompressed archive, in bytes
+_FEW = 0.02  # of the rows
+_EXAMPLES = 3
 _LARGEST_JSON = 1 << 29  # characters of a file that must be read whole
 
 
@@ -47,11 +49,13 @@ def scan_table(table: Path, *, language: str = "", options: TableOptions = _DEFA
         options: which columns to take, the split of rows without one, and the folder of relative paths.
 
     Raises:
-        UserError: the table cannot be read, has no column of paths, or has no transcript in any row although a column
-            looks like one.
+        UserError: the table cannot be read, has no column of paths, has no transcript in any row although a column
+            looks like one, or is not UTF-8 in more than a few rows.
     """
     columns = Columns(table, text=options.text, path=options.path)
+    encoding = _Encoding(table)
     for where, row in _rows(table, columns):
+        encoding.add(where, row)
         if isinstance(row, str):
             yield Rejection("", str(table), "bad table row", f"{where}: {row}")
             continue
@@ -64,7 +68,31 @@ def scan_table(table: Path, *, language: str = "", options: TableOptions = _DEFA
             yield _utterance(table, path, values, language, options)
         except (ValueError, UserError) as error:
             yield Rejection(path, path, "bad table row", f"{where}: {error}")
+    encoding.need_utf8()
     columns.need_transcripts()
+
+
+class _Encoding:
+    """Counts the rows with bytes that are not UTF-8, which `text_lines` replaces."""
+
+    def __init__(self, table: Path) -> None:
+        self._table, self._rows, self._odd, self._examples = table, 0, 0, list[str]()
+
+    def add(self, where: str, row: "Row") -> None:
+        self._rows += 1
+        values = [row] if isinstance(row, str) else row.values()
+        odd = next((value for value in values if isinstance(value, str) and "\ufffd" in value), None)
+        if odd is not None:
+            self._odd += 1
+            if len(self._examples) < _EXAMPLES:
+                self._examples.append(f"{where.rpartition(', ')[2]} {quoted(odd)}")
+
+    def need_utf8(self) -> None:
+        if self._odd > _FEW * self._rows:
+            name = self._table.name
+            remedy = f"save it as UTF-8, or convert it: iconv -f latin1 -t utf-8 {name} > utf8-{name}"
+            shown = ", ".join(self._examples)
+            raise UserError(f"{self._table}: {self._odd} of {self._rows} rows are not UTF-8 ({shown}): {remedy}")
 
 
 def _utterance(
