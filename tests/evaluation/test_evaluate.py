@@ -122,6 +122,17 @@ def test_normalisation_follows_the_model_unless_told_otherwise(tmp_path: Path) -
         assert evaluate(transcriber, Manifest.open(path), config(path, **changes)).wer.counts == ErrorCounts(0, 0, 0, 2)
 
 
+def test_errors_of_case_and_punctuation_are_named_with_the_options_that_remove_them(tmp_path: Path) -> None:
+    path = manifest(tmp_path, {"one": ("A FOX", "a fox!"), "two": ("THE FOX", "THE DOG")})
+    report = evaluate(LoudnessCTC(), Manifest.open(path), config(path, case="keep"))
+    assert (report.wer.counts.errors, report.of_case, report.of_punctuation) == (3, 1, 1)
+    said = report_text(report)
+    assert "none to the ear: --case lower removes 1, --punctuation remove removes 1 of 3" in said
+    plain = evaluate(LoudnessCTC(), Manifest.open(path), config(path, case="lower", punctuation="remove"))
+    assert plain.wer.counts.errors == 1
+    assert "to the ear" not in report_text(plain)
+
+
 def test_command_prints_and_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,9 +1,6 @@
-"""``wav2vec2 info MODEL``: describe a model in a few lines, from its configuration and the headers of its files."""
+"""The description of a model in a few lines, from its configuration and the headers of its files."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
-
-from tyro.conf import Positional, arg
+from typing import TYPE_CHECKING
 
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.variants.variant import PROPOSED
@@ -14,27 +11,18 @@ if TYPE_CHECKING:
 _KINDS = {"ctc": "recogniser (CTC)", "pretraining": "pre-training", "encoder": "encoder without a head"}
 
 
-@dataclass(frozen=True)
-class InfoOptions:
-    """Describe a model: family, sizes, parameters, vocabulary, input normalisation and origin.
+def model_lines(source: str, language: str | None = None) -> dict[str, str]:
+    """Return a description of a model by name of the line; no weights are read.
 
-    No weights are read, so this takes only a moment even for the largest models.
+    language: of a multilingual model, whose head and symbols to describe.
+
+    Raises:
+        UserError: the model cannot be read.
     """
-
-    model: Annotated[str, Positional, arg(metavar="MODEL")]
-    """A model directory, a checkpoint of fairseq, fairseq2, omnilingual or torchaudio, or an id on the hub."""
-    language: str | None = None
-    """Language of a multilingual model (MMS) whose head and symbols to describe, such as eng."""
-
-
-def run(options: InfoOptions) -> None:
-    """Print the description; raises UserError if the model cannot be read."""
     from wav2vec2.checkpoints.load import describe
 
-    checkpoint = describe(options.model, language=options.language)
-    lines = {"model": f"{options.model} ({checkpoint.file_format})", **rows(checkpoint)}
-    for name, value in lines.items():
-        print(f"{name:<14}{value}")
+    checkpoint = describe(source, language=language)
+    return {"model": f"{source} ({checkpoint.file_format})", **rows(checkpoint)}
 
 
 def rows(model: "Checkpoint") -> dict[str, str]:
@@ -62,6 +50,8 @@ def rows(model: "Checkpoint") -> dict[str, str]:
         )
     elif model.vocabulary is not None:
         lines["vocabulary"] = f"{len(model.vocabulary)} symbols: {_shortened(model.vocabulary.symbols)}"
+        if model.vocabulary.normalization is not None:
+            lines["text"] = str(model.vocabulary.normalization)
     elif model.kind == "ctc":
         lines["vocabulary"] = f"{model.vocabulary_size} symbols, not stored with the model"
     if model.longest_heard is not None:

@@ -52,7 +52,8 @@ class EvaluationReport:
     symbols of the references that the vocabulary lacks, with their counts. untranscribed: number of utterances without
     a reference; they are not scored, but those with an empty reference are. failures: utterances whose audio could not
     be read; they are not scored. folded: whether TIMIT's phones were folded to 39 before they were compared.
-    reliability: how reliable the confidences of the words are; None if there are none.
+    of_case, of_punctuation: word errors that vanish if both texts are in small letters, and if punctuation is removed,
+    too. reliability: how reliable the confidences of the words are; None if there are none.
     """
 
     utterances: int
@@ -66,6 +67,8 @@ class EvaluationReport:
     untranscribed: int
     failures: tuple[Failure, ...]
     folded: bool = False
+    of_case: int = 0
+    of_punctuation: int = 0
     reliability: Reliability | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -78,7 +81,7 @@ class EvaluationReport:
         plain = {
             name: getattr(self, name)
             for name in ("utterances", "seconds", "main", "unalignable", "unknown", "untranscribed", "folded")
-        }
+        } | {"of_case": self.of_case, "of_punctuation": self.of_punctuation}
         scores = {name: score.as_json() for name, score in self.scores().items()}
         reliability = None if self.reliability is None else self.reliability.as_json()
         return plain | scores | {"confidences": reliability, "worst": worst, "failures": failures}
@@ -122,6 +125,9 @@ def report_text(report: EvaluationReport) -> str:
         lines.append(reliability_summary(report.reliability))
     if report.folded:
         lines.append("both sides folded to 39 phones (Lee and Hon); --phones keep scores all of them")
+    options = {"--case lower": report.of_case, "--punctuation remove": report.of_punctuation}
+    if helpful := [f"{option} removes {errors}" for option, errors in options.items() if errors]:
+        lines.append(f"word errors that are none to the ear: {', '.join(helpful)} of {report.wer.counts.errors}")
     if report.untranscribed:
         lines.append(f"{report.untranscribed} utterances without a transcript were skipped")
     if report.failures:

@@ -13,7 +13,7 @@ from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.ctc import can_align
 from wav2vec2.output.transcript import Transcript
 from wav2vec2.text.error_rate import ErrorCounts, character_errors, word_errors
-from wav2vec2.text.normalize import is_spaceless_script
+from wav2vec2.text.normalize import is_spaceless_script, normalize_text
 from wav2vec2.text.vocabulary import Vocabulary
 
 
@@ -51,6 +51,7 @@ class Evaluation:
         self._unalignable: list[str] = []
         self._unknown: Counter[str] = Counter()
         self._calibration = Calibration()
+        self._of_case = self._of_punctuation = 0
 
     def add(self, utterance: Utterance, transcript: Transcript) -> ScoredUtterance:
         """Score one utterance; it must have a reference."""
@@ -70,6 +71,7 @@ class Evaluation:
         self._unknown += self._vocabulary.unknown_symbols(written)
         if not can_align(self._architecture.frame_length(utterance.samples), self._vocabulary.encode(written)):
             self._unalignable.append(utterance.id)
+        self._count_form(scored)
         spaceless = is_spaceless_script(reference)
         self._spaceless += spaceless
         counts = scored.characters if spaceless else scored.words
@@ -78,6 +80,16 @@ class Evaluation:
         if len(self._worst) > self._worst_size:
             heapq.heappop(self._worst)
         return scored
+
+    def _count_form(self, scored: ScoredUtterance) -> None:
+        """Count the word errors that would vanish if neither text had capitals, and then if neither had punctuation."""
+        if not scored.words.errors or self._vocabulary.unit == "whitespace":
+            return
+        texts = scored.reference, scored.hypothesis
+        small = word_errors(*(normalize_text(text, case="lower") for text in texts)).errors
+        bare = word_errors(*(normalize_text(text, case="lower", punctuation="remove") for text in texts)).errors
+        self._of_case += scored.words.errors - small
+        self._of_punctuation += max(0, small - bare)
 
     def report(self, unscored: Unscored, *, replications: int, seed: int) -> EvaluationReport:
         """Report on the utterances scored so far, with bootstrap intervals over utterances."""
@@ -94,5 +106,7 @@ class Evaluation:
             untranscribed=unscored.untranscribed,
             failures=tuple(unscored.failures),
             folded=self._fold is not str,
+            of_case=self._of_case,
+            of_punctuation=self._of_punctuation,
             reliability=self._calibration.reliability(),
         )

@@ -6,7 +6,6 @@ are those of optuna's tree-structured Parzen estimator. Emissions are computed o
 logarithms, as everywhere in this package.
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -35,7 +34,7 @@ from wav2vec2.inference.acoustic_model import AcousticModel, locate_recognizer
 from wav2vec2.inference.emissions import Precision, UtteranceEmissions, cached_emissions
 from wav2vec2.inference.frame_outputs import ComputeOptions
 from wav2vec2.inference.windows import PieceSettings
-from wav2vec2.progress import progress_bar
+from wav2vec2.progress import is_quiet, progress_bar
 from wav2vec2.text.error_rate import ErrorCounts, character_errors, word_errors
 from wav2vec2.text.normalize import is_spaceless_script
 from wav2vec2.text.vocabulary import Vocabulary
@@ -273,11 +272,10 @@ def _try_all(options: TuneOptions, chosen: Preset, objective: Objective, found: 
             better = not found or trial.errors < min(other.errors for other in found)
             found.append(trial)
             progress.advance(task)
-            if better:
-                best = f"{100 * trial.rate:.2f} % at {trial.lm_weight:.3f}, {trial.word_score:.3f}"
-                progress.update(task, description=f"trials, best {best}")
-                if progress.disable:
-                    print(f"trial {len(found)} of {options.trials}: {best}", file=sys.stderr)
+            tried = f"{100 * trial.rate:.2f} % at LM weight {trial.lm_weight:.3f}, word score {trial.word_score:.3f}"
+            line = f"trial {len(found)} of {options.trials}: {tried}{', the best so far' if better else ''}"
+            if not is_quiet():
+                progress.console.print(line, highlight=False, soft_wrap=True)
 
 
 def _preset(

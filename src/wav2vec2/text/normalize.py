@@ -6,7 +6,7 @@ marks (Unicode category M: Indic vowel signs, Arabic and Hebrew points) are part
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from wav2vec2.errors import UserError
@@ -83,6 +83,16 @@ class TextNormalization:
                 break
         return text
 
+    def __str__(self) -> str:
+        """What is done to a text, in words, such as: case lower, digits words, punctuation remove, language fr."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        names = values.pop("digit_names")
+        changed = {name: value for name, value in values.items() if value != getattr(_AS_IT_IS, name)}
+        said = [f"{name} {value}" for name, value in changed.items()]
+        if self.digits == "names":
+            said.append(f"from {' '.join(names)}")
+        return ", ".join(said) or "as it is, in NFC"
+
     def _once(self, text: str) -> str:
         if self.letters == "plain":
             text = plain_letters(text)
@@ -113,6 +123,9 @@ class TextNormalization:
             return "".join(str(unicodedata.decimal(char)) if char.isdecimal() else char for char in text)
         names = [fold_case(name, self.case, self.language) for name in self.digit_names]
         return "".join(f" {names[unicodedata.decimal(char)]} " if char.isdecimal() else char for char in text)
+
+
+_AS_IT_IS = TextNormalization()
 
 
 def normalize_text(

@@ -128,6 +128,22 @@ def save_language_model(network: TransformerNetwork, vocabulary: TokenVocabulary
         save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
 
+def describe_language_model(directory: Path) -> dict[str, str] | None:
+    """Return lines about a model directory, by name; None if it is no language model. No weights are read."""
+    try:
+        config = _read_config(directory)
+        sizes = LanguageModelSizes(**_known(LanguageModelSizes, config["sizes"]))
+        rules = TextNormalization(**_known(TextNormalization, config["normalization"]))
+    except (UserError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return {
+        "kind": f"Transformer over {config.get('unit')}",
+        "vocabulary": f"{config.get('vocab_size')} tokens",
+        "transformer": f"{sizes.layers} layers, width {sizes.hidden_size}, feed-forward {sizes.ffn_size}",
+        "text": str(rules),
+    }
+
+
 def load_language_model_directory(directory: str | Path) -> tuple[TransformerNetwork, TokenVocabulary]:
     """Read a model directory: the network, in evaluation mode and float32 on the CPU, and its vocabulary.
 
