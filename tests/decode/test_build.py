@@ -1,5 +1,6 @@
 import math
 import re
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from wav2vec2.decode.search import SearchOptions, run_searches
 from wav2vec2.errors import UserError
 from wav2vec2.lm.language_model import LanguageModel
 from wav2vec2.lm.load import load_language_model
+from wav2vec2.lm.ngram.kenlm_file import open_kenlm
 from wav2vec2.text.vocabulary import Vocabulary
 
 OTHER = """\\data\\
@@ -220,3 +222,19 @@ def test_help_names_the_defaults_of_a_search(
         found = re.search(rf"--{option.name.replace('_', '-')} .*?\(default: ([^)]*)\)", shown, re.DOTALL)
         assert found is not None
         assert found[1] == (option.default if isinstance(option.default, str) else f"{option.default:g}")
+
+
+def test_without_flashlight_our_own_search_is_taken_and_what_needs_it_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "flashlight.lib.text.decoder", None)  # as on Python 3.13
+    (tmp_path / "lexicon.txt").write_text("AB\tA B |\n", encoding="utf-8")
+    arpa = write_arpa(tmp_path)
+    chosen = DecodingOptions(lm=arpa, lexicon=tmp_path / "lexicon.txt")
+    assert chosen.resolve().decoder == "beam"
+    (search,) = build_searches(chosen, VOCABULARY)
+    assert search.decoder is not None
+    with pytest.raises(UserError, match=r"not installed \(there is none for Python 3\.13.*choose --decoder beam"):
+        build_searches(DecodingOptions(decoder="lexicon", lm=arpa), VOCABULARY)
+    with pytest.raises(UserError, match=r"a KenLM binary needs flashlight-text, which is not installed .* ARPA"):
+        open_kenlm(str(arpa), ["AB"])

@@ -12,6 +12,7 @@ from tyro.conf import arg
 from tyro.constructors import PrimitiveConstructorSpec
 
 from wav2vec2.decode.lexicon.decoder import LexiconDecoder
+from wav2vec2.decode.lexicon.search import has_flashlight
 from wav2vec2.decode.presets import DecoderName, Preset, load_preset
 from wav2vec2.decode.rescore import Rescorer
 from wav2vec2.decode.search import GREEDY, Decoder, Search, SearchOptions
@@ -122,14 +123,13 @@ class DecodingOptions:
         return self.lm is not None and str(self.lm) == NO_LM
 
     def _fitting_decoder(self) -> DecoderName:
-        """Return the decoder that suits the options: our own where it is as good as flashlight's, as it is faster."""
+        """Return the decoder that suits the options: our own where flashlight's is not better, or not there."""
         if self.hotwords:
             return "beam"
-        if self.lexicon is not None:
-            return "lexicon"
-        if self.lm is None or self._without_lm:
+        if self.lexicon is None and (self.lm is None or self._without_lm):
             return "greedy"
-        return "lexicon" if not self.lm.is_dir() and is_kenlm_binary(self.lm) else "beam"
+        words = self.lexicon or (self.lm and not self.lm.is_dir() and is_kenlm_binary(self.lm))
+        return "lexicon" if words and has_flashlight() else "beam"
 
     def _check(self, chosen: Preset) -> None:
         if self.workers is not None and self.workers < 0:

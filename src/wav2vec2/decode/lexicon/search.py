@@ -27,15 +27,22 @@ _LOOKS_BACK = 8  # words of the context that the language model hears again: mor
 _UNKNOWN = "<unk>"
 
 
-def require_flashlight() -> None:
-    """Raise UserError if flashlight-text is not installed (it has no wheel for Python 3.13)."""
+def has_flashlight() -> bool:
+    """Whether flashlight-text is installed. It has no wheel for Python 3.13 and later."""
     try:
         import flashlight.lib.text.decoder  # noqa: F401
-    except ImportError as error:
+    except ImportError:
+        return False
+    return True
+
+
+def require_flashlight() -> None:
+    """Raise UserError if flashlight-text is not installed."""
+    if not has_flashlight():
         raise UserError(
-            f"the lexicon search needs flashlight-text ({error}); install it on Python 3.11 or 3.12, or choose "
-            "--decoder beam"
-        ) from error
+            "the lexicon search needs flashlight-text, which is not installed (there is none for Python 3.13 and "
+            "later): choose --decoder beam, our own search, which takes --lexicon too"
+        )
 
 
 class LexiconSearch:

@@ -113,8 +113,9 @@ def open_kenlm(path: str, words: Sequence[str]) -> Any:
     try:
         from flashlight.lib.text.decoder.kenlm import KenLM
         from flashlight.lib.text.dictionary import Dictionary
-    except ImportError as error:
-        raise UserError(f"{path}: a KenLM binary needs flashlight-text ({error}); give the ARPA file") from error
+    except ImportError:
+        why = "needs flashlight-text, which is not installed (there is none for Python 3.13 and later)"
+        raise UserError(f"{path}: a KenLM binary {why}; give the ARPA file") from None
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file; give an ARPA file or a KenLM binary")
     try:
