@@ -29,6 +29,8 @@ from wav2vec2.train.skips import Skips
 from wav2vec2.train.state import LogWindow, RunState
 from wav2vec2.train.step import Step
 
+_SOON = 60  # seconds in which a run must have shown a sign of life
+
 
 class Trainer(Generic[BatchT]):
     """Trains the model of an objective, from the newest checkpoint to the end of the run or until asked to stop.
@@ -119,6 +121,7 @@ class Trainer(Generic[BatchT]):
         log, state, window, total = self.run.log, self.state, self.window, self.run.train.updates
         began, limit = time.monotonic(), self.run.train.max_minutes * 60 or math.inf
         updates = self.loader.updates(state.position) if state.update < total else iter(())
+        first = state.update + 1
         asked = self._alone_and_asked(stop)
         if not asked and state.update and self._validate_if_due() and state.update == total:
             self.checkpoints.save(state, wait=True)  # the run had been stopped before its last validation
@@ -132,6 +135,9 @@ class Trainer(Generic[BatchT]):
             asked = self._step(batches, bool(stop.reason)) or self._alone_and_asked(stop)
             window.busy += time.perf_counter() - started
             self.reporter.tick(state.update)
+            if state.update == first and window.busy * log.every > _SOON and not self._due(first):
+                left = duration((total - first) * window.busy)
+                self.reporter.say(f"update {first} took {window.busy:.0f} s; at this rate {left} are left")
             self.checkpoints.report()
             if self._due(state.update):
                 self.skips.read(state)
@@ -205,7 +211,8 @@ class Trainer(Generic[BatchT]):
         numbers["lr"] = self.step.optimizer.param_groups[0]["lr"]
         batches = self.loader.plan.batches(state.position.epoch)
         numbers["epoch"] = state.position.epoch + state.position.position / batches
-        shown = f"{window.rate:.0f} {'s' if window.unit == 'seconds' else window.unit}/s"
+        unit = "s of audio" if window.unit == "seconds" else window.unit
+        shown = f"{window.rate:.{1 if window.rate < 10 else 0}f} {unit} a second"
         left = duration((updates - state.update) * window.seconds_per_update)
         self.reporter.write("train", state.update, numbers | window.speed())
         self.reporter.note(f"{shown}, {left} left")

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from wav2vec2.errors import cause
 from wav2vec2.input_file import MOST_LINES, parse_json, read_text
+from wav2vec2.progress import is_quiet
 
 LOG_FILE = "log.jsonl"
 LEFT_FILE = "log_before_return.jsonl"
@@ -88,7 +89,7 @@ class Reporter:
         self._directory.mkdir(parents=True, exist_ok=True)
         forget_after(self._directory / LOG_FILE, first, validated_at)
         self._open_files(first)
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and not is_quiet():
             self._progress = Progress(
                 TextColumn("[bold]{task.description}"),
                 BarColumn(),
@@ -121,7 +122,7 @@ class Reporter:
 
     def say(self, line: str) -> None:
         """Print a line above the progress bar."""
-        if not self._enabled:
+        if not self._enabled or is_quiet():
             return
         if self._progress is not None:
             self._progress.console.print(line, markup=False, highlight=False)

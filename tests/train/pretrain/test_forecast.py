@@ -6,9 +6,10 @@ import pytest
 from tests.train.tiny_run import pretrain_config, with_train
 
 from wav2vec2.config import load_recipe
+from wav2vec2.recipe_files import find_recipe
 from wav2vec2.train.options import BatchConfig, TrainConfig
 from wav2vec2.train.pretrain.command import PretrainConfig, run
-from wav2vec2.train.pretrain.forecast import forecast
+from wav2vec2.train.pretrain.forecast import CPU_RECIPE, forecast
 
 BASE, SMALL = 95_000_000, 6_000_000
 RECIPES = Path(__file__).parents[3] / "recipes"
@@ -45,6 +46,8 @@ def test_a_small_batch_with_the_papers_rate_and_base_on_a_cpu_are_warned_of() ->
     assert "warning" not in said(600, 1000, size=SMALL, cpu=True)
     # 1000 updates of 1,200 s at 4.95 s a second
     assert "so this run takes them 3 days" in said(1200, 1000, cpu=True)
+    assert said(1200, 1000, cpu=True).endswith("wav2vec2 pretrain pretrain_small_mfcc")
+    assert find_recipe(CPU_RECIPE).is_file()
 
 
 def test_the_papers_own_recipe_is_not_warned_of() -> None:
