@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from wav2vec2.progress import AudioProgress, clock, counted
+from wav2vec2.progress import AudioProgress, be_quiet, clock, counted, progress_bar
 
 
 class Screen:
@@ -85,7 +85,7 @@ def test_results_and_bar_share_a_terminal_without_tearing(monkeypatch: pytest.Mo
     written = terminal.close()
     plain = re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", written)
     assert "1/3 files  audio 0:00:10/0:00:30" in plain
-    assert re.search(r"2/3 files  audio 0:00:20/0:00:30  [\d.]+x  0:00:00 left", plain)
+    assert re.search(r"2/3 files  audio 0:00:20/0:00:30  [\d.]+ s of audio a second  0:00:00 left", plain)
     *results, last = Screen(written).text
     assert results == [line for number in range(3) for line in (f"result {number}", f"message {number}")]
     assert re.fullmatch(r"3 files, 0:00:30 of audio in 0:00:0\d, [\d.]+ times as fast", last)
@@ -100,7 +100,7 @@ def test_an_unknown_length_shows_what_is_done_and_how_fast(monkeypatch: pytest.M
             pass
         progress.finish(0.0, 3_726.0)
     plain = re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", terminal.close())
-    assert re.search(r"0/1 file  audio 1:02:05  [\d.]+x *[\r\n]", plain)
+    assert re.search(r"0/1 file  audio 1:02:05  [\d.]+ s of audio a second *[\r\n]", plain)
     assert "left" not in plain.partition("1/1")[0]
 
 
@@ -117,3 +117,15 @@ def test_nothing_is_drawn_where_stderr_is_no_terminal(capsys: pytest.CaptureFixt
 def test_clock_and_counts() -> None:
     assert [clock(seconds) for seconds in (0, 59.6, 3_725, -1)] == ["0:00:00", "0:01:00", "1:02:05", "0:00:00"]
     assert [counted(1, "file"), counted(2, "file")] == ["1 file", "2 files"]
+
+
+def test_quiet_shows_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    be_quiet(True)
+    try:
+        with AudioProgress("file", shown=True) as progress:
+            progress.expect(10.0)
+            progress.finish(10.0, 10.0)
+        assert progress_bar().disable
+    finally:
+        be_quiet(False)
+    assert capsys.readouterr().err == ""

@@ -25,6 +25,20 @@ Advance = Callable[[float], object]
 """Is called with the seconds of audio that have been processed since the last call."""
 
 
+_quiet = False
+
+
+def be_quiet(quiet: bool) -> None:
+    """Show no bars and no running reports from now on, or show them again; results and errors are always shown."""
+    global _quiet
+    _quiet = quiet
+
+
+def is_quiet() -> bool:
+    """Whether `be_quiet` was asked for."""
+    return _quiet
+
+
 def no_progress(seconds: float) -> None:
     """Ignore that `seconds` of audio have been processed."""
 
@@ -42,7 +56,7 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    return Progress(*columns, console=console, redirect_stdout=False, disable=not console.is_terminal)
+    return Progress(*columns, console=console, redirect_stdout=False, disable=_quiet or not console.is_terminal)
 
 
 @contextmanager
@@ -71,7 +85,7 @@ class AudioProgress:
     def __init__(self, what: str, *, shown: bool | None = None) -> None:
         """what: what is counted beside the audio, such as "file". shown: whether stderr is a terminal, if given."""
         console = Console(stderr=True)
-        self._shown = console.is_terminal if shown is None else shown
+        self._shown = (console.is_terminal if shown is None else shown) and not _quiet
         columns = (BarColumn(bar_width=15), _AudioColumn(what))
         self._bar = Progress(*columns, console=console, redirect_stdout=False, transient=True, disable=not self._shown)
         self._task = self._bar.add_task("", total=None, count=0, counts=0)
@@ -149,7 +163,7 @@ class _AudioColumn(ProgressColumn):
         else:
             parts.append(f"audio {clock(task.completed)}/{clock(task.total)}")
         if speed:
-            parts.append(f"{speed:.1f}x")
+            parts.append(f"{speed:.1f} s of audio a second")
             if task.total is not None:
                 parts.append(f"{clock((task.total - task.completed) / speed)} left")
         return Text("  ".join(parts))

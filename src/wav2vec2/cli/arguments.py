@@ -2,14 +2,22 @@
 
 import contextlib
 import difflib
+import importlib
+import inspect
 import io
 import re
 from dataclasses import replace
 from typing import Any, get_args
 
+from wav2vec2.cli.commands import Command
 from wav2vec2.errors import UserError
 
 _LONGEST_MESSAGE = 400
+_RECIPE_HELP = (
+    "RECIPE is a .toml file, or the name of one that comes with this package ('wav2vec2 recipes' lists them, "
+    "'wav2vec2 recipes RECIPE' prints one). It holds values of the options below, a section for each prefix: [train] "
+    "has lr for --train.lr. Options on the command line win over it."
+)
 _NOT_A = (
     (r"could not convert string to float: ", "a number"),
     (r"invalid literal for int\(\) with base 10: ", "a whole number"),
@@ -24,6 +32,7 @@ def parsed(name: str, options: type[Any], arguments: list[str], *, recipe: bool)
     program = f"wav2vec2 {name}"
     if recipe:
         program += " [RECIPE]"
+        settings["description"] = f"{inspect.getdoc(options)}\n\n{_RECIPE_HELP}"
         if arguments and not arguments[0].startswith("-"):
             settings["default"] = _recipe(name, arguments[0], options)
             arguments = arguments[1:]
@@ -47,6 +56,11 @@ def _clear(message: str, options: type[Any]) -> str:
         near = _nearest(wrong[1], _option_names(options))
         return f"{wrong[1]}: no such option{f'; did you mean {near}?' if near else ''}"
     return message
+
+
+def option_names(command: Command) -> list[str]:
+    """Return the long options of a command, sorted."""
+    return _option_names(getattr(importlib.import_module(f"wav2vec2.{command.module}"), command.options))
 
 
 def _option_names(options: type[Any]) -> list[str]:

@@ -89,7 +89,8 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     "Model files": {
         "recipes": Command("pipeline.recipes", "RecipesOptions", "list the recipes that come with this package"),
-        "info": Command("checkpoints.info", "InfoOptions", "describe a model: sizes, vocabulary, normalisation"),
+        "completion": Command("cli.completion", "CompletionOptions", "complete commands and options by the Tab key"),
+        "info": Command("report.describe", "InfoOptions", "describe a model, a manifest or a language model"),
         "convert": Command("checkpoints.convert", "ConvertOptions", "convert a model to the format of another tool"),
         "export": Command("export.command", "ExportOptions", "export a model to ONNX or torch.export"),
     },
@@ -108,6 +109,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     "Reports": {
         "report": Command("report.runs", "ReportOptions", "learning curves of training runs"),
+        "report budget": Command("report.budget", "BudgetOptions", "what hours of a machine can buy"),
         "report hours": Command("report.label_hours", "HoursOptions", "error rates against hours of labels"),
         "report codes": Command("report.codes.command", "CodesOptions", "which phones each codeword stands for"),
         "report utterance": Command("report.utterance", "UtteranceOptions", "spectrogram and alignment of a recording"),

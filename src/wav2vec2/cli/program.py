@@ -22,6 +22,7 @@ from wav2vec2.cli.commands import COMMANDS, GROUPS
 from wav2vec2.device import limit_threads
 from wav2vec2.errors import FileWarning, Stopped, UserError, quoted, shortened
 from wav2vec2.input_file import refuse_huge, refuse_names
+from wav2vec2.progress import be_quiet
 
 _UNWRITABLE = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS),
@@ -82,6 +83,10 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[:1] == ["--version"]:
         print(f"wav2vec2 {__version__}")
         return 0
+    be_quiet("--quiet" in arguments)
+    arguments = [word for word in arguments if word != "--quiet"]
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     name, rest = _choose(arguments)
     if name is None:
         return 0
@@ -119,4 +124,5 @@ def _print_commands(group: str) -> None:
             print(f"\n{heading}:")
         for name, command in shown.items():
             print(f"  {name:<22}{command.summary}")
-    print("\n'wav2vec2 COMMAND --help' describes the options of a command; --version prints the version.")
+    print("\n'wav2vec2 help COMMAND' describes a command and its options. --quiet, with any command, shows no bars")
+    print("and no running reports, but results and errors. --version prints the version.")

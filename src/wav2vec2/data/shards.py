@@ -45,7 +45,7 @@ class PrepareShards:
     Run the same command again to continue: shards that are complete are not written again.
     """
 
-    manifest: Annotated[str, tyro.conf.Positional]
+    manifest: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MANIFEST")]
     """A manifest, or the folder that `prepare` wrote; a path or a URL such as s3://bucket/folder."""
     out: str = "shards"
     """Folder for shard-000000.tar, ... and their manifest.parquet; a path or a URL such as s3://bucket/folder."""

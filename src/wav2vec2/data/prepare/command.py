@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from wav2vec2.audio.pauses import Detector, Segmentation, load_silero
 from wav2vec2.data.corpora.download import LIBRISPEECH_URL, download, librispeech_archives
@@ -90,7 +90,7 @@ class PrepareOptions:
 class PrepareLibriSpeech(PrepareOptions):
     """Manifest of LibriSpeech, or a tree like it: SPLIT/SPEAKER/CHAPTER/ID.flac (any format) beside *.trans.txt."""
 
-    root: Annotated[Path, Positional] = Path("LibriSpeech")
+    root: Annotated[Path, Positional, arg(metavar="FOLDER")] = Path("LibriSpeech")
     """The folder that holds train-clean-100, dev-clean, ..., or with --download will hold them."""
     download: str = ""
     """Parts to download first, unless already there: dev-clean,test-clean,train-clean-100, ... or all."""
@@ -110,7 +110,7 @@ class PrepareLibriSpeech(PrepareOptions):
 class PrepareFolder(PrepareOptions):
     """Manifest of a folder of recordings without transcripts."""
 
-    root: Positional[Path]
+    root: Annotated[Path, Positional, arg(metavar="FOLDER")]
     """The folder; it is searched at any depth."""
     speaker: SpeakerRule = "folder"
     """Where the speaker's name is: the first folder below the root that is not named wav48, train or the like (folder),
@@ -139,7 +139,7 @@ class PrepareTable(PrepareOptions):
     as they are.
     """
 
-    tables: Positional[tuple[Path, ...]]
+    tables: Annotated[tuple[Path, ...], Positional, arg(metavar="TABLE")]
     """The tables; of several, the file's name is the split of rows without one: train.csv, dev.csv."""
     text_column: str = ""
     """Column of the transcripts, if its name is unusual or there are several; none: read no transcripts."""
@@ -166,7 +166,7 @@ class PrepareTable(PrepareOptions):
 class PrepareFairseq(PrepareOptions):
     """Manifest of fairseq .tsv files, with the .wrd, .ltr or .phn files beside them."""
 
-    manifests: Positional[tuple[Path, ...]]
+    manifests: Annotated[tuple[Path, ...], Positional, arg(metavar="MANIFEST|FOLDER")]
     """The .tsv files, or a folder of them; the split is the file's name."""
     labels: LabelKind = "auto"
     """Which file has the transcripts: words (wrd), letters (ltr) or phones separated by spaces (phn); auto: the first

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from wav2vec2.data.corpora.folder import SpeakerRule
 from wav2vec2.data.corpora.huggingface import parquet_files, scan_audio_folder, scan_unpacked, unpack_parquet
@@ -28,7 +29,7 @@ class PreparePairs(PrepareOptions):
     transcript of the whole recording; each cue of subtitles becomes a piece.
     """
 
-    root: Positional[Path]
+    root: Annotated[Path, Positional, arg(metavar="FOLDER")]
     """The folder; it is searched at any depth."""
     text: TextKind = "auto"
     """Which files are the transcripts; auto: subtitles if there are any, else .txt, else .lab."""
@@ -49,7 +50,7 @@ class PrepareHuggingFace(PrepareOptions):
     (train-00000-of-00005.parquet) or folder; validation becomes valid.
     """
 
-    root: Positional[Path]
+    root: Annotated[Path, Positional, arg(metavar="FOLDER")]
     """The folder of the dataset, or one Parquet file."""
     text_column: str = ""
     """Column of the transcripts, if its name is unusual or there are several; none: read no transcripts."""
@@ -69,7 +70,7 @@ class PrepareHuggingFace(PrepareOptions):
 class PrepareLjSpeech(PrepareOptions):
     """Manifest of LJSpeech, M-AILABS, CSS10 or a corpus in their format: metadata.csv or transcript.txt with pipes."""
 
-    root: Positional[Path]
+    root: Annotated[Path, Positional, arg(metavar="FOLDER")]
     """The folder, or one such table. Every metadata.csv and transcript.txt below is read."""
     transcription: Spelling = "normalised"
     """The normalised transcription, with numbers spelled out, or the one as written (raw)."""
@@ -83,7 +84,7 @@ class PrepareLjSpeech(PrepareOptions):
 class PrepareLibriTts(PrepareOptions):
     """Manifest of LibriTTS or LibriTTS-R: SPLIT/SPEAKER/CHAPTER/ID.wav beside ID.normalized.txt, ID.original.txt."""
 
-    root: Positional[Path]
+    root: Annotated[Path, Positional, arg(metavar="FOLDER")]
     """The folder that holds train-clean-100, dev-clean, ..."""
     transcription: Spelling = "normalised"
     """The normalised transcription, with numbers spelled out, or the one as written (raw)."""
@@ -99,7 +100,7 @@ class PrepareLibriTts(PrepareOptions):
 class PrepareVctk(PrepareOptions):
     """Manifest of VCTK: wav48_silence_trimmed (or wav48) and txt, with a folder for each speaker in them."""
 
-    root: Positional[Path]
+    root: Annotated[Path, Positional, arg(metavar="FOLDER")]
     """The folder VCTK-Corpus-0.92, or that of an older release."""
     microphone: Microphone = "mic1"
     """Of release 0.92: which of the two simultaneous recordings, or both."""
@@ -115,7 +116,7 @@ class PrepareVctk(PrepareOptions):
 class PrepareVoxPopuli(PrepareOptions):
     """Manifest of VoxPopuli's transcribed speech: transcribed_data/LANGUAGE/asr_train.tsv, as its scripts write it."""
 
-    root: Positional[Path]
+    root: Annotated[Path, Positional, arg(metavar="FOLDER")]
     """A language's folder, or transcribed_data, or the folder above."""
     transcription: Transcription = "normalised"
     """The normalised transcription (lower case, no punctuation), or the raw one."""
@@ -129,7 +130,7 @@ class PrepareVoxPopuli(PrepareOptions):
 class PrepareAishell(PrepareOptions):
     """Manifest of AISHELL-1: data_aishell/wav/{train,dev,test} and data_aishell/transcript."""
 
-    root: Positional[Path]
+    root: Annotated[Path, Positional, arg(metavar="FOLDER")]
     """The folder data_aishell, or the one above it."""
     spaces: bool = False
     """Keep the spaces between words that the transcript has."""
@@ -145,7 +146,7 @@ class PrepareAishell(PrepareOptions):
 class PrepareStm(PrepareOptions):
     """Manifest of TED-LIUM, or of other recordings with .stm files: stm/TALK.stm and sph/TALK.sph (any format)."""
 
-    root: Positional[Path]
+    root: Annotated[Path, Positional, arg(metavar="FOLDER")]
     """The folder that holds train, dev and test (or legacy), or any folder of .stm files."""
 
     def scan(self) -> Iterator[Utterance | Rejection]:
@@ -160,7 +161,7 @@ class PrepareKaldi(PrepareOptions):
     Commands in wav.scp are never run. Where one only unpacks a file (flac -c -d -s FILE |), that file is read.
     """
 
-    folders: Positional[tuple[Path, ...]]
+    folders: Annotated[tuple[Path, ...], Positional, arg(metavar="FOLDER")]
     """The directories, such as data/train data/dev, or a folder above; the directory's name is the split."""
 
     def scan(self) -> Iterator[Utterance | Rejection]:
@@ -172,7 +173,7 @@ class PrepareKaldi(PrepareOptions):
 class PrepareLhotse(PrepareOptions):
     """Manifest of lhotse's cuts, or of its recordings and supervisions: *.jsonl.gz, *.jsonl or *.json."""
 
-    manifests: Positional[tuple[Path, ...]]
+    manifests: Annotated[tuple[Path, ...], Positional, arg(metavar="MANIFEST|FOLDER")]
     """The manifests, or a folder of them; the split is the end of the name: librispeech_cuts_dev-clean.jsonl.gz."""
 
     def scan(self) -> Iterator[Utterance | Rejection]:
@@ -189,7 +190,7 @@ class PrepareAuto(PrepareOptions):
     fairseq, tables, recordings with a text each, and recordings alone.
     """
 
-    root: Positional[Path]
+    root: Annotated[Path, Positional, arg(metavar="FOLDER")]
     """The folder, or a table."""
 
     def scan(self) -> Iterator[Utterance | Rejection]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from wav2vec2.data.corpora.common_voice import scan_common_voice
 from wav2vec2.data.corpora.download import (
@@ -38,7 +38,7 @@ class PrepareLibriLight(PrepareOptions):
     With --segment --max-seconds N, stretches of speech longer than N are cut at the pauses that prepare finds itself.
     """
 
-    root: Annotated[Path, Positional] = Path("librilight")
+    root: Annotated[Path, Positional, arg(metavar="FOLDER")] = Path("librilight")
     """The folder that holds small, medium and large, or one of these; with --download, the folder to hold them."""
     subsets: str = ""
     """Subsets to read: small,medium,large; empty: all that are there."""
@@ -76,7 +76,7 @@ class _OfficialSplits(PrepareOptions):
 class PrepareLimited(_OfficialSplits):
     """Manifest of a limited-supervision set of Libri-light: ten minutes, one hour or ten hours of labels."""
 
-    root: Annotated[Path, Positional] = Path("librispeech_finetuning")
+    root: Annotated[Path, Positional, arg(metavar="FOLDER")] = Path("librispeech_finetuning")
     """The folder librispeech_finetuning, or the one above it; with --download, the one above."""
     size: LimitedSize = "1h"
     """10min is one of the six folds of 1h (see --fold); 10h is 1h and the folder 9h together."""
@@ -107,7 +107,7 @@ class PrepareTimit(_OfficialSplits):
     Fine-tune with text.symbols = "whitespace" (recipes/finetune_timit.toml); `evaluate` folds to 39 phones.
     """
 
-    root: Positional[Path]
+    root: Annotated[Path, Positional, arg(metavar="FOLDER")]
     """The folder that holds TRAIN and TEST, or one above it."""
     labels: TimitLabels = "39"
     """Transcripts: 39, 48 or all 61 phones (Lee and Hon), separated by spaces, or the words."""
@@ -139,7 +139,7 @@ class PrepareCommonVoice(_OfficialSplits):
     (ss-corpus-LOCALE.tsv beside audios) are read too. Clips that were converted to another format are found.
     """
 
-    root: Positional[Path]
+    root: Annotated[Path, Positional, arg(metavar="FOLDER")]
     """A language's folder, or one that holds several."""
     tables: str = "train,dev,test"
     """Tables to read, each of which becomes a split; of Spontaneous Speech, splits. Other tables than these are read
@@ -154,7 +154,7 @@ class PrepareCommonVoice(_OfficialSplits):
 class PrepareMls(_OfficialSplits):
     """Manifest of Multilingual LibriSpeech: mls_LANGUAGE/{train,dev,test} with transcripts.txt and audio."""
 
-    root: Annotated[Path, Positional] = Path("mls")
+    root: Annotated[Path, Positional, arg(metavar="FOLDER")] = Path("mls")
     """A language's folder, or the one above; with --download, the one above."""
     training: MlsTraining = "all"
     """All of train, or one of its official limited sets of ten minutes, one hour or ten hours."""
@@ -180,7 +180,7 @@ class PrepareMls(_OfficialSplits):
 class PrepareFleurs(_OfficialSplits):
     """Manifest of FLEURS, or of a corpus like it: LANGUAGE/{train,dev,test}.tsv without a header, and audio."""
 
-    root: Annotated[Path, Positional] = Path("fleurs")
+    root: Annotated[Path, Positional, arg(metavar="FOLDER")] = Path("fleurs")
     """A language's folder, or the one above; with --download, the one above."""
     transcription: Transcription = "normalised"
     """The normalised transcription (lower case, no punctuation), or the raw one."""

@@ -34,16 +34,22 @@ class LanguageModelSizes:
     """
 
     hidden_size: int = 1280
+    """Width of the network: numbers that stand for a word in it."""
     layers: int = 20
+    """Number of Transformer blocks."""
     ffn_size: int = 6144
+    """Width of the feed-forward network in each block."""
     heads: int = 16
+    """Number of attention heads in each block; it divides hidden_size."""
     cutoffs: tuple[int, ...] = (60_000, 160_000)
     """Numbers of words, sorted by falling frequency, at which bands of narrower vectors begin; empty: all have full
     width."""
     cutoff_factor: int = 4
     """Ratio of the width of a band's vectors to that of the next band's."""
     layer_norm_first: bool = True
+    """Norms before attention and feed-forward network, which trains more easily, instead of after them."""
     layer_norm_eps: float = option(1e-5, above=0.0)
+    """Added to the variance in every norm."""
 
     def __post_init__(self) -> None:
         if min(self.hidden_size, self.layers, self.ffn_size, self.heads, self.cutoff_factor) < 1:
@@ -59,8 +65,11 @@ class LanguageModelDropout:
     """Dropout probabilities at the input and in every block."""
 
     dropout: float = option(0.1, low=0.0, below=1.0)
+    """Share of the numbers between blocks that is set to zero."""
     attention_dropout: float = option(0.1, low=0.0, below=1.0)
+    """The same for the attention weights."""
     activation_dropout: float = option(0.1, low=0.0, below=1.0)
+    """The same inside the feed-forward networks."""
 
 
 class TransformerNetwork(nn.Module):
