@@ -82,3 +82,8 @@ def test_ablations_run(tree, tmp_path, capsys):
     assert "[" in row
     assert "same order" in shown
     assert "Does the paper's order hold?" in (options.out / "report.md").read_text()
+
+
+def test_without_text_only_options_that_exist_are_proposed(tree, tmp_path):
+    with pytest.raises(UserError, match=r"no text for the ngram .*\(--ngram\)$"):
+        ablation.plan(ablation.AblationOptions(speech=tree, out=tmp_path / "out"))

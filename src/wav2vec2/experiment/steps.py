@@ -124,9 +124,10 @@ class Steps:
         text: tuple[Argument, ...] = tuple(File(path) for path in options.lm_text)
         for lm, given in (("ngram", options.ngram), ("transformer", options.transformer_lm)):
             if lm in lms and given is None and not text:
+                leave = ", or leave it out with --lms greedy" if hasattr(options, "lms") else ""
+                trained = "--ngram" if lm == "ngram" else "--transformer-lm"
                 raise UserError(
-                    f"no text for the {lm} language model: give --lm-text FILE, or a trained model "
-                    f"(--{'ngram' if lm == 'ngram' else 'transformer-lm'}), or leave it out with --lms greedy"
+                    f"no text for the {lm} language model: give --lm-text FILE, or a trained model ({trained}){leave}"
                 )
         for path in options.lm_text:
             if not path.exists():
