@@ -102,7 +102,8 @@ def load_quantizing_model(source: str) -> Wav2Vec2ForPretraining:
         raise UserError(f"{source}: is a recogniser without a quantizer; give the pre-trained model behind it")
     if not model.quantizes_targets:
         targets = model.architecture.variant.targets
-        raise UserError(f"{source}: has no learned codebook (its targets are {targets}); give a model that has one")
+        remedy = "give a model that has one, such as that of the recipe pretrain_small"
+        raise UserError(f"{source}: has no learned codebook (its targets are {targets}); {remedy}")
     return model
 
 

@@ -3,13 +3,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.small_models import GROUP
 from tests.train.tiny_run import finetune_config
 
+from wav2vec2.checkpoints.huggingface.directory import save
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import write_manifest
 from wav2vec2.errors import UserError
+from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.text.vocabulary import Vocabulary
 from wav2vec2.train.finetune.command import run
+from wav2vec2.train.finetune.config import FinetuneConfig
+from wav2vec2.train.finetune.start import build_model
 from wav2vec2.train.finetune.text import TextConfig, normalization_of
 
 Write = Callable[..., Manifest]
@@ -73,3 +78,15 @@ def test_a_fine_tuned_model_keeps_what_was_chosen(
     assert "text: script: Latin (100 %); language: German" in said
     assert said.index("text: script") < said.index("vocabulary: ")
     assert Vocabulary.load(tmp_path / "run").normalize("A 1") == "A EINS"
+
+
+def test_it_is_said_when_an_output_layer_and_its_tokenizer_are_replaced(tmp_path: Path) -> None:
+    old = Vocabulary.from_transcripts(["ab"])
+    save(Wav2Vec2ForCTC(GROUP, old), tmp_path / "run" / "model")
+    config = FinetuneConfig(init=str(tmp_path / "run"))
+    _, lines = build_model(config, Vocabulary.from_transcripts(["cd"]))
+    (line,) = [line for line in lines if "replaced" in line]
+    assert f"{tmp_path / 'run'} (7 symbols) are replaced" in line
+    assert f"--text.vocabulary {tmp_path / 'run'} keeps them" in line
+    _, lines = build_model(config, Vocabulary.load(tmp_path / "run"))
+    assert "output layer kept" in lines[0]
