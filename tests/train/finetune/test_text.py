@@ -60,11 +60,14 @@ def test_names_of_digits_are_of_the_language(write: Write) -> None:
         normalization_of(TextConfig(digits="names"), write("комната 21"))
 
 
-def test_what_cannot_go_together_is_refused(write: Write) -> None:
+def test_phones_have_no_script(write: Write) -> None:
     with pytest.raises(UserError, match="for characters"):
         normalization_of(TextConfig(auto=True, symbols="whitespace"), write("aa b"))
-    with pytest.raises(UserError, match=r"text\.vocabulary brings"):
-        normalization_of(TextConfig(auto=True, vocabulary="m"), write("aa b"))
+
+
+def test_a_vocabulary_brings_its_normalisation(write: Write) -> None:
+    _, (line,) = normalization_of(TextConfig(auto=True, vocabulary="m"), write("aa 2"))
+    assert line == "text: vocabulary and normalisation are those of m"
 
 
 def test_a_fine_tuned_model_keeps_what_was_chosen(

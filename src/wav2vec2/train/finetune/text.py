@@ -55,11 +55,11 @@ def normalization_of(config: TextConfig, manifest: Manifest) -> tuple[TextNormal
     language = config.language or language_of(manifest.column("language").unique().to_pylist())
     given = {name: getattr(config, name) for name in _CHOSEN if getattr(config, name) != getattr(_DEFAULT, name)}
     lines: list[str] = []
-    if config.auto:
-        if config.symbols == "whitespace":
-            raise UserError("text.auto: is for characters; transcripts of phones are used as they are")
-        if config.vocabulary:
-            raise UserError("text.auto: text.vocabulary brings the normalisation of its model; leave out one of them")
+    if config.auto and config.symbols == "whitespace":
+        raise UserError("text.auto: is for characters; transcripts of phones are used as they are")
+    if config.vocabulary:
+        lines.append(f"text: vocabulary and normalisation are those of {config.vocabulary}")
+    if config.auto and not config.vocabulary:
         texts = transcribed(manifest).column("text").to_pylist()
         chosen = choose_normalization(texts, language, source=manifest.name, given=given)
         normalization = replace(chosen.normalization, **given)
