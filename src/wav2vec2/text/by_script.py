@@ -84,7 +84,7 @@ def choose_normalization(
         digits, why = _digits(seen, language, source)
         lines.append(why)
     if "punctuation" not in given:
-        lines.append("punctuation is removed, but apostrophes in words; hyphens become spaces (--text.hyphens keep)")
+        lines.append("punctuation is removed, apostrophes inside words stay; hyphens become spaces (--text.hyphens)")
     if seen.symbols:
         shown = ", ".join(f"{symbol} ({count})" for symbol, count in seen.symbols.most_common(6))
         lines.append(f"symbols that are spoken are removed, too; write them out: {shown}; such as {seen.examples('%')}")
