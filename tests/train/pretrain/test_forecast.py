@@ -1,5 +1,7 @@
 """What is said before a pre-training begins: hours beside the published curve, and what is known not to work."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,12 @@ def test_the_papers_own_recipe_is_not_warned_of() -> None:
     assert "622,222 h" in lines[0]
 
 
-def test_a_run_says_it(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(with_train(pretrain_config(corpus, tmp_path / "run"), updates=1))
-    assert "forecast: 1 updates of 3 s are 0 h to be heard" in capsys.readouterr().out
+def test_a_run_says_it_and_its_rate_after_the_first_update_where_log_lines_are_rare(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wav2vec2.train.loop._SOON", 0)
+    config = with_train(pretrain_config(corpus, tmp_path / "run"), updates=2)
+    run(replace(config, log=replace(config.log, every=2)))
+    said = capsys.readouterr().out
+    assert "forecast: 2 updates of 3 s are 0 h to be heard" in said
+    assert len(re.findall(r"^update 1 took \d+ s; at this rate \d+ min \d+ s are left$", said, re.M)) == 1
