@@ -227,7 +227,8 @@ def test_help_names_the_defaults_of_a_search(
 def test_without_flashlight_our_own_search_is_taken_and_what_needs_it_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "flashlight.lib.text.decoder", None)  # as on Python 3.13
+    for name in ("decoder", "decoder.kenlm", "dictionary"):  # as on Python 3.13
+        monkeypatch.setitem(sys.modules, f"flashlight.lib.text.{name}", None)
     (tmp_path / "lexicon.txt").write_text("AB\tA B |\n", encoding="utf-8")
     arpa = write_arpa(tmp_path)
     chosen = DecodingOptions(lm=arpa, lexicon=tmp_path / "lexicon.txt")
