@@ -129,7 +129,7 @@ def _taken(groups: _Groups, share: float, left: int) -> list[Utterance]:
     if all(sizes[name] > 2 * wanted for name in sizes):
         order = sorted(sizes, key=sizes.__getitem__)
     taken: list[Utterance] = []
-    for name in order:
+    for name in order[: max(1, len(order) // 3)]:  # of few speakers, most are for training
         have = sum(map(_samples, taken))
         if len(groups.by_name) <= 1 or (taken and have + sizes[name] / 2 > wanted):
             break

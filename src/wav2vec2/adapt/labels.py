@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from wav2vec2.data.corpora.delimited import text_lines
 from wav2vec2.data.corpora.table import read_tsv
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Rejection, Utterance
 from wav2vec2.errors import UserError, quoted
-from wav2vec2.train.corpus import read_ids
 
 _NAMED = 3
 _HELD_OUT = ("dev", "val", "test", "eval")
@@ -86,7 +86,7 @@ def _of_ids(rows: Rows, file: Path) -> tuple[Rows, Rows, list[str]]:
 def _listed(file: Path) -> set[str]:
     """The ids of a list, or the clips of a table of Common Voice."""
     if file.suffix != ".tsv":
-        return read_ids(str(file))
+        return {line.strip() for line in text_lines(file)} - {""}
     rows = read_tsv(file, ("path",), "path")
     return {os.path.splitext(row["path"].strip())[0] for row in rows if not isinstance(row, Rejection)}
 
