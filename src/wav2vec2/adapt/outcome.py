@@ -1,13 +1,17 @@
 """What a finished adaptation has to say: error rates with intervals, hours of speech, and what was chosen."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wav2vec2.adapt.plan import CHOOSE, DIVIDE, EVALUATE, Adaptation
+from wav2vec2.checkpoints.hub import fetch, is_hub_id
 from wav2vec2.errors import UserError
 from wav2vec2.input_file import parse_json, read_input
+
+CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -82,14 +86,17 @@ def _rate(score: Mapping[str, Any]) -> Rate:
 
 
 def base_licence(source: str) -> str:
-    """The licence in the card (README.md) of a model directory, or "unknown"."""
-    card = Path(source) / "README.md"
+    """The licence in the card (README.md) of a model directory or a model of the hub; "unknown" if none says it."""
+    card = Path(source) / CARD
+    if not Path(source).exists() and is_hub_id(source):
+        with suppress(UserError):  # a card is not needed to use a model
+            card = fetch(source, only=(CARD,)) / CARD
     try:
         lines = card.read_text(encoding="utf-8", errors="replace").splitlines() if card.is_file() else []
     except OSError:
         return "unknown"
-    if lines[:1] == ["---"]:
-        for line in lines[1 : lines.index("---", 1)] if "---" in lines[1:] else []:
+    if lines[:1] == ["---"] and "---" in lines[1:]:
+        for line in lines[1 : lines.index("---", 1)]:
             name, _, value = line.partition(":")
             if name == "license" and value.strip():
                 return value.strip().strip("'\"")

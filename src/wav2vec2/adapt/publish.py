@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wav2vec2.adapt.card import kept_line, model_card
 from wav2vec2.adapt.options import AdaptOptions
-from wav2vec2.adapt.outcome import Outcome, base_licence, read_outcome
+from wav2vec2.adapt.outcome import CARD, Outcome, base_licence, read_outcome
 from wav2vec2.adapt.plan import DIVIDE, EVALUATE, NGRAM, Adaptation
 from wav2vec2.decode.presets import fingerprint, load_preset, write_preset
 from wav2vec2.output_file import writing
@@ -16,7 +16,7 @@ from wav2vec2.report.page import Page
 from wav2vec2.report.run_log import read_run
 from wav2vec2.report.runs import add_runs
 
-MODEL, LM, LEXICON, PRESET, CARD, REPORT = "model", "lm.arpa", "lexicon.txt", "preset.toml", "README.md", "report"
+MODEL, LM, LEXICON, PRESET, REPORT = "model", "lm.arpa", "lexicon.txt", "preset.toml", "report"
 
 
 def publish(options: AdaptOptions, adaptation: Adaptation, *, anew: bool = True) -> Outcome:
