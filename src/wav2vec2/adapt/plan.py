@@ -166,9 +166,9 @@ class _Later:
             "batch.micro_seconds": Value(CHOOSE, "micro_seconds"),
             "log.validate_every": Value(CHOOSE, "validate_every"),
             "log.save_every": Value(CHOOSE, "validate_every"),
-            "text.case": "lower",
-            "text.punctuation": "remove",
+            "text.auto": True,
         }
+        settings |= {"text.language": self.options.language} if self.options.language else {}
         settings |= self._way()
         recipe = "finetune_small_10min.toml" if self._small else "adapt_finetune.toml"
         return self._training(name, "finetune", recipe, settings | changes, title)
