@@ -3,7 +3,7 @@
     python scripts/made_up_language.py OUT --language el --minutes 12 --transcribed-minutes 6
 
 OUT/recordings/SPEAKER/NUMBER.ogg   what is said, by voices of espeak-ng (extra demo)
-OUT/transcripts.csv                 path and text of some speakers, as people write: capitals, full stops, digits
+OUT/transcripts.csv                 path and text of some speakers, as people write: capitals and full stops
 OUT/text.txt                        more sentences of the language, for its language model
 
 The sentences come from short lists of words. Nobody speaks so; what is shown is that every step works in the script.
@@ -24,13 +24,11 @@ from wav2vec2.demo.speech import TEST_VARIANTS, TRAIN_VARIANTS, Synthesizer
 
 VARIANTS = [name for pair in zip(TRAIN_VARIANTS[: len(TEST_VARIANTS)], TEST_VARIANTS, strict=True) for name in pair]
 VARIANTS += TRAIN_VARIANTS[len(TEST_VARIANTS) :]
-DIGITS_IN = 5
-"""One sentence of so many has its number in digits."""
 
 
 @dataclass(frozen=True)
 class Words:
-    """Short lists of words, in the order in which they are said; numbers begin with two."""
+    """Short lists of words, in the order in which they are said."""
 
     verbs: tuple[str, ...]
     numbers: tuple[str, ...]
@@ -64,15 +62,10 @@ LANGUAGES = {
 
 def sentence(rng: random.Random, words: Words) -> tuple[str, str]:
     """A sentence as it is said, and as somebody writes it."""
-    number = rng.randrange(len(words.numbers))
-    things = [words.numbers[number], rng.choice(words.colours), rng.choice(words.things)]
+    things = [rng.choice(words.numbers), rng.choice(words.colours), rng.choice(words.things)]
     place, verb = rng.choice(words.places), rng.choice(words.verbs)
-    parts = [place, *things, verb] if words.verb_last else [verb, *things, place]
-    said = " ".join(parts)
-    if rng.randrange(DIGITS_IN) == 0:
-        parts[parts.index(words.numbers[number])] = str(number + 2)
-    written = " ".join(parts)
-    return said, written[:1].upper() + written[1:] + words.full_stop
+    said = " ".join([place, *things, verb] if words.verb_last else [verb, *things, place])
+    return said, said[:1].upper() + said[1:] + words.full_stop
 
 
 def write_language(

@@ -84,6 +84,7 @@ def test_a_dry_run_of_nothing_writes_nothing(tmp_path, capsys):
         assert f"{name} (to do)" in shown
 
 
+@pytest.mark.slow
 def test_killed_in_each_stage_the_same_line_ends_with_equal_results(finished, tmp_path):
     """A fork stands for the whole program: its commands run in it, and SIGKILL leaves no time to tidy up."""
     options = replace(finished, out=tmp_path / "killed")

@@ -18,6 +18,7 @@ from wav2vec2.adapt.plan import make_plan
 ENCODER = "facebook/wav2vec2-xls-r-300m"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("language", "letters"), [("el", "αάεικ"), ("hi", "\u0915\u093e\u0947\u0964"[:3])])
 def test_from_the_hub_to_a_recogniser_of_another_script(language, letters, tmp_path, monkeypatch, capsys):
     write_language(tmp_path, language, minutes=0.8, transcribed=0.55, speakers=6)

@@ -97,33 +97,33 @@ class _Later:
     chosen: Mapping[str, Any]
 
     def adaptation(self, sources: Sources, first: list[Stage]) -> Adaptation:
-        start, stages, model = self._trained()
+        stages, model = self._trained()
         stages.append(self._ngram(model))
         tune = self._tuned(model, "tune")
         stages.append(tune)
         for number in range(1, self.options.self_training + 1):
-            more, model = self._self_trained(number, model, tune.name, start)
+            more, model = self._self_trained(number, model, tune.name)
             tune = self._tuned(model, f"tune-{number}")
             stages += [*more, tune]
         stages.append(self._evaluated(model, tune.name))
         return Adaptation(Plan(self.options.out / WORK, [*first, *stages]), sources, model, tune.name)
 
-    def _trained(self) -> tuple[Argument, list[Stage], str]:
-        """Where fine-tuning starts, the stages up to the recogniser, and the name of its stage."""
+    def _trained(self) -> tuple[list[Stage], str]:
+        """The stages up to the recogniser, and the name of the one that holds it."""
         source = _source(self.options)
         pretrain, compare = self.chosen.get("pretrain", True), self.chosen.get("compare", True)
         if not pretrain:
             stage = self._finetune("finetune", source, "fine-tune")
-            return source, [stage], stage.name
+            return [stage], stage.name
         stages = [self._pretrain(source)]
         if self.options.from_nothing or self.options.pretrain == "always" or not compare:
             stages.append(self._finetune("finetune", Ref(PRETRAIN), "fine-tune"))
-            return Ref(PRETRAIN), stages, "finetune"
+            return stages, "finetune"
         names = ("finetune-published", "finetune-continued")
         stages.append(self._finetune(names[0], source, "fine-tune the encoder as it is"))
         stages.append(self._finetune(names[1], Ref(PRETRAIN), "fine-tune the encoder whose pre-training went on"))
         stages.append(_keep("recogniser", names, "keep what recognises the held-out speakers better"))
-        return Ref(PRETRAIN), stages, "recogniser"
+        return stages, "recogniser"
 
     @property
     def _small(self) -> bool:
@@ -198,7 +198,7 @@ class _Later:
         title = "tune the weight of the language model on the held-out speakers"
         return Stage(name, Command(words, self.options.decoding()), "preset.toml", title)
 
-    def _self_trained(self, number: int, model: str, tune: str, start: Argument) -> tuple[list[Stage], str]:
+    def _self_trained(self, number: int, model: str, tune: str) -> tuple[list[Stage], str]:
         """A round of self-training: the stages, and the name of the one that holds the model."""
         name = f"pseudo-{number}"
         words: list[Argument] = ["pseudo-label", Ref(model), Ref(DIVIDE, UNTRANSCRIBED_FILE), "--preset", Ref(tune)]
@@ -212,7 +212,7 @@ class _Later:
             "text.vocabulary": Ref(model),
             "train.updates": Value(CHOOSE, "self_updates"),
         }
-        tuned = self._finetune(f"finetune-self-{number}", start, "fine-tune on both", **changes)
+        tuned = self._finetune(f"finetune-self-{number}", Ref(model), "go on with both", **changes)
         kept = _keep(f"recogniser-{number}", (model, tuned.name), "keep what recognises the held-out speakers better")
         return [labels, tuned, kept], kept.name
 
