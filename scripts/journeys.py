@@ -109,7 +109,7 @@ def journeys(speech: Path, checkout: Path, out: Path) -> dict[str, tuple[int, in
     evaluate = ["evaluate", tuned, str(out / "data"), "--lm", str(out / "lm.arpa")]
     commands = {
         "pretrain to the loss": [*pretrain, "--output", str(out / "again")],
-        "transcribe to text": ["transcribe", tuned, str(recordings[0])],
+        "transcribe to text": ["transcribe", str(recordings[0]), "--model", tuned],
         "convert": ["convert", tuned, str(out / "converted"), "--to", "fairseq"],
         "lm ngram": [*ngram, str(out / "again.arpa")],
         "evaluate with a language model": [*evaluate, "--beam", "5"],

@@ -6,8 +6,8 @@
 
 The utterances of each speaker are joined, with pauses of 0.3 to 1.5 s of faint noise between them. `accuracy` and
 `hours` have a virtual clock: audio is heard as fast as it is computed, and what is computed when the audio says so is
-counted as time. `realtime` plays audio into `wav2vec2 listen MODEL -` as fast as somebody speaks, and notes when lines
-come out. Word ends are those of `wav2vec2.Aligner` with the utterance's own transcript.
+counted as time. `realtime` plays audio into `wav2vec2 listen - --model MODEL` as fast as somebody speaks, and notes
+when lines come out. Word ends are those of `wav2vec2.Aligner` with the utterance's own transcript.
 """
 
 import argparse
@@ -154,7 +154,7 @@ def realtime(options: argparse.Namespace) -> None:
     one = next(joined(options.manifest, options.split, (0.3, 1.5), options.noise))
     audio = one.audio[: round(options.seconds * RATE)]
     spoken = word_ends(Aligner(options.model), one)
-    command = [sys.executable, "-m", "wav2vec2", "listen", options.model, "-", "--format", "jsonl"]
+    command = [sys.executable, "-m", "wav2vec2", "listen", "-", "--model", options.model, "--format", "jsonl"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None

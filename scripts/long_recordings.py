@@ -64,7 +64,17 @@ def main() -> None:
         for search in chosen.searches:
             for hours in chosen.hours:
                 path = made(chosen.recording, chosen.folder, container, hours)
-                command = [sys.executable, "-m", "wav2vec2", "transcribe", chosen.model, str(path), "--device", "cpu"]
+                command = [
+                    sys.executable,
+                    "-m",
+                    "wav2vec2",
+                    "transcribe",
+                    str(path),
+                    "--model",
+                    chosen.model,
+                    "--device",
+                    "cpu",
+                ]
                 memory, seconds, _ = measured([*command, *SEARCHES[search]])
                 row = f"| {container} | {search} | {hours:.3g} | {memory:.0f} | {seconds:.0f} | {seconds / hours:.0f} |"
                 print(row, flush=True)

@@ -47,7 +47,18 @@ def manifest(tmp_path: Path) -> Path:
 
 
 def transcribe(model: Path, manifest: Path, out: Path, *options: str) -> int:
-    words = ["transcribe", str(model), str(manifest), "--out", str(out), "--device", "cpu", "--decoder", "greedy"]
+    words = [
+        "transcribe",
+        "--model",
+        str(model),
+        str(manifest),
+        "--out",
+        str(out),
+        "--device",
+        "cpu",
+        "--decoder",
+        "greedy",
+    ]
     return main([*words, "--task-minutes", "0.01", *options])
 
 
@@ -173,7 +184,7 @@ def test_a_split_is_a_work_of_its_own(model: Path, manifest: Path, tmp_path: Pat
 
 
 def test_n_best_lists(model: Path, manifest: Path, tmp_path: Path) -> None:
-    words = ["transcribe", str(model), str(manifest), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    words = ["transcribe", "--model", str(model), str(manifest), "--out", str(tmp_path / "out"), "--device", "cpu"]
     assert main([*words, "--decoder", "beam", "--nbest", "3", "--workers", "1"]) == 0
     rows = list(read_results(tmp_path / "out"))
     assert len(rows[0]["nbest"]) == 3
@@ -198,7 +209,7 @@ def test_wrong_words_are_one_line(
     words: list[str], said: str, model: Path, manifest: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     known = {"manifest": str(manifest), "audio": str(tmp_path / "audio/0.wav")}
-    assert main(["transcribe", str(model), *(word.format(**known) for word in words)]) == 2
+    assert main(["transcribe", "--model", str(model), *(word.format(**known) for word in words)]) == 2
     error = capfd.readouterr().err
     assert said in error
     assert len(error.splitlines()) == 1
@@ -243,7 +254,7 @@ def test_results_in_an_object_store(
 
         store = s3fs.S3FileSystem(endpoint_url=endpoint)
         store.mkdir("bucket")
-        words = ["transcribe", str(model), str(manifest), "--device", "cpu", "--task-minutes", "0.01"]
+        words = ["transcribe", "--model", str(model), str(manifest), "--device", "cpu", "--task-minutes", "0.01"]
         assert main([*words, "--out", "s3://bucket/out", "--part", "1/2"]) == 0
         store.invalidate_cache()
         first = store.ls("bucket/out", detail=False)

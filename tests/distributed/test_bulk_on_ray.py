@@ -60,7 +60,7 @@ def test_an_address_where_nobody_answers_is_one_line(address: str, why: str) -> 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_that_is_killed_goes_on_with_the_same_words(work: Path, tmp_path: Path, number: signal.Signals) -> None:
-    words = ["transcribe", str(work / "model"), str(work / "manifest.parquet"), "--device", "cpu"]
+    words = ["transcribe", "--model", str(work / "model"), str(work / "manifest.parquet"), "--device", "cpu"]
     words += ["--decoder", "greedy", "--task-minutes", "0.01", "--out", str(tmp_path / "out")]
     run = subprocess.Popen([sys.executable, "-m", "wav2vec2", *words], env=os.environ | {"PYTHONPATH": SOURCE})
     until = time.monotonic() + 120
@@ -175,7 +175,7 @@ def test_no_room_is_one_line(cluster: Any) -> None:
 def test_every_row_once_and_equal_although_a_node_is_killed(
     cluster: Any, work: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["transcribe", str(work / "model"), str(work / "manifest.parquet"), "--device", "cpu"]
+    words = ["transcribe", "--model", str(work / "model"), str(work / "manifest.parquet"), "--device", "cpu"]
     words += ["--decoder", "greedy", "--task-minutes", "0.01", "--batch-seconds", "5"]
     killed: list[int] = []
     killer = threading.Thread(target=kill_in_the_middle, args=(cluster, work / "ray", killed))

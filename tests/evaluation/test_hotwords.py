@@ -34,7 +34,7 @@ def model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
 
 
 def test_transcribe_favours_hotwords(model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["transcribe", model, "one.wav", "--device", "cpu"]
+    words = ["transcribe", "--model", model, "one.wav", "--device", "cpu"]
     for hotwords, text in (
         ([], "THE BOX"),
         (["--hotwords", "fox:12"], "THE FOX"),
@@ -60,7 +60,7 @@ def test_transcribe_favours_hotwords(model: str, capsys: pytest.CaptureFixture[s
 def test_hotwords_that_cannot_be_used_are_one_line(
     model: str, capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str
 ) -> None:
-    assert main(["transcribe", model, "one.wav", "--device", "cpu", *arguments]) == 2
+    assert main(["transcribe", "--model", model, "one.wav", "--device", "cpu", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: ")

@@ -157,7 +157,7 @@ def test_recipes_and_presets(raw: bytes, tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "r.toml").write_bytes(raw)
     for command in ("pretrain", "finetune"):
         assert one_line(capsys, command, tmp_path / "r.toml", "--output", tmp_path / "out")
-    assert one_line(capsys, "transcribe", "none", "none.wav", "--preset", tmp_path / "r.toml")
+    assert one_line(capsys, "transcribe", "none.wav", "--model", "none", "--preset", tmp_path / "r.toml")
 
 
 @pytest.mark.parametrize("count", ["²", "9" * 5000, "9999999999", "1e3", "-1", ""])

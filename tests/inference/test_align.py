@@ -11,7 +11,8 @@ from wav2vec2 import cli
 from wav2vec2.audio.recordings import Failure, open_recording
 from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.errors import UserError
-from wav2vec2.inference.align import Aligner, AlignOptions, file_name, run, text_argument
+from wav2vec2.inference.align import Aligner
+from wav2vec2.inference.align_command import AlignOptions, file_name, run, text_argument
 
 
 def test_times_are_centred_on_the_receptive_field() -> None:
@@ -107,14 +108,14 @@ def manifest(tmp_path: Path) -> Path:
 
 def test_command_for_one_recording(model_path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     audio = str(write(tmp_path / "talk.wav", spoken("THE FOX")))
-    assert cli.main(["align", model_path, audio, "the fox", "--device", "cpu"]) == 0
+    assert cli.main(["align", "--model", model_path, audio, "the fox", "--device", "cpu"]) == 0
     entry = json.loads(capsys.readouterr().out)
     assert [word["text"] for word in entry["words"]] == ["the", "fox"]
-    assert cli.main(["align", model_path, audio, "the", "fox", "--format", "ctm"]) == 0
+    assert cli.main(["align", "--model", model_path, audio, "the", "fox", "--format", "ctm"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
     (tmp_path / "said.txt").write_text("\ufeffthe\n\nfox №\n", encoding="utf-8")
     for out, written in ((tmp_path / "x" / "y.srt", "x/y.srt"), (tmp_path / "x", "x/talk.srt")):
-        run(AlignOptions(model_path, audio, (str(tmp_path / "said.txt"),), format="srt", out=out))
+        run(AlignOptions(audio, (str(tmp_path / "said.txt"),), model_path, format="srt", out=out))
         assert "\nthe fox №\n" in (tmp_path / written).read_text(encoding="utf-8")
         captured = capsys.readouterr()
         assert captured.out == ""
@@ -124,15 +125,15 @@ def test_command_for_one_recording(model_path: str, tmp_path: Path, capsys: pyte
 def test_command_for_a_manifest(
     model_path: str, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(AlignOptions(model_path, str(manifest), format="textgrid", out=tmp_path / "grids"))
+    run(AlignOptions(str(manifest), model=model_path, format="textgrid", out=tmp_path / "grids"))
     assert sorted(path.name for path in (tmp_path / "grids").iterdir()) == ["one%2F1.TextGrid", "two.TextGrid"]
     said = capsys.readouterr().err
     assert "'É' x1" in said
     assert "1 utterances without a transcript skipped" in said
-    run(AlignOptions(model_path, str(manifest)))
+    run(AlignOptions(str(manifest), model=model_path))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["source"], len(line["words"])) for line in lines] == [("one/1", 2), ("two", 2)]
-    run(AlignOptions(model_path, str(manifest), format="ctm", split="dev"))
+    run(AlignOptions(str(manifest), model=model_path, format="ctm", split="dev"))
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["one/1", "one/1", "two"]
 
 
@@ -141,7 +142,7 @@ def test_failing_utterances_are_one_line_each_and_the_rest_goes_on(
 ) -> None:
     (tmp_path / "audio" / "0.wav").unlink()
     with pytest.raises(UserError, match="1 of 2 utterances could not be aligned"):
-        run(AlignOptions(model_path, str(manifest), out=tmp_path / "out"))
+        run(AlignOptions(str(manifest), model=model_path, out=tmp_path / "out"))
     assert "0.wav" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["two.json"]
 
@@ -163,13 +164,13 @@ def test_wrong_use_is_one_line(
         ([str(manifest), "--out", audio], "is a file"),
         ([str(tmp_path / "nothing")], "no manifest found"),
     ):
-        assert cli.main(["align", model_path, *arguments]) == 2
+        assert cli.main(["align", "--model", model_path, *arguments]) == 2
         message = capsys.readouterr().err
         assert part in message
         assert message.count("\n") == 1
     silent = write_manifest([Utterance("a", audio, samples=1200)], tmp_path / "silent.parquet")
     with pytest.raises(UserError, match="no utterance has a transcript"):
-        run(AlignOptions(model_path, str(silent)))
+        run(AlignOptions(str(silent), model=model_path))
 
 
 def test_text_or_file(tmp_path: Path) -> None:

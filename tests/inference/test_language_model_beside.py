@@ -31,20 +31,20 @@ def audio(tmp_path: Path) -> Path:
 
 
 def test_transcribe(model: Path, audio: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["transcribe", str(model), str(audio)]) == 0
+    assert main(["transcribe", "--model", str(model), str(audio)]) == 0
     out, line = capsys.readouterr()
     lm = model / "language_model/lm.arpa"
     # a line before it may say that the search is compiled for this machine
     assert line.splitlines()[-1] == f"{lm}: used, because it lies beside the model; --lm none turns it off"
-    assert main(["transcribe", str(model), str(audio), "--lm", "none"]) == 0
+    assert main(["transcribe", "--model", str(model), str(audio), "--lm", "none"]) == 0
     plain = capsys.readouterr()
     assert plain.err == ""
-    assert main(["transcribe", str(model), str(audio), "--decoder", "greedy"]) == 0
+    assert main(["transcribe", "--model", str(model), str(audio), "--decoder", "greedy"]) == 0
     assert capsys.readouterr() == plain
     assert plain.out != out
     chosen = ["--lm", str(lm), "--lm-weight", "0.6", "--word-score", "1.2"]
     more = ["--unknown-score", "-5.526204", "--beam", "100", "--merge", "logadd"]
-    assert main(["transcribe", str(model), str(audio), *chosen, *more]) == 0
+    assert main(["transcribe", "--model", str(model), str(audio), *chosen, *more]) == 0
     assert capsys.readouterr() == (out, "")
 
 
@@ -75,11 +75,11 @@ def test_evaluate_has_a_column_for_it(model: Path, audio: Path, tmp_path: Path) 
 
 def test_an_incomplete_one_does_not_stop_anything(model: Path, audio: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (model / "language_model/lm.arpa").unlink()
-    assert main(["transcribe", str(model), str(audio)]) == 0
+    assert main(["transcribe", "--model", str(model), str(audio)]) == 0
     out, line = capsys.readouterr()
     assert line.startswith("the language model beside the model is not used: ")
     assert line.count("\n") == 1
-    assert main(["transcribe", str(model), str(audio), "--lm", "none"]) == 0
+    assert main(["transcribe", "--model", str(model), str(audio), "--lm", "none"]) == 0
     assert capsys.readouterr() == (out, "")
 
 

@@ -14,17 +14,17 @@ CPU = ComputeOptions(device="cpu")
 
 
 def test_command_writes_text(model_path: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(TranscribeOptions(model_path, (str(folder / "0.wav"),), compute=CPU))
+    run(TranscribeOptions((str(folder / "0.wav"),), model_path, compute=CPU))
     assert capsys.readouterr().out == "THE FOX\n"
-    run(TranscribeOptions(model_path, (str(folder),), compute=CPU))
+    run(TranscribeOptions((str(folder),), model_path, compute=CPU))
     lines = capsys.readouterr().out.splitlines()
     assert lines == [f"{folder / str(number)}.wav\t{text}" for number, text in enumerate(TEXTS)]
 
 
 def test_command_writes_json(model_path: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(TranscribeOptions(model_path, (str(folder),), format=("json",), compute=CPU))
+    run(TranscribeOptions((str(folder),), model_path, format=("json",), compute=CPU))
     array = json.loads(capsys.readouterr().out)
-    run(TranscribeOptions(model_path, (str(folder),), format=("jsonl",), compute=CPU))
+    run(TranscribeOptions((str(folder),), model_path, format=("jsonl",), compute=CPU))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert array == lines
     assert [entry["text"] for entry in array] == TEXTS
@@ -38,7 +38,7 @@ def test_bad_files_are_one_line_each_and_the_rest_goes_on(
     (folder / "empty.wav").write_bytes(b"")
     files = (str(folder), str(folder / "absent.wav"))
     with pytest.raises(UserError, match="2 of 6 files"):
-        run(TranscribeOptions(model_path, files, format=("json",), compute=CPU))
+        run(TranscribeOptions(files, model_path, format=("json",), compute=CPU))
     captured = capsys.readouterr()
     assert [entry["text"] for entry in json.loads(captured.out)] == TEXTS
     assert ["empty.wav" in captured.err, "absent.wav" in captured.err, len(captured.err.splitlines())] == [
@@ -50,7 +50,7 @@ def test_bad_files_are_one_line_each_and_the_rest_goes_on(
 
 def test_nothing_to_do_is_said(model_path: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="at least one"):
-        run(TranscribeOptions(model_path, ()))
+        run(TranscribeOptions((), model_path))
     (tmp_path / "hollow").mkdir()
     with pytest.raises(UserError, match="no audio files"):
         audio_files([tmp_path / "hollow"])
@@ -63,7 +63,7 @@ def test_a_language_model_and_an_nbest_list(
     words.write_text("THE\nFOX\nLAZY\n")
     audio = write(tmp_path / "box.wav", spoken("THE BOX"))
     decoding = DecodingOptions(lexicon=words, nbest=2, lm_weight=0.0, word_score=0.0, workers=0)
-    run(TranscribeOptions(model_path, (str(audio),), format=("jsonl",), compute=CPU, decoding=decoding))
+    run(TranscribeOptions((str(audio),), model_path, format=("jsonl",), compute=CPU, decoding=decoding))
     entry = json.loads(capsys.readouterr().out)
     assert entry["text"] == "THE FOX"
     assert entry["nbest"][0]["text"] == "THE FOX"

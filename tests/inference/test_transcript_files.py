@@ -33,8 +33,8 @@ def folder(tmp_path: Path) -> Path:
 def transcribe(model_path: str, *files: Path | str, formats: tuple[Format, ...] = (), out: Path | None = None) -> None:
     run(
         TranscribeOptions(
-            model_path,
             tuple(map(str, files)),
+            model_path,
             format=formats,
             out=out,
             decoding=DecodingOptions(decoder="greedy"),
@@ -164,6 +164,6 @@ def test_pieces_are_printed_as_they_are_recognised(
     add = ToStdout.add
     monkeypatch.setattr(ToStdout, "add", lambda self, text, gap: (written.append(text), add(self, text, gap)))
     compute = ComputeOptions(device="cpu", longest_piece=1.5, batch_seconds=1.5)
-    run(TranscribeOptions(model_path, (str(folder / "long.wav"),), compute=compute))
+    run(TranscribeOptions((str(folder / "long.wav"),), model_path, compute=compute))
     assert written == texts
     assert capsys.readouterr().out == f"{' '.join(texts)}\n"

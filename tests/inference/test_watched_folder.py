@@ -112,7 +112,7 @@ def test_the_command_transcribes_what_arrives_until_ctrl_c(
     thread = threading.Thread(target=somebody)
     thread.start()
     try:
-        arguments = [str(tmp_path / "model"), "--watch", str(folder), "--out", str(out), "--device", "cpu"]
+        arguments = ["--model", str(tmp_path / "model"), "--watch", str(folder), "--out", str(out), "--device", "cpu"]
         assert cli.main(["transcribe", *arguments, "--decoder", "greedy"]) == 130
     finally:
         thread.join()

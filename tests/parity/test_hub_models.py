@@ -196,7 +196,7 @@ def test_the_encoder_of_another_head_serves_and_transcription_says_why_not(
     assert lines[0] == f"model: custom from {directory}"
     assert torch.equal(recogniser.eval().encode(values)[0], model.encode(values)[0])
     capsys.readouterr()
-    assert main(["transcribe", directory, audio]) == 2
+    assert main(["transcribe", "--model", directory, audio]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"({architecture}), which cannot write text; fine-tune its encoder (wav2vec2 finetune --init)" in line
 

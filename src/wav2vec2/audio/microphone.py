@@ -43,7 +43,7 @@ class Microphone:
             name = f"input device {device!r}" if device else "microphone"
             raise UserError(
                 f"{name}: cannot be opened ({cause(error)}); 'python -m sounddevice' lists the devices; or give audio "
-                "on stdin: wav2vec2 listen MODEL -"
+                "on stdin: wav2vec2 listen -"
             ) from None
 
     def __enter__(self) -> "Microphone":
@@ -76,11 +76,11 @@ def _sounddevice() -> Any:
         import sounddevice
     except ImportError:
         raise UserError(
-            "microphone: needs the extra wav2vec2[mic]: install it, or give audio on stdin: wav2vec2 listen MODEL -"
+            "microphone: needs the extra wav2vec2[mic]: install it, or give audio on stdin: wav2vec2 listen -"
         ) from None
     except OSError:  # its library is not in the wheel on Linux
         raise UserError(
             "microphone: PortAudio is not installed: apt install libportaudio2 (or your system's package), or give "
-            "audio on stdin: wav2vec2 listen MODEL -"
+            "audio on stdin: wav2vec2 listen -"
         ) from None
     return sounddevice

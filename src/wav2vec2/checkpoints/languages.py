@@ -13,9 +13,9 @@ def no_such_language(given: str, known: Collection[str]) -> str:
     if not known:
         return "has no language adapters; only a multilingual model (facebook/mms-1b-all) takes a language"
     near = near_languages(given, known)
-    proposed = f"did you mean {' or '.join(near)}? " if near else ""
+    proposed = f"; did you mean {' or '.join(near)}?" if near else "."
     return (
-        f"has no language {quoted(given)}; {proposed}It has {len(known):,} languages, by their codes of three letters "
+        f"has no language {quoted(given)}{proposed} It has {len(known):,} languages, by their codes of three letters "
         f"(ISO 639-3), such as {', '.join(sorted(known)[:3])}"
     )
 

@@ -76,7 +76,9 @@ GROUPS: dict[str, dict[str, Command]] = {
             "inference.transcribe_command", "TranscribeOptions", "transcribe audio files, or a manifest"
         ),
         "listen": Command("inference.live.command", "ListenOptions", "write down speech while it is spoken"),
-        "align": Command("inference.align", "AlignOptions", "find when each word and character of a text is spoken"),
+        "align": Command(
+            "inference.align_command", "AlignOptions", "find when each word and character of a text is spoken"
+        ),
         "evaluate": Command("evaluation.evaluate", "EvaluateConfig", "measure word and character error rates"),
         "tune": Command("evaluation.tune", "TuneOptions", "tune the language model weight on a development set"),
         "pseudo-label": Command(

@@ -94,7 +94,7 @@ def run(options: DemoOptions) -> None:
         reports = {name: _evaluate(model, test, options.out, name) for name, model in models.items()}
     print(comparison(options.out, reports))
     print(amounts(manifest, splits))
-    print(f"\nmodel: {models['pre-trained']}\ntry:   wav2vec2 transcribe {models['pre-trained']} FILE.wav")
+    print(f"\nmodel: {models['pre-trained']}\ntry:   wav2vec2 transcribe FILE.wav --model {models['pre-trained']}")
     print(f"total time: {(time.monotonic() - began) / 60:.1f} minutes")
 
 

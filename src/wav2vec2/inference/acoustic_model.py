@@ -19,6 +19,7 @@ from torch import Tensor
 
 from wav2vec2.audio.pieces import PieceRules
 from wav2vec2.audio.recordings import AnyRecording, Failure
+from wav2vec2.checkpoints.default_model import chosen_model
 from wav2vec2.decode.build import print_notice
 from wav2vec2.decode.greedy import best_path
 from wav2vec2.decode.hypothesis import Emissions
@@ -70,7 +71,8 @@ class AcousticOutput:
 class AcousticModel:
     """A CTC model with its vocabulary, in evaluation mode on its device.
 
-    vocabulary: replaces the model's own. On a CPU, an exported file that lies beside the model is used in its place,
+    model: None for the default (`chosen_model`). vocabulary: replaces the model's own. language: of a multilingual
+    model, such as "swh". On a CPU, an exported file that lies beside the model is used in its place,
     unless a precision, windows over everything or statistics of the recording are asked for; see `exported_beside`.
     tuned: how recordings are cut, where the options do not say it.
 
@@ -80,21 +82,24 @@ class AcousticModel:
 
     def __init__(
         self,
-        model: ModelSource,
+        model: ModelSource | None = None,
         *,
         vocabulary: Vocabulary | None = None,
         compute: ComputeOptions | None = None,
         tuned: PieceSettings | None = None,
+        language: str | None = None,
     ) -> None:
         compute = compute or ComputeOptions()
+        if model is None:
+            model = chosen_model(None, language)
         self._sizes, self._pieces = compute.sizes, compute.piece_settings.over(tuned or PieceSettings())
         self.source = model if isinstance(model, str | Path) else None
         """What names the model, if it was read from somewhere."""
         self.device = usable_device(compute.device)
         # An exported file computes the statistics of the first layer by itself, of each waveform that it gets.
         own_statistics = self._pieces.pieces == "speech" and self._pieces.statistics != "recording"
-        beside = compute.precision == "auto" and self.device.type == "cpu" and own_statistics
-        self.model, self.vocabulary = _model_and_vocabulary(model, vocabulary, beside)
+        beside = compute.precision == "auto" and self.device.type == "cpu" and own_statistics and language is None
+        self.model, self.vocabulary = _model_and_vocabulary(model, vocabulary, beside, language)
         self.architecture = self.model.architecture
         self.model.to(self.device)
         self.model.eval()
@@ -212,15 +217,17 @@ class AcousticModel:
 
 
 def _model_and_vocabulary(
-    source: ModelSource, vocabulary: Vocabulary | None, beside: bool
+    source: ModelSource, vocabulary: Vocabulary | None, beside: bool, language: str | None = None
 ) -> tuple["Wav2Vec2ForCTC | ExportedRecognizer", Vocabulary]:
     """Return the model, or the exported file that may stand `beside` it and be used in its place."""
     name = str(source) if isinstance(source, str | Path) else "model"
     model: Any = source
     if isinstance(source, str | Path):
-        path = locate_recognizer(source)
+        path = locate_recognizer(source, language)
         model = _exported_beside(path) if beside and vocabulary is None else None
-        model = model or load_recognizer(path)
+        model = model or load_recognizer(path, language)
+    elif language is not None:
+        raise UserError("language: give the name of a multilingual model; this one is loaded already")
     if not hasattr(model, "vocabulary"):
         raise UserError(f"{name}: {_why_no_text(source)}")
     vocabulary = vocabulary or model.vocabulary
@@ -252,7 +259,7 @@ def is_exported(source: str | Path) -> bool:
     return Path(source).suffix in _EXPORTED
 
 
-def locate_recognizer(source: str | Path) -> Path:
+def locate_recognizer(source: str | Path, language: str | None = None) -> Path:
     """Return the local path of what `load_recognizer` reads; files of the hub are downloaded into its cache.
 
     Raises UserError if nothing is there.
@@ -261,7 +268,7 @@ def locate_recognizer(source: str | Path) -> Path:
         return Path(source)
     from wav2vec2.checkpoints.load import locate
 
-    return locate(source)
+    return locate(source, language=language)
 
 
 def vocabulary_and_architecture(source: str | Path) -> tuple[Vocabulary, Architecture]:
@@ -280,17 +287,19 @@ def vocabulary_and_architecture(source: str | Path) -> tuple[Vocabulary, Archite
     return about.vocabulary, about.architecture
 
 
-def load_recognizer(source: str | Path) -> "Model | ExportedRecognizer":
+def load_recognizer(source: str | Path, language: str | None = None) -> "Model | ExportedRecognizer":
     """Return what `source` holds: an exported file (.onnx or .pt2), or what `wav2vec2.load` reads.
 
     Raises UserError if it cannot be read.
     """
     suffix = Path(source).suffix
     if suffix in _EXPORTED:
+        if language is not None:
+            raise UserError(f"{source}: an exported model has the one language that it was exported with")
         from wav2vec2.inference.exported import OnnxModel
         from wav2vec2.inference.torch_program import TorchProgram
 
         return OnnxModel(source) if suffix == ".onnx" else TorchProgram(source)
     from wav2vec2.checkpoints.load import load
 
-    return load(source)
+    return load(source, language=language)

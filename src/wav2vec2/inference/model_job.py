@@ -14,10 +14,11 @@ _SPEED_ONLY = ("device", "batch_seconds")  # options of `ComputeOptions` that do
 
 @dataclass(frozen=True)
 class ModelJob:
-    """A model, and where and how it computes."""
+    """A model, of a multilingual one the language, and where and how it computes."""
 
     model: str
     compute: ComputeOptions = field(default_factory=ComputeOptions)
+    language: str | None = field(default=None, kw_only=True)
 
     @property
     def uses_gpu(self) -> bool:
@@ -27,6 +28,7 @@ class ModelJob:
     def identity(self) -> Mapping[str, Any]:
         """See `Job.identity`."""
         return {
-            "model": fingerprint(locate_recognizer(self.model)),
+            "model": fingerprint(locate_recognizer(self.model, self.language)),
             "compute": plain_options(self.compute, without=_SPEED_ONLY),
+            **({} if self.language is None else {"language": self.language}),
         }

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from wav2vec2.audio.recordings import AnyRecording, Failure, audio_files
+from wav2vec2.checkpoints.default_model import chosen_model
 from wav2vec2.decode.beside_model import build_model_searches, with_preset_beside
 from wav2vec2.decode.build import DecodingOptions, open_each_once
 from wav2vec2.decode.search import Search
@@ -26,8 +27,10 @@ from wav2vec2.text.vocabulary import Vocabulary
 class Transcriber:
     """Writes down what is said in recordings of any length.
 
-    model: a `Wav2Vec2ForCTC`, or anything `wav2vec2.load` or `wav2vec2 export` names. vocabulary: replaces the model's
-    own. device: auto (a GPU if there is one), cpu, cuda, cuda:1, ... A batch holds at most `batch_seconds` of audio.
+    model: a `Wav2Vec2ForCTC`, or anything `wav2vec2.load` or `wav2vec2 export` names; if not given, what the variable
+    WAV2VEC2_MODEL names, or facebook/wav2vec2-base-960h. language: of a multilingual model, such as "swh"; without a
+    model, of facebook/mms-1b-all. vocabulary: replaces the model's own.
+    device: auto (a GPU if there is one), cpu, cuda, cuda:1, ... A batch holds at most `batch_seconds` of audio.
     precision: auto (bf16 on a GPU that has it, otherwise float32), float32, bf16 or fp16.
 
     A recording longer than `longest_piece` (by default, what the model has heard in training) is cut at its pauses, and
@@ -46,8 +49,9 @@ class Transcriber:
 
     def __init__(
         self,
-        model: ModelSource | AcousticModel,
+        model: ModelSource | AcousticModel | None = None,
         *,
+        language: str | None = None,
         vocabulary: Vocabulary | None = None,
         device: str = "auto",
         batch_seconds: float = 60.0,
@@ -86,13 +90,17 @@ class Transcriber:
         }
         given = {name: value for name, value in given.items() if value is not None}
         options = replace(decoding or DecodingOptions(), **given)
+        if model is None:
+            model = chosen_model(None, language)
         options = with_preset_beside(options, model.source if isinstance(model, AcousticModel) else model)
         settings = options.resolve()  # refuses an impossible choice before the model is loaded
         self.tuned = PieceSettings.of(settings)
         if not isinstance(model, AcousticModel):
             own = ComputeOptions(device, batch_seconds, window_seconds, context_seconds, precision, pieces)
             own = replace(own, longest_piece=longest_piece, pause=pause, margin=margin, statistics=statistics)
-            model = AcousticModel(model, vocabulary=vocabulary, compute=compute or own, tuned=self.tuned)
+            model = AcousticModel(
+                model, vocabulary=vocabulary, compute=compute or own, tuned=self.tuned, language=language
+            )
         self.acoustic_model = model
         self.model, self.vocabulary, self.device = model.model, model.vocabulary, model.device
         self.architecture = model.architecture

@@ -2,13 +2,14 @@
 
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
 from wav2vec2.bulk.options import BulkOptions, manifest_among
+from wav2vec2.checkpoints.default_model import model_and_words
 from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.errors import UserError
 from wav2vec2.inference.file_transcripts import STDIN, Source, estimated, named_sources, write_transcripts
@@ -24,17 +25,22 @@ from wav2vec2.progress import AudioProgress, counted
 class TranscribeOptions:
     """Transcribe recordings to stdout or to the files of a folder, or a manifest of any size to Parquet files.
 
-    wav2vec2 transcribe MODEL talk.mp3 prints what is said.
-    wav2vec2 transcribe MODEL recordings --out texts --format srt --format json writes two files for each recording.
-    wav2vec2 transcribe MODEL --watch inbox --out texts does so for every recording that arrives, until Ctrl-C.
+    wav2vec2 transcribe talk.mp3 prints what is said, in English: see --model and --language.
+    wav2vec2 transcribe recordings --out texts --format srt --format json writes two files for each recording.
+    wav2vec2 transcribe --watch inbox --out texts does so for every recording that arrives, until Ctrl-C.
     Recordings that cannot be transcribed are named on stderr, one line each, and the others go on.
     """
 
-    model: Annotated[str, Positional, arg(metavar="MODEL")]
-    """A model directory, checkpoint file or hub id with a CTC head, or an exported .onnx or .pt2 file."""
-    files: Annotated[tuple[str, ...], Positional, arg(metavar="[FILE ...]")]
+    files: Annotated[tuple[str, ...], Positional, arg(metavar="[FILE ...]")] = ()
     """Audio files, folders to search for them, and patterns in quotes ("calls/**/*.mp3"); - is an audio file on stdin;
     or a manifest (MANIFEST.parquet), with --out."""
+    model: str | None = None
+    """The recogniser: a model directory or the folder of a training run, a checkpoint file, an id on the Hugging Face
+    hub, or an exported .onnx or .pt2 file. If not given, what the environment variable WAV2VEC2_MODEL names, or else
+    facebook/wav2vec2-base-960h (English; 378 MB, downloaded once)."""
+    language: str | None = None
+    """Language of a multilingual model by its code of three letters, such as swh. Without --model, the model is
+    facebook/mms-1b-all (over 1,100 languages; 3.9 GB, downloaded once; not for commercial use)."""
     format: UseAppendAction[tuple[Format, ...]] = ()
     """text (default): the transcript, on stdout after the file name and a tab if there are several files.
     json: text, words with times in seconds and confidences, score; on stdout an array.
@@ -57,6 +63,8 @@ class TranscribeOptions:
 
 def run(options: TranscribeOptions) -> None:
     """Transcribe what `options` name; raises UserError at the end if any of it failed."""
+    model, files = model_and_words("transcribe", options.files, options.model, options.language)
+    options = replace(options, model=model, files=files)
     formats: tuple[Format, ...] = tuple(dict.fromkeys(options.format)) or ("text",)
     if options.watch is not None:
         _watch(options, options.watch, formats)
@@ -72,7 +80,7 @@ def run(options: TranscribeOptions) -> None:
         from wav2vec2.bulk.run import run_over_manifest
         from wav2vec2.inference.transcripts import TranscribeJob
 
-        job = TranscribeJob(options.model, options.compute, options.decoding)
+        job = TranscribeJob(model, options.compute, options.decoding, language=options.language)
         run_over_manifest(job, manifest, options.out, options.bulk)
         return
     options.bulk.refuse("transcribe")
@@ -102,7 +110,9 @@ def _transcribe(
 
 
 def _transcriber(options: TranscribeOptions, stack: ExitStack) -> Transcriber:
-    return stack.enter_context(Transcriber(options.model, compute=options.compute, decoding=options.decoding))
+    compute, decoding = options.compute, options.decoding
+    transcriber = Transcriber(options.model, compute=compute, decoding=decoding, language=options.language)
+    return stack.enter_context(transcriber)
 
 
 def _unfinished(sources: list[Source], folder: ToFolder) -> list[Source]:

@@ -1,4 +1,4 @@
-"""Transcripts of a manifest: what `wav2vec2 transcribe MODEL MANIFEST.parquet` computes for each row."""
+"""Transcripts of a manifest: what `wav2vec2 transcribe MANIFEST.parquet` computes for each row."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -57,7 +57,8 @@ class TranscribeJob(ModelJob):
 
     def open(self) -> "TranscriptWriter":
         """See `Job.open`."""
-        return TranscriptWriter(Transcriber(self.model, compute=self.compute, decoding=self.decoding))
+        transcriber = Transcriber(self.model, compute=self.compute, decoding=self.decoding, language=self.language)
+        return TranscriptWriter(transcriber)
 
 
 class TranscriptWriter:

@@ -17,7 +17,8 @@ from wav2vec2.decode.aligned_text import align_text, unknown_text
 from wav2vec2.decode.hypothesis import collapse
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel, AcousticOutput
-from wav2vec2.inference.align import in_seconds, text_argument
+from wav2vec2.inference.align import in_seconds
+from wav2vec2.inference.align_command import text_argument
 from wav2vec2.inference.frame_outputs import ComputeOptions
 from wav2vec2.output.alignment import Alignment
 from wav2vec2.report.page import Page

@@ -65,7 +65,7 @@ def test_audio_on_stdin_becomes_lines_of_json(
     audio = np.concatenate([burst(2.0, 1), silence(1.0), burst(0.6, 2)])
     monkeypatch.setattr("sys.stdin", Piped(pcm(audio)))
     decoding = DecodingOptions(decoder=decoder, beam=3)  # type: ignore[arg-type]
-    run(ListenOptions(str(model), "-", chunk=0.5, decoding=decoding))
+    run(ListenOptions(("-",), str(model), chunk=0.5, decoding=decoding))
     out, messages = capsys.readouterr()
     events = [json.loads(line) for line in out.splitlines()]
     committed = [word for event in events if event["kind"] == "committed" for word in event["words"]]
@@ -77,7 +77,7 @@ def test_audio_on_stdin_becomes_lines_of_json(
 
 
 def test_ctrl_c_commits_what_is_left_and_ends_well(model: Path) -> None:
-    command = [sys.executable, "-m", "wav2vec2", "listen", str(model), "-", "--format", "text"]
+    command = [sys.executable, "-m", "wav2vec2", "listen", "-", "--model", str(model), "--format", "text"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -118,10 +118,10 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (ListenOptions("nowhere", "-"), "stdin is a terminal"),
-        (ListenOptions("nowhere", "-", rate=10), "--rate 10"),
-        (ListenOptions("nowhere", "-", chunk=0.0), "chunk must be"),
-        (ListenOptions("nowhere", "-", chunk=-1.0), "at least 0"),
+        (ListenOptions(("-",), "nowhere"), "stdin is a terminal"),
+        (ListenOptions(("-",), "nowhere", rate=10), "--rate 10"),
+        (ListenOptions(("-",), "nowhere", chunk=0.0), "chunk must be"),
+        (ListenOptions(("-",), "nowhere", chunk=-1.0), "at least 0"),
     ],
 )
 def test_what_cannot_be_is_told_before_the_model_is_read(

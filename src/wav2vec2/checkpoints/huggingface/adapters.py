@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from wav2vec2.checkpoints.huggingface.weights import tensor_table
+from wav2vec2.checkpoints.languages import no_such_language
 from wav2vec2.checkpoints.tensors.table import TensorTable
 from wav2vec2.config import read_json
 from wav2vec2.errors import UserError
@@ -28,9 +29,8 @@ def language_table(directory: Path, language: str) -> TensorTable:
             if HEAD not in table.shapes or table.shapes[HEAD].dim() != 2:
                 raise UserError(f"{path}: tensor {HEAD} is missing; fetch or copy the file again")
             return table
-    known = sorted(path.name.split(".")[1] for path in directory.glob("adapter.*.*"))
-    have = f"it has {len(known)} languages, such as {', '.join(known[:5])}" if known else "it has none"
-    raise UserError(f"{directory}: no file adapter.{language}.safetensors; {have}")
+    known = {path.name.removeprefix("adapter.").rpartition(".")[0] for path in directory.glob("adapter.*.*")}
+    raise UserError(f"{directory}: {no_such_language(language, known)}")
 
 
 def stored_language(directory: Path) -> str | None:

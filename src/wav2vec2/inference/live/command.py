@@ -16,6 +16,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from wav2vec2.audio.blocks import StreamResampler
 from wav2vec2.audio.microphone import Microphone
 from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.checkpoints.default_model import model_and_words
 from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.device import InferencePrecision, usable_device
 from wav2vec2.errors import UserError
@@ -39,11 +40,16 @@ class ListenOptions:
     committed words never change, tentative ones may, and final has all words of an utterance. Ctrl-C ends it.
     """
 
-    model: Annotated[str, Positional, arg(metavar="MODEL")]
-    """A model directory, checkpoint file or hub id with a CTC head."""
-    source: Annotated[str, Positional, arg(metavar="[-|DEVICE]")] = ""
+    source: Annotated[tuple[str, ...], Positional, arg(metavar="[-|DEVICE]")] = ()
     """-: raw PCM from stdin, 16 bit signed little-endian, mono. Otherwise the microphone: number or part of the name of
     an input device ('python -m sounddevice' lists them); by default the system's own choice."""
+    model: str | None = None
+    """The recogniser: a model directory or the folder of a training run, a checkpoint file, or an id on the Hugging
+    Face hub. If not given, what the environment variable WAV2VEC2_MODEL names, or else facebook/wav2vec2-base-960h
+    (English; 378 MB, downloaded once)."""
+    language: str | None = None
+    """Language of a multilingual model by its code of three letters, such as swh. Without --model, the model is
+    facebook/mms-1b-all (over 1,100 languages; 3.9 GB, downloaded once; not for commercial use)."""
     rate: int = SAMPLE_RATE
     """Samples a second of the PCM on stdin."""
     delay: Delay = "high"
@@ -73,16 +79,22 @@ def run(options: ListenOptions) -> None:
     _settings(options, None, PieceSettings())  # refuses impossible ones before the model is loaded
     if not _RATES[0] <= options.rate <= _RATES[1]:
         raise UserError(f"--rate {options.rate}: must be from {_RATES[0]} to {_RATES[1]} samples a second")
-    if options.source == "-" and sys.stdin.isatty():
+    name, words = model_and_words("listen", options.source, options.model, options.language)
+    if len(words) > 1:
+        raise UserError(f"listen: takes one source, - or a device, not {len(words)}; put a name with spaces in quotes")
+    source = "".join(words)
+    if source == "-" and sys.stdin.isatty():
         raise UserError("listen -: stdin is a terminal; pipe audio into it, such as: arecord -f S16_LE -r 16000 |")
     with contextlib.ExitStack() as stack:
         # opened before the model is loaded, so that a missing microphone is told at once
-        microphone = None if options.source == "-" else Microphone(options.source)
+        microphone = None if source == "-" else Microphone(source)
         # An exported file beside the model, which auto would take on a CPU, cannot listen.
         gpu = usable_device(options.device).type != "cpu"
         precision = options.precision if gpu or options.precision != "auto" else "float32"
         compute = ComputeOptions(device=options.device, precision=precision)
-        transcriber = stack.enter_context(Transcriber(options.model, compute=compute, decoding=options.decoding))
+        transcriber = stack.enter_context(
+            Transcriber(name, compute=compute, decoding=options.decoding, language=options.language)
+        )
         model = transcriber.acoustic_model
         settings = _settings(options, model.longest_heard, transcriber.tuned)
         seconds = seconds_a_chunk(live_encoder(model, settings))
