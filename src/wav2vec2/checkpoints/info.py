@@ -74,7 +74,8 @@ def _input(a: Architecture) -> str:
 def _family(a: Architecture) -> str:
     """Return extractor norm, place of the layer norms, and input: the published models differ in these."""
     norms = "pre-LN" if a.layer_norm_first else "post-LN"
-    return f"{a.conv_norm}-norm extractor, {norms}, {'normalised' if a.normalize_input else 'raw'} input"
+    name = "" if a.family == Architecture.family else f"{a.family}: "
+    return f"{name}{a.conv_norm}-norm extractor, {norms}, {'normalised' if a.normalize_input else 'raw'} input"
 
 
 def _shortened(symbols: tuple[str, ...], most: int = 100) -> str:

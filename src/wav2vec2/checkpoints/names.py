@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 
 _Rules = tuple[tuple[str, str], ...]
+_ENCODER_PREFIX = "wav2vec2."
 
 _HUGGINGFACE: _Rules = (
     (r"encoder\.feature_encoder\.layers\.(\d+)\.conv\.", r"wav2vec2.feature_extractor.conv_layers.\1.conv."),
@@ -115,10 +116,14 @@ def _translate(name: str, rules: _Rules) -> str:
     raise KeyError(name)
 
 
-def huggingface_name(name: str, *, bare: bool = False) -> str:
-    """Return transformers' name of one of our parameters; ``bare``: in a Wav2Vec2Model, which has no prefix."""
+def huggingface_name(name: str, *, prefix: str = _ENCODER_PREFIX) -> str:
+    """Return transformers' name of one of our parameters, with the encoder's ``prefix``, which other families change.
+
+    A model that is an encoder alone has none.
+    """
     translated = _translate(name, _HUGGINGFACE)
-    return translated.removeprefix("wav2vec2.") if bare else translated
+    rest = translated.removeprefix(_ENCODER_PREFIX)
+    return translated if rest == translated else f"{prefix}{rest}"
 
 
 def fairseq_name(name: str, *, ctc: bool, layer_norm_extractor: bool, quantizer_depth: int = 1) -> str:

@@ -18,11 +18,11 @@ _HEADS = {known.hidden_size: known.heads for known in ARCHITECTURES.values()}
 def named(sizes: Architecture, name: object = None) -> Architecture:
     """Give an architecture its stored name, or that of the published one with the same sizes, or "custom".
 
-    The epsilon of the input normalisation, which depends on the tool, is no part of the comparison.
+    The epsilon of the input normalisation, which depends on the tool, and the family are no part of the comparison.
     """
     if isinstance(name, str):
         return replace(sizes, name=name)
-    nameless = replace(sizes, input_epsilon=Architecture.input_epsilon)
+    nameless = replace(sizes, input_epsilon=Architecture.input_epsilon, family=Architecture.family)
     same = (known.name for known in ARCHITECTURES.values() if replace(nameless, name=known.name) == known)
     return replace(sizes, name=next(same, sizes.name))
 

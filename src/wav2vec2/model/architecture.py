@@ -24,6 +24,8 @@ _LARGEST = {
     "negatives": 1 << 20,
 }
 _LARGEST_OTHER = 1 << 16
+SAME_NETWORK = ("hubert", "unispeech", "unispeech-sat")
+"""Families of published models with wav2vec 2.0's network, pre-trained in another way."""
 _MOST_CONVOLUTIONS = 100
 
 
@@ -36,7 +38,7 @@ class Architecture:
     ``input_epsilon`` is what this normalisation adds to the variance: a model keeps that of the tool which trained it.
     ``pos_conv_depth`` above 1 replaces the one long positional convolution by that many short ones (data2vec).
     ``adapter_size`` is the width of the residual block at the end of every layer that holds one language of a
-    multilingual model (MMS); 0 for none.
+    multilingual model (MMS); 0 for none. ``family`` names the same network in transformers, see ``SAME_NETWORK``.
     """
 
     name: str = "base"
@@ -64,6 +66,7 @@ class Architecture:
     negatives: int = 100
     logit_temperature: float = 0.1
     variant: Variant = PROPOSED
+    family: str = "wav2vec2"
 
     def __post_init__(self) -> None:
         """Raise ValueError when a size is impossible or beyond any model's, or sizes contradict each other."""
@@ -94,6 +97,8 @@ class Architecture:
             raise ValueError("input_epsilon must be above 0 and below 1")
         if self.pos_conv_depth < 1 or self.adapter_size < 0:
             raise ValueError("pos_conv_depth must be at least 1 and adapter_size at least 0")
+        if self.family not in ("wav2vec2", *SAME_NETWORK):
+            raise ValueError(f"no family of models is called {self.family[:80]}")
         self.variant.check()
 
     @property

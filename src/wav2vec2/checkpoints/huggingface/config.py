@@ -14,6 +14,16 @@ from typing import Any, TypeVar
 from wav2vec2.audio.normalize import FAIRSEQ_EPSILON, TRANSFORMERS_EPSILON
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.checkpoints.checkpoint import Kind, mask_start
+from wav2vec2.checkpoints.huggingface.families import (
+    FAMILIES,
+    Family,
+    architecture_family,
+    head_named,
+    in_our_fields,
+    kind_named,
+    unsupported,
+    why_not_read,
+)
 from wav2vec2.checkpoints.sizes import named
 from wav2vec2.config import from_plain, read_json
 from wav2vec2.errors import UserError, cause, quoted
@@ -22,14 +32,6 @@ from wav2vec2.model.variants.variant import PROPOSED, Variant
 
 T = TypeVar("T")
 
-THEIR_TYPE, OWN_TYPE = "wav2vec2", "wav2vec2-variant"
-"""``model_type`` of models that transformers has a class for, and of ours that it refuses to load."""
-
-CLASSES: dict[str, Kind] = {
-    "Wav2Vec2ForPreTraining": "pretraining",
-    "Wav2Vec2ForCTC": "ctc",
-    "Wav2Vec2Model": "encoder",
-}
 # transformers' defaults for fields that a file leaves out.
 _DEFAULTS: dict[str, Any] = {
     "activation_dropout": 0.1,
@@ -66,27 +68,20 @@ _DEFAULTS: dict[str, Any] = {
     "proj_codevector_dim": 256,
     "vocab_size": 32,
 }
-# Fields for which our model has only one value; with another value, transformers' model computes something else.
-_FIXED = {"hidden_act": "gelu", "feat_extract_activation": "gelu", "add_adapter": False}
 _MOST_LAYERS = 1000
 _MOST_SECONDS = 1e6
 PREPROCESSOR_FILE, PROCESSOR_FILE = "preprocessor_config.json", "processor_config.json"
-# Heads of transformers that are no part of wav2vec 2.0: what they are, for messages.
-_OTHER_HEADS = {
-    "Wav2Vec2ForSequenceClassification": "a classifier of whole recordings",
-    "Wav2Vec2ForAudioFrameClassification": "a classifier of frames",
-    "Wav2Vec2ForXVector": "a head for speaker embeddings",
-}
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """A directory's configuration in our terms.
 
-    kind: None where only the names of the tensors show it. head: in words, a head that is neither for CTC nor for
-    pre-training; empty if none is named.
+    family: under which name transformers knows the model. kind: None where only the names of the tensors show it. head:
+    in words, a head that is neither for CTC nor for pre-training; empty if none is named.
     """
 
+    family: Family
     kind: Kind | None
     head: str
     architecture: Architecture
@@ -106,23 +101,22 @@ def read_config(directory: Path) -> ModelConfig:
     """
     path = directory / "config.json"
     raw = read_json(path, missing="give a model directory with config.json and model.safetensors")
-    if raw.get("model_type") not in (THEIR_TYPE, OWN_TYPE):
-        raise UserError(f"{path}: model_type is {quoted(raw.get('model_type'))}; only 'wav2vec2' models can be loaded")
-    for field, value in _FIXED.items():
-        if raw.get(field, value) != value:
-            raise UserError(
-                f"{path}: {field} = {quoted(raw[field])} is not supported; only {quoted(value)} can be loaded"
-            )
-    config = {**_DEFAULTS, **raw}
-    variant = _differences(Variant, config, "variant", PROPOSED, path)
+    family = FAMILIES.get(str(raw.get("model_type")))
+    if family is None:
+        raise UserError(f"{path}: {why_not_read(raw.get('model_type'))}")
+    if lacking := unsupported(raw):
+        raise UserError(f"{path}: {lacking}")
+    variant = _differences(Variant, raw, "variant", PROPOSED, path)
     try:
+        config = {**_DEFAULTS, **in_our_fields(family, raw)}
         _check_sizes(config)
         masking = _differences(Masking, config, "mask_time_variant", _masking(config), path)
         masking.check()
         return ModelConfig(
-            kind=_kind(raw),
-            head=_head(raw),
-            architecture=_architecture(config, _normalize_input(directory, config), variant),
+            family=family,
+            kind=kind_named(family, _classes(raw)),
+            head=head_named(family, _classes(raw)),
+            architecture=_architecture(config, _normalize_input(directory, config), variant, family),
             regularization=_regularization(config),
             masking=masking,
             vocabulary_size=int(config["vocab_size"]),
@@ -173,16 +167,6 @@ def _classes(raw: Mapping[str, Any]) -> list[str]:
     return [name for name in stored if isinstance(name, str)] if isinstance(stored, list) else []
 
 
-def _kind(raw: Mapping[str, Any]) -> Kind | None:
-    named: list[Kind] = [kind for name, kind in CLASSES.items() if name in _classes(raw)]
-    return None if not named or named[0] == "encoder" else named[0]
-
-
-def _head(raw: Mapping[str, Any]) -> str:
-    name = next((name for name in _classes(raw) if name not in CLASSES), "")
-    return name and f"{_OTHER_HEADS.get(name, 'a head that is not known here')} ({name[:80]})"
-
-
 def _origin(raw: Mapping[str, Any]) -> str:
     parts = [f"transformers {raw['transformers_version']}"] if raw.get("transformers_version") else []
     parts += [f"model {raw['_name_or_path']}"] if raw.get("_name_or_path") else []
@@ -229,11 +213,12 @@ def _input_epsilon(raw: Mapping[str, Any]) -> float:
     return float(raw.get("input_epsilon", ours_without))
 
 
-def _architecture(config: Mapping[str, Any], normalize_input: bool, variant: Variant) -> Architecture:
+def _architecture(config: Mapping[str, Any], normalize_input: bool, variant: Variant, family: Family) -> Architecture:
     if config["feat_extract_norm"] not in ("group", "layer"):
         raise ValueError(f"feat_extract_norm {quoted(config['feat_extract_norm'])}")
     sizes = Architecture(
         name="custom",
+        family=architecture_family(family),
         conv_channels=tuple(config["conv_dim"]),
         conv_kernels=tuple(config["conv_kernel"]),
         conv_strides=tuple(config["conv_stride"]),

@@ -22,15 +22,10 @@ from wav2vec2.checkpoints.huggingface.adapters import (
     stored_language,
     write_adapter,
 )
-from wav2vec2.checkpoints.huggingface.config import (
-    CLASSES,
-    OWN_TYPE,
-    PROCESSOR_FILE,
-    THEIR_TYPE,
-    read_config,
-)
+from wav2vec2.checkpoints.huggingface.config import PROCESSOR_FILE, read_config
+from wav2vec2.checkpoints.huggingface.families import family_to_write, in_their_fields
 from wav2vec2.checkpoints.huggingface.weights import (
-    BESIDE_ENCODER,
+    beside_encoder,
     head_shown_by,
     kind_shown_by,
     tensors_of,
@@ -64,11 +59,11 @@ def open_directory(directory: Path, language: str | None = None) -> Checkpoint:
         UserError: A file is missing, cut short, or does not fit its configuration; the message names it and the tensor.
     """
     config = read_config(directory)
-    architecture, kind, head = config.architecture, config.kind, ""
+    architecture, family, kind, head = config.architecture, config.family, config.kind, ""
     if kind is None:
-        names = tensors_of(directory).shapes
-        kind = kind_shown_by(names)
-        shown = head_shown_by(names) if kind == "encoder" else ""
+        names = tensors_of(directory, family).shapes
+        kind = kind_shown_by(names, family)
+        shown = head_shown_by(names, family) if kind == "encoder" else ""
         head = shown and (config.head or f"a head that is not known here ({shown})")
     multilingual = bool(config.architecture.adapter_size) and kind == "ctc"
     if language and not multilingual:
@@ -87,14 +82,14 @@ def open_directory(directory: Path, language: str | None = None) -> Checkpoint:
         architecture=architecture,
         regularization=config.regularization,
         masking=config.masking,
-        tensors=lambda: tensors_of(directory, adapter),
-        names=huggingface_name,
+        tensors=lambda: tensors_of(directory, family, adapter),
+        names=functools.partial(huggingface_name, prefix=family.prefix),
         vocabulary=_vocabulary(directory, size, language),
         vocabulary_size=size,
         blank=config.blank,
         longest_heard=config.longest_heard if kind == "ctc" else None,
         language=(language or stored_language(directory)) if multilingual else None,
-        ignored=(*_IGNORED, BESIDE_ENCODER) if head else _IGNORED,
+        ignored=(*_IGNORED, beside_encoder(family)) if head else _IGNORED,
         optional=unmasked,
         head=head,
         origin=config.origin,
@@ -128,7 +123,9 @@ def save(model: Model, directory: str | Path, dtype: torch.dtype = torch.float32
     target = Path(directory)
     vocabulary = own_vocabulary(model, target)
     language = model.language if isinstance(model, Wav2Vec2ForCTC) and model.architecture.adapter_size else None
-    names = functools.partial(huggingface_name, bare=isinstance(model, Wav2Vec2Encoder))
+    family = family_to_write(model.architecture, _kind(model))
+    prefix = "" if isinstance(model, Wav2Vec2Encoder) else family.prefix
+    names = functools.partial(huggingface_name, prefix=prefix)
     tensors = {names(name): value.detach() for name, value in model.state_dict().items()}
     with writing_together(target, obsolete=(*TOKENIZER_FILES, PROCESSOR_FILE)) as folder:
         _write_json(folder / "config.json", _model_config(model, dtype))
@@ -154,7 +151,13 @@ def _model_config(model: Model, dtype: torch.dtype) -> dict[str, Any]:
         size, heard = model.head.out_features, model.longest_heard
         content = config_json(a, r, m, kind="ctc", vocabulary_size=size, blank=model.blank, dtype=dtype)
         return content if heard is None else {**content, "longest_heard": heard}
-    return config_json(a, r, m, kind="encoder" if isinstance(model, Wav2Vec2Encoder) else "pretraining", dtype=dtype)
+    return config_json(a, r, m, kind=_kind(model), dtype=dtype)
+
+
+def _kind(model: Model) -> Kind:
+    if isinstance(model, Wav2Vec2ForCTC):
+        return "ctc"
+    return "encoder" if isinstance(model, Wav2Vec2Encoder) else "pretraining"
 
 
 def config_json(
@@ -169,12 +172,13 @@ def config_json(
 ) -> dict[str, Any]:
     """Return the content of ``config.json``; ``vocabulary_size`` is None without a CTC head."""
     r, m = regularization, masking
+    family = family_to_write(architecture, kind)
     proposed = Masking()
     spans = {name: getattr(m, name) for name in _VARIED_SPANS if getattr(m, name) != getattr(proposed, name)}
     config = {
-        "model_type": THEIR_TYPE if _fits_transformers(architecture) else OWN_TYPE,
-        "architectures": [next(name for name, known in CLASSES.items() if known == kind)],
-        **_sizes(architecture),
+        "model_type": family.model_type,
+        "architectures": [next(name for name, known in family.classes.items() if known == kind)],
+        **in_their_fields(family, _sizes(architecture)),
         "hidden_dropout": r.dropout,
         "attention_dropout": r.attention_dropout,
         "activation_dropout": r.activation_dropout,
@@ -200,11 +204,6 @@ def config_json(
         "dtype": str(dtype).removeprefix("torch."),
     }
     return config if vocabulary_size is None else {**config, "vocab_size": vocabulary_size}
-
-
-def _fits_transformers(a: Architecture) -> bool:
-    """Whether transformers has a class for the encoder."""
-    return a.variant.inputs == "continuous" and a.pos_conv_depth == 1 and (a.layer_norm_first or not a.adapter_size)
 
 
 def _sizes(a: Architecture) -> dict[str, Any]:

@@ -1,22 +1,22 @@
 """The weights of a Hugging Face model directory: its files, the names of their tensors, and what they show of the head.
 
-transformers stores a headless model without the prefix ``wav2vec2.``. Every other class has the encoder under this
-prefix, and its own head beside it.
+transformers stores a headless model without the prefix of its family, such as ``wav2vec2.``. Every other class has the
+encoder under this prefix, and its own head beside it.
 """
 
+import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from wav2vec2.checkpoints.checkpoint import Kind
+from wav2vec2.checkpoints.huggingface.families import Family
 from wav2vec2.checkpoints.names import new_weight_norm
 from wav2vec2.checkpoints.tensors.table import ChangedTable, JoinedTable, SafetensorsTable, TensorTable, TorchTable
 from wav2vec2.checkpoints.tensors.torch_file import TorchFile
 from wav2vec2.config import read_json
 from wav2vec2.errors import UserError
 
-_ENCODER = "wav2vec2."
-BESIDE_ENCODER = r"^(?!wav2vec2\.)"
-"""Pattern of the tensors that are no part of the encoder."""
 _PRETRAINING = ("quantizer.", "project_hid.", "project_q.", "target_encoder.")
 
 
@@ -28,37 +28,44 @@ def weight_path(directory: Path) -> Path:
     return directory / "pytorch_model.bin.index.json"
 
 
-def tensors_of(directory: Path, adapter: TensorTable | None = None) -> TensorTable:
+def beside_encoder(family: Family) -> str:
+    """Return a pattern of the tensors that are no part of the encoder."""
+    return rf"^(?!{re.escape(family.prefix)})"
+
+
+def tensors_of(directory: Path, family: Family, adapter: TensorTable | None = None) -> TensorTable:
     """Open a directory's weights, with those of ``adapter`` in place of the adapters of another language.
 
     Raises:
         UserError: A file is missing or damaged.
     """
     table = _stored_tensors(directory)
-    bare = not any(name.startswith(_ENCODER) for name in table.shapes)
+    bare = not any(name.startswith(family.prefix) for name in table.shapes)
     if adapter is not None:
         table = JoinedTable(table, adapter)
-    return ChangedTable(table, rename=_with_prefix if bare else new_weight_norm)
+    return ChangedTable(table, rename=partial(_with_prefix, family.prefix) if bare else new_weight_norm)
 
 
-def _with_prefix(name: str) -> str:
-    """Add the prefix that a Wav2Vec2Model stored alone lacks, and give weight norm its newer spelling."""
+def _with_prefix(prefix: str, name: str) -> str:
+    """Add the prefix that an encoder stored alone lacks, and give weight norm its newer spelling."""
     prefixes = ("feature_extractor.", "feature_projection.", "encoder.", "input_quantizer.")
     bare = name.startswith(prefixes) or name == "masked_spec_embed"
-    return new_weight_norm(f"{_ENCODER}{name}" if bare else name)
+    return new_weight_norm(f"{prefix}{name}" if bare else name)
 
 
-def kind_shown_by(names: Iterable[str]) -> Kind:
+def kind_shown_by(names: Iterable[str], family: Family) -> Kind:
     """Return what kind of model has tensors of these names, for a directory that does not say it."""
     names = tuple(names)
     if any(name.startswith("lm_head.") for name in names):
         return "ctc"
+    if "pretraining" not in family.classes.values():
+        return "encoder"
     return "pretraining" if any(name.startswith(_PRETRAINING) for name in names) else "encoder"
 
 
-def head_shown_by(names: Iterable[str]) -> str:
+def head_shown_by(names: Iterable[str], family: Family) -> str:
     """Return the first part of the names of an encoder's head, such as "classifier"; empty if it has none."""
-    return next((name.partition(".")[0] for name in names if not name.startswith(_ENCODER)), "")
+    return next((name.partition(".")[0] for name in names if not name.startswith(family.prefix)), "")
 
 
 def _is_name(shard: object) -> bool:
