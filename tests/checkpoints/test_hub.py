@@ -1,6 +1,10 @@
 """Downloading from the hub's double through the hub's own library: layouts, resuming, checksums, cache, languages."""
 
 import shutil
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +13,7 @@ import torch
 from huggingface_hub import constants
 from tests.hub_double import repositories
 from tests.hub_double.in_process import turn_to
-from tests.hub_double.server import HubDouble
+from tests.hub_double.server import HubDouble, environment
 
 import wav2vec2
 from wav2vec2.checkpoints.checkpoint import Model
@@ -114,6 +118,32 @@ def test_a_later_attempt_goes_on(
     assert hub.ranges == [f"{WEIGHTS} bytes=1000-"]
     assert f"{ENCODER}: 1 kB of it are there from an earlier attempt" in capsys.readouterr().err
     assert not list(Path("cache").rglob("*.incomplete"))
+
+
+CHILD = """
+import sys
+from wav2vec2.checkpoints.hub import fetch
+print(fetch(sys.argv[1]))
+"""
+
+
+def test_a_killed_process_leaves_what_the_next_one_goes_on_from(hub: HubDouble, published: dict[str, Path]) -> None:
+    """SIGKILL, with the hub's library as it is in a process of its own."""
+    command = [sys.executable, "-c", CHILD, ENCODER]
+    hub.faults.stalled[WEIGHTS] = 5000
+    surroundings = environment(hub.endpoint, Path("cache").resolve())
+    with subprocess.Popen(command, env=surroundings, stderr=subprocess.PIPE) as child:
+        while child.poll() is None and not any(file.stat().st_size for file in Path("cache").rglob("*.incomplete")):
+            threading.Event().wait(0.02)
+        child.kill()
+    assert child.returncode == -signal.SIGKILL
+    (partial,) = Path("cache").rglob("*.incomplete")
+    there = partial.stat().st_size
+    hub.faults.stalled.clear()
+    done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=True)
+    assert hub.ranges == [f"{WEIGHTS} bytes={there}-"]
+    arrived = Path(done.stdout.strip())
+    assert same(wav2vec2.load(arrived), wav2vec2.load(published[ENCODER]))
 
 
 def test_a_damaged_download_is_not_kept(hub: HubDouble, published: dict[str, Path]) -> None:

@@ -136,8 +136,10 @@ def test_errors_of_case_and_punctuation_are_named_with_the_options_that_remove_t
 def test_command_prints_and_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("wav2vec2.inference.acoustic_model.locate_recognizer", Path)
-    monkeypatch.setattr("wav2vec2.checkpoints.load.load", lambda source: LoudnessCTC())
+    monkeypatch.setattr(
+        "wav2vec2.inference.acoustic_model.locate_recognizer", lambda source, language=None: Path(source)
+    )
+    monkeypatch.setattr("wav2vec2.checkpoints.load.load", lambda source, language: LoudnessCTC())
     path = manifest(tmp_path, PAIRS)
     (tmp_path / "same.wav").write_bytes(b"RIFFnothing")
     out, table = tmp_path / "new" / "report.json", tmp_path / "hypotheses.tsv"

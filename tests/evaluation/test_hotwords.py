@@ -19,7 +19,7 @@ SAID = {"one": ("THE BOX", "THE FOX"), "two": ("OVER FOX", "OVER FOX")}
 def model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     (tmp_path / "model").mkdir()
     VOCABULARY.save(tmp_path / "model")
-    monkeypatch.setattr("wav2vec2.checkpoints.load.load", lambda source: LoudnessCTC())
+    monkeypatch.setattr("wav2vec2.checkpoints.load.load", lambda source, language: LoudnessCTC())
     monkeypatch.chdir(tmp_path)
     rows = []
     for name, (said, text) in SAID.items():

@@ -35,8 +35,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     write_manifest(rows, tmp_path / "manifest.parquet")
     (tmp_path / "model").mkdir()
     (tmp_path / "model/weights").write_text("none")
-    monkeypatch.setattr(acoustic_model, "load_recognizer", lambda _: LoudnessCTC())
-    monkeypatch.setattr(acoustic_model, "locate_recognizer", Path)
+    monkeypatch.setattr(acoustic_model, "load_recognizer", lambda source, language: LoudnessCTC())
+    monkeypatch.setattr(acoustic_model, "locate_recognizer", lambda source, language=None: Path(source))
     monkeypatch.setattr(pseudo_label, "vocabulary_and_architecture", lambda _: (VOCABULARY, None))
 
     def run(*options: str, manifest: str = "manifest.parquet", decoder: str = "greedy") -> int:

@@ -26,7 +26,7 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TuneOptions:
     """A model that mishears FOX as BOX, which only the language model can mend; its weight begins at zero."""
     (tmp_path / "model").mkdir()
     VOCABULARY.save(tmp_path / "model")
-    monkeypatch.setattr("wav2vec2.checkpoints.load.load", lambda source: LoudnessCTC())
+    monkeypatch.setattr("wav2vec2.checkpoints.load.load", lambda source, language: LoudnessCTC())
     path = split_manifest(tmp_path)
     search = DecodingOptions(lm=tmp_path / "words.arpa", lm_weight=0.0, word_score=0.0, workers=0)
     return TuneOptions(

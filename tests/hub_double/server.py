@@ -48,9 +48,13 @@ class Repository:
 
 @dataclass
 class Faults:
-    """What goes wrong. The connection of a file's first downloads ends after so many bytes; a byte of it is changed."""
+    """What goes wrong. The connection of a file's first downloads ends after so many bytes; a byte of it is changed.
+
+    Of a stalled file so many bytes are sent, and the rest never comes.
+    """
 
     cuts: dict[str, list[int]] = field(default_factory=dict)
+    stalled: dict[str, int] = field(default_factory=dict)
     damaged: set[str] = field(default_factory=set)
     down: bool = False
 
@@ -63,6 +67,7 @@ class HubDouble:
         self.faults = Faults()
         self.asked: list[str] = []
         self.ranges: list[str] = []
+        self.closing = threading.Event()
         handler = type("Handler", (_Handler,), {"hub": self})
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
@@ -75,6 +80,7 @@ class HubDouble:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.closing.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -215,7 +221,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             headers["Content_Range"] = f"bytes {start}-{start + len(body) - 1}/{whole}"
         cuts = self.hub.faults.cuts.get(file)
         cut = cuts.pop(0) if cuts and self.command == "GET" else None
-        return self._answer(body, status, Accept_Ranges="bytes", cut=cut, **headers)
+        stalled = self.hub.faults.stalled.get(file)
+        self._answer(body, status, Accept_Ranges="bytes", cut=cut if stalled is None else stalled, **headers)
+        if stalled is not None and self.command == "GET":
+            self.wfile.flush()
+            self.hub.closing.wait()
 
     def _answer(self, body: bytes, status: int = 200, *, cut: int | None = None, **headers: str) -> None:
         self.send_response(status)

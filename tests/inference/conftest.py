@@ -17,5 +17,5 @@ def folder(tmp_path: Path) -> Path:
 def model_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """A folder that stands for the model that hears loudness."""
     VOCABULARY.save(tmp_path / "model")
-    monkeypatch.setattr("wav2vec2.checkpoints.load.load", lambda source: LoudnessCTC())
+    monkeypatch.setattr("wav2vec2.checkpoints.load.load", lambda source, language: LoudnessCTC())
     return str(tmp_path / "model")

@@ -94,7 +94,7 @@ def test_the_command_transcribes_what_arrives_until_ctrl_c(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     VOCABULARY.save(tmp_path / "model")
-    monkeypatch.setattr("wav2vec2.checkpoints.load.load", lambda source: LoudnessCTC())
+    monkeypatch.setattr("wav2vec2.checkpoints.load.load", lambda source, language: LoudnessCTC())
     soundfile.write(folder / "first.wav", spoken("THE FOX"), 16_000)
     (folder / "old" / "there.wav").write_bytes(b"no audio at all")
     soundfile.write(folder / "old" / "done.wav", spoken("A"), 16_000)

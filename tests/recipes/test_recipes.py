@@ -232,3 +232,23 @@ def test_the_largest_models_are_sharded_and_have_the_published_sizes(name):
     assert config.batch.max_seconds == 20.0
     assert 2.8 * 3600 <= config.batch.seconds <= 3.6 * 3600
     assert (config.parallel.strategy, config.parallel.recompute, config.data.mix_beta) == ("fsdp", True, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "starts", "updates", "frozen", "lr"),
+    [
+        # fairseq's examples/wav2vec/xlsr: samples x GPUs x accumulated batches; mask_prob and mask_channel_prob
+        ("xls_r", 1_280_000 * 4 * 5 / 16_000, (0.75 / 10, 0.25 / 64), 13_000, 10_000, 3e-4),
+        ("xls_r_2b", 2_560_000 * 24 / 16_000, (0.3 / 10, 0.25 / 64), 13_000, 10_000, 1e-5),
+        # omnilingual-asr's ctc-from-encoder-recommendation.yaml, on the 32 GPUs of its README
+        ("omnilingual", 7_680_000 * 32 / 16_000, (0.0, 0.0), 30_000, 0, 1e-5),
+    ],
+)
+def test_fine_tuning_of_published_encoders(name, seconds, starts, updates, frozen, lr):
+    config = load_recipe(RECIPES / f"finetune_{name}.toml", FinetuneConfig)
+    train, r = config.train, config.regularization
+    assert config.batch.seconds == pytest.approx(seconds)
+    assert (config.masking.time_start, config.masking.channel_start) == pytest.approx(starts)
+    assert (train.updates, config.freeze.updates, train.lr) == (updates, frozen, lr)
+    assert (r.layerdrop, r.activation_dropout, r.dropout, r.feature_grad_mult) == (0.1, 0.1, 0.0, 0.0)
+    assert (train.schedule, train.warmup_share, train.hold_share, train.final_scale) == ("tri-stage", 0.1, 0.4, 0.05)

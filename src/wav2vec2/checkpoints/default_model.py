@@ -18,7 +18,7 @@ MODEL_VARIABLE = "WAV2VEC2_MODEL"
 """Environment variable that names another default."""
 _DEMO = "runs/demo/finetune"
 _MODEL_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".onnx", ".pt2")
-_IN_MODEL = ("config.json", "config.toml", "model.safetensors", "pytorch_model.bin", "model.yaml")
+_IN_MODEL = ("config.json", "config.toml", "model.safetensors", "pytorch_model.bin", "model.yaml", "model/config.json")
 _ID_PARTS = 2
 
 
@@ -57,7 +57,7 @@ def _names_model(word: str, following: Sequence[str]) -> bool:
     if path.suffix in _MODEL_SUFFIXES:
         return True
     if path.is_dir():
-        return any((path / name).exists() for name in _IN_MODEL)
+        return any((path / name).exists() for name in _IN_MODEL) or any(path.glob("*.pt"))
     if path.exists() or is_audio_name(path) or len([part for part in word.split("/") if part]) != _ID_PARTS:
         return False
     after = following[0] if following else ""

@@ -6,6 +6,7 @@ name of a finished file in the cache is its checksum, which is compared before t
 """
 
 import hashlib
+import http
 import os
 import shutil
 import sys
@@ -20,6 +21,7 @@ from wav2vec2.progress import clock, download_bar
 
 _BLOCK = 1 << 20
 _PAUSE = 1.0
+_FRUITLESS = 5  # attempts without a byte, after which the download is given up
 _LONG = 5.0  # seconds after which it is said that all is there
 _SPARE = 64 << 20  # bytes that stay free on the disk
 
@@ -58,6 +60,7 @@ def download(model: str, commit: str, missing: Sequence[RemoteFile], wanted: Seq
     """
     import huggingface_hub
     from huggingface_hub import constants
+    from huggingface_hub.utils import are_progress_bars_disabled  # type: ignore[attr-defined]
 
     store = Path(access.cache or constants.HF_HUB_CACHE) / f"models--{model.replace('/', '--')}"
     large = [file for file in missing if file.sha256 is not None]
@@ -68,7 +71,9 @@ def download(model: str, commit: str, missing: Sequence[RemoteFile], wanted: Seq
     arrived = sum(_size(_partial(store, file)) for file in large)
     if arrived:
         print(f"{model}: {size_in_words(arrived)} of it are there from an earlier attempt", file=sys.stderr, flush=True)
-    with download_bar(sum(file.size for file in large), shown=bool(large)) as advance:
+    with download_bar(
+        sum(file.size for file in large), shown=bool(large) and not are_progress_bars_disabled()
+    ) as advance:
         for file in large:
             url = huggingface_hub.hf_hub_url(model, file.name, revision=commit)
             _fetch_large(model, store, file, url, access.token, advance)
@@ -80,7 +85,7 @@ def download(model: str, commit: str, missing: Sequence[RemoteFile], wanted: Seq
             token=access.token,
             cache_dir=access.cache,
             allow_patterns=[*map(_literal, wanted)],
-            tqdm_class=_silent_bar(lambda size: None),
+            tqdm_class=_silent_bar(),
         )
     )
     for file in missing:
@@ -142,41 +147,50 @@ def _fetch_large(
 
 
 def _receive(url: str, partial: Path, file: RemoteFile, token: str | None, advance: Callable[[int], None]) -> None:
-    """Append to ``partial`` until it is whole; a broken connection is taken up again as long as bytes arrive."""
-    from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
-
-    while True:
-        before = _size(partial)
+    """Append to ``partial`` until it is whole; a broken connection is taken up again, some times if nothing comes."""
+    fruitless = 0
+    while (before := _size(partial)) < file.size:
         try:
-            with partial.open("ab") as output:
-                http_get(
-                    url,
-                    output,
-                    resume_size=before,
-                    headers=build_hf_headers(token=token),
-                    expected_size=file.size,
-                    tqdm_class=_silent_bar(advance),
-                )
-            return
-        except UserError:
+            _stream(url, partial, before, token, advance)
+        except OSError:  # the disk, or an answer that is an error
             raise
-        except Exception:
-            if _size(partial) <= before:
+        except Exception:  # of whichever HTTP library the hub's version has
+            if fruitless == _FRUITLESS:
                 raise
+        fruitless = 0 if _size(partial) > before else fruitless + 1
+        if fruitless > _FRUITLESS:
+            raise OSError(f"{file.name}: the connection ends after {before} of {file.size} bytes")
+        if _size(partial) < file.size:
             time.sleep(_PAUSE)
 
 
-def _silent_bar(advance: Callable[[int], None]) -> Any:
-    """Return a class that the hub's library takes for its progress bar: it shows nothing, and passes on the bytes."""
+def _stream(url: str, partial: Path, before: int, token: str | None, advance: Callable[[int], None]) -> None:
+    """Append what comes after the first ``before`` bytes; the whole, in place of them, from a server without ranges."""
+    from huggingface_hub import constants, get_session, hf_raise_for_status
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    headers = {**build_hf_headers(token=token), "Accept-Encoding": "identity"}
+    if before:
+        headers["Range"] = f"bytes={before}-"
+    timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
+    with get_session().stream("GET", url, headers=headers, timeout=timeout) as response:
+        hf_raise_for_status(response)
+        continued = response.status_code == http.HTTPStatus.PARTIAL_CONTENT
+        if before and not continued:
+            advance(-before)
+        with partial.open("ab" if continued else "wb") as output:
+            for block in response.iter_bytes():
+                output.write(block)
+                advance(len(block))
+
+
+def _silent_bar() -> Any:
+    """Return a class that the hub's library takes for its progress bars of small files, and that shows nothing."""
     from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
     class Silent(tqdm):
         def __init__(self, *arguments: Any, **settings: Any) -> None:
             super().__init__(*arguments, **{**settings, "disable": True})  # type: ignore[no-untyped-call]
-
-        def update(self, n: float | None = 1) -> None:
-            advance(int(n or 0))
 
     return Silent
 
