@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from wav2vec2.progress import AudioProgress, be_quiet, clock, counted, progress_bar
+from wav2vec2.progress import AudioProgress, be_quiet, clock, counted, download_bar, progress_bar
 
 
 class Screen:
@@ -129,3 +129,17 @@ def test_quiet_shows_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
     finally:
         be_quiet(False)
     assert capsys.readouterr().err == ""
+
+
+def test_a_download(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal: how much of it is there; elsewhere, and where it is not wanted, nothing."""
+    for terminal, shown in ((True, True), (True, False), (False, True)):
+        monkeypatch.setenv("FORCE_COLOR", "1" if terminal else "")
+        monkeypatch.setenv("COLUMNS", "100")
+        with download_bar(2_000_000, shown=shown) as advance:
+            advance(500_000)
+            advance(1_000_000)
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert ("1.5/2.0 MB" in captured.err) == (terminal and shown)
+        assert shown is True or captured.err == ""

@@ -68,7 +68,11 @@ def download_bar(size: int, *, shown: bool = True) -> Iterator[Callable[[int], N
     console = Console(stderr=True)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     bar = Progress(
-        *columns, console=console, redirect_stdout=False, transient=True, disable=not (shown and console.is_terminal)
+        *columns,
+        console=console,
+        redirect_stdout=False,
+        transient=True,
+        disable=_quiet or not (shown and console.is_terminal),
     )
     task = bar.add_task("", total=size)
     with bar:

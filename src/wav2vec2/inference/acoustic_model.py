@@ -19,7 +19,6 @@ from torch import Tensor
 
 from wav2vec2.audio.pieces import PieceRules
 from wav2vec2.audio.recordings import AnyRecording, Failure
-from wav2vec2.checkpoints.default_model import chosen_model
 from wav2vec2.decode.build import print_notice
 from wav2vec2.decode.greedy import best_path
 from wav2vec2.decode.hypothesis import Emissions
@@ -71,10 +70,9 @@ class AcousticOutput:
 class AcousticModel:
     """A CTC model with its vocabulary, in evaluation mode on its device.
 
-    model: None for the default (`chosen_model`). vocabulary: replaces the model's own. language: of a multilingual
-    model, such as "swh". On a CPU, an exported file that lies beside the model is used in its place,
-    unless a precision, windows over everything or statistics of the recording are asked for; see `exported_beside`.
-    tuned: how recordings are cut, where the options do not say it.
+    vocabulary: replaces the model's own. language: of a multilingual model. tuned: how recordings are cut, where the
+    options do not say it. On a CPU, an exported file that lies beside the model is used in its place, unless a
+    precision, windows over everything or statistics of the recording are asked for; see `exported_beside`.
 
     Raises UserError for a model that cannot be read, or has no CTC head or no vocabulary, and for a precision that the
     device or an exported file does not have.
@@ -82,7 +80,7 @@ class AcousticModel:
 
     def __init__(
         self,
-        model: ModelSource | None = None,
+        model: ModelSource,
         *,
         vocabulary: Vocabulary | None = None,
         compute: ComputeOptions | None = None,
@@ -90,8 +88,6 @@ class AcousticModel:
         language: str | None = None,
     ) -> None:
         compute = compute or ComputeOptions()
-        if model is None:
-            model = chosen_model(None, language)
         self._sizes, self._pieces = compute.sizes, compute.piece_settings.over(tuned or PieceSettings())
         self.source = model if isinstance(model, str | Path) else None
         """What names the model, if it was read from somewhere."""
@@ -292,14 +288,13 @@ def load_recognizer(source: str | Path, language: str | None = None) -> "Model |
 
     Raises UserError if it cannot be read.
     """
-    suffix = Path(source).suffix
-    if suffix in _EXPORTED:
+    if is_exported(source):
         if language is not None:
             raise UserError(f"{source}: an exported model has the one language that it was exported with")
         from wav2vec2.inference.exported import OnnxModel
         from wav2vec2.inference.torch_program import TorchProgram
 
-        return OnnxModel(source) if suffix == ".onnx" else TorchProgram(source)
+        return OnnxModel(source) if Path(source).suffix == ".onnx" else TorchProgram(source)
     from wav2vec2.checkpoints.load import load
 
     return load(source, language=language)

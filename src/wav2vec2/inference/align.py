@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import AnyRecording, Failure
+from wav2vec2.checkpoints.default_model import chosen_model
 from wav2vec2.decode.aligned_text import AlignedText, Span, align_text
 from wav2vec2.device import InferencePrecision
 from wav2vec2.errors import UserError
@@ -51,7 +52,8 @@ class Aligner:
     ) -> None:
         if not isinstance(model, AcousticModel):
             compute = ComputeOptions(device, batch_seconds, window_seconds, context_seconds, precision)
-            model = AcousticModel(model, vocabulary=vocabulary, compute=compute, language=language)
+            source = chosen_model(None, language) if model is None else model
+            model = AcousticModel(source, vocabulary=vocabulary, compute=compute, language=language)
         self._acoustic = model
         self.architecture: Architecture = model.architecture
         self.vocabulary = model.vocabulary

@@ -11,7 +11,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import Failure, is_audio_name, open_recording
-from wav2vec2.checkpoints.default_model import model_and_words
+from wav2vec2.checkpoints.default_model import chosen_model, model_and_words
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.decode.aligned_text import unknown_text
 from wav2vec2.errors import UserError
@@ -104,11 +104,16 @@ def text_argument(text: str) -> str:
         raise UserError(f"{name}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
 
+def _aligner(options: AlignOptions) -> Aligner:
+    model = chosen_model(options.model, options.language)
+    return Aligner(AcousticModel(model, compute=options.compute, language=options.language))
+
+
 def _align_recording(options: AlignOptions, text: str) -> None:
     recording = open_recording(options.audio)
     if isinstance(recording, Failure):
         raise UserError(recording.message)
-    aligner = Aligner(AcousticModel(options.model, compute=options.compute, language=options.language))
+    aligner = _aligner(options)
     with AudioProgress("file") as progress:
         progress.expect(recording.samples / SAMPLE_RATE)
         (result,) = aligner.stream([(recording, text)], progress.advance)
@@ -131,7 +136,7 @@ def _align_manifest(options: AlignOptions) -> None:
     if options.out is not None and options.out.is_file():
         raise UserError(f"{options.out}: is a file; name a folder with --out to align a manifest")
     manifest = _open_manifest(options)
-    aligner = Aligner(AcousticModel(options.model, compute=options.compute, language=options.language))
+    aligner = _aligner(options)
     aligned = failed = 0
     unknown: Counter[str] = Counter()
     transcribed = manifest.column("text").is_valid().to_numpy()

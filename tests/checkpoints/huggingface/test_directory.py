@@ -164,7 +164,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda d: (d / "config.json").unlink(), r"config\.json: missing"),
     "no JSON": (lambda d: (d / "config.json").write_text("{"), r"config\.json: not readable JSON"),
     "a list": (lambda d: (d / "config.json").write_text("[]"), r"config\.json: not a JSON object"),
-    "hubert": (lambda d: edit(d, lambda c: c.update(model_type="hubert")), "model_type is 'hubert'"),
+    "wavlm": (lambda d: edit(d, lambda c: c.update(model_type="wavlm")), r"config\.json: is WavLM"),
     "adapter": (lambda d: edit(d, lambda c: c.update(add_adapter=True)), "add_adapter = True is not supported"),
     "relu": (lambda d: edit(d, lambda c: c.update(hidden_act="relu")), "hidden_act = 'relu' is not supported"),
     "heads": (lambda d: edit(d, lambda c: c.update(num_attention_heads=5)), "hidden_size must be a multiple of heads"),
