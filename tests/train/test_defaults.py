@@ -41,7 +41,8 @@ train.eps=1e-06  train.weight_decay=0.01  train.clip_norm=0.0
 FINETUNE = """
 output=runs/finetune  data.validation_utterances=0  text.symbols=characters  freeze.updates=0  freeze.share=0.0
 tune.what=auto  tune.adapter_size=16  tune.lora_rank=16  tune.lora_alpha=32.0
-edges.share=0.0  edges.seconds=0.3
+edges.share=0.0  edges.seconds=0.3  text.auto=False  text.hyphens=space  text.marks=keep  text.letters=keep
+text.spaces=keep
 curriculum.share=0.0  curriculum.seconds=8.0  curriculum.epochs=20.0  regularization.dropout=0.0
 regularization.attention_dropout=0.0  regularization.activation_dropout=0.1  regularization.input_dropout=0.0
 regularization.feature_dropout=0.0  regularization.layerdrop=0.1  regularization.feature_grad_mult=0.0
