@@ -27,7 +27,7 @@ class BudgetOptions:
     anything else how good a model is that was trained from random weights.
     """
 
-    runs: Annotated[tuple[Path, ...], Positional, arg(metavar="RUN")] = ()
+    runs: Annotated[tuple[Path, ...], Positional, arg(metavar="[RUN ...]")] = ()
     """Folders of pre-training runs, begun or finished: their speed, and their hours."""
     hours: float | None = None
     """Hours of this machine that you can spend; by default a day."""

@@ -139,7 +139,7 @@ class PrepareTable(PrepareOptions):
     as they are.
     """
 
-    tables: Annotated[tuple[Path, ...], Positional, arg(metavar="TABLE")]
+    tables: Annotated[tuple[Path, ...], Positional, arg(metavar="TABLE [TABLE ...]")]
     """The tables; of several, the file's name is the split of rows without one: train.csv, dev.csv."""
     text_column: str = ""
     """Column of the transcripts, if its name is unusual or there are several; none: read no transcripts."""
@@ -166,7 +166,7 @@ class PrepareTable(PrepareOptions):
 class PrepareFairseq(PrepareOptions):
     """Manifest of fairseq .tsv files, with the .wrd, .ltr or .phn files beside them."""
 
-    manifests: Annotated[tuple[Path, ...], Positional, arg(metavar="MANIFEST|FOLDER")]
+    manifests: Annotated[tuple[Path, ...], Positional, arg(metavar="MANIFEST|FOLDER ...")]
     """The .tsv files, or a folder of them; the split is the file's name."""
     labels: LabelKind = "auto"
     """Which file has the transcripts: words (wrd), letters (ltr) or phones separated by spaces (phn); auto: the first

@@ -161,7 +161,7 @@ class PrepareKaldi(PrepareOptions):
     Commands in wav.scp are never run. Where one only unpacks a file (flac -c -d -s FILE |), that file is read.
     """
 
-    folders: Annotated[tuple[Path, ...], Positional, arg(metavar="FOLDER")]
+    folders: Annotated[tuple[Path, ...], Positional, arg(metavar="FOLDER [FOLDER ...]")]
     """The directories, such as data/train data/dev, or a folder above; the directory's name is the split."""
 
     def scan(self) -> Iterator[Utterance | Rejection]:
@@ -173,7 +173,7 @@ class PrepareKaldi(PrepareOptions):
 class PrepareLhotse(PrepareOptions):
     """Manifest of lhotse's cuts, or of its recordings and supervisions: *.jsonl.gz, *.jsonl or *.json."""
 
-    manifests: Annotated[tuple[Path, ...], Positional, arg(metavar="MANIFEST|FOLDER")]
+    manifests: Annotated[tuple[Path, ...], Positional, arg(metavar="MANIFEST|FOLDER ...")]
     """The manifests, or a folder of them; the split is the end of the name: librispeech_cuts_dev-clean.jsonl.gz."""
 
     def scan(self) -> Iterator[Utterance | Rejection]:
