@@ -76,7 +76,7 @@ def tracked(config: PretrainConfig, seconds: float, rows: int, gpus: int, *, lik
         # Compiled code has static shapes: eager code would ask for values, which these tensors do not have.
         stack.enter_context(mock.patch("torch.compiler.is_compiling", return_value=True))
         if like_gpu:
-            stack.enter_context(_kernels_of_a_gpu())
+            stack.enter_context(kernels_of_a_gpu())
         model = pretraining_model(config.model.build(config.variant), config.regularization, config.masking).train()
         model.encoder.packed = False
         model.encoder.feature_encoder.rows = like_gpu
@@ -113,7 +113,8 @@ def _processes(gpus: int) -> Iterator[None]:
 
 
 @contextmanager
-def _kernels_of_a_gpu() -> Iterator[None]:
+def kernels_of_a_gpu() -> Iterator[None]:
+    """Operators of the CPU that keep what a GPU's would."""
     norm, attention = F.layer_norm, F.scaled_dot_product_attention
 
     def float_norm(x: Tensor, *arguments: Any, **options: Any) -> Tensor:

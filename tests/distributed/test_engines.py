@@ -1,6 +1,7 @@
 """Gradients of one update are the same for any number of processes, with torch's DDP and FSDP2, however it is split."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.text.vocabulary import Vocabulary
 from wav2vec2.train.distributed import Ranks
+from wav2vec2.train.finetune import lora
 from wav2vec2.train.finetune.objective import CTCObjective
+from wav2vec2.train.finetune.ways import freeze
 from wav2vec2.train.language_model.objective import LanguageModelObjective
 from wav2vec2.train.language_model.token_batches import pad_sentences
 from wav2vec2.train.objective import Run
@@ -48,6 +51,16 @@ def objective_of(kind: str) -> Any:
         vocabulary = Vocabulary.from_transcripts(["AB BA"])
         model = Wav2Vec2ForCTC(TINY.build(), vocabulary, DROPS, Masking(channel_start=0.02, channel_span=4))
         return CTCObjective(model, vocabulary, seed=9, freeze_updates=9 if kind == "frozen" else 0)
+    if kind in ("adapters", "lora"):
+        vocabulary = Vocabulary.from_transcripts(["AB BA"])
+        sizes = replace(TINY.build(), layer_norm_first=True, adapter_size=3 if kind == "adapters" else 0)
+        model = Wav2Vec2ForCTC(sizes, vocabulary, replace(DROPS, feature_grad_mult=0.0), Masking())
+        if kind == "lora":
+            lora.insert(model, 2, 4.0)
+            for name, parameter in model.named_parameters():  # as after some updates: at zero A has no gradient
+                nn.init.normal_(parameter, 0.0, 0.1) if ".lora_B." in name else None
+        freeze(model, kind)  # type: ignore[arg-type]
+        return CTCObjective(model, vocabulary, seed=9)
     over, weight = {"together": ("all", 1.0), "each": ("process", 1.0), "split": ("all", 0.0)}[kind]
     weights = LossConfig(diversity_weight=weight, diversity_over=over)  # type: ignore[arg-type]
     return ContrastiveObjective(Wav2Vec2ForPretraining(TINY.build(), DROPS), weights, seed=9)
@@ -93,6 +106,8 @@ CASES = {
     "split": ([[(0,), (1,)], [(2, 3), (4,)]], [[(0, 1), ()], [(2,), (3,)], [(), (4,)]], [ROWS]),
     "ctc": ([[(0,), (1,)], [(2, 3), (4,)]], [[(0, 1), ()], [(2,), (3,)], [(), (4,)]], [ROWS]),
     "frozen": ([[(0, 1, 2)], [(3, 4)]], [[(0, 1, 2)], [(3, 4)], [()]], [ROWS]),
+    "adapters": ([[(0,), (1,)], [(2, 3), (4,)]], [[(0, 1), ()], [(2,), (3,)], [(), (4,)]], [ROWS]),
+    "lora": ([[(0,), (1,)], [(2, 3), (4,)]], [[(0, 1), ()], [(2,), (3,)], [(), (4,)]], [ROWS]),
     "words": ([[(0,), (1,)], [(2, 3), (4,)]], [[(0, 1), ()], [(2,), (3,)], [(), (4,)]], [ROWS]),
 }
 ENGINES = {
@@ -142,11 +157,14 @@ def test_the_cases_differ_where_they_should(alone: dict[str, dict[str, Tensor]])
     blocks = [f"encoder.context.layers.{index}.ffn_in.weight" for index in (0, 1)]
     assert sorted(bool(alone["ctc"][block].any()) for block in blocks) == [False, True]  # LayerDrop
     assert alone["frozen"].keys() == {"head.weight", "head.bias"}
+    for kind, part in (("adapters", ".adapter."), ("lora", ".lora_")):
+        assert all(part in name or name.startswith("head.") for name in alone[kind])
+        assert any(part in name and bool(value.any()) for name, value in alone[kind].items())
 
 
 def test_recomputing_blocks_changes_no_gradient(alone: dict[str, dict[str, Tensor]]) -> None:
     ranks = Ranks(0, 1, torch.device("cpu"))
-    for kind in ("together", "ctc", "words"):
+    for kind in ("together", "ctc", "adapters", "lora", "words"):
         found = gradients(kind, CASES[kind][2], ranks, ParallelConfig(recompute=True))
         assert all(torch.equal(found[name], value) for name, value in alone[kind].items()), kind
 

@@ -126,9 +126,11 @@ class Run:
     health: HealthConfig
     fingerprint: str
     """Hash of the training data: a resumed run must have the same."""
+    fixed: frozenset[str] = frozenset()
+    """Parameters that checkpoints leave out: every start finds the same values where it found them first."""
 
     @classmethod
-    def of(cls, config: Any, fingerprint: str) -> "Run":
+    def of(cls, config: Any, fingerprint: str, fixed: frozenset[str] = frozenset()) -> "Run":
         """The run that a recipe of pre-training, fine-tuning or a language model describes."""
         return cls(
             config=config,
@@ -140,4 +142,5 @@ class Run:
             log=config.log,
             health=config.health,
             fingerprint=fingerprint,
+            fixed=fixed,
         )

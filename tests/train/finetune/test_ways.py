@@ -3,6 +3,7 @@
 transformers and peft are the oracles of what adapters and LoRA compute and of the files that they are kept in.
 """
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from wav2vec2.data.utterance import write_manifest
 from wav2vec2.errors import UserError
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
+from wav2vec2.train.checkpoint.closed_reader import ClosedReader
+from wav2vec2.train.checkpoint.folder import Checkpoints
 from wav2vec2.train.finetune import lora
 from wav2vec2.train.finetune.command import run
 from wav2vec2.train.finetune.config import FinetuneConfig, FreezeConfig
-from wav2vec2.train.finetune.ways import TuneConfig, language_name
+from wav2vec2.train.finetune.ways import TuneConfig, language_name, rate_lines
 
 ADAPTERS = TuneConfig(what="adapters", adapter_size=3, language="swh")
 LORA = TuneConfig(what="lora", lora_rank=2)
@@ -126,6 +129,30 @@ def test_stopped_twice_it_ends_bit_for_bit_the_same(
         assert (model / name).read_bytes() == (tuned[way] / name).read_bytes(), name
 
 
+def test_checkpoints_hold_what_is_trained_and_go_on_from_the_same_model_only(
+    tuned: dict[str, Path], labelled_corpus: Path, encoder: Path, tmp_path: Path
+) -> None:
+    held = {}
+    for way, folder in tuned.items():
+        newest = Checkpoints(folder.parent / "checkpoints", 1).latest()
+        held[way] = ClosedReader(newest).read_metadata().state_dict_metadata
+    assert "model.encoder.feature_encoder.layers.0.conv.weight" in held["context"]
+    for way, part in (("adapters", ".adapter."), ("lora", ".lora_")):
+        names = {name for name in held[way] if name.startswith("model.")}
+        assert names
+        assert all(part in name or name.startswith("model.head.") for name in names)
+    moved = tmp_path / "moved"
+    shutil.copytree(encoder, moved)
+    config = recipe(labelled_corpus, tmp_path / "run", moved, LORA)
+    run(with_train(config, max_minutes=1e-6))
+    model = wav2vec2.load(moved)
+    with torch.no_grad():
+        model.encoder.mask_embedding.add_(1)
+    wav2vec2.save(model, moved)
+    with pytest.raises(UserError, match="was started from another model, or on other data"):
+        run(config)
+
+
 def test_adapters_go_on_from_those_of_the_same_symbols(
     tuned: dict[str, Path], labelled_corpus: Path, tmp_path: Path
 ) -> None:
@@ -160,3 +187,9 @@ def test_the_language_is_the_given_one_or_that_of_the_manifest() -> None:
     assert language_name("", []) == language_name("", ["deu", "eng"]) == language_name("", ["a/b"]) == "und"
     with pytest.raises(UserError, match=r"tune\.language is '\.\./x': give a code such as swh"):
         language_name("../x", [])
+
+
+def test_a_learning_rate_for_all_weights_is_named_where_few_are_trained() -> None:
+    assert rate_lines("context", 5e-5) == rate_lines("adapters", 1e-3) == []
+    (line,) = rate_lines("lora", 5e-5)
+    assert line.startswith("train.lr = 5e-05 is low for lora")

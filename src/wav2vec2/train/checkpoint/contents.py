@@ -50,11 +50,17 @@ def restore(checkpoint: Path, tensors: dict[str, Any]) -> None:
     raise Damaged(checkpoint, f"cannot be loaded: {failure or 'another process failed'}")
 
 
-def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Weights and optimiser moments by parameter name. They are the live tensors, which ``restore`` fills."""
+def training_tensors(
+    model: nn.Module, optimizer: torch.optim.Optimizer, fixed: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    """Weights, but those that are ``fixed``, and optimiser moments by parameter name.
+
+    They are the live tensors, which ``restore`` fills.
+    """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     moments = {names[id(parameter)]: state for parameter, state in optimizer.state.items()}
-    return {"model": model.state_dict(), "optimizer": moments}
+    weights = {name: value for name, value in model.state_dict().items() if name not in fixed}
+    return {"model": weights, "optimizer": moments}
 
 
 def refuse_changes(directory: Path, old: Mapping[str, Any], config: Any) -> None:

@@ -119,7 +119,9 @@ class RunCheckpoints:
         return state
 
     def _tensors(self) -> dict[str, Any]:
-        own = training_tensors(self._step.model, self._step.optimizer) | self._step.loss_scale.tensors()
+        own = (
+            training_tensors(self._step.model, self._step.optimizer, self._run.fixed) | self._step.loss_scale.tensors()
+        )
         return own | {"sums": self._window.gather()}
 
     def _load(self, path: Path, saved: dict[str, Any]) -> RunState:
@@ -128,7 +130,8 @@ class RunCheckpoints:
             refuse_changes(self._run.output, saved["config"], self._run.config)
         if saved.get("fingerprint") != self._run.fingerprint:
             raise UserError(
-                f"{self._run.output}: was started on other data: give the old data, or choose another output folder"
+                f"{self._run.output}: was started {'from another model, or ' if self._run.fixed else ''}on other data: "
+                "give the old one, or choose another output folder"
             )
         restore(path, self._tensors())
         self._window.resume()

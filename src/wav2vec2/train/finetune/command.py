@@ -20,12 +20,13 @@ from wav2vec2.train.distributed import Ranks
 from wav2vec2.train.finetune import lora
 from wav2vec2.train.finetune.config import SCRATCH, FinetuneConfig, FinetuneData
 from wav2vec2.train.finetune.edges import with_edges
+from wav2vec2.train.finetune.memory import bytes_of, fitted
 from wav2vec2.train.finetune.objective import CTCObjective
-from wav2vec2.train.finetune.start import build_model
+from wav2vec2.train.finetune.start import build_model, starting_architecture
 from wav2vec2.train.finetune.symbols import seen_symbols, symbol_lines
 from wav2vec2.train.finetune.text import TextConfig, normalization_of
 from wav2vec2.train.finetune.transcripts import Transcripts, transcribed, usable_transcripts
-from wav2vec2.train.finetune.ways import language_name
+from wav2vec2.train.finetune.ways import fixed_parameters, language_name
 from wav2vec2.train.loop import Trainer
 from wav2vec2.train.objective import Run
 from wav2vec2.train.options import refuse_impossible
@@ -43,7 +44,7 @@ def run(config: FinetuneConfig) -> Path:
     if not config.init:
         raise UserError('init is not set: give a pre-trained model, or "scratch"')
     if config.memory:
-        raise UserError("memory is not there yet; leave it out")
+        bytes_of(config.memory)
     refuse_impossible(config)
     with distributed.session(config.train.device, config.parallel.timeout_minutes, config.train.threads) as ranks:
         return _run(config, ranks)
@@ -56,6 +57,10 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
         manifest = manifest.with_ids(read_ids(config.data.labels))
     normalization, chosen = normalization_of(config.text, manifest)
     vocabulary = build_vocabulary(config.text, manifest, normalization)
+    fitting: list[str] = []
+    if config.memory:
+        longest = _longest(manifest, config.batch.max_seconds)
+        config, fitting = fitted(config, starting_architecture(config), len(vocabulary), longest, ranks.device)
     model, lines = build_model(config, vocabulary, language_name(config.tune.language, _languages(manifest)))
     transcripts = usable_transcripts(manifest, vocabulary, model.architecture)
     model.longest_heard = _longest_heard(transcripts.manifest)
@@ -96,8 +101,9 @@ def _run(config: FinetuneConfig, ranks: Ranks) -> Path:
     if untranscribed:
         lines.append(f"utterances left out of validation: {untranscribed} without a transcript")
     symbols = hashlib.sha256(repr(vocabulary.symbols).encode()).hexdigest()[:16]
-    run = Run.of(config, f"{corpus.fingerprint} {symbols}")
-    return Trainer(run, objective, corpus.loader, ranks).train([*corpus.lines, *lines])
+    fixed, values = fixed_parameters(model, config.tune.way(config.regularization))
+    run = Run.of(config, f"{corpus.fingerprint} {symbols} {values}".rstrip(), fixed)
+    return Trainer(run, objective, corpus.loader, ranks).train([*fitting, *corpus.lines, *lines])
 
 
 def _validation(data: FinetuneData) -> tuple[Manifest | None, int]:
@@ -116,6 +122,12 @@ def _validation(data: FinetuneData) -> tuple[Manifest | None, int]:
 def _languages(manifest: Manifest) -> list[str]:
     """The languages that a manifest names."""
     return sorted(name for name in manifest.column("language").unique().to_pylist() if name)
+
+
+def _longest(manifest: Manifest, limit: float) -> float:
+    """Seconds of the longest utterance that is not left out."""
+    samples = manifest.samples[manifest.samples <= limit * SAMPLE_RATE]
+    return float(samples.max()) / SAMPLE_RATE if len(samples) else limit
 
 
 def _longest_heard(manifest: Manifest) -> float:

@@ -3,11 +3,21 @@
 from dataclasses import replace
 
 from wav2vec2.errors import UserError
+from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.text.vocabulary import Vocabulary
 from wav2vec2.train.finetune import lora
 from wav2vec2.train.finetune.config import SCRATCH, FinetuneConfig
-from wav2vec2.train.finetune.ways import UNKNOWN_LANGUAGE, freeze, tuned_regularization, with_adapters
+from wav2vec2.train.finetune.ways import UNKNOWN_LANGUAGE, freeze, rate_lines, tuned_regularization, with_adapters
+
+
+def starting_architecture(config: FinetuneConfig) -> Architecture:
+    """The architecture of the model that training starts from, without reading its weights."""
+    if config.init == SCRATCH:
+        return config.model.build()
+    from wav2vec2.checkpoints.load import describe
+
+    return describe(config.init).architecture
 
 
 def build_model(
@@ -48,7 +58,7 @@ def build_model(
         lines.append(f"adapters of {architecture.adapter_size} channels, saved as those of the language {language}")
     if way == "lora":
         lora.insert(model, config.tune.lora_rank, config.tune.lora_alpha)
-    return model, lines + freeze(model, way)
+    return model, [*lines, *freeze(model, way), *rate_lines(way, config.train.lr)]
 
 
 def _from_scratch(config: FinetuneConfig, vocabulary: Vocabulary) -> tuple[Wav2Vec2ForCTC, list[str]]:

@@ -1,8 +1,11 @@
 """Ways to fine-tune: which parameters of a model are trained, from everything down to a few small matrices."""
 
+import hashlib
 import re
 from dataclasses import dataclass, replace
 from typing import Literal
+
+import torch
 
 from wav2vec2.config import option
 from wav2vec2.errors import UserError, quoted
@@ -14,6 +17,7 @@ Way = Literal["everything", "context", "adapters", "lora"]
 
 UNKNOWN_LANGUAGE = "und"
 """ISO 639-3 for a language that is not determined."""
+_LOW_RATE = 2e-4
 _LANGUAGE = re.compile(r"[A-Za-z0-9_-]{2,64}")
 
 
@@ -82,6 +86,28 @@ def freeze(model: Wav2Vec2ForCTC, way: Way) -> list[str]:
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     every = sum(parameter.numel() for parameter in model.parameters())
     return [f"trained: {trained / 1e6:.2f} M of {every / 1e6:.1f} M weights (tune.what = {way})"]
+
+
+def rate_lines(way: Way, lr: float) -> list[str]:
+    """A line if the learning rate is one for all weights, with which a few new ones would hardly move."""
+    if way not in ("adapters", "lora") or lr >= _LOW_RATE:
+        return []
+    return [
+        f"train.lr = {lr:g} is low for {way}, whose weights are new: transformers' guide to the adapters of MMS has "
+        "1e-3, and no LayerDrop (--train.lr 1e-3 --regularization.layerdrop 0)"
+    ]
+
+
+def fixed_parameters(model: Wav2Vec2ForCTC, way: Way) -> tuple[frozenset[str], str]:
+    """Names of the many parameters that adapters and LoRA leave as they are, and a hash of their values.
+
+    Checkpoints need not hold them. Other ways have none: what they freeze is small beside the rest.
+    """
+    if way not in ("adapters", "lora"):
+        return frozenset(), ""
+    values = {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    sums = [(name, float(value.detach().sum(dtype=torch.float64))) for name, value in values.items()]
+    return frozenset(values), hashlib.sha256(repr(sums).encode()).hexdigest()[:16]
 
 
 def language_name(given: str, found: list[str]) -> str:
