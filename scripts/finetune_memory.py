@@ -4,10 +4,9 @@
     python -m scripts.finetune_memory 300m --ways lora --half --seconds 20
     python -m scripts.finetune_memory 300m --measure         one step on this CPU: tracked, allocated, resident
 
-Two forward and backward passes of a single utterance are traced (FakeTensorMode): at the peak of the second the
-gradients of the first are there as well. The table is traced with 6 and 8 Transformer blocks, and each block counts as
-those between the two. Weights and AdamW's moments are in float32. In half precision what a GPU's
-kernels do is imitated on the CPU's operators, as in scripts/memory.py, whose docstring says what is to be added.
+A forward and backward pass of a single utterance is traced (FakeTensorMode), with the gradients of the pass before it
+in place. Weights and AdamW's moments are in float32. In half precision what a GPU's kernels do is imitated on the CPU's
+operators, as in scripts/memory.py, whose docstring says what is to be added.
 """
 
 import argparse
@@ -41,8 +40,6 @@ from wav2vec2.train.parallel import Engine, blocks
 
 SYMBOLS = 32
 CPU = torch.device("cpu")
-DEPTHS = (6, 8)
-"""Transformer blocks of the traced models: enough for the blocks to decide where the peak is."""
 
 
 @dataclass(frozen=True)
@@ -107,22 +104,15 @@ def tracked(case: Case, *, like_gpu: bool | None = None) -> float:
         for name in ("register_hook", "register_post_accumulate_grad_hook"):
             stack.enter_context(mock.patch(f"torch.Tensor.{name}", _for_trained(getattr(torch.Tensor, name))))
         steps = Steps(case, like_gpu=like_gpu)
+        for parameter in steps.model.parameters():
+            parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
         waveforms = torch.randn(1, round(case.seconds * 16_000))
         tracker: Any = MemTracker()
         tracker.track_external(steps.model, steps.optimizer, waveforms)
         with tracker:
             steps.backward(waveforms)
-            tracker.reset_mod_stats()
-            steps.backward(waveforms)
         (peak,) = tracker.get_tracker_snapshot("peak").values()
     return float(next(size for kind, size in peak.items() if str(kind).rpartition(".")[2] == "Total"))
-
-
-def tracked_by_depth(case: Case) -> float:
-    """The same for the whole model, from traces of two shallow ones: every block adds the same."""
-    few, more = (tracked(replace(case, layers=layers)) for layers in DEPTHS)
-    each = (more - few) / (DEPTHS[1] - DEPTHS[0])
-    return few + each * (ARCHITECTURES[case.name].layers - DEPTHS[0])
 
 
 def _for_trained(register: Any) -> Any:
@@ -178,7 +168,7 @@ def table(names: Sequence[str], ways: Sequence[Way], halves: Sequence[bool], sec
     for name in names:
         for way in ways:
             cases = [Case(name, way, recompute, half, seconds) for half in halves for recompute in (False, True)]
-            shown = " | ".join(f"{tracked_by_depth(case) / GIB:.1f}" for case in cases)
+            shown = " | ".join(f"{tracked(case) / GIB:.1f}" for case in cases)
             yield f"| {name} | {way} | {_trained(name, way) / 1e6:.1f} | {shown} |"
 
 

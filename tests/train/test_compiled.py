@@ -12,8 +12,11 @@ from torch._dynamo.testing import CompileCounter
 from wav2vec2.data.dataset import MicroBatch
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Regularization
+from wav2vec2.model.ctc import Wav2Vec2ForCTC
 from wav2vec2.model.pretraining import Wav2Vec2ForPretraining
 from wav2vec2.train.distributed import Ranks
+from wav2vec2.train.finetune import lora
+from wav2vec2.train.finetune.ways import freeze
 from wav2vec2.train.options import ParallelConfig, refuse_impossible
 from wav2vec2.train.parallel import Engine
 from wav2vec2.train.pretrain.objective import ContrastiveObjective, LossConfig
@@ -54,6 +57,27 @@ def test_one_compilation_for_each_shape_and_none_for_others() -> None:
     compiled = losses(counter, seen)
     assert counter.frame_count == 3
     torch.testing.assert_close(torch.stack(compiled), torch.stack(losses(None, seen)), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("way", ["adapters", "lora"])
+def test_blocks_with_few_trained_weights_compile_whole(way: Any) -> None:
+    found = []
+    for backend in (None, CompileCounter()):
+        torch.compiler.reset()
+        torch.manual_seed(0)
+        sizes = replace(TINY.build(), layer_norm_first=True, adapter_size=3 if way == "adapters" else 0)
+        model = Wav2Vec2ForCTC(sizes, 5, replace(QUIET, layerdrop=0.0, feature_grad_mult=0.0)).double()
+        model.encoder.packed = False
+        if way == "lora":
+            lora.insert(model, 2, 4.0)
+        freeze(model, way)
+        engine = Engine(model, ParallelConfig(), Ranks(0, 1, torch.device("cpu")), backend=backend)
+        logits, _ = engine.module(batch_of((0, 1), 9_000).waveforms.double())
+        logits.square().sum().backward()
+        found.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, rtol=1e-9, atol=1e-12)
 
 
 def test_compiling_needs_few_shapes() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tests.parity.closeness import FLOAT32, assert_close
 from tests.small_models import noise, perturbed
-from tests.train.tiny_run import TINY, finetune_config, with_train
+from tests.train.tiny_run import TINY, finetune_config, logged, with_train
 from torch import Tensor
 
 import wav2vec2
@@ -26,6 +26,7 @@ from wav2vec2.train.finetune import lora
 from wav2vec2.train.finetune.command import run
 from wav2vec2.train.finetune.config import FinetuneConfig, FreezeConfig
 from wav2vec2.train.finetune.ways import TuneConfig, language_name, rate_lines
+from wav2vec2.train.options import ParallelConfig
 
 ADAPTERS = TuneConfig(what="adapters", adapter_size=3, language="swh")
 LORA = TuneConfig(what="lora", lora_rank=2)
@@ -151,6 +152,23 @@ def test_checkpoints_hold_what_is_trained_and_go_on_from_the_same_model_only(
     wav2vec2.save(model, moved)
     with pytest.raises(UserError, match="was started from another model, or on other data"):
         run(config)
+
+
+@pytest.mark.parametrize(("way", "precision"), [("lora", "fp16"), ("adapters", "bf16")])
+def test_half_precision_learns_as_full_precision_does(
+    way: str, precision: str, labelled_corpus: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wav2vec2.train.loss_scale._START", 256.0)
+    losses = []
+    for chosen in ("fp32", precision):
+        config = with_train(recipe(labelled_corpus, tmp_path / chosen, encoder, WAYS[way]), precision=chosen, updates=2)
+        quiet = replace(config.regularization, activation_dropout=0.0)
+        config = replace(config, regularization=quiet, log=replace(config.log, every=2, save_every=0))
+        run(replace(config, parallel=ParallelConfig(recompute=chosen == precision)))
+        (line,) = logged(config.output)
+        assert line["skipped"] == 0
+        losses.append(line["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=2e-2)
 
 
 def test_adapters_go_on_from_those_of_the_same_symbols(
