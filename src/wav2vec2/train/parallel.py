@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from wav2vec2.errors import UserError
 from wav2vec2.model.cpu.dropout import DropoutKeys
+from wav2vec2.model.cpu.half import half_products, in_half
 from wav2vec2.model.encoder import SharedEncoder
 from wav2vec2.model.feature_encoder import FeatureEncoder
 from wav2vec2.model.layout import Layout
@@ -186,11 +187,13 @@ def recomputed(forward: BlockForward) -> BlockForward:
 
     def run(x: Tensor, layout: Layout, keys: DropoutKeys | None) -> Tensor:
         place = None if keys is None else keys.place
+        imitated = not torch.compiler.is_compiling() and in_half()
 
         def again(x: Tensor) -> Tensor:
             if keys is not None and place is not None:
                 keys.place = place  # the same dropout masks in both passes
-            return forward(x, layout, keys)
+            with half_products() if imitated else nullcontext():  # autocast alone is restored by torch
+                return forward(x, layout, keys)
 
         result: Tensor = checkpoint(again, x, use_reentrant=False)
         return result
