@@ -23,7 +23,7 @@ def test_the_folder_is_a_recogniser_with_its_preset(finished, capsys):
     assert {path.name for path in out.iterdir()} >= {"model", "lm.arpa", "lexicon.txt", "README.md", "report", "work"}
     # whether this noise is recognised better with the language model is chance: with it, there is a preset
     recording = str(next(Path(finished.recordings).rglob("*.wav")))
-    assert cli.main(["transcribe", str(out), recording]) == 0
+    assert cli.main(["transcribe", recording, "--model", str(out)]) == 0
     captured = capsys.readouterr()
     assert ("preset.toml: used" in captured.err) == (out / "preset.toml").exists()
     with Transcriber(out) as transcriber:

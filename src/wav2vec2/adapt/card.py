@@ -82,7 +82,7 @@ def _body(
         "",
         "## Use",
         "",
-        "    wav2vec2 transcribe --model THIS_FOLDER recording.mp3",
+        "    wav2vec2 transcribe recording.mp3 --model THIS_FOLDER",
         "",
         "`model` is a model directory of `transformers` (`Wav2Vec2ForCTC`)."
         + (" `preset.toml` beside it sets the search with the language model." if outcome.with_lm else ""),

@@ -35,7 +35,7 @@ def run(options: AdaptOptions) -> None:
     print("\n" + "\n".join(rate_table(outcome.rates)))
     used = f"{options.out / PRESET}: {outcome.best}" if outcome.with_lm else "greedy decoding: the n-gram does not help"
     print(f"\nrecogniser: {options.out} ({used})\nreport: {options.out / 'report' / 'report.html'}")
-    print(f"try: wav2vec2 transcribe --model {options.out} FILE")
+    print(f"try: wav2vec2 transcribe FILE --model {options.out}")
 
 
 def _engine(options: AdaptOptions, adaptation: Adaptation) -> Engine:
