@@ -16,8 +16,8 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
             yield node
 
 
-def test_at_most_390_files_of_at_most_300_lines() -> None:
-    assert 0 < len(FILES) <= 390
+def test_at_most_450_files_of_at_most_300_lines() -> None:
+    assert 0 < len(FILES) <= 450
     lines = {str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
     assert {path: count for path, count in lines.items() if count > 300} == {}
 

@@ -76,6 +76,7 @@ GROUPS: dict[str, dict[str, Command]] = {
             "inference.transcribe_command", "TranscribeOptions", "transcribe audio files, or a manifest"
         ),
         "listen": Command("inference.live.command", "ListenOptions", "write down speech while it is spoken"),
+        "serve": Command("serve.command", "ServeOptions", "serve a recogniser over HTTP, as OpenAI's interface"),
         "align": Command(
             "inference.align_command", "AlignOptions", "find when each word and character of a text is spoken"
         ),

@@ -144,7 +144,7 @@ class AcousticModel:
         pools = frame_outputs(
             recordings,
             self.architecture,
-            self._compute(log_probs),
+            self.batch_function(log_probs=log_probs),
             sizes=self._sizes,
             device=self.device,
             pool_batches=_POOL_BATCHES,
@@ -175,13 +175,14 @@ class AcousticModel:
             frames = _MOST_BYTES // (4 * len(self.vocabulary))
             samples = max(batch, min(samples, frames * self.architecture.stride))
         sizes = PoolSizes(batch, samples, _POOL_RECORDINGS)
-        compute = self._compute(log_probs)
+        compute = self.batch_function(log_probs=log_probs)
         yield from computed_pools(events, self.architecture, compute, sizes=sizes, device=self.device, advance=advance)
 
     def _piece_rules(self, settings: PieceSettings) -> PieceRules | None:
         return settings.rules(self.longest_heard, self._sizes)
 
-    def _compute(self, log_probs: bool) -> BatchFunction:
+    def batch_function(self, *, log_probs: bool) -> BatchFunction:
+        """Return what computes a batch, in the precision that was chosen: see `_batch`."""
         return in_precision(partial(self._batch, log_probs=log_probs), self._precision, self.device)
 
     def _output(self, outputs: FrameOutputs, log_probs: bool) -> AcousticOutput:
@@ -267,17 +268,14 @@ def locate_recognizer(source: str | Path, language: str | None = None) -> Path:
     return locate(source, language=language)
 
 
-def vocabulary_and_architecture(source: str | Path) -> tuple[Vocabulary, Architecture]:
-    """What is known of a recogniser without its weights, which only those of an exported file are read for.
-
-    Raises UserError if it cannot be read, or has no vocabulary.
-    """
+def vocabulary_and_architecture(source: str | Path, language: str | None = None) -> tuple[Vocabulary, Architecture]:
+    """What is known of a recogniser, without reading its weights unless it is an exported file. Raises UserError."""
     if is_exported(source):
         model, vocabulary = _model_and_vocabulary(source, None, beside=False)
         return vocabulary, model.architecture
     from wav2vec2.checkpoints.load import describe
 
-    about = describe(source)
+    about = describe(source, language=language)
     if about.vocabulary is None:
         raise UserError(f"{source}: {_why_no_text(source)}")
     return about.vocabulary, about.architecture

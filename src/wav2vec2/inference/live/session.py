@@ -85,6 +85,11 @@ class LiveSession:
         """Seconds of the stream on which decisions were taken."""
         return self._tracker.now * HOP / SAMPLE_RATE
 
+    @property
+    def speaking(self) -> float | None:
+        """When the utterance began that has not ended, in seconds of the stream; None between utterances."""
+        return self._tracker.begin * HOP / SAMPLE_RATE if self._tracker.stretches else None
+
     def _begin_utterance(self) -> None:
         self._encoder.restart()
         self._words: list[Word] = []
