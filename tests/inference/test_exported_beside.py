@@ -91,7 +91,7 @@ def test_listening_takes_the_model(
 ) -> None:
     pcm = (SOUND * 8_000).astype("<i2").tobytes()
     monkeypatch.setattr("sys.stdin", Piped(pcm))
-    listen(ListenOptions(str(folder), "-", chunk=0.5))
+    listen(ListenOptions(("-",), str(folder), chunk=0.5))
     assert "speak now" in capfd.readouterr().err
 
 
