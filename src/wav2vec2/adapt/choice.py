@@ -99,6 +99,8 @@ def choose(facts: Facts, wishes: Wishes) -> Choice:
         expected=0.0,
     )
     choice, cut = _within(choice, facts, wishes)
+    if pretrain and not choice.pretrain:
+        why += f", but less than a third of it would fit into --hours {wishes.hours:g}"
     times = choice.updates * batch / max(facts.labels, 1.0)
     lines.append(
         f"fine-tuning: {choice.updates} updates of {batch:g} s on {facts.labels / 60:.1f} min of labels, each heard "
@@ -148,7 +150,6 @@ def _within(choice: Choice, facts: Facts, wishes: Wishes) -> tuple[Choice, list[
             left = max(left, limit / 2)
         share = left / (choice.pretrain_updates * choice.pretrain_seconds / facts.continued)
         if share < _WORTH_IT and not facts.from_nothing and wishes.pretrain != "always":
-            lines.append("continued pre-training is left out: less than a third of it would fit")
             choice = replace(choice, pretrain=False, compare=False)
         elif share < 1:
             choice = replace(choice, pretrain_updates=max(1, round(choice.pretrain_updates * share)))
