@@ -44,7 +44,7 @@ def test_the_lines_of_the_tutorial_run(tmp_path, monkeypatch, capsys):
             quick = next((more for start, more in QUICK.items() if " ".join(words).startswith(start)), "")
             assert cli.main([*words, *quick.split()]) == 0, words
     said = capsys.readouterr().out
-    assert len(lines()) == 14
+    assert len(lines()) == 13
     assert "kept " in said  # of the pseudo-labels
     assert {"model", "lm.arpa", "lexicon.txt", "README.md", "report"} <= {path.name for path in Path("mine").iterdir()}
     assert Path("pseudo.parquet").is_file()
