@@ -29,7 +29,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import numpy as np
 import openai
 import soundfile
@@ -93,7 +93,7 @@ def speech(folder: Path, seconds: float, seed: int) -> np.ndarray:
     return np.concatenate(parts)[: round(seconds * 16_000)]
 
 
-async def ask(client: httpx.AsyncClient, address: str, content: bytes) -> tuple[str, float]:
+async def ask(client: httpx2.AsyncClient, address: str, content: bytes) -> tuple[str, float]:
     """Have a file transcribed: its text, and the seconds that took."""
     begin = time.monotonic()
     answer = await client.post(f"{address}/v1/audio/transcriptions", files={"file": ("a.flac", content)})
@@ -124,12 +124,12 @@ async def clients(options: argparse.Namespace) -> None:
 
         async def client() -> None:
             nonlocal lost, heard
-            async with httpx.AsyncClient(timeout=600) as http:
+            async with httpx2.AsyncClient(timeout=600) as http:
                 while time.monotonic() < end:
                     number = next(order) % len(files)
                     try:
                         text, took = await ask(http, address, files[number])
-                    except httpx.HTTPError:
+                    except httpx2.HTTPError:
                         lost += 1
                         continue
                     lost += text != expected[number]
@@ -155,7 +155,7 @@ async def beside(options: argparse.Namespace) -> None:
     clips = [encoded(speech(options.audio, CLIP, seed)) for seed in range(100)]
     long = [encoded(speech(options.audio, 600, seed)) for seed in range(5)]
     with serving(options.model) as (address, _):
-        async with httpx.AsyncClient(timeout=1200) as http:
+        async with httpx2.AsyncClient(timeout=1200) as http:
 
             async def timed() -> list[float]:
                 return [(await ask(http, address, clip))[1] for clip in clips]
@@ -226,7 +226,7 @@ async def faults(options: argparse.Namespace) -> None:
     noise = random.Random(0)
     with serving(options.model) as (address, process):
         place = urlsplit(address)
-        async with httpx.AsyncClient(timeout=120) as http:
+        async with httpx2.AsyncClient(timeout=120) as http:
             text, _ = await ask(http, address, clip)
             before = memory(process)
 

@@ -36,7 +36,8 @@ RANGES = {
         batch.micro_tokens train.updates train.max_skips units.iterations log.every log.keep_last health.patience""",
     "at least 2": "batch.max_tokens units.clusters units.fit_frames",
     "at least 1 and at most 100": "variant.quantizer_depth",
-    "at least 0 and at most 1": """freeze.share curriculum.share masking.time_start masking.channel_start
+    "at least 0 and below 10": "edges.seconds",
+    "at least 0 and at most 1": """edges.share freeze.share curriculum.share masking.time_start masking.channel_start
         loss.tau_floor_share train.warmup_share train.hold_share train.initial_scale train.final_scale
         health.grace_share health.chance_share data.mix_beta""",
     "above 0 and at most 1": "regularization.tau_decay",
