@@ -18,6 +18,7 @@ from wav2vec2.adapt.plan import make_plan
 from wav2vec2.errors import UserError
 
 
+@pytest.mark.slow  # needs a complete run, as do the others that are marked
 def test_the_folder_is_a_recogniser_with_its_preset(finished, capsys):
     out = finished.out
     assert {path.name for path in out.iterdir()} >= {"model", "lm.arpa", "lexicon.txt", "README.md", "report", "work"}
@@ -35,6 +36,7 @@ def test_the_folder_is_a_recogniser_with_its_preset(finished, capsys):
         assert transcriber.search.decoder is None
 
 
+@pytest.mark.slow
 def test_the_card_is_one_that_the_hub_reads(finished):
     """huggingface_hub parses the header, and finds licence, task and error rates in it."""
     card = huggingface_hub.ModelCard.load(finished.out / "README.md")
@@ -49,6 +51,7 @@ def test_the_card_is_one_that_the_hub_reads(finished):
     assert "pre-training: 3 updates" in report
 
 
+@pytest.mark.slow
 def test_transcribed_recordings_are_not_pretrained_on_and_no_speaker_is_in_two_parts(finished):
     from wav2vec2.data.manifest import Manifest
 
@@ -63,6 +66,7 @@ def test_transcribed_recordings_are_not_pretrained_on_and_no_speaker_is_in_two_p
     assert all(row.text is None for row in rest)
 
 
+@pytest.mark.slow
 def test_the_same_line_does_nothing_twice_and_a_dry_run_shows_what_was_run(finished, monkeypatch, capsys):
     monkeypatch.setattr("wav2vec2.pipeline.engine.run_command", lambda *_, **__: pytest.fail("nothing is left to do"))
     command.run(finished)
