@@ -6,6 +6,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from wav2vec2 import __version__
@@ -35,6 +36,9 @@ def build_app(server: Server) -> FastAPI:
     add_realtime(app, server)
     add_page(app)
     app.add_middleware(Guard, server=server, paths=frozenset(getattr(route, "path", "") for route in app.routes))
+    if server.options.cors:  # around the guard, as a browser asks without a key whether it may ask
+        origins = server.options.cors
+        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
     return app
 
 

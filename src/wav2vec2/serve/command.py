@@ -130,6 +130,7 @@ def server_options(options: ServeOptions) -> ServerOptions:
         requests_a_minute=options.requests_a_minute,
         keys=() if options.keys is None else tuple(read_keys(options.keys)),
         spool=options.spool,
+        cors=options.cors,
         drain_seconds=options.drain_seconds,
     )
 

@@ -43,6 +43,7 @@ class ServerOptions:
     requests_a_minute: int
     keys: tuple[bytes, ...] = ()
     spool: Path | None = None
+    cors: tuple[str, ...] = ()
     drain_seconds: float = 30.0
 
 
