@@ -192,7 +192,7 @@ def test_every_row_once_and_equal_although_a_node_is_killed(
     assert [row["id"] for row in read_results(work / "ray")] == [f"u{number}" for number in range(UTTERANCES)]
     for name in os.listdir(work / "here"):
         assert (work / "ray" / name).read_bytes() == (work / "here" / name).read_bytes()
-    emissions = ["features", *words[1:3], "--emissions", "--device", "cpu"]
+    emissions = ["features", *words[2:4], "--emissions", "--device", "cpu"]
     assert main([*emissions, "--out", str(work / "emissions"), "--engine", "ray"]) == 0  # on the node that is left
     assert main([*emissions, "--out", str(work / "emissions-here")]) == 0
     assert read_results(work / "emissions").table().equals(read_results(work / "emissions-here").table())
