@@ -1,5 +1,6 @@
 import pytest
-from tests.adapt.made_up_recordings import run_here, smallest, write_recordings
+from tests.adapt.made_up_recordings import smallest, write_recordings
+from tests.run_here import run_here
 
 from wav2vec2.adapt import command
 from wav2vec2.adapt.options import AdaptOptions

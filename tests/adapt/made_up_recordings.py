@@ -8,9 +8,7 @@ import numpy as np
 import soundfile
 from tests.small_models import SMALLEST
 
-from wav2vec2 import cli
 from wav2vec2.adapt.options import AdaptOptions
-from wav2vec2.errors import UserError
 
 SENTENCES = ("Red box.", "A red lamp", "Blue box and lamp!", "the blue lamp", "A box")
 TRANSCRIBED, SPEAKERS, EACH = 6, 8, 3
@@ -48,16 +46,3 @@ def smallest(out: Path, recordings: Path, table: Path, **changes: Any) -> AdaptO
     chosen: dict[str, Any] = {"updates": 4, "pretrain_updates": 3, "trials": 2, "workers": 1, "threads": 1}
     chosen |= {"pretrain": "always", "set": CHANGES, "device": "cpu", "source": "scratch"}
     return AdaptOptions(recordings=str(recordings), transcripts=table, out=out, **(chosen | changes))
-
-
-def run_here(words: list[str], **_: object) -> None:
-    """The real commands without a process of their own for each, and searches without workers."""
-    words = [str(word) for word in words]
-    if words[0] in ("tune", "evaluate", "pseudo-label"):
-        place = words.index("--workers")
-        words[place : place + 2] = ["--workers", "0"]
-    status = cli.main(words)
-    if status == 130:
-        raise KeyboardInterrupt
-    if status:
-        raise UserError(f"status {status}")

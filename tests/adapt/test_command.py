@@ -10,7 +10,8 @@ import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.adapt.made_up_recordings import run_here, smallest, write_recordings
+from tests.adapt.made_up_recordings import smallest, write_recordings
+from tests.run_here import run_here
 
 from wav2vec2 import Transcriber, cli
 from wav2vec2.adapt import command

@@ -6,10 +6,10 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 from scripts.made_up_language import write_language
-from tests.adapt.made_up_recordings import run_here
 from tests.hub_double import repositories
 from tests.hub_double.in_process import turn_to
 from tests.hub_double.server import HubDouble
+from tests.run_here import run_here
 
 from wav2vec2.adapt import command
 from wav2vec2.adapt.options import AdaptOptions

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.adapt.made_up_recordings import run_here, smallest, write_recordings
+from tests.adapt.made_up_recordings import smallest, write_recordings
+from tests.run_here import run_here
 
 from wav2vec2.adapt.plan import DIVIDE, make_plan
 from wav2vec2.data.manifest import Manifest

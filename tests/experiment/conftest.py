@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 from tests.experiment.made_up_speech_tree import write_tree
-from tests.experiment.smallest_models import run_here
+from tests.run_here import run_here
 
 
 @pytest.fixture

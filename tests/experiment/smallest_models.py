@@ -5,9 +5,6 @@ from typing import Any
 
 from tests.small_models import SMALLEST as SIZES
 
-from wav2vec2 import cli
-from wav2vec2.errors import UserError
-
 _MODEL = (
     *(f"model.{name}={list(size) if isinstance(size, tuple) else size}" for name, size in SIZES.items()),
     "batch.workers=0",
@@ -35,16 +32,3 @@ def smallest(out: Path, tree: Path, **changes: Any) -> dict[str, Any]:
         "threads": 1,
         "device": "cpu",
     } | changes
-
-
-def run_here(words: list[str], **_: object) -> None:
-    """The real commands, without a process of their own for each, and searches without workers."""
-    words = [str(word) for word in words]
-    if words[0] in ("tune", "evaluate"):
-        place = words.index("--workers")
-        words[place : place + 2] = ["--workers", "0"]
-    status = cli.main(words)
-    if status == 130:
-        raise KeyboardInterrupt
-    if status:
-        raise UserError(f"status {status}")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from tests.experiment.made_up_speech_tree import write_tree
-from tests.experiment.smallest_models import run_here, smallest
+from tests.experiment.smallest_models import smallest
+from tests.run_here import run_here
 
 from wav2vec2 import cli
 from wav2vec2.errors import UserError

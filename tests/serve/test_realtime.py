@@ -16,7 +16,8 @@ import numpy as np
 import openai
 import pytest
 import soundfile
-from tests.serve.conftest import Served, burst, serving, silence
+from tests.bursts import burst
+from tests.serve.conftest import Served, serving, silence
 from websockets.exceptions import ConnectionClosed
 
 from wav2vec2.serve.live_audio import AudioFormat, LiveAudio

@@ -1,6 +1,5 @@
 """Options of ``wav2vec2 adapt``."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +9,7 @@ from tyro.conf import Positional, arg
 from wav2vec2.adapt.choice import PretrainWhen, Wishes
 from wav2vec2.errors import UserError
 from wav2vec2.pipeline.changes import Repeated, changes_of
+from wav2vec2.pipeline.machine import Machine
 
 SCRATCH = "scratch"
 Way = Literal["auto", "everything", "context", "adapters", "lora"]
@@ -91,23 +91,10 @@ class AdaptOptions:
         """What --set changes in the recipe of a stage."""
         return changes_of(self.set, stage)
 
-    def machine(self) -> Mapping[str, Any]:
-        """Keys of a recipe that choose where and how fast a training runs."""
-        keys: dict[str, Any] = {"log.tensorboard": False}
-        if self.threads:
-            keys["train.threads"] = self.threads
-        if self.device != "auto":
-            keys["train.device"] = self.device
-        return keys
-
-    def decoding(self) -> tuple[str, ...]:
-        """Arguments of commands that decode, which choose where and how fast they run."""
-        words = self.preparing()
-        return words if self.device == "auto" else (*words, "--device", self.device)
-
-    def preparing(self) -> tuple[str, ...]:
-        """Arguments of prepare that choose how fast it runs."""
-        return ("--workers", str(self.workers)) if self.workers else ()
+    @property
+    def machine(self) -> Machine:
+        """Where and how fast the stages run."""
+        return Machine(self.device, self.workers, self.threads)
 
     def check(self) -> None:
         """Raise UserError for what cannot be."""

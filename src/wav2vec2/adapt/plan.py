@@ -49,10 +49,10 @@ def first_stages(options: AdaptOptions, sources: Sources) -> list[Stage]:
     stages, manifest = [], sources.manifest
     divide: list[Argument] = ["adapt", "divide", manifest or Ref("prepare")]
     if sources.recordings:
-        work = Command(sources.recordings, options.preparing())
+        work = Command(sources.recordings, options.machine.preparing_arguments())
         stages.append(Stage("prepare", work, "manifest.parquet", "list the recordings"))
     if sources.table:
-        work = Command(sources.table, options.preparing())
+        work = Command(sources.table, options.machine.preparing_arguments())
         stages.append(Stage("transcripts", work, "manifest.parquet", "read the table of transcripts"))
         divide += ["--transcripts", Ref("transcripts")]
     if sources.ids is not None:
@@ -65,8 +65,9 @@ def first_stages(options: AdaptOptions, sources: Sources) -> list[Stage]:
     words: list[Argument] = ["adapt", "choose", Ref(DIVIDE, "values.json"), "--from", _source(options)]
     words += ["--pretrain", options.pretrain, "--self-training", options.self_training, "--hours", options.hours]
     words += ["--updates", options.updates, "--pretrain-updates", options.pretrain_updates, "--out", Here()]
-    machine = () if options.device == "auto" else ("--device", options.device)
-    stages.append(Stage(CHOOSE, Command(words, machine), "values.json", "choose how to train"))
+    stages.append(
+        Stage(CHOOSE, Command(words, options.machine.device_arguments()), "values.json", "choose how to train")
+    )
     return stages
 
 
@@ -133,7 +134,7 @@ class _Later:
 
     def _training(self, name: str, command: str, recipe: str, settings: dict[str, Any], title: str) -> Stage:
         every = {**settings, **self.options.changes(name)}
-        work = Training(command, recipe_path(recipe, None), every, self.options.machine())
+        work = Training(command, recipe_path(recipe, None), every, self.options.machine.training_keys())
         return Stage(name, work, "model", title)
 
     def _pretrain(self, source: Argument) -> Stage:
@@ -196,7 +197,7 @@ class _Later:
         words: list[Argument] = ["tune", Ref(model), _TRANSCRIBED, "--split", "valid", "--lm", Ref(NGRAM)]
         words += ["--decoder", "beam", "--beam", _BEAM, "--trials", self.options.trials, "--out", Here("preset.toml")]
         title = "tune the weight of the language model on the held-out speakers"
-        return Stage(name, Command(words, self.options.decoding()), "preset.toml", title)
+        return Stage(name, Command(words, self.options.machine.decoding_arguments()), "preset.toml", title)
 
     def _self_trained(self, number: int, model: str, tune: str) -> tuple[list[Stage], str]:
         """A round of self-training: the stages, and the name of the one that holds the model."""
@@ -205,7 +206,7 @@ class _Later:
         words += ["--check", Ref(DIVIDE, VALID_FILE), "--add", Ref(DIVIDE, TRAIN_FILE), "--best-share", _SURE]
         words += ["--min-confidence", 0.0, "--min-agreement", 0.0, "--out", Here("pseudo.parquet")]
         title = "transcribe the untranscribed, and keep the half that the recogniser is surest of"
-        labels = Stage(name, Command(words, self.options.decoding()), "pseudo.parquet", title)
+        labels = Stage(name, Command(words, self.options.machine.decoding_arguments()), "pseudo.parquet", title)
         changes: dict[str, Any] = {
             "data.manifest": Ref(name),
             "data.split": "",
@@ -220,7 +221,7 @@ class _Later:
         words: list[Argument] = ["evaluate", Ref(model), _TRANSCRIBED, "--split", "valid+test", "--preset", Ref(tune)]
         words += ["--worst", 0, "--hypotheses", Here("hypotheses.tsv"), "--out", Here("evaluation.json")]
         title = "error rates on the test speakers, with and without the language model"
-        return Stage(EVALUATE, Command(words, self.options.decoding()), "evaluation.json", title)
+        return Stage(EVALUATE, Command(words, self.options.machine.decoding_arguments()), "evaluation.json", title)
 
 
 def _keep(name: str, runs: tuple[str, ...], title: str) -> Stage:

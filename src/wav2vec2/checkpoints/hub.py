@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wav2vec2.checkpoints.default_model import remedy_offline
-from wav2vec2.checkpoints.hub_download import Access, RemoteFile, download, size_in_words
+from wav2vec2.checkpoints.hub_download import Access, RemoteFile, download, of_a_hub_library, size_in_words
 from wav2vec2.checkpoints.languages import no_such_language
 from wav2vec2.errors import UserError, quoted
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_HUB_LIBRARIES = ("huggingface_hub", "httpx", "httpx2", "httpcore", "requests", "urllib3")
 ALPHABET = "alphabet.json"
 """A small file of pyctcdecode's, which comes with every model that has a language model beside it."""
 _DESCRIPTIONS = (
@@ -85,9 +84,7 @@ def fetch(
     except UserError:
         raise
     except Exception as error:
-        # Which HTTP library lies beneath, and so which errors there are, depends on huggingface_hub's version.
-        known = isinstance(error, OSError | ValueError) or type(error).__module__.split(".")[0] in _HUB_LIBRARIES
-        if not known:
+        if not (isinstance(error, OSError | ValueError) or of_a_hub_library(error)):
             raise
         if getattr(error, "response", None) is None and not only:  # no answer from the hub
             with contextlib.suppress(UserError):

@@ -19,6 +19,7 @@ from typing import Any
 from wav2vec2.errors import UserError
 from wav2vec2.progress import clock, download_bar
 
+_HUB_LIBRARIES = ("huggingface_hub", "httpx", "httpx2", "httpcore", "requests", "urllib3")
 _BLOCK = 1 << 20
 _PAUSE = 1.0
 _FRUITLESS = 5  # attempts without a byte, after which the download is given up
@@ -146,6 +147,11 @@ def _fetch_large(
                 )
 
 
+def of_a_hub_library(error: Exception) -> bool:
+    """Whether an error is one of the hub's client, or of the HTTP library beneath, which depends on its version."""
+    return type(error).__module__.split(".")[0] in _HUB_LIBRARIES
+
+
 def _receive(url: str, partial: Path, file: RemoteFile, token: str | None, advance: Callable[[int], None]) -> None:
     """Append to ``partial`` until it is whole; a broken connection is taken up again, some times if nothing comes."""
     fruitless = 0
@@ -154,8 +160,8 @@ def _receive(url: str, partial: Path, file: RemoteFile, token: str | None, advan
             _stream(url, partial, before, token, advance)
         except OSError:  # the disk, or an answer that is an error
             raise
-        except Exception:  # of whichever HTTP library the hub's version has
-            if fruitless == _FRUITLESS:
+        except Exception as error:
+            if fruitless == _FRUITLESS or not of_a_hub_library(error):
                 raise
         fruitless = 0 if _size(partial) > before else fruitless + 1
         if fruitless > _FRUITLESS:

@@ -183,7 +183,7 @@ def _protocol(steps: Steps, options: Table1Options, tier: str, model: str) -> li
             words += ["--decoder", steps.scale.tuning.decoder]
             words += ["--split", Value(SPEECH, "tuning_splits"), "--beam", 50, "--lm-weight", PROTOCOL_WEIGHT]
             words += ["--word-score", -1.0, "--worst", 0, "--out", Here("evaluation.json")]
-            command = Command(words, options.decoding_arguments())
+            command = Command(words, options.machine.decoding_arguments())
             stages.append(Stage(f"try-{trial}", command, "evaluation.json", "dev-other with the 4-gram, beam 50"))
             names.append(f"lr {rate:g}, seed {seed}")
             trials.append(trial)

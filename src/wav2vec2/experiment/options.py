@@ -8,6 +8,7 @@ from typing import Any
 from wav2vec2.errors import UserError
 from wav2vec2.experiment.scale import ScaleName
 from wav2vec2.pipeline.changes import Repeated, changes_of
+from wav2vec2.pipeline.machine import Machine
 from wav2vec2.pipeline.stage import File
 
 DEFAULT_OUT = Path("runs")
@@ -108,23 +109,10 @@ class ExperimentOptions:
         if not 0 <= self.minutes < 1e6:
             raise UserError(f"--minutes {self.minutes:g}: must be at least 0")
 
-    def training_keys(self) -> dict[str, Any]:
-        """Keys of a recipe that choose where and how fast a training runs."""
-        keys: dict[str, Any] = {"log.tensorboard": False}
-        if self.threads:
-            keys["train.threads"] = self.threads
-        if self.device != "auto":
-            keys["train.device"] = self.device
-        return keys
-
-    def decoding_arguments(self) -> tuple[str, ...]:
-        """Arguments of tune and evaluate that choose where and how fast they run."""
-        words = self.preparing_arguments()
-        return words if self.device == "auto" else (*words, "--device", self.device)
-
-    def preparing_arguments(self) -> tuple[str, ...]:
-        """Arguments of prepare that choose how fast it runs."""
-        return ("--workers", str(self.workers)) if self.workers else ()
+    @property
+    def machine(self) -> Machine:
+        """Where and how fast the stages run."""
+        return Machine(self.device, self.workers, self.threads)
 
 
 @dataclass(frozen=True, kw_only=True)

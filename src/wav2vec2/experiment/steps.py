@@ -45,12 +45,12 @@ class Steps:
 
     def preparing(self, name: str, words: Sequence[Argument], title: str) -> Stage:
         """A stage of the command ``prepare``."""
-        return Stage(name, Command(words, self.options.preparing_arguments()), "manifest.parquet", title)
+        return Stage(name, Command(words, self.options.machine.preparing_arguments()), "manifest.parquet", title)
 
     def training(self, name: str, command: str, recipe: str, settings: Mapping[str, Any], title: str) -> Stage:
         """A training command; ``--set`` overrides its settings, and its number of updates is scaled."""
         path = recipe_path(recipe, self.options.recipes)
-        machine = self.options.training_keys()
+        machine = self.options.machine.training_keys()
         unscaled = Training(command, path, {**settings, **self.options.changes(name)}, machine)
         config = unscaled.config()
         updates = self.options.updates(config.train.updates)
@@ -190,14 +190,14 @@ class Steps:
             decoded, scored = f"evaluate-{prefix}{name}", f"score-{prefix}{name}"
             words = ["evaluate", model, manifest, "--split", tests, *options, "--worst", 0]
             words += ["--hypotheses", Here("hypotheses.tsv"), "--out", Here("evaluation.json")]
-            command = Command(words, self.options.decoding_arguments())
+            command = Command(words, self.options.machine.decoding_arguments())
             stages.append(Stage(decoded, command, "hypotheses.tsv", "transcribe the test splits"))
             stages.append(scoring(scored, decoded, manifest, name, columns, facts))
         return stages
 
     def _tuned(self, name: str, model: Argument, manifest: Argument, dev: Argument, lms: Sequence[str]) -> list[Stage]:
         tuning: Tuning = self.scale.tuning
-        stages, machine = [], self.options.decoding_arguments()
+        stages, machine = [], self.options.machine.decoding_arguments()
         head: list[Argument] = ["tune", model, manifest, "--split", dev, "--trials", tuning.trials]
         search: list[Argument] = ["--decoder", tuning.decoder]
         tail: list[Argument] = ["--out", Here("preset.toml")]

@@ -73,7 +73,7 @@ def _row(steps: Steps, seed: int) -> list[Stage]:
     tuned, decoded = f"finetune-{name}", f"evaluate-{name}"
     words: list[Argument] = ["evaluate", Ref(tuned), Ref(PHONES), "--split", "dev+test", "--worst", 0]
     words += ["--hypotheses", Here("hypotheses.tsv"), "--out", Here("evaluation.json")]
-    command = Command(words, steps.options.decoding_arguments())
+    command = Command(words, steps.options.machine.decoding_arguments())
     return [
         steps.finetune(tuned, recipe, settings, f"TIMIT's phones, seed {seed}", start=Ref(PRETRAINED)),
         Stage(decoded, command, "hypotheses.tsv", "transcribe dev and the core test set"),

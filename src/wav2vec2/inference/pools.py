@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from wav2vec2.audio.read import SAMPLE_RATE
-from wav2vec2.audio.recordings import Failure
+from wav2vec2.audio.recordings import Failure, Waveform
 from wav2vec2.inference.cuts import Cut, Ended
 from wav2vec2.inference.windows import batches_by_length
 from wav2vec2.model.architecture import Architecture
@@ -90,8 +90,9 @@ def _computed(
     outputs: dict[int, Computed] = {}
     for batch in batches_by_length([len(cut.waveform) for _, cut in cuts], budget):
         chosen = [cuts[index] for index in batch]
-        waveforms, lengths = _padded([cut for _, cut in chosen], device)
-        rows = compute(waveforms, lengths, _moments([cut for _, cut in chosen], architecture, device))
+        audio = [cut.waveform for _, cut in chosen]
+        moments = common_moments(audio, [cut.moments for _, cut in chosen], architecture, device)
+        rows = compute(*padded(audio, device), moments)
         for (place, cut), tensors in zip(chosen, rows, strict=True):
             kept = slice(cut.skip, cut.skip + cut.keep)
             # copied, because a view would keep the whole batch in memory
@@ -103,15 +104,24 @@ def _computed(
     return ordered
 
 
-def _padded(cuts: Sequence[Cut], device: torch.device) -> tuple[Tensor, Tensor]:
-    lengths = torch.tensor([len(cut.waveform) for cut in cuts])
-    batch = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(cut.waveform) for cut in cuts], batch_first=True)
+def padded(waveforms: Sequence[Waveform], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return waveforms as a batch (B, S), filled with zeros, and their lengths (B,)."""
+    lengths = torch.tensor([len(waveform) for waveform in waveforms])
+    batch = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(waveform) for waveform in waveforms], batch_first=True)
     return batch.to(device), lengths.to(device)
 
 
-def _moments(cuts: Sequence[Cut], architecture: Architecture, device: torch.device) -> Moments:
-    """The moments of all rows, if a row has others than its own."""
-    if all(cut.moments is None for cut in cuts):
+def common_moments(
+    waveforms: Sequence[Waveform],
+    given: Sequence[WindowMoments | None],
+    architecture: Architecture,
+    device: torch.device,
+) -> Moments:
+    """Return the moments of all rows, if a row has others than its own."""
+    if all(moments is None for moments in given):
         return None
-    found = [cut.moments or WindowMoments.of(torch.from_numpy(cut.waveform), architecture) for cut in cuts]
+    found = [
+        moments or WindowMoments.of(torch.from_numpy(waveform), architecture)
+        for waveform, moments in zip(waveforms, given, strict=True)
+    ]
     return [WindowMoments(moments.products.to(device)) for moments in found]

@@ -131,7 +131,6 @@ def server_options(options: ServeOptions) -> ServerOptions:
         keys=() if options.keys is None else tuple(read_keys(options.keys)),
         spool=options.spool,
         cors=options.cors,
-        drain_seconds=options.drain_seconds,
     )
 
 

@@ -4,28 +4,24 @@ It takes its messages from a socket whose number is its only argument, in order,
 computation fails is answered by `failed`; the worker goes on. It ends when the front closes the socket.
 """
 
-import signal
 import socket
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wav2vec2.device import limit_threads
 from wav2vec2.errors import UserError, cause
-from wav2vec2.serve.messages import Channel, Closed, Message
+from wav2vec2.serve.child import run_child
+from wav2vec2.serve.messages import Channel, Message
 from wav2vec2.serve.search import open_search, tuned_pieces
 
 if TYPE_CHECKING:
     from wav2vec2.inference.acoustic_model import AcousticModel
 
 
-def pack_batch(number: int, pieces: list[tuple[bytes, Any]], log_probs: bool) -> Message:
+def pack_batch(pieces: list[tuple[bytes, Any]], log_probs: bool) -> Message:
     """Return the message that asks for a batch: float32 audio at 16 kHz, and moments of the group norm or None."""
-    fields = {"batch": number, "bytes": [len(audio) for audio, _ in pieces], "log_probs": log_probs}
-    moments = [moment for _, moment in pieces]
-    if any(moment is not None for moment in moments):
-        fields["moments"] = moments
+    sizes, moments = [len(audio) for audio, _ in pieces], [moment for _, moment in pieces]
+    fields = {"bytes": sizes, "moments": moments, "log_probs": log_probs}
     return Message("batch", fields, b"".join(audio for audio, _ in pieces))
 
 
@@ -49,9 +45,8 @@ class _Worker:
         self._weights: AcousticModel | None = None
 
     def facts(self) -> dict[str, Any]:
-        """What the front tells its clients about the model."""
-        a = self._model.architecture
-        return {"symbols": len(self._model.vocabulary), "device": str(self._model.device), "stride": a.stride}
+        """What the front needs to know of the model."""
+        return {"symbols": len(self._model.vocabulary)}
 
     def answer(self, message: Message) -> Message:
         """Do what a message asks for."""
@@ -60,32 +55,20 @@ class _Worker:
         return Message("events", self._live(message))
 
     def _batch(self, message: Message) -> Message:
-        torch, fields = self._torch, message.fields
-        sizes = [count // 4 for count in fields["bytes"]]
-        audio = np.frombuffer(message.payload, np.float32)
-        parts = np.split(audio, np.cumsum(sizes)[:-1])
-        padded = torch.zeros(len(sizes), max(sizes))
-        for row, part in zip(padded, parts, strict=True):
-            row[: len(part)] = torch.from_numpy(part.copy())
-        device = self._model.device
-        moments = self._moments(fields.get("moments"), parts)
-        function = self._functions[fields["log_probs"]]
-        rows = function(padded.to(device), torch.tensor(sizes, device=device), moments)
-        payload = b"".join(tensor.cpu().numpy().tobytes() for row in rows for tensor in row)
-        return Message("computed", {"batch": fields["batch"], "frames": [len(row[0]) for row in rows]}, payload)
-
-    def _moments(self, given: list[Any] | None, parts: list[np.ndarray]) -> Any:
-        if given is None:
-            return None
+        from wav2vec2.inference.pools import common_moments, padded
         from wav2vec2.model.window_moments import WindowMoments
 
-        torch, a = self._torch, self._model.architecture
-        return [
-            WindowMoments.of(torch.from_numpy(part.copy()), a)
-            if products is None
-            else WindowMoments(torch.tensor(products, dtype=torch.float64, device=self._model.device))
-            for products, part in zip(given, parts, strict=True)
+        fields, device = message.fields, self._model.device
+        sizes = [count // 4 for count in fields["bytes"]]
+        audio = np.split(np.frombuffer(message.payload, np.float32).copy(), np.cumsum(sizes)[:-1])
+        given = [
+            None if products is None else WindowMoments(self._torch.tensor(products, dtype=self._torch.float64))
+            for products in fields["moments"]
         ]
+        moments = common_moments(audio, given, self._model.architecture, device)
+        rows = self._functions[fields["log_probs"]](*padded(audio, device), moments)
+        payload = b"".join(tensor.cpu().numpy().tobytes() for row in rows for tensor in row)
+        return Message("computed", {"frames": [len(row[0]) for row in rows]}, payload)
 
     def _live(self, message: Message) -> dict[str, Any]:
         session = message.fields["session"]
@@ -101,7 +84,7 @@ class _Worker:
             found = []
         live = self._sessions.get(session)
         now = {} if live is None else {"heard": live.heard, "speaking": live.speaking}
-        return {"session": session, **now, "events": [event.as_json() for event in found]}
+        return {**now, "events": [event.as_json() for event in found]}
 
     def _opened(self, fields: dict[str, Any]) -> Any:
         from wav2vec2.inference.live.open import open_session
@@ -131,15 +114,8 @@ class _Worker:
         return self._search
 
 
-def serve(channel: Channel) -> None:
-    """Answer messages until the front is gone."""
-    settings = channel.receive().fields
-    try:
-        worker = _Worker(settings)
-    except UserError as error:
-        channel.send(Message("refused", {"message": str(error)}))
-        return
-    channel.send(Message("ready", worker.facts()))
+def _answer_all(worker: _Worker, connection: socket.socket) -> None:
+    channel = Channel(connection)
     while True:
         message = channel.receive()
         try:
@@ -149,15 +125,5 @@ def serve(channel: Channel) -> None:
         channel.send(reply)
 
 
-def main() -> None:
-    """Run the worker whose end of the socket has the number in the first argument."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the front says when it is over
-    limit_threads()
-    try:
-        serve(Channel(socket.socket(fileno=int(sys.argv[1]))))
-    except Closed:
-        return
-
-
 if __name__ == "__main__":
-    main()
+    run_child(_Worker, _Worker.facts, _answer_all)

@@ -5,7 +5,6 @@ A worker that dies is started again, and its batch is computed by another one.
 
 import asyncio
 import contextlib
-import itertools
 import time
 from collections import deque
 from collections.abc import Hashable, Mapping
@@ -128,7 +127,6 @@ class ComputeWorker:
         self.sessions = 0
         self._child: Child | None = None
         self._task: asyncio.Task[None] | None = None
-        self._batches = itertools.count(1)
 
     async def start(self) -> dict[str, Any]:
         """Start the process; return what it says of the model. Raises UserError for a model that it refuses."""
@@ -146,11 +144,6 @@ class ComputeWorker:
             await asyncio.gather(self._task, return_exceptions=True)
         if self._child is not None:
             self._child.kill()
-
-    @property
-    def process(self) -> int | None:
-        """The number of the process, None while there is none."""
-        return self._child.process.pid if self._child is not None and self._child.alive else None
 
     async def ask(self, message: Message) -> dict[str, Any]:
         """Send a live message; return the answer's fields. Raises ApiError if the worker dies or refuses."""
@@ -210,7 +203,7 @@ class ComputeWorker:
         log_probs = any(item.log_probs for item in wanted)
         begin = time.monotonic()
         audio = [(item.audio, item.moments) for item in wanted]
-        await child.channel.send(pack_batch(next(self._batches), audio, log_probs))
+        await child.channel.send(pack_batch(audio, log_probs))
         reply = await child.channel.receive()
         self._pool.metrics.batch_seconds.observe(time.monotonic() - begin)
         self._pool.deliver(batch, reply, log_probs)

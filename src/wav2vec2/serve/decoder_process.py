@@ -13,12 +13,13 @@ import resource
 import select
 import signal
 import socket
-import sys
 import warnings
+from typing import Any
 
 import torch
 
 from wav2vec2.errors import UserError, cause
+from wav2vec2.serve.child import run_child
 from wav2vec2.serve.decoder_tasks import Recognizer, align, transcribe
 from wav2vec2.serve.limited_recording import LimitedRecording
 from wav2vec2.serve.messages import Channel, Closed, Message
@@ -89,6 +90,7 @@ def _compile_aside(recognizer: Recognizer) -> int:
     done, open_while_compiling = os.pipe()
     if os.fork() == 0:
         try:
+            os.nice(19)  # requests come first
             recognizer.compile_search()
         finally:
             os._exit(0)
@@ -108,24 +110,10 @@ def _finish(recognizer: Recognizer, connection: int, file: int) -> None:
         os._exit(status)
 
 
-def main() -> None:
-    """Run the parent whose socket has the number in the first argument."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = socket.socket(fileno=int(sys.argv[1]))
-    channel = Channel(parent)
+def _opened(settings: dict[str, Any]) -> Recognizer:
     torch.set_num_threads(1)
-    try:
-        settings = channel.receive().fields
-        try:
-            recognizer = Recognizer(settings)
-        except UserError as error:
-            channel.send(Message("refused", {"message": str(error)}))
-            return
-        channel.send(Message("ready", {"spaced": recognizer.vocabulary.spaced}))
-        fork_for_requests(recognizer, parent)
-    except Closed:
-        return
+    return Recognizer(settings)
 
 
 if __name__ == "__main__":
-    main()
+    run_child(_opened, Recognizer.facts, fork_for_requests)

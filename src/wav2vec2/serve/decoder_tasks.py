@@ -51,6 +51,10 @@ class Recognizer:
         assert search.decoder is not None
         search.decoder.decode([np.zeros((1, len(self.vocabulary)), np.float32)], search.options)
 
+    def facts(self) -> dict[str, Any]:
+        """What the front needs to know of the vocabulary."""
+        return {"spaced": self.vocabulary.spaced}
+
     def compile_search(self) -> None:
         """Compile our own search, which the hotwords of a request need even where decoding is greedy."""
         if self.search.decoder is None and self.vocabulary.word_separator is not None:

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from wav2vec2.audio.blocks import StreamResampler
-from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.audio.pcm import PcmStream
 from wav2vec2.serve.failures import wrong
 
 _RATES = (8_000, 16_000, 24_000, 48_000)
@@ -44,21 +43,14 @@ class LiveAudio:
     """Turns the bytes of a stream into samples at 16 kHz, however the stream is cut."""
 
     def __init__(self, about: AudioFormat) -> None:
-        self._format = about
-        self._resampler = StreamResampler(about.rate, SAMPLE_RATE)
-        self._rest = b""
+        self._stream = PcmStream(about.rate)
+        self._table = {"audio/pcmu": _MU_LAW, "audio/pcma": _A_LAW}.get(about.kind)
 
     def push(self, data: bytes) -> np.ndarray:
         """Return the float32 samples that are ready after some bytes."""
-        if self._format.kind == "audio/pcm":
-            data = self._rest + data
-            used = len(data) - len(data) % 2
-            self._rest = data[used:]
-            samples = np.frombuffer(data[:used], "<i2").astype(np.float32) / np.float32(32768)
-        else:
-            table = _MU_LAW if self._format.kind == "audio/pcmu" else _A_LAW
-            samples = table[np.frombuffer(data, np.uint8)]
-        return self._resampler.push(samples) if len(samples) else samples
+        if self._table is None:
+            return self._stream.push(data)
+        return self._stream.push_samples(self._table[np.frombuffer(data, np.uint8)])
 
 
 def _mu_law() -> np.ndarray:

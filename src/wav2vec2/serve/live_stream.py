@@ -13,7 +13,7 @@ _NUMBERS = itertools.count(1)
 
 
 @dataclass
-class Heard:
+class LiveAnswer:
     """What a worker says to some audio. heard: seconds decided on; speaking: when the utterance began, None between."""
 
     heard: float = 0.0
@@ -40,12 +40,12 @@ class LiveStream:
             raise
         return stream
 
-    async def hear(self, samples: np.ndarray) -> Heard:
+    async def hear(self, samples: np.ndarray) -> LiveAnswer:
         """Hear float32 samples at 16 kHz."""
         message = Message("hear", {"session": self._name}, samples.astype(np.float32, copy=False).tobytes())
         return self._told(await self._worker.ask(message))
 
-    async def flush(self) -> Heard:
+    async def flush(self) -> LiveAnswer:
         """End the utterance now."""
         return self._told(await self._worker.ask(Message("flush", {"session": self._name})))
 
@@ -55,5 +55,5 @@ class LiveStream:
         await self._worker.ask(Message("close", {"session": self._name}))
 
     @staticmethod
-    def _told(fields: dict[str, Any]) -> Heard:
-        return Heard(fields["heard"], fields["speaking"], fields["events"])
+    def _told(fields: dict[str, Any]) -> LiveAnswer:
+        return LiveAnswer(fields["heard"], fields["speaking"], fields["events"])

@@ -20,7 +20,7 @@ from fastapi.responses import JSONResponse
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.serve.failures import ApiError, busy, wrong
 from wav2vec2.serve.live_audio import LiveAudio
-from wav2vec2.serve.live_stream import Heard, LiveStream
+from wav2vec2.serve.live_stream import LiveAnswer, LiveStream
 from wav2vec2.serve.live_wishes import Wishes
 from wav2vec2.serve.server import Server
 
@@ -166,7 +166,7 @@ class _Session:
             with contextlib.suppress(ApiError):
                 await self._stream.close()
 
-    async def _tell(self, heard: Heard) -> None:
+    async def _tell(self, heard: LiveAnswer) -> None:
         for event in heard.events:
             if event["kind"] == "committed":
                 await self._begin(event["words"][0]["start"])

@@ -60,11 +60,6 @@ class Scheduler:
         """Pieces that wait."""
         return sum(len(turn.waiting) for turn in self._turns.values())
 
-    @property
-    def waiting_samples(self) -> int:
-        """Samples of the pieces that wait."""
-        return sum(piece.samples for turn in self._turns.values() for piece in turn.waiting)
-
     def begin(self, request: Hashable) -> None:
         """Say that a request will have pieces; until `end`, a batch may wait for them."""
         self._expecting.add(request)

@@ -48,8 +48,7 @@ def open_search(
 
 def tuned_pieces(plain: dict[str, Any]) -> PieceSettings:
     """Return how the preset among `plain_options` cuts recordings. Raises UserError if it cannot be read."""
-    chosen = DecodingOptions(preset=plain.get("preset")).resolve()
-    return PieceSettings(pause=chosen.pause, margin=chosen.margin, statistics=chosen.statistics)
+    return PieceSettings.of(DecodingOptions(preset=plain.get("preset")).resolve())
 
 
 def _quiet(_: str) -> None:

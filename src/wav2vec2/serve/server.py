@@ -44,7 +44,6 @@ class ServerOptions:
     keys: tuple[bytes, ...] = ()
     spool: Path | None = None
     cors: tuple[str, ...] = ()
-    drain_seconds: float = 30.0
 
 
 class Server:

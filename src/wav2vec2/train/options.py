@@ -8,9 +8,27 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from wav2vec2.config import option, options
+from wav2vec2.data.mixing import MixBy
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import ARCHITECTURES, Architecture
 from wav2vec2.model.variants.variant import Variant
+
+
+@dataclass(frozen=True)
+class SpeechData:
+    """Which utterances of which manifest are learned from, and how often."""
+
+    manifest: str = option("", may_change=True)
+    """Manifest: a file, or the folder that 'wav2vec2 prepare' wrote, or a URL such as s3://bucket/folder. Several are
+    joined by "+"."""
+    split: str = ""
+    """Use only this split, or several ("train+dev"); empty: all."""
+    mix: MixBy = "none"
+    """Balance languages or corpora (the column source): small ones are repeated, large ones wait. source+language:
+    languages within each corpus, then the corpora. none: every utterance once an epoch."""
+    mix_beta: float = option(0.5, low=0.0, high=1.0)
+    """With mix: each gets a share of an epoch in proportion to its hours to this power. 1: as they are; 0: all the
+    same. XLS-R and MMS used 0.5."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.small_models import FAMILIES, recognizer
+from tests.bursts import VOCABULARY, burst, talkative
+from tests.small_models import FAMILIES
 
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel
@@ -18,33 +19,11 @@ from wav2vec2.inference.live.open import open_session
 from wav2vec2.inference.live.session import LiveSession
 from wav2vec2.inference.live.settings import LiveSettings
 from wav2vec2.inference.live.writer import GreedyWriter
-from wav2vec2.text.vocabulary import Vocabulary
-
-VOCABULARY = Vocabulary.from_transcripts(["THE QUICK BROWN FOX JUMPS OVER A LAZY DOG"])
-
 
 FAST = LiveSettings(delay="low", chunk=0.3, left_context=0.6, longest=4.0, settled=0.5)
 
 
-def burst(seconds: float, seed: int, level: float = 0.2) -> np.ndarray:
-    """Something loud that changes, so that a random model hears many symbols."""
-    rng = np.random.default_rng(seed)
-    time = np.arange(round(seconds * 16_000)) / 16_000
-    tone = np.sin(2 * np.pi * np.cumsum(200 + 1500 * np.abs(np.sin(5 * time + seed))) / 16_000)
-    return (level * (tone + 0.3 * rng.standard_normal(len(time)))).astype(np.float32)
-
-
-def talkative(family: str) -> AcousticModel:
-    """A recogniser with random weights that writes short words."""
-    model = recognizer(FAMILIES[family], VOCABULARY)
-    with torch.no_grad():  # in every fifth frame the best symbol is the separator
-        logits = model(torch.from_numpy(burst(3.0, 0))[None])[0][0]
-        lacking = logits.max(-1).values - logits[:, 4]
-        model.head.bias[4] += lacking.quantile(0.2)
-    return AcousticModel(model, compute=ComputeOptions(device="cpu"))
-
-
-MODELS = {family: talkative(family) for family in FAMILIES}
+MODELS = {family: AcousticModel(talkative(family), compute=ComputeOptions(device="cpu")) for family in FAMILIES}
 
 
 def silence(seconds: float) -> np.ndarray:

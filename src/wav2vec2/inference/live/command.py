@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from wav2vec2.audio.blocks import StreamResampler
 from wav2vec2.audio.microphone import Microphone
+from wav2vec2.audio.pcm import PcmStream
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.checkpoints.default_model import model_and_words
 from wav2vec2.decode.build import DecodingOptions
@@ -121,15 +121,11 @@ def _settings(options: ListenOptions, longest_heard: float | None, tuned: PieceS
 
 def pcm_blocks(descriptor: int, rate: int) -> Iterator[np.ndarray]:
     """Yield the audio in a file of 16-bit PCM, mono float32 at 16 kHz, as it comes; an odd last byte is left out."""
-    resampler = StreamResampler(rate, SAMPLE_RATE)
-    rest = b""
+    stream = PcmStream(rate)
     while block := os.read(descriptor, _READ):
-        whole = rest + block
-        used = len(whole) - len(whole) % 2
-        rest = whole[used:]
-        if used:
-            yield resampler.push(np.frombuffer(whole[:used], "<i2").astype(np.float32) / np.float32(32768))
-    yield resampler.push(np.zeros(0, np.float32), last=True)
+        if len(samples := stream.push(block)):
+            yield samples
+    yield stream.finish()
 
 
 def events(session: LiveSession, blocks: Iterable[np.ndarray]) -> Iterator[LiveEvent]:

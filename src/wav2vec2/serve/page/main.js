@@ -185,7 +185,10 @@ async function begin() {
   $("record").disabled = !isSecureContext;
   $("key").value = key.get();
   models().then((found) => { $("model").textContent = found[0].id; }, (error) => complain(error.message));
-  const kept = await store.restore().catch(() => ({ pieces: [] }));
+  const kept = await store.restore().catch((error) => {
+    complain(`What was kept here cannot be read: ${error.message}`);
+    return { pieces: [] };
+  });
   if (kept.file) opened(kept.file, kept.peaks, kept.seconds);
   if (kept.pieces.length) {
     shown(kept.pieces);

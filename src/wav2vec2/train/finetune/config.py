@@ -3,32 +3,28 @@
 from dataclasses import dataclass, field
 
 from wav2vec2.config import option
-from wav2vec2.data.mixing import MixBy
 from wav2vec2.model.architecture import Masking, Regularization
 from wav2vec2.train.finetune.curriculum import CurriculumConfig
 from wav2vec2.train.finetune.edges import EdgeConfig
 from wav2vec2.train.finetune.text import TextConfig
 from wav2vec2.train.finetune.ways import TuneConfig
-from wav2vec2.train.options import BatchConfig, HealthConfig, LogConfig, ModelConfig, ParallelConfig, TrainConfig
+from wav2vec2.train.options import (
+    BatchConfig,
+    HealthConfig,
+    LogConfig,
+    ModelConfig,
+    ParallelConfig,
+    SpeechData,
+    TrainConfig,
+)
 
 SCRATCH = "scratch"
 
 
 @dataclass(frozen=True)
-class FinetuneData:
+class FinetuneData(SpeechData):
     """Transcribed speech."""
 
-    manifest: str = option("", may_change=True)
-    """Manifest: a file, or the folder that 'wav2vec2 prepare' wrote, or a URL such as s3://bucket/folder. Several are
-    joined by "+"."""
-    split: str = ""
-    """Use only this split, or several ("train+dev"); empty: all."""
-    mix: MixBy = "none"
-    """Balance languages or corpora (the column source): small ones are repeated, large ones wait. source+language:
-    languages within each corpus, then the corpora. none: every utterance once an epoch."""
-    mix_beta: float = option(0.5, low=0.0, high=1.0)
-    """With mix: each gets a share of an epoch in proportion to its hours to this power. 1: as they are; 0: all the
-    same. XLS-R and MMS used 0.5."""
     labels: str = option("", may_change=True)
     """File of utterance ids, one per line: train only on these."""
     validation_manifest: str = option("", may_change=True)

@@ -11,7 +11,7 @@ from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.config import option
 from wav2vec2.data.hold_out import hold_out
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.data.mixing import Groups, MixBy
+from wav2vec2.data.mixing import Groups
 from wav2vec2.errors import UserError
 from wav2vec2.model.architecture import Architecture, Masking, Regularization
 from wav2vec2.model.encoder import SharedEncoder
@@ -30,6 +30,7 @@ from wav2vec2.train.options import (
     LogConfig,
     ModelConfig,
     ParallelConfig,
+    SpeechData,
     TrainConfig,
     refuse_impossible,
 )
@@ -43,20 +44,9 @@ _INPUT = ("feature_projection.", "input_quantizer.")
 
 
 @dataclass(frozen=True)
-class PretrainData:
+class PretrainData(SpeechData):
     """Speech to learn from. Transcripts are not used."""
 
-    manifest: str = option("", may_change=True)
-    """Manifest: a file, or the folder that 'wav2vec2 prepare' wrote, or a URL such as s3://bucket/folder. Several are
-    joined by "+"."""
-    split: str = ""
-    """Use only this split, or several ("train+dev"); empty: all."""
-    mix: MixBy = "none"
-    """Balance languages or corpora (the column source): small ones are repeated, large ones wait. source+language:
-    languages within each corpus, then the corpora. none: every utterance once an epoch."""
-    mix_beta: float = option(0.5, low=0.0, high=1.0)
-    """With mix: each gets a share of an epoch in proportion to its hours to this power. 1: as they are; 0: all the
-    same. XLS-R and MMS used 0.5."""
     hold_out: int = option(0, low=0)
     """Hold this many utterances out of training, for validation."""
     hold_out_avoid: str = option("", may_change=True)
