@@ -14,7 +14,7 @@ def said(choice: Choice) -> str:
     return "\n".join(choice.lines)
 
 
-@pytest.mark.parametrize(("labels", "updates"), [(600, 1200), (3600, 3962), (36_000, 18_391), (1, 200)])
+@pytest.mark.parametrize(("labels", "updates"), [(600, 1200), (3600, 3962), (36_000, 18_391), (1, 1200)])
 def test_the_rule_goes_through_what_was_measured(labels, updates):
     """Ten minutes of labels for 1,200 updates of 20 s, an hour for 4,000: docs/log.md, 2026-11-26."""
     assert choose(replace(SMALL, labels=float(labels)), Wishes(hours=0)).updates == updates
@@ -51,7 +51,19 @@ def test_what_takes_too_long_is_cut():
     assert "less than a third of it would fit" in said(cut)
     hopeless = choose(slow, Wishes(hours=1))
     assert hopeless.updates == 200
-    assert "warning: so few updates teach little" in said(hopeless)
+    assert "warning: 200 updates may be too few" in said(hopeless)
+
+
+def test_fewer_updates_than_the_plateau_lasts_are_warned_of_in_one_line():
+    """450 and 1,200 are of docs/log.md, 2026-11-25 and 2026-11-26; 12,000 to 20,000 of table 6 of the paper."""
+    assert "warning" not in said(choose(SMALL, Wishes(hours=0)))
+    by_time = choose(SMALL, Wishes(hours=0.2)).lines[-1]
+    assert by_time.startswith("warning: 648 updates may be too few for the recogniser to write anything at all")
+    assert "give more --hours (1200 updates, about" in by_time
+    by_hand = choose(SMALL, Wishes(updates=1199, hours=0)).lines[-1]
+    assert "warning: 1199 updates" in by_hand
+    assert "give --updates 1200 or more, about" in by_hand
+    assert "warning" not in said(choose(SMALL, Wishes(updates=1200, hours=0)))
 
 
 def test_numbers_that_the_user_gives_stay():

@@ -74,12 +74,14 @@ def _body(
 ) -> list[str]:
     new = source == "scratch"
     start = "a small encoder, pre-trained on these recordings alone" if new else f"`{source}` (licence: {licence})"
+    failed = outcome.failure(source)
     hours = {part: f"{outcome.minutes(part):.1f} min" for part in ("train", "valid", "test", "untranscribed")}
     lines = [
         f"# {name}",
         "",
         f"Speech recognition{f' (language `{language}`)' if language else ''}, from {start}. Made by `wav2vec2 adapt`.",
         "",
+        *((f"**{failed}**", "") if failed else ()),
         "## Use",
         "",
         "    wav2vec2 transcribe recording.mp3 --model THIS_FOLDER",

@@ -3,7 +3,8 @@
 The rules, in one place:
 
 - Fine-tuning hears ten minutes of labels 40 times, an hour 22 times, ten hours 10 times: 40 (600 s / labels)^(1/3).
-  The first two are measured with SMALL (docs/log.md, 2026-11-26); between and beyond, the rule goes through them.
+  The first two are measured with SMALL (docs/log.md, 2026-11-26); between and beyond, the rule goes through them. It
+  gives no fewer updates than the plateau of CTC may last; where the user or the time wants fewer, a line warns.
 - Continued pre-training needs an hour of untranscribed speech, and hears it ten times. Whether it helped is decided by
   the held-out speakers, unless the encoder is new.
 - Training takes at most ``hours`` by the operations of the model, at 60 % of what the processor reaches in plain
@@ -22,7 +23,10 @@ _LEAST_FROM_NOTHING = 600.0
 _HEARD_AGAIN = 10.0
 _TEN_MINUTES, _TIMES = 600.0, 40.0
 _LEAST_UPDATES, _MOST_UPDATES = 200, 30_000
+PLATEAU = 1_200
+"""Updates of fine-tuning after which one of this project's weak encoders still wrote nothing; the best took 450."""
 _WORTH_IT = 1 / 3
+_RULE = f"40 times at 10 min, 22 at 1 h, 10 at 10 h, but at least {PLATEAU} updates"
 _VALIDATIONS = 8
 
 
@@ -104,18 +108,35 @@ def choose(facts: Facts, wishes: Wishes) -> Choice:
     times = choice.updates * batch / max(facts.labels, 1.0)
     lines.append(
         f"fine-tuning: {choice.updates} updates of {batch:g} s on {facts.labels / 60:.1f} min of labels, each heard "
-        f"{times:.0f} times ({'--updates' if wishes.updates else '40 times at 10 min, 22 at 1 h, 10 at 10 h'})"
+        f"{times:.0f} times ({'--updates' if wishes.updates else _RULE})"
     )
     lines.append(_pretrain_line(choice, facts, why))
     lines += cut
     lines.append(f"expected time of training: about {_time(choice.expected)}, if nothing else runs here")
+    if choice.updates < PLATEAU:
+        enough = _expected(replace(choice, updates=PLATEAU), facts, wishes)
+        lines.append(few_updates(choice.updates, _time(enough), given=bool(wishes.updates)))
     every = max(1, choice.updates // _VALIDATIONS)
     return replace(choice, validate_every=every, lines=tuple(lines))
 
 
 def _updates(labels: float, batch: float) -> int:
     times: float = _TIMES * (_TEN_MINUTES / max(labels, 1.0)) ** (1 / 3)
-    return round(min(max(labels * times / batch, _LEAST_UPDATES), _MOST_UPDATES))
+    return round(min(max(labels * times / batch, PLATEAU), _MOST_UPDATES))
+
+
+def few_updates(updates: int, enough: str = "", *, given: bool) -> str:
+    """Return a warning of fewer updates than `PLATEAU`.
+
+    enough: how long training with so many takes, in words. given: the user gave the number; it was not cut to a time.
+    """
+    takes = f", about {enough} here" if enough else ""
+    remedy = f"give --updates {PLATEAU} or more{takes}" if given else f"give more --hours ({PLATEAU} updates{takes})"
+    return (
+        f"warning: {updates} updates may be too few for the recogniser to write anything at all: from weak encoders it "
+        f"wrote nothing for the first 450 to {PLATEAU:,} updates here, and the paper fine-tunes for 12,000 to 20,000 "
+        f"with ten minutes to ten hours of labels; {remedy}, or use a GPU or a smaller encoder"
+    )
 
 
 def _pretrain_updates(seconds: float, batch: float) -> int:
@@ -163,10 +184,6 @@ def _within(choice: Choice, facts: Facts, wishes: Wishes) -> tuple[Choice, list[
             updates=min(choice.updates, fewer),
             self_updates=min(choice.self_updates, max(_LEAST_UPDATES, round(choice.self_updates * share))),
         )
-        if fewer == _LEAST_UPDATES:
-            lines.append(
-                "warning: so few updates teach little; use a GPU, a smaller encoder, --way adapters, or more --hours"
-            )
     return replace(choice, expected=_expected(choice, facts, wishes)), lines
 
 

@@ -1,6 +1,7 @@
 """``wav2vec2 adapt``: a recogniser for your language from a published encoder, by stages that resume."""
 
 from wav2vec2.adapt.card import rate_table
+from wav2vec2.adapt.choice import PLATEAU, few_updates
 from wav2vec2.adapt.options import AdaptOptions
 from wav2vec2.adapt.plan import CHOOSE, DIVIDE, Adaptation, make_plan
 from wav2vec2.adapt.publish import PRESET, publish
@@ -17,7 +18,7 @@ def run(options: AdaptOptions) -> None:
     adaptation = make_plan(options)
     print("\n".join(adaptation.sources.why))
     if options.dry_run:
-        _show(adaptation)
+        _show(options, adaptation)
         return
     try:
         if not adaptation.plan.done(CHOOSE):
@@ -33,6 +34,8 @@ def run(options: AdaptOptions) -> None:
         raise
     outcome = publish(options, adaptation, anew=bool(left))
     print("\n" + "\n".join(rate_table(outcome.rates)))
+    if failed := outcome.failure(options.source):
+        print(f"\n{failed}")
     used = f"{options.out / PRESET}: {outcome.best}" if outcome.with_lm else "greedy decoding: the n-gram does not help"
     print(f"\nrecogniser: {options.out} ({used})\nreport: {options.out / 'report' / 'report.html'}")
     print(f"try: wav2vec2 transcribe FILE --model {options.out}")
@@ -42,7 +45,9 @@ def _engine(options: AdaptOptions, adaptation: Adaptation) -> Engine:
     return Engine(adaptation.plan, options.launch, options.minutes)
 
 
-def _show(adaptation: Adaptation) -> None:
+def _show(options: AdaptOptions, adaptation: Adaptation) -> None:
     if not adaptation.chosen():
+        if 0 < options.updates < PLATEAU:
+            print(few_updates(options.updates, given=True))
         print("what is in <angle brackets> is chosen from the hours of speech, once the first stages have run")
     print("\n".join((*adaptation.chosen().get("lines", ()), *adaptation.plan.lines())))

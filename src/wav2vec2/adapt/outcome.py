@@ -6,21 +6,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wav2vec2.adapt.choice import PLATEAU
 from wav2vec2.adapt.plan import CHOOSE, DIVIDE, EVALUATE, Adaptation
 from wav2vec2.checkpoints.hub import fetch, is_hub_id
 from wav2vec2.errors import UserError
 from wav2vec2.input_file import parse_json, read_input
 
 CARD = "README.md"
+_WRITES_NOTHING = 0.9
+"""Share of the test's text that is missing, above which a recogniser is said to write next to nothing."""
+_USELESS = {"wer": 0.98, "cer": 0.9, "per": 0.9}
+"""Error rates from which a recogniser gets hardly anything right. Letters at random are right more often than words."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """An error rate as fractions, with its 95 % interval."""
+    """An error rate as fractions, with its 95 % interval. missing: share of the words or characters not written."""
 
     rate: float
     low: float
     high: float
+    missing: float = 0.0
 
     def text(self) -> str:
         """In per cent."""
@@ -52,6 +58,25 @@ class Outcome:
         """Minutes of train, valid, test or untranscribed."""
         return float(self.divided.get(f"{part}_seconds", 0.0)) / 60
 
+    def failure(self, source: str) -> str:
+        """Return what to say, and what to do, of a recogniser that gets hardly anything right; "" of any other.
+
+        What counts is its own output on the speakers of test, without a language model. source: the encoder.
+        """
+        greedy = self.rates["test"][self.columns[0]]
+        unit = {"wer": "words", "cer": "characters", "per": "phones"}[self.main]
+        wrong = greedy[self.main].rate
+        if not wrong >= _USELESS[self.main]:
+            return ""
+        smallest = min(rate.missing for rate in greedy.values())
+        writes = " It writes next to nothing." if smallest >= _WRITES_NOTHING else ""
+        updates = int(self.chosen.get("updates", 0))
+        return (
+            f"This is no usable recogniser yet: without a language model, {100 * wrong:.0f} % of the {unit} of people "
+            f"whom it has not heard are wrong.{writes} What helps: {_more_updates(updates)}"
+            f"{_better_encoder(source)}more transcripts."
+        )
+
     def tested(self) -> Mapping[str, Rate]:
         """The scores on test of the best way."""
         return self.rates["test"][self.best]
@@ -82,7 +107,20 @@ def read_outcome(adaptation: Adaptation) -> Outcome:
 
 
 def _rate(score: Mapping[str, Any]) -> Rate:
-    return Rate(*(float("nan" if score[name] is None else score[name]) for name in ("rate", "low", "high")))
+    rate, low, high = (float("nan" if score[name] is None else score[name]) for name in ("rate", "low", "high"))
+    return Rate(rate, low, high, score["deletions"] / max(1, score["reference"]))
+
+
+def _more_updates(updates: int) -> str:
+    more = max(PLATEAU, 2 * updates)
+    return f"more updates of fine-tuning than {updates} (--updates {more}, and --hours 0 if it may take its time); "
+
+
+def _better_encoder(source: str) -> str:
+    """A published encoder is on the hub, as `adapt` wants it; one from a folder may be anything."""
+    if is_hub_id(source) and not Path(source).exists():
+        return "an encoder that has heard your language or one like it (--from); "
+    return "an encoder that has heard more (--from facebook/wav2vec2-xls-r-300m or facebook/mms-300m); "
 
 
 def base_licence(source: str) -> str:

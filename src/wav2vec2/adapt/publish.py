@@ -74,6 +74,8 @@ def _report(options: AdaptOptions, adaptation: Adaptation, outcome: Outcome) -> 
     plan = adaptation.plan
     page = Page(f"{options.out.resolve().name}: a recogniser from {options.source}")
     page.heading("Error rates")
+    if failed := outcome.failure(options.source):
+        page.text(f"**{failed}**")
     rows = [
         (split, score.upper(), *(row[column][score].text() for column in outcome.columns))
         for split, row in outcome.rates.items()
