@@ -5,7 +5,7 @@ BIN := .venv/bin
 SPEECH ?=
 OUT ?= runs/demo
 
-.PHONY: demo test test-slow check loss-check clean
+.PHONY: demo test test-slow check docs loss-check clean
 
 demo: .venv/demo.stamp
 	$(BIN)/wav2vec2 demo --out $(OUT) $(if $(SPEECH),--speech $(SPEECH))
@@ -24,11 +24,16 @@ check: .venv/dev.stamp
 	$(BIN)/mypy --strict src
 	$(BIN)/lint-imports
 
+# The site, in site/: open site/index.html. A broken link, page or reference stops it.
+docs: export OMP_NUM_THREADS = 1
+docs: .venv/dev.stamp
+	$(BIN)/python -m zensical build --strict --clean
+
 loss-check: .venv/dev.stamp
 	$(BIN)/python scripts/loss_check.py
 
 clean:
-	rm -rf .venv runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv runs build dist site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -type d -exec rm -rf {} +
 
 .venv/torch.stamp:

@@ -1,5 +1,6 @@
 """The options of a command: parsed into its dataclass, with messages for somebody who has not read the code."""
 
+import argparse
 import contextlib
 import difflib
 import importlib
@@ -28,23 +29,41 @@ def parsed(name: str, options: type[Any], arguments: list[str], *, recipe: bool)
     """Return an instance of ``options``, or None after a help page. Raises UserError for wrong arguments."""
     import tyro
 
-    settings: dict[str, Any] = {} if recipe else {"config": (tyro.conf.PositionalRequiredArgs,)}
-    program = f"wav2vec2 {name}"
-    if recipe:
-        program += " [RECIPE]"
-        settings["description"] = f"{inspect.getdoc(options)}\n\n{_RECIPE_HELP}"
-        if arguments and not arguments[0].startswith("-"):
-            settings["default"] = _recipe(name, arguments[0], options)
-            arguments = arguments[1:]
+    settings = _settings(name, options, recipe=recipe)
+    if recipe and arguments and not arguments[0].startswith("-"):
+        settings["default"] = _recipe(name, arguments[0], options)
+        arguments = arguments[1:]
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages), _metavars():
-            return tyro.cli(options, args=arguments, prog=program, **settings)
+            return tyro.cli(options, args=arguments, **settings)
     except SystemExit as leaving:
         if leaving.code in (0, None):
             return None
         message = _clear(_one_line(messages.getvalue()), options)
         raise UserError(f"{message[:_LONGEST_MESSAGE]}: see wav2vec2 {name} --help") from None
+
+
+def _settings(name: str, options: type[Any], *, recipe: bool) -> dict[str, Any]:
+    """Return what tyro is told about a command besides its options."""
+    import tyro
+
+    if recipe:
+        about = f"{inspect.getdoc(options)}\n\n{_RECIPE_HELP}"
+        return {"prog": f"wav2vec2 {name} [RECIPE]", "description": about}
+    return {"prog": f"wav2vec2 {name}", "config": (tyro.conf.PositionalRequiredArgs,)}
+
+
+def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
+    """Return the parser of a command, whose groups and actions are those of its help page: for a page that lists them.
+
+    It works with tyro's argparse backend, which tyro may drop; commands themselves do not need it.
+    """
+    import tyro
+
+    options = getattr(importlib.import_module(f"wav2vec2.{command.module}"), command.options)
+    with _metavars():
+        return tyro.extras.get_parser(options, **_settings(name, options, recipe=command.recipe))
 
 
 def _clear(message: str, options: type[Any]) -> str:

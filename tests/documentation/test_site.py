@@ -1,0 +1,97 @@
+"""The site, built strictly from a copy of what it is made of: links, references, the public names, every option."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from tests.documentation.pages import ROOT
+
+import wav2vec2
+from wav2vec2 import cli
+
+pytestmark = pytest.mark.slow
+
+
+def build(folder: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+
+
+def sources(folder: Path) -> Path:
+    shutil.copytree(ROOT / "docs", folder / "docs")
+    shutil.copy(ROOT / "zensical.toml", folder)
+    for name in ("src", "scripts"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = sources(tmp_path_factory.mktemp("site"))
+    done = build(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "site"
+
+
+def pages(site: Path) -> Iterator[tuple[Path, str]]:
+    for page in sorted(site.rglob("*.html")):
+        if page.name != "404.html":
+            yield page, page.read_text(encoding="utf-8")
+
+
+def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
+    for page, html in pages(site):
+        loaded = re.findall(r"<(?:script|img|iframe|source|link)\b[^>]*?\b(?:src|href)=[\"']?([^\"'\s>]+)", html)
+        assert [address for address in loaded if re.match(r"(https?:)?//", address)] == [], page
+    for sheet in site.rglob("*.css"):
+        assert not re.findall(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//[^)]*", sheet.read_text()), sheet
+
+
+def test_every_link_leads_to_a_file_of_the_site(site: Path) -> None:
+    for page, html in pages(site):
+        for address in re.findall(r"\b(?:href|src)=[\"']?([^\"'\s>]+)", html):
+            place = unquote(unescape(address)).partition("#")[0]
+            if place and not re.match(r"[a-z]+:|//", place):
+                assert (page.parent / place).resolve().is_file(), f"{page}: {address}"
+
+
+def test_the_reference_has_every_public_name(site: Path) -> None:
+    html = (site / "api.html").read_text(encoding="utf-8")
+    shown = set(re.findall(r"<h2 id=\"?wav2vec2\.(\w+)", html))
+    assert shown == set(wav2vec2.__all__)
+
+
+def test_every_command_is_described_with_its_options(site: Path) -> None:
+    from wav2vec2.cli.arguments import option_names
+
+    text = " ".join(page.read_text(encoding="utf-8") for page in (site / "commands").glob("*.html"))
+    for name, command in cli.COMMANDS.items():
+        assert f'id="{name.replace(" ", "-")}"' in text or f"id={name.replace(' ', '-')} " in text, name
+        if name in ("transcribe", "prepare table", "pretrain"):
+            for option in (name.rstrip(".") for name in option_names(command)):
+                assert option == "--help" or f"<code>{option}</code>" in text, option
+
+
+@pytest.mark.parametrize(
+    "line", ["[gone](gone.md)", "[gone](text.md#gone)", "[gone][wav2vec2.Gone]", "::: wav2vec2.Gone"]
+)
+def test_what_leads_nowhere_stops_the_build(tmp_path: Path, line: str) -> None:
+    folder = sources(tmp_path)
+    for page in (folder / "docs").rglob("*.md"):
+        if page.name not in ("text.md", "python.md"):
+            page.unlink()
+    shutil.rmtree(folder / "docs/commands")
+    (folder / "docs/text.md").write_text("# Text\n")
+    (folder / "docs/python.md").write_text(f"# Python\n\n{line}\n")
+    configuration = (folder / "zensical.toml").read_text(encoding="utf-8")
+    head, _, rest = configuration.partition("nav = [")
+    navigation = 'nav = ["python.md", "text.md"]\n\n[project.theme]'
+    (folder / "zensical.toml").write_text(head + navigation + rest.partition("[project.theme]")[2])
+    done = build(folder)
+    assert done.returncode != 0, done.stdout + done.stderr
