@@ -63,8 +63,9 @@ def test_every_link_leads_to_a_file_of_the_site(site: Path) -> None:
 
 def test_the_reference_has_every_public_name(site: Path) -> None:
     html = (site / "api.html").read_text(encoding="utf-8")
-    shown = set(re.findall(r"<h2 id=\"?wav2vec2\.(\w+)", html))
+    shown = set(re.findall(r"<h2 id=\"?wav2vec2\.(\w+)[\" ]", html))
     assert shown == set(wav2vec2.__all__)
+    assert html.count('.encode"') >= 3  # of each model, with its shapes
 
 
 def test_every_command_is_described_with_its_options(site: Path) -> None:

@@ -91,7 +91,7 @@ AnyRecording = Recording | StreamedRecording
 
 @dataclass(frozen=True)
 class Failure:
-    """A recording that could not be read, and why (one line)."""
+    """A recording that could not be read. source: its name. message: why, and what to do, in one line."""
 
     source: str
     message: str

@@ -1,6 +1,5 @@
 """The options of a command: parsed into its dataclass, with messages for somebody who has not read the code."""
 
-import argparse
 import contextlib
 import difflib
 import importlib
@@ -54,10 +53,10 @@ def _settings(name: str, options: type[Any], *, recipe: bool) -> dict[str, Any]:
     return {"prog": f"wav2vec2 {name}", "config": (tyro.conf.PositionalRequiredArgs,)}
 
 
-def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
-    """Return the parser of a command, whose groups and actions are those of its help page: for a page that lists them.
+def parser_of(name: str, command: Command) -> object:
+    """Return a command as a parser of tyro's copy of argparse, for a page that lists its groups and actions.
 
-    It works with tyro's argparse backend, which tyro may drop; commands themselves do not need it.
+    tyro has no name for its type, and may drop it; commands themselves do not need it.
     """
     import tyro
 

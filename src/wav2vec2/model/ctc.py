@@ -20,7 +20,7 @@ from wav2vec2.text.vocabulary import Vocabulary
 
 
 class Wav2Vec2ForCTC(SharedEncoder):
-    """Audio to logits over the symbols of a vocabulary.
+    """Audio to logits over the symbols of a vocabulary: the fine-tuned model (section 3.3).
 
     ``vocabulary`` belongs to the weights: it is saved and loaded with them. If the symbols are not known, pass their
     number instead, and ``blank``, the class of the CTC blank; the attribute ``vocabulary`` is then None.

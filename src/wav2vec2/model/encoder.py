@@ -226,7 +226,12 @@ class SharedEncoder(nn.Module):
     def encode(
         self, waveforms: Tensor, lengths: Tensor | None = None, layer: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """(B, S) -> context vectors (B, T, d) and frame lengths (B,); see ``Encoder.encode``."""
+        """(B, S) audio -> context vectors (B, T, d) and frame lengths (B,), nothing masked (section 2).
+
+        waveforms: float32 at 16 kHz, normalised as the model's directory says. lengths: (B,) samples; None: all S.
+        layer: k for the output of block k without the closing norm, 0 for the input of the first block. Frames beyond
+        an utterance's end are zero. Raises ValueError for shapes that do not fit, or a layer out of range.
+        """
         return self.encoder.encode(waveforms, lengths, layer)
 
     def encode_layers(
@@ -247,10 +252,13 @@ class SharedEncoder(nn.Module):
 
 
 class Wav2Vec2Encoder(SharedEncoder):
-    """An encoder without a head, as some files hold: it gives hidden states, and fine-tuning can start from it."""
+    """An encoder without a head, as some files hold: hidden states, and a start for fine-tuning (section 2, figure 1).
+
+    architecture: sizes and order of its layers. regularization: dropout and the like. masking: spans (section 3.1).
+    """
 
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(B, S) -> context vectors (B, T, d) and frame lengths (B,)."""
+        """(B, S) audio -> context vectors (B, T, d) and frame lengths (B,), as ``encode``."""
         return self.encode(waveforms, lengths)
 
 

@@ -53,7 +53,11 @@ class PretrainingOutput:
 
 
 class Wav2Vec2ForPretraining(SharedEncoder):
-    """Learns representations from raw audio alone."""
+    """Learns representations from raw audio alone: masking, quantized targets, contrastive task (sections 2 and 3).
+
+    architecture: sizes, codebooks and distractors. regularization: dropout and the like. masking: spans (section 3.1).
+    Raises ValueError for an architecture with a variant (table 4), which has classes of its own; ``load`` finds them.
+    """
 
     quantizer: Targets
     """A ``Quantizer``, or its replacement in a variant."""
