@@ -1,75 +1,12 @@
 """What the configuration files of published models hold, as far as it decides how a model is read.
 
 `FILES`: read from the files of public repositories on GitHub (the name is owner/repository), keys and values as they
-are there; sizes are left out, because the tests build two small layers. `MEMORY`: well-known models of the Hugging Face
-hub, as their files are remembered, not read for this test. Letters of long vocabularies are cut to some of them where
-nothing else depends on their number; such a table says so.
+are there; sizes are left out, because the tests build two small layers. Letters of long vocabularies are cut to some of
+them where nothing else depends on their number; such a table says so.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from tests.parity.published import CTC, ENGLISH, GROUP, LAYER, PRETRAINING, SLOTS, Published, extractor, listed, names
 
-Json = dict[str, Any]
-
-GROUP: Json = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
-LAYER: Json = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
-CTC, PRETRAINING = ["Wav2Vec2ForCTC"], ["Wav2Vec2ForPreTraining"]
-
-
-@dataclass(frozen=True)
-class Published:
-    """The files of a model; an empty table is a file that is not there. vocab: symbols in the order of their ids.
-
-    normalized: what must become of the input.
-    """
-
-    config: Json
-    normalized: bool
-    vocab: tuple[str, ...] = ()
-    tokenizer: Json = field(default_factory=dict)
-    special: Json = field(default_factory=dict)
-    added: Json = field(default_factory=dict)
-    preprocessor: Json = field(default_factory=dict)
-    processor: Json = field(default_factory=dict)
-
-
-def extractor(normalize: bool, mask: bool) -> Json:
-    return {
-        "do_normalize": normalize,
-        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-        "feature_size": 1,
-        "padding_side": "right",
-        "padding_value": 0.0,
-        "return_attention_mask": mask,
-        "sampling_rate": 16000,
-    }
-
-
-def names(pad: str = "[PAD]", unk: str = "[UNK]", **more: Any) -> Json:
-    return {
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "pad_token": pad,
-        "unk_token": unk,
-        "do_lower_case": False,
-        "word_delimiter_token": "|",
-        "tokenizer_class": "Wav2Vec2CTCTokenizer",
-        **more,
-    }
-
-
-def listed(**tokens: int) -> Json:
-    """added_tokens_decoder as transformers 4.34 and later writes it, by name here."""
-    contents = {"unk": "[UNK]", "pad": "[PAD]", "bos": "<s>", "eos": "</s>"}
-    return {
-        str(index): {"content": contents[name], "lstrip": name in ("unk", "pad"), "special": name in ("bos", "eos")}
-        for name, index in tokens.items()
-    }
-
-
-ENGLISH = tuple("abcdefghijklmnopqrstuvwxyz")
-LIBRISPEECH = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVK'XJQZ")
-SLOTS = {"replace_word_delimiter_char": " ", "target_lang": None, "processor_class": "Wav2Vec2Processor"}
 ARABIC = tuple('"،ءآأؤإئابةتثجحخدذرزسشصضطظعغـفقكلمنهوىيّی')
 WELSH = (*"ca\u2018|", *"ñöäujérîslyngeÿzhpòàáw'ëêŵtiv\u2013ôkqŷâïfbd\u2014ûx¬mo")
 
@@ -234,87 +171,4 @@ FILES: dict[str, Published] = {
         True,
         ("鸠", "鸿", "跌", "坟", "阱", "伸", "必", "姨", "\U00020bb6", "|", "[UNK]", "[PAD]"),
     ),
-}
-
-MEMORY: dict[str, Published] = {
-    "facebook/wav2vec2-base-960h": Published(
-        GROUP | {"architectures": CTC, "pad_token_id": 0, "vocab_size": 32, "hidden_dropout_prob": 0.1},
-        True,
-        LIBRISPEECH,
-        names("<pad>", "<unk>", return_attention_mask=False, do_normalize=True),
-        {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"},
-        preprocessor=extractor(True, False),
-    ),
-    "facebook/wav2vec2-large-960h-lv60-self": Published(
-        LAYER | {"architectures": CTC, "pad_token_id": 0, "vocab_size": 32},
-        True,
-        LIBRISPEECH,
-        names("<pad>", "<unk>", return_attention_mask=True, do_normalize=True),
-        {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"},
-        preprocessor=extractor(True, True),
-    ),
-    "facebook/wav2vec2-large-xlsr-53": Published(
-        LAYER | {"architectures": PRETRAINING, "pad_token_id": 0, "vocab_size": 32},
-        True,
-        preprocessor=extractor(True, True),
-    ),
-    "facebook/wav2vec2-base": Published(
-        GROUP | {"architectures": PRETRAINING, "pad_token_id": 0, "freeze_feat_extract_train": True},
-        True,
-        preprocessor=extractor(True, False),
-    ),
-    # trained by fairseq on normalised audio, like all of MMS
-    "facebook/mms-300m": Published(
-        LAYER | {"architectures": PRETRAINING, "pad_token_id": 0, "vocab_size": 32, "adapter_attn_dim": None},
-        True,
-        preprocessor=extractor(True, True),
-    ),
-    # names that are objects, as tokenizers of 2021 and 2022 were saved
-    "jonatasgrosman/wav2vec2-large-xlsr-53-english": Published(
-        LAYER | {"architectures": CTC, "pad_token_id": 0, "vocab_size": 33, "mask_time_prob": 0.05},
-        True,
-        ("<pad>", "<s>", "</s>", "<unk>", "|", "'", "-", *ENGLISH),
-        {},
-        {
-            "bos_token": {"content": "<s>", "lstrip": False},
-            "eos_token": "</s>",
-            "unk_token": "<unk>",
-            "pad_token": "<pad>",
-        },
-        preprocessor=extractor(True, True),
-    ),
-    # an early demo: capitals in the head, written in small letters
-    "a tokenizer with do_lower_case": Published(
-        GROUP | {"architectures": CTC, "pad_token_id": 29, "vocab_size": 30},
-        False,
-        ("|", *"ETAONIHSRDLUMWCFGYPBVK'XJQZ", "[UNK]", "[PAD]"),
-        names(do_lower_case=True),
-        preprocessor=extractor(False, False),
-    ),
-    "anton-l/wav2vec2-base-superb-sv": Published(
-        GROUP | {"architectures": ["Wav2Vec2ForXVector"], "tdnn_dim": [8] * 5, "xvector_output_dim": 8},
-        True,
-        preprocessor=extractor(True, False),
-    ),
-    "anton-l/wav2vec2-base-superb-sd": Published(
-        GROUP | {"architectures": ["Wav2Vec2ForAudioFrameClassification"], "num_labels": 2},
-        True,
-        preprocessor=extractor(True, True),
-    ),
-    "superb/wav2vec2-base-superb-sid": Published(
-        GROUP | {"architectures": ["Wav2Vec2ForSequenceClassification"], "use_weighted_layer_sum": True},
-        True,
-        preprocessor=extractor(True, True),
-    ),
-    # a class of its own, which no library has: classifier.dense and classifier.out_proj
-    "audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim": Published(
-        LAYER | {"architectures": ["Wav2Vec2ForSpeechClassification"], "vocab_size": 32},
-        True,
-        preprocessor=extractor(True, True),
-    ),
-    # architectures left out, as in files written by hand and by converters
-    "a recogniser that does not say so": Published(
-        LAYER | {"architectures": None, "pad_token_id": 0, "vocab_size": 32}, True, LIBRISPEECH
-    ),
-    "a pre-trained model that does not say so": Published(GROUP, False),
 }

@@ -1,7 +1,7 @@
 """Directories of published models, with random weights in two small layers: ours beside transformers' own pipeline.
 
-The files are written as the repositories hold them (`tests/parity/hub_models.py` says which were read and which are
-remembered). transformers builds and saves the weights, makes the input, and writes the text.
+The files are written as the repositories hold them (read: `tests/parity/hub_models.py`; remembered:
+`tests/parity/remembered_models.py`). transformers builds and saves the weights, makes the input, and writes the text.
 """
 
 import json
@@ -13,7 +13,9 @@ import pytest
 import soundfile
 import torch
 from tests.parity.closeness import FLOAT32, assert_close
-from tests.parity.hub_models import FILES, MEMORY, Json, Published
+from tests.parity.hub_models import FILES
+from tests.parity.published import Json, Published
+from tests.parity.remembered_models import MEMORY
 
 import wav2vec2
 from wav2vec2.audio.normalize import TRANSFORMERS_EPSILON
