@@ -8,7 +8,7 @@ import shlex
 import shutil
 import struct
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +42,18 @@ class Encoding:
     def available(self) -> bool:
         return shutil.which(self.program) is not None
 
+    @property
+    def output(self) -> tuple[str, list[str]] | None:
+        """The source and the options, where the command is one file to another by ffmpeg, which can write many."""
+        words = shlex.split(self.command)
+        plain = words[:2] == ["ffmpeg", "-i"] and words[-1] == "OUT" and "-i" not in words[2:]
+        return (words[2], words[3:-1]) if plain else None
+
+    def path(self, folder: Path) -> Path:
+        return folder / f"{self.name.replace(' ', '_').replace('/', '-')}.{self.suffix}"
+
     def write(self, folder: Path, mono: Path, stereo: Path) -> Path:
-        out = folder / f"{self.name.replace(' ', '_').replace('/', '-')}.{self.suffix}"
+        out = self.path(folder)
         words = {"IN": str(mono), "STEREO": str(stereo), "OUT": str(out), "PICTURE": str(folder / "picture.jpg")}
         command = [words.get(word, word) for word in shlex.split(self.command)]
         if self.program == "ffmpeg":
@@ -54,9 +64,30 @@ class Encoding:
             raise RuntimeError(f"{shlex.join(command)}: {done.stderr.decode(errors='replace')[-500:]}")
         if piped:
             out.write_bytes(done.stdout)
+        return self.changed(out)
+
+    def changed(self, out: Path) -> Path:
         if self.change is not None:
             out.write_bytes(self.change(out.read_bytes()))
         return out
+
+
+def write_all(encodings: Iterable[Encoding], folder: Path, mono: Path, stereo: Path) -> None:
+    """Write files, those of ffmpeg by one process: it takes longer to start than to encode a few seconds."""
+    together, alone = [], []
+    for encoding in encodings:
+        (together if encoding.output else alone).append(encoding)
+    command = ["ffmpeg", "-v", "error", "-y", "-nostdin", "-i", str(mono), "-i", str(stereo)]
+    for encoding in together:
+        source, options = encoding.output or ("", [])
+        command += ["-map", "0:a" if source == "IN" else "1:a", *options, str(encoding.path(folder))]
+    if together and subprocess.run(command, capture_output=True, check=False).returncode == 0:
+        for encoding in together:
+            encoding.changed(encoding.path(folder))
+    else:
+        alone += together  # then the one that cannot be written names itself
+    for encoding in alone:
+        encoding.write(folder, mono, stereo)
 
 
 def cut(content: bytes) -> bytes:
@@ -238,4 +269,5 @@ def _cut() -> Iterator[Encoding]:
     yield Encoding("M4A cut at 60 %", "m4a", "ffmpeg -i STEREO -c:a aac OUT", cut, refused=index)
 
 
-ENCODINGS = [*_mp3(), *_aac(), *_ogg(), *_flac(), *_wav(), *_others(), *_video(), *_joined(), *_cut()]
+FAMILIES = [list(of()) for of in (_mp3, _aac, _ogg, _flac, _wav, _others, _video, _joined, _cut)]
+ENCODINGS = [encoding for family in FAMILIES for encoding in family]

@@ -4,15 +4,17 @@ The oracle is the ffmpeg program of the system, another version than the librari
 it is wrong: it leaves out AMR packets, and of joined streams it drops frames whose time stamps go back.
 """
 
+import functools
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from tests.audio.encoders import ENCODINGS, Encoding, twice
-from tests.audio.ffmpeg_decode import decoded_by_ffmpeg, delay
+from tests.audio.encoders import FAMILIES, Encoding, twice, write_all
+from tests.audio.ffmpeg_decode import all_decoded_by_ffmpeg, delay
 from tests.data.made_up_speech import voice
 
 from wav2vec2.audio.encoded_file import AudioError
@@ -38,12 +40,30 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("encoding", [pytest.param(one, id=one.name) for one in ENCODINGS])
-def test_what_encoders_write_is_read_as_ffmpeg_decodes_it(encoding: Encoding, studio: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def decoded(studio: Path) -> Callable[[int], dict[Path, np.ndarray]]:
+    """Writes a family of files and returns FFmpeg's decode of those that it is right about."""
+
+    @functools.cache
+    def of(family: int) -> dict[Path, np.ndarray]:
+        here = [encoding for encoding in FAMILIES[family] if encoding.available]
+        write_all(here, studio, studio / "mono.wav", studio / "stereo.wav")
+        comparable = [one.path(studio) for one in here if not one.refused and not one.known_wrong_in_ffmpeg]
+        return all_decoded_by_ffmpeg(comparable, studio)
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("family", "encoding"),
+    [pytest.param(number, one, id=one.name) for number, family in enumerate(FAMILIES) for one in family],
+)
+def test_what_encoders_write_is_read_as_ffmpeg_decodes_it(
+    family: int, encoding: Encoding, studio: Path, decoded: Callable[[int], dict[Path, np.ndarray]]
+) -> None:
     if not encoding.available:
         pytest.skip(f"no {encoding.program} on PATH")
-    (tmp_path / "picture.jpg").symlink_to(studio / "picture.jpg")
-    path = encoding.write(tmp_path, studio / "mono.wav", studio / "stereo.wav")
+    oracle, path = decoded(family), encoding.path(studio)
     if encoding.refused:
         with pytest.raises(AudioError, match=encoding.refused):
             read_audio(path)
@@ -56,7 +76,7 @@ def test_what_encoders_write_is_read_as_ffmpeg_decodes_it(encoding: Encoding, st
         whole = SECONDS * (2 if encoding.change is twice else 1)
         assert len(waveform) / SAMPLE_RATE == pytest.approx(whole, abs=0.05)
     elif not encoding.known_wrong_in_ffmpeg:
-        theirs = decoded_by_ffmpeg(path)
+        theirs = oracle[path]
         assert abs(len(waveform) - len(theirs)) <= MILLISECOND
         assert abs(delay(waveform, theirs)) <= MILLISECOND
     if not encoding.warned and encoding.change is not twice:
