@@ -106,7 +106,9 @@ def test_hotwords_and_keywords_are_those_of_a_transcriber(
 def test_alignment(server: Served, wav: Callable[..., Path]):
     path, text = wav(4.0), "QUICK FOX DOG"
     with path.open("rb") as file:
-        answer = httpx2.post(f"{server.address}/v1/audio/alignments", files={"file": file}, data={"text": text})
+        answer = httpx2.post(
+            f"{server.address}/v1/audio/alignments", files={"file": file}, data={"text": text}, timeout=120
+        )
     expected = Aligner(server.model, device="cpu")(path, text).as_json()
     found = answer.json()
     assert [w["text"] for w in found["words"]] == [w["text"] for w in expected["words"]]
@@ -129,7 +131,9 @@ def test_what_is_wrong_is_said(
     server: Served, wav: Callable[..., Path], fields: dict[str, str], status: int, param: str
 ):
     with wav(0.5).open("rb") as file:
-        answer = httpx2.post(f"{server.address}/v1/audio/transcriptions", files={"file": file}, data=fields)
+        answer = httpx2.post(
+            f"{server.address}/v1/audio/transcriptions", files={"file": file}, data=fields, timeout=120
+        )
     assert answer.status_code == status
     assert answer.json()["error"]["param"] == param
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}

@@ -103,7 +103,7 @@ def test_a_client_that_vanishes_leaves_nothing(server: Served, wav: Callable[...
         connection.sendall(head.replace("900000", str(len(whole))).encode() + whole)
     end = time.monotonic() + 60
     while time.monotonic() < end:
-        text = httpx2.get(f"{server.address}/metrics").text
+        text = httpx2.get(f"{server.address}/metrics", timeout=120).text
         if "wav2vec2_active_requests 0.0" in text and "wav2vec2_waiting_pieces 0.0" in text:
             break
         time.sleep(0.2)
