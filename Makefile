@@ -10,6 +10,9 @@ OUT ?= runs/demo
 demo: .venv/demo.stamp
 	$(BIN)/wav2vec2 demo --out $(OUT) $(if $(SPEECH),--speech $(SPEECH))
 
+# Hundreds of tests start the commands as people do: without stored bytecode each process compiles the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 test: export OMP_NUM_THREADS = 1
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest -n 2 -q -m "not slow"
