@@ -64,7 +64,7 @@ def test_numbers_are_float16_and_other_readers_see_them(model: Path, manifest: P
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--layer", "9"], "this model has the layers 0 to 2"),
+        (["--layer", "9"], "this model has 2 layers: give 1 to 2"),
         (["--emissions", "--layer", "1"], "exclude each other"),
         (["--all-layers", "--layer", "1"], "exclude each other"),
     ],

@@ -10,6 +10,7 @@ from tests.small_models import FAMILIES, noise, recognizer
 
 import wav2vec2
 from wav2vec2.cli import main
+from wav2vec2.inference.frame_columns import chosen_layers
 from wav2vec2.model.encoder import SharedEncoder
 from wav2vec2.text.vocabulary import Vocabulary
 
@@ -101,6 +102,12 @@ def test_files_hold_layers_and_frame_times(directory: Path, tmp_path: Path, file
         assert arrays["times"].tolist() == [(320 * frame + 200) / 16_000 for frame in range(len(expected[0][0]))]
 
 
+def test_layers_are_counted_from_the_last_too() -> None:
+    architecture = replace(FAMILIES["group"], layers=12)
+    assert chosen_layers((-1, -4, 9, -13), architecture, every=False) == [0, 9, 12]
+    assert chosen_layers((), architecture, every=False) == [12]
+
+
 def test_long_recordings_come_in_windows(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     longest: list[int] = []
     encode_layers = SharedEncoder.encode_layers
@@ -113,7 +120,7 @@ def test_long_recordings_come_in_windows(directory: Path, tmp_path: Path, monkey
     path = write(tmp_path / "long.wav", 48_000)
     windows = ["--window-seconds", "1", "--context-seconds", "0.3", "--batch-seconds", "2"]
     out = tmp_path / "out"
-    assert main(["features", str(directory), str(path), "--out", str(out), "--layer", "1", *windows]) == 0
+    assert main(["features", str(directory), str(path), "--out", str(out), "--layer", "-3", *windows]) == 0
     assert max(longest) <= 16_400
     arrays = np.load(out / "long.npz")
     model = wav2vec2.load(directory)
@@ -127,8 +134,8 @@ def test_bad_input_is_one_line(directory: Path, tmp_path: Path, capsys: pytest.C
     short, out = str(write(tmp_path / "short.wav", 100)), ["--out", str(tmp_path / "out")]
     twin = str(write(other / "good.wav", 4000))
     for arguments, message in (
-        ([good, "--layer", "4", *out], "layers 0 to 3"),
-        ([good, "--layer", "-1", *out], "layers 0 to 3"),
+        ([good, "--layer", "4", *out], "this model has 3 layers: give 1 to 3, 0 for the input of the first, or count"),
+        ([good, "--layer", "-5", *out], "--layer -5: this model has 3 layers"),
         ([good], "--out"),
         ([good, "--layer", "1", "--all-layers", *out], "exclude each other"),
         ([good, "--window-seconds", "1", *out], "window_seconds"),

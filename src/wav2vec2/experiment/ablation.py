@@ -11,12 +11,12 @@ from typing import Any
 
 from wav2vec2.config import as_plain, differing_keys, load_recipe
 from wav2vec2.errors import UserError
-from wav2vec2.experiment.command import run_experiment
+from wav2vec2.experiment.command import Cells, run_experiment
 from wav2vec2.experiment.options import LimitedOptions
 from wav2vec2.experiment.paper import TABLE_4
 from wav2vec2.experiment.scale import TIERS
 from wav2vec2.experiment.steps import SPEECH, Steps, limited_stages, speech_stage, splits
-from wav2vec2.experiment.tables import ablation_tables
+from wav2vec2.experiment.tables import Table, ablation_tables
 from wav2vec2.pipeline.plan import Plan
 from wav2vec2.pipeline.stage import Ref, Stage, Value
 from wav2vec2.recipe_files import recipe_folder
@@ -60,9 +60,16 @@ class AblationOptions(LimitedOptions):
 
 def run(options: AblationOptions) -> None:
     """Run the stages that are not done and print the tables. Raises UserError."""
-    whole = plan(options)
-    names = variants(options)
-    run_experiment("ablation", options, whole, lambda cells: ablation_tables(cells, names, accuracies(whole, names)))
+    names, made = variants(options), list[Plan]()
+
+    def planned() -> Plan:
+        made.append(plan(options))
+        return made[0]
+
+    def tables(cells: Cells) -> list[Table]:
+        return ablation_tables(cells, names, accuracies(made[0], names) if made else {})
+
+    run_experiment("ablation", options, planned, tables)
 
 
 def variants(options: AblationOptions) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from wav2vec2.errors import Stopped
+from wav2vec2.errors import Stopped, UserError
 from wav2vec2.experiment.cell import Cell, read_cell
 from wav2vec2.experiment.options import ExperimentOptions
 from wav2vec2.experiment.steps import SPEECH
@@ -23,19 +23,26 @@ RESULTS = "results"
 _ARMS = {"pretrained": "pre-trained", "scratch": "from scratch"}
 
 
-def run_experiment(name: str, options: ExperimentOptions, plan: Plan, tables: Tables) -> None:
+def run_experiment(name: str, options: ExperimentOptions, planned: Callable[[], Plan], tables: Tables) -> None:
     """List the stages, print the table so far, or run what is not done, as the options say.
 
     Args:
         name: of the experiment.
         options: of the experiment.
-        plan: its stages.
+        planned: makes the plan of its stages. A table of results is printed without one, too.
         tables: makes the tables from the cells that exist.
 
     Raises:
         UserError: a stage failed, or cannot be run.
         KeyboardInterrupt: after Ctrl-C; the same command resumes.
     """
+    try:
+        plan = planned()
+    except UserError as why:
+        if not options.table:
+            raise
+        show_stored(options.folder(name), tables, str(why))
+        return
     if options.dry_run:
         print("\n".join(plan.lines()))
         return
@@ -67,6 +74,20 @@ def show(name: str, plan: Plan, tables: Tables, *, curves: bool = True) -> None:
     print("\n" + "\n\n".join(table.text() for table in found))
     print(f"\n{_progress(plan)}", flush=True)
     print(f"report: {write_report(name, plan, found, cells, curves=curves)}", flush=True)
+
+
+def show_stored(root: Path, tables: Tables, why: str) -> None:
+    """Print the tables of the cells in a folder's ``results``, where the options do not say which stages made them.
+
+    Raises UserError, with the reason `why` there is no plan, if the folder holds none.
+    """
+    cells = {(cell.name, cell.lm): cell for cell in map(read_cell, sorted((root / RESULTS).glob("*.json")))}
+    if not cells:
+        raise UserError(
+            f"{root}: holds no results yet; name the folder of a run with --out, or give its options: {why}"
+        )
+    print("\n" + "\n\n".join(table.text() for table in tables(cells)))
+    print(f"\n{len(cells)} results of {root / RESULTS}; with the options of the run, this also says what is missing")
 
 
 def collect(plan: Plan) -> Cells:

@@ -70,12 +70,11 @@ class Table2Options(Table1Options):
 
 def run(options: Table1Options, name: str = "table1") -> None:
     """Run the stages that are not done and print the table. Raises UserError."""
-    whole = plan(options, name)
 
     def tables(cells: dict[tuple[str, str], Cell]) -> list[Table]:
         return librispeech_tables(cells, options.amounts, options.models, options.lms)
 
-    run_experiment(name, options, whole, tables)
+    run_experiment(name, options, lambda: plan(options, name), tables)
 
 
 def run_table2(options: Table2Options) -> None:

@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 from wav2vec2.errors import UserError
 from wav2vec2.experiment.choose import choose_learning_rate
-from wav2vec2.experiment.command import run_experiment
+from wav2vec2.experiment.command import Cells, run_experiment
 from wav2vec2.experiment.options import LabelledOptions
 from wav2vec2.experiment.scale import ARMS, TIERS
 from wav2vec2.experiment.steps import LMS, PRETRAINED, SPEECH, Steps, speech_stage, splits
-from wav2vec2.experiment.tables import low_label_tables
+from wav2vec2.experiment.tables import Table, low_label_tables
 from wav2vec2.pipeline.plan import Plan
 from wav2vec2.pipeline.stage import Argument, File, Function, Ref, Stage, Value
 
@@ -47,8 +47,11 @@ class LowLabelOptions(LabelledOptions):
 def run(options: LowLabelOptions) -> None:
     """Run the stages that are not done and print the tables. Raises UserError."""
     rows = [(tier, arm, str(seed)) for seed in options.seeds for tier in options.tiers for arm in options.arms]
-    whole = plan(options)
-    run_experiment("low-label", options, whole, lambda cells: low_label_tables(cells, rows, options.lms))
+
+    def tables(cells: Cells) -> list[Table]:
+        return low_label_tables(cells, rows, options.lms)
+
+    run_experiment("low-label", options, lambda: plan(options), tables)
 
 
 def plan(options: LowLabelOptions) -> Plan:

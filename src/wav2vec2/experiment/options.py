@@ -38,7 +38,8 @@ class ExperimentOptions:
     dry_run: bool = False
     """Print every stage with its command and state, and run nothing."""
     table: bool = False
-    """Print the table of the results so far, and run nothing. Give the other options as for the run."""
+    """Print the table of the results so far, and run nothing: of the folder --out, or of the same options as in the
+    run."""
     only: tuple[str, ...] = ()
     """Run only these stages (names or patterns)."""
     pretrained: Path | None = None

@@ -35,7 +35,7 @@ class TimitOptions(ExperimentOptions):
 
 def run(options: TimitOptions) -> None:
     """Run the stages that are not done and print the table. Raises UserError."""
-    run_experiment("timit", options, plan(options), timit_tables)
+    run_experiment("timit", options, lambda: plan(options), timit_tables)
 
 
 def plan(options: TimitOptions) -> Plan:

@@ -33,15 +33,22 @@ _ARROW = {"float32": pa.float32(), "float16": pa.float16()}
 
 
 def chosen_layers(wanted: Sequence[int], architecture: Architecture, *, every: bool) -> list[int]:
-    """The layers that a user chose, ascending; the last one if none was. Raises UserError for one that is not there."""
+    """The layers that a user chose, ascending; the last one if none was. Negative ones count from the last, -1.
+
+    Raises UserError for one that is not there.
+    """
     if every and wanted:
         raise UserError("features: --layer and --all-layers exclude each other; give only one")
+    last = architecture.layers
     for layer in wanted:
-        if not 0 <= layer <= architecture.layers:
-            raise UserError(f"--layer {layer}: this model has the layers 0 to {architecture.layers}")
+        if not -last - 1 <= layer <= last:
+            raise UserError(
+                f"--layer {layer}: this model has {last} layers: give 1 to {last}, 0 for the input of the first, or "
+                f"count from the last, which is -1"
+            )
     if every:
-        return list(range(architecture.layers + 1))
-    return sorted(set(wanted)) or [architecture.layers]
+        return list(range(last + 1))
+    return sorted({layer if layer >= 0 else last + 1 + layer for layer in wanted}) or [last]
 
 
 def layer_outputs(model: SharedEncoder, layers: Sequence[int], *, closing_norm: bool) -> BatchFunction:
