@@ -54,6 +54,8 @@ class EvaluateConfig:
     """A model directory, checkpoint file or hub id with a CTC head, or an exported .onnx or .pt2 file."""
     manifest: Annotated[str, Positional, arg(metavar="MANIFEST")]
     """A manifest (file, folder or pattern)."""
+    language: str | None = None
+    """Language of a multilingual model such as facebook/mms-1b-all, by its code of three letters, such as swh."""
     split: str | None = None
     """Only this split, such as test-clean, or several, with a row for each: dev+test."""
     out: Path | None = None
@@ -147,7 +149,7 @@ def _computed(
     if isinstance(model, Transcriber):
         transcriber = model
     else:
-        transcriber = Transcriber(AcousticModel(model, compute=config.compute), lm=NO_LM)
+        transcriber = Transcriber(AcousticModel(model, compute=config.compute, language=config.language), lm=NO_LM)
     searches = _searches(transcriber, config, stack, given=isinstance(model, Transcriber))
     results = with_results(
         transcribed_utterances(manifest),
@@ -165,7 +167,7 @@ def _stored(
     if config.columns or config.decoding != DecodingOptions():
         raise UserError("evaluate: --transcripts scores what was decoded; the options of decoding have no effect on it")
     if isinstance(model, str | Path):
-        vocabulary, architecture = vocabulary_and_architecture(model)
+        vocabulary, architecture = vocabulary_and_architecture(model, config.language)
     else:
         about = model if isinstance(model, Transcriber) else AcousticModel(model)
         vocabulary, architecture = about.vocabulary, about.architecture
@@ -212,6 +214,7 @@ def run(config: EvaluateConfig) -> None:
         print(f"\n{calibration_text(comparison)}")
     if config.out is not None:
         head = {"model": config.model, "manifest": config.manifest, "split": config.split}
+        head |= {} if config.language is None else {"language": config.language}
         content = json.dumps(head | comparison.as_json(), ensure_ascii=False, indent=2) + "\n"
         with writing(config.out) as temporary:
             Path(temporary).write_text(content, encoding="utf-8")

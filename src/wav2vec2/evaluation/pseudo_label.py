@@ -47,6 +47,8 @@ class PseudoLabelOptions:
     """A model directory, checkpoint file or hub id with a CTC head, or an exported .onnx or .pt2 file."""
     manifest: Annotated[str, Positional, arg(metavar="MANIFEST")]
     """A manifest (file, folder or pattern)."""
+    language: str | None = None
+    """Language of a multilingual model such as facebook/mms-1b-all, by its code of three letters, such as swh."""
     out: Path = Path("pseudo.parquet")
     """The manifest to write: the kept rows with the model's text, and the columns confidence and agreement. Those left
     out, and why, are listed beside it, in OUT-left-out.jsonl."""
@@ -75,7 +77,7 @@ class PseudoLabelJob(TranscribeJob):
 
     def open(self) -> "_Labeller":
         """See `Job.open`."""
-        return _Labeller(Transcriber(self.model, compute=self.compute, decoding=self.decoding))
+        return _Labeller(Transcriber(self.model, compute=self.compute, decoding=self.decoding, language=self.language))
 
 
 class _Labeller(TranscriptWriter):
@@ -126,7 +128,7 @@ def run(options: PseudoLabelOptions) -> None:
     if options.out.resolve() in {Path(part).resolve() for part in options.manifest.split("+")}:
         raise UserError(f"--out {options.out}: is the manifest that is read; choose another name")
     folder = options.transcripts or options.out.with_name(f"{options.out.stem}-transcripts")
-    job = PseudoLabelJob(options.model, options.compute, options.decoding)
+    job = PseudoLabelJob(options.model, options.compute, options.decoding, language=options.language)
     checked = set() if options.check is None else set(Manifest.open(options.check).ids)
     rows = options.manifest if options.check is None else f"{options.manifest}+{options.check}"
     work = run_over_manifest(job, rows, folder, options.bulk, tolerant=True)
@@ -144,7 +146,7 @@ def run(options: PseudoLabelOptions) -> None:
         options.out,
         left_out,
         known=known or (lambda _: None),
-        normalize=str if known is None else vocabulary_and_architecture(options.model)[0].normalize,
+        normalize=str if known is None else vocabulary_and_architecture(options.model, options.language)[0].normalize,
         only_checked=checked,
         added=added,
     )

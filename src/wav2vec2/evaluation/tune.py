@@ -59,6 +59,8 @@ class TuneOptions:
     """A model directory, checkpoint file or hub id with a CTC head."""
     manifest: Annotated[str, Positional, arg(metavar="MANIFEST")]
     """A manifest (file, folder or pattern). Do not tune on the data that you test on."""
+    language: str | None = None
+    """Language of a multilingual model such as facebook/mms-1b-all, by its code of three letters, such as swh."""
     split: str | None = None
     """Only this split, such as dev-other, or several: dev+dev-other."""
     out: Path = Path("preset.toml")
@@ -107,7 +109,7 @@ def tune(options: TuneOptions) -> Preset:
     """
     chosen = _chosen(options)
     with ExitStack() as stack:
-        model = AcousticModel(options.model, compute=options.compute)
+        model = AcousticModel(options.model, compute=options.compute, language=options.language)
         chosen = _with_pieces(chosen, options, model)
         if chosen.decoder == "greedy":
             write_preset(chosen, options.out)
@@ -190,7 +192,7 @@ def _emitted(options: TuneOptions, model: AcousticModel) -> list[UtteranceEmissi
     utterances = []
     with progress_bar() as progress:
         task = progress.add_task("emissions", total=len(manifest))
-        weights = fingerprint(locate_recognizer(options.model))
+        weights = fingerprint(locate_recognizer(options.model, options.language)) + (options.language or "")
         stored = cached_emissions(model, manifest, cache, source=weights, precision=options.emissions_precision)
         for utterance in stored:
             utterances.append(utterance)

@@ -39,6 +39,8 @@ class ExportOptions:
     out: Annotated[Path, Positional, arg(metavar="OUT")]
     """The file to write: NAME.onnx, or NAME.pt2 with --to torch-export. MODEL/model.onnx is used by itself in place of
     the model on a CPU, until the model changes."""
+    language: str | None = None
+    """Language of a multilingual model such as facebook/mms-1b-all, by its code of three letters, such as swh."""
     to: Literal["onnx", "torch-export"] = "onnx"
     """onnx: for ONNX Runtime and others. torch-export: for torch.export.load."""
     int8: bool = False
@@ -68,7 +70,7 @@ def run(options: ExportOptions) -> None:
     _validate(options)
     if is_exported(options.model):
         raise UserError(f"{options.model}: is already an exported file; give the model that it was made from")
-    transcriber = Transcriber(options.model, device="cpu", lm=NO_LM, precision="float32")
+    transcriber = Transcriber(options.model, device="cpu", lm=NO_LM, precision="float32", language=options.language)
     model = transcriber.model
     assert not isinstance(model, ExportedRecognizer)
     precision: Precision = (
@@ -79,7 +81,8 @@ def run(options: ExportOptions) -> None:
         transcriber.vocabulary,
         log_softmax=options.log_softmax,
         precision=precision,
-        weights=weights_print(locate_recognizer(options.model)),
+        # A file of one language must not stand for the model of all.
+        weights="" if options.language else weights_print(locate_recognizer(options.model)),
         longest_heard=model.longest_heard,
     )
     limits = Limits(options.tolerance, options.max_error_increase, options.max_text_difference)

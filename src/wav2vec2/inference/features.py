@@ -42,6 +42,8 @@ class FeaturesOptions:
     """A model directory, checkpoint file or hub id, pre-trained or fine-tuned."""
     files: Annotated[tuple[str, ...], Positional, arg(metavar="FILE [FILE ...]")]
     """Audio files, and folders to search for them; or a manifest (MANIFEST.parquet)."""
+    language: str | None = None
+    """Language of a multilingual model such as facebook/mms-1b-all, by its code of three letters, such as swh."""
     out: Path | None = None
     """Folder for the output files NAME.npz or NAME.safetensors, or those of a manifest (required)."""
     layer: tuple[int, ...] = ()
@@ -75,7 +77,7 @@ def run(options: FeaturesOptions) -> None:
     if options.emissions:
         raise UserError("features: --emissions is for a manifest; write one with 'wav2vec2 prepare folder'")
     files, device = output_names(options.files), usable_device(options.compute.device)
-    model = load(options.model).to(device)
+    model = load(options.model, language=options.language).to(device)
     layers = chosen_layers(options.layer, model.architecture, every=options.all_layers)
     compute = layer_outputs(model, layers, closing_norm=options.convention == "transformers")
 
@@ -91,9 +93,10 @@ def _job(options: FeaturesOptions) -> EmissionsJob | FeaturesJob:
     if options.emissions:
         if options.layer or options.all_layers:
             raise UserError("features: --emissions and --layer exclude each other; give only one")
-        return EmissionsJob(options.model, options.compute, dtype)
+        return EmissionsJob(options.model, options.compute, dtype, language=options.language)
     closing_norm = options.convention == "transformers"
-    return FeaturesJob(options.model, options.compute, options.layer, options.all_layers, closing_norm, dtype)
+    layers = options.layer, options.all_layers
+    return FeaturesJob(options.model, options.compute, *layers, closing_norm, dtype, language=options.language)
 
 
 def _write(

@@ -93,7 +93,7 @@ class _Features:
         from wav2vec2.checkpoints.load import load
 
         self._job, self._device = job, usable_device(job.compute.device)
-        self._model = load(job.model).to(self._device)
+        self._model = load(job.model, language=job.language).to(self._device)
         self._layers = chosen_layers(job.layers, self._model.architecture, every=job.every)
         self._names = [f"layer_{layer}" for layer in self._layers]
         self.columns = _columns(self._names, job.dtype)
@@ -138,7 +138,8 @@ class _Emissions:
     """See `Worker`."""
 
     def __init__(self, job: EmissionsJob) -> None:
-        self._model, self._dtype = AcousticModel(job.model, compute=job.compute), job.dtype
+        self._model = AcousticModel(job.model, compute=job.compute, language=job.language)
+        self._dtype = job.dtype
         self.columns = _columns(["emissions"], job.dtype)
         vocabulary = self._model.vocabulary
         symbols = {"symbols": list(vocabulary.symbols), "blank": vocabulary.blank}

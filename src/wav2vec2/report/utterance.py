@@ -45,6 +45,8 @@ class UtteranceOptions:
     """A recogniser: a model directory or checkpoint file with a CTC head."""
     audio: Annotated[str, Positional, arg(metavar="AUDIO")]
     """An audio file."""
+    language: str | None = None
+    """Language of a multilingual model such as facebook/mms-1b-all, by its code of three letters, such as swh."""
     text: str = ""
     """What is spoken: the words themselves, a UTF-8 text file, or - for stdin."""
     start: float = 0.0
@@ -67,7 +69,8 @@ def run(options: UtteranceOptions) -> None:
     if options.text and not text.strip():
         raise UserError(f"{options.text}: the text is empty; give the spoken words, or leave --text out")
     recording, waveform = _part(options)
-    model = AcousticModel(options.model, compute=ComputeOptions(device=options.device))
+    compute = ComputeOptions(device=options.device)
+    model = AcousticModel(options.model, compute=compute, language=options.language)
     frames = _posteriors(model, recording)
     written = model.vocabulary.decode(collapse(frames.best_path, model.vocabulary.blank).ids)
     page = Page(f"Utterance: {Path(options.audio).name}")
