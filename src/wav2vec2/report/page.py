@@ -1,36 +1,47 @@
 """A page of text, tables and figures, as self-contained HTML and as Markdown with its figures in files."""
 
 import base64
-import io
 import re
-import warnings
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wav2vec2.errors import UserError
 from wav2vec2.output_file import writing
+from wav2vec2.report.drawing import drawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _STYLE = """
-body { margin: 2rem auto; max-width: 64rem; padding: 0 1rem; color: #222; background: #fff;
+:root { color-scheme: light dark; --ink: #222; --soft: #555; --paper: #fff; --code: #f3f3f3; --line: #ddd; --rule: #999;
+        --link: #0b57a4; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #ddd; --soft: #aaa; --paper: #16181c; --code: #24272d; --line: #3a3e46; --rule: #777;
+          --link: #8ab8ff; }
+}
+* { box-sizing: border-box; }
+body { margin: 0; color: var(--ink); background: var(--paper); overflow-wrap: anywhere;
        font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
-h1 { font-size: 1.7rem; margin: 0 0 1rem; } h2 { font-size: 1.25rem; margin: 2.2rem 0 .6rem; }
+main { margin: 2rem auto; max-width: 66rem; padding: 0 1rem; }
+a { color: var(--link); }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 1rem; } h2 { font-size: 1.25rem; margin: 2.2rem 0 .6rem; }
 p, ul, ol { max-width: 48rem; }
-code { background: #f3f3f3; padding: .1em .3em; border-radius: 3px; font-size: .9em; }
-pre { background: #f3f3f3; padding: .7rem 1rem; overflow-x: auto; } pre code { padding: 0; background: none; }
-div.table { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption, figcaption { color: #555; font-size: .92rem; text-align: left; }
-caption { padding-bottom: .4rem; }
-th, td { padding: .25rem .8rem; text-align: left; border-bottom: 1px solid #ddd; }
-th { border-bottom: 2px solid #999; } .number { text-align: right; }
-figure { margin: 1.4rem 0; } figure img { max-width: 100%; height: auto; }
+code { background: var(--code); padding: .1em .3em; border-radius: 3px; font-size: .9em; }
+pre { background: var(--code); padding: .7rem 1rem; overflow-x: auto; } pre code { padding: 0; background: none; }
+.box { overflow-x: auto; margin: .4rem 0; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
+figcaption { color: var(--soft); font-size: .92rem; }
+th, td { padding: .25rem .8rem; text-align: left; border-bottom: 1px solid var(--line); }
+th { border-bottom: 2px solid var(--rule); } .number { text-align: right; white-space: nowrap; }
+figure { margin: 1.4rem 0; } figure img { display: block; width: 100%; height: auto; }
+.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(18rem, 100%), 1fr)); gap: .6rem; }
+.box > img { width: auto; max-width: 100%; }
+@media (max-width: 600px) { h1 { font-size: 1.35rem; } th, td { padding: .25rem .5rem; } }
 """
 
+_LEAST_PIXELS_PER_INCH = 70
 _NUMBER = re.compile(r"[-+−]?[\d.,]+\s*(%|‰)?(\s*[±(\[].*)?|[-–—]?")
 
 
@@ -57,7 +68,8 @@ class Page:
         from markdown_it import MarkdownIt
 
         renderer = MarkdownIt("commonmark", {"html": False}).disable("image")
-        self._html.append(renderer.render(markdown).strip())
+        # code may be wider than the page, and is scrolled by the keyboard, too
+        self._html.append(renderer.render(markdown).strip().replace("<pre>", '<pre tabindex="0">'))
         # The reader's Markdown renderer may interpret raw HTML, so it is escaped, except in code.
         shielded = re.sub(r"(`+[^`]*`+)|<", lambda found: found[1] or "&lt;", markdown)
         self._markdown.append(shielded.strip())
@@ -78,24 +90,27 @@ class Page:
                 "<tr>" + "".join(f"<{tag}{k}>{escape(t)}</{tag}>" for k, t in zip(kinds, texts, strict=True)) + "</tr>"
             )
 
-        title = f"<caption>{escape(_line(caption))}</caption>" if caption else ""
+        title = f"<figcaption>{escape(_line(caption))}</figcaption>" if caption else ""
         body = "\n".join(row("td", texts) for texts in cells)
         self._html.append(
-            f'<div class="table"><table>{title}<thead>{row("th", names)}</thead>\n'
-            f"<tbody>\n{body}\n</tbody></table></div>"
+            f'<figure>{title}<div class="box"{_scrolled(caption or "table")}><table><thead>{row("th", names)}</thead>\n'
+            f"<tbody>\n{body}\n</tbody></table></div></figure>"
         )
         lines = [names, ["--:" if number else ":--" for number in numeric], *cells]
         shown = [[_plain(text) if place != 1 else text for text in texts] for place, texts in enumerate(lines)]
         table = "\n".join("| " + " | ".join(texts) + " |" for texts in shown)
         self._markdown.append((f"{_plain(_line(caption))}\n\n" if caption else "") + table)
 
-    def figure(self, figure: "Figure", caption: str, name: str | None = None) -> None:
+    def figure(
+        self, figure: "Figure", caption: str, name: str | None = None, *, parts: Sequence["Figure"] = ()
+    ) -> None:
         """Draw a matplotlib figure and add it; later changes to the figure have no effect.
 
         Args:
             figure: any matplotlib figure.
             caption: what it shows, in plain text.
             name: of the Markdown's picture file, without suffix; default ``figure_1``, ``figure_2``, ...
+            parts: figures that show the same; the HTML page has them instead, as many side by side as there is room.
 
         Raises:
             ValueError: the page already has a figure of that name.
@@ -104,12 +119,15 @@ class Page:
         stem = re.sub(r"[^\w.-]+", "_", name) if name else f"figure_{len(self._pictures) + 1}"
         if f"{stem}.png" in self._pictures:
             raise ValueError(f"two figures are named {stem}")
-        vector = base64.b64encode(_drawn(figure, "svg")).decode("ascii")
-        self._pictures[f"{stem}.png"] = _drawn(figure, "png")
-        self._html.append(
-            f'<figure><img alt="{escape(caption)}" src="data:image/svg+xml;base64,{vector}">'
-            f"<figcaption>{escape(caption)}</figcaption></figure>"
-        )
+        self._pictures[f"{stem}.png"] = drawn(figure, "png")
+        if parts:
+            shown = f'<div class="panels">{"".join(_image(part, caption) for part in parts)}</div>'
+        else:
+            # Text stays readable on a phone: a wide picture scrolls in its box.
+            least = round(_LEAST_PIXELS_PER_INCH * figure.get_figwidth())
+            image = _image(figure, caption, f' style="min-width:{least}px"')
+            shown = f'<div class="box"{_scrolled(caption)}>{image}</div>'
+        self._html.append(f"<figure>{shown}<figcaption>{escape(caption)}</figcaption></figure>")
         self._markdown.append(f"![{_plain(caption)}]({stem}.png)\n\n{_plain(caption)}")
 
     def write(self, folder: str | Path) -> tuple[Path, Path]:
@@ -123,8 +141,8 @@ class Page:
         html = (
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<title>{escape(self.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        ) + "\n".join([*self._html, "</body>", "</html>", ""])
+            f"<title>{escape(self.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
+        ) + "\n".join([*self._html, "</main>", "</body>", "</html>", ""])
         files = {
             **self._pictures,
             "report.md": ("\n\n".join(self._markdown) + "\n").encode(),
@@ -136,18 +154,14 @@ class Page:
         return folder / "report.html", folder / "report.md"
 
 
-def _drawn(figure: "Figure", kind: str) -> bytes:
-    """The figure as the bytes of a file; the same figure gives the same bytes, so that reports can be compared."""
-    import matplotlib
+def _image(figure: "Figure", caption: str, more: str = "") -> str:
+    picture = base64.b64encode(drawn(figure, "svg")).decode("ascii")
+    return f'<img alt="{escape(caption)}" src="data:image/svg+xml;base64,{picture}"{more}>'
 
-    metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
-    picture = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "wav2vec2"}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the picture shows a box instead
-        # a figure with a layout engine has nothing outside its edges
-        box = None if figure.get_layout_engine() is not None else "tight"
-        figure.savefig(picture, format=kind, dpi=150, bbox_inches=box, metadata=metadata)
-    return picture.getvalue()
+
+def _scrolled(label: str) -> str:
+    """Attributes of a box that may scroll, so that the keyboard reaches it and a screen reader names it."""
+    return f' tabindex="0" role="group" aria-label="{escape(_line(label))}"'
 
 
 def _line(text: object) -> str:

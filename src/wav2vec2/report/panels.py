@@ -1,6 +1,7 @@
 """Panels of curves, as data and drawn: several runs share the axes, with one legend above them."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +19,8 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#00
 _GREY = "#777777"
 _LINES: tuple[Literal["-", "--", "-."], ...] = ("-", "--", "-.")
 _POINTS = 1000
+_LABEL = 40
+"""Characters of a line of the legend: two columns fit beside each other."""
 
 _Look = tuple[str, Literal["-", "--", "-."]]
 
@@ -77,8 +80,7 @@ def draw_panels(panels: Sequence[Panel], *, columns: int = 3) -> "Figure":
         raise ValueError("no panel has a curve")
     columns = min(columns, len(shown))
     rows = math.ceil(len(shown) / columns)
-    labels = list(dict.fromkeys(c.label for p in shown for c in p.curves if c.style in ("line", "dots")))
-    looks = {label: _look(place) for place, label in enumerate(labels)}
+    looks = _looks(shown)
     keys = _legend(shown, looks)
     legend_columns = max(2, columns)
     legend_rows = math.ceil(len(keys) / legend_columns)
@@ -91,6 +93,29 @@ def draw_panels(panels: Sequence[Panel], *, columns: int = 3) -> "Figure":
         axes.remove()
     figure.legend(handles=keys, loc="outside upper left", ncols=legend_columns, frameon=False, fontsize=9)
     return figure
+
+
+def draw_apart(panels: Sequence[Panel]) -> list["Figure"]:
+    """Draw the legend and each of the panels that have curves as figures of their own, as `draw_panels` does in one."""
+    from matplotlib.figure import Figure
+
+    shown = [panel for panel in panels if panel.curves]
+    looks = _looks(shown)
+    keys = _legend(shown, looks)
+    lines = sum(1 + str(key.get_label()).count("\n") for key in keys)
+    legend = Figure(figsize=(4.2, 0.2 + 0.25 * lines), layout="constrained")
+    legend.legend(handles=keys, loc="center left", frameon=False, fontsize=9)
+    figures = [legend]
+    for panel in shown:
+        figure = Figure(figsize=(4.2, 2.9), layout="constrained")
+        _draw(panel, figure.subplots(), looks)
+        figures.append(figure)
+    return figures
+
+
+def _looks(panels: Sequence[Panel]) -> dict[str, _Look]:
+    labels = dict.fromkeys(c.label for p in panels for c in p.curves if c.style in ("line", "dots"))
+    return {label: _look(place) for place, label in enumerate(labels)}
 
 
 def _look(place: int) -> _Look:
@@ -129,7 +154,8 @@ def _legend(panels: Sequence[Panel], looks: dict[str, _Look]) -> list[Any]:
     from matplotlib.lines import Line2D
 
     keys = [
-        Line2D([], [], color=color, linestyle=line, linewidth=2, label=label) for label, (color, line) in looks.items()
+        Line2D([], [], color=color, linestyle=line, linewidth=2, label=textwrap.fill(label, _LABEL))
+        for label, (color, line) in looks.items()
     ]
     curves = [curve for panel in panels for curve in panel.curves]
     styles = {curve.style for curve in curves}

@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 from wav2vec2.errors import UserError
 from wav2vec2.report import curves
 from wav2vec2.report.page import Page
-from wav2vec2.report.panels import Panel, draw_panels
+from wav2vec2.report.panels import Panel, draw_apart, draw_panels
 from wav2vec2.report.run_log import RunKind, RunLog, differing_settings, read_runs
 
 _TITLES: dict[RunKind, str] = {
@@ -76,11 +76,14 @@ def add_runs(page: Page, runs: Sequence[RunLog], title: str) -> None:
             ["setting", *(run.name for run in runs)], [[key, *values] for key, values in rows], "Settings that differ"
         )
     stem = kind.replace("-", "_").replace(" ", "_")
-    panels, caption = _CURVES[kind]
-    page.figure(draw_panels(panels(runs)), caption, f"{stem}_curves")
-    if any(panel.curves for panel in curves.gradient_panels(runs)):
+    of_kind, caption = _CURVES[kind]
+    panels = of_kind(runs)
+    page.figure(draw_panels(panels), caption, f"{stem}_curves", parts=draw_apart(panels))
+    gradients = curves.gradient_panels(runs)
+    if any(panel.curves for panel in gradients):
         caption = "Gradient norms of the parts of the model, at the last update of each log line"
-        page.figure(draw_panels(curves.gradient_panels(runs), columns=2), caption, f"{stem}_gradients")
+        whole = draw_panels(gradients, columns=2)
+        page.figure(whole, caption, f"{stem}_gradients", parts=draw_apart(gradients))
     if kind == "pre-training":
         caption = "Contrastive accuracy, and that of a published run of BASE (960 hours, 1.6 hours of audio per update)"
         page.figure(draw_panels([curves.reference_panel(runs)]), caption, f"{stem}_reference")

@@ -209,7 +209,7 @@ def draw_utterance(
         _draw_alignment(panels[2], alignment, first, first + seconds)
         for word in alignment.words:
             if word.start is not None:
-                panels[0].axvline(word.start, color="black", linewidth=0.6, alpha=0.5)
+                panels[0].axvline(word.start, color="#222222", linewidth=0.6, alpha=0.5)
     for panel in panels:
         panel.set_xlim(first, first + seconds)
         panel.tick_params(labelsize=8, labelbottom=panel is panels[-1])
