@@ -4,6 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.hub_double import repositories
+from tests.hub_double.in_process import turn_to
+from tests.hub_double.server import HubDouble
 
 import wav2vec2
 from wav2vec2.checkpoints.convert import write
@@ -61,3 +64,46 @@ def test_a_folder_of_several(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(UserError, match=r"holds 2 checkpoints, such as a\.pt"):
         wav2vec2.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "needed", "left", "licence"),
+    [
+        (repositories.base_960h, "model.safetensors", "pytorch_model.bin", "apache-2.0"),
+        (repositories.xls_r_300m, "pytorch_model.bin", "", "apache-2.0"),
+        (repositories.mms_1b_all, "model.safetensors", "adapter.eng", "cc-by-nc-4.0 (not for commercial use)"),
+        (repositories.omnilingual_ctc, "omniASR-CTC-300M.pt", "", "apache-2.0"),
+    ],
+)
+def test_of_the_hub_no_weights_are_downloaded(make, needed, left, licence, tmp_path, monkeypatch, capsys):
+    folder = make(tmp_path / "published")
+    with HubDouble() as hub:
+        hub.add("some/model", folder)
+        turn_to(hub, tmp_path / "cache", monkeypatch)
+        assert main(["info", "some/model"]) == 0
+        said = {line[:14].strip(): line[14:] for line in capsys.readouterr().out.splitlines()}
+        assert not [asked for asked in hub.asked if asked.startswith("GET /large/")]
+        assert said["download"].split(": ")[1].startswith(f"{needed} (")
+        size = (folder / needed).stat().st_size
+        assert float(said["download"].split()[0]) == pytest.approx(size / (1e6 if size >= 1e6 else 1e3), rel=0.1)
+        assert left in said.get("not needed", "")
+        assert said["licence"] == licence
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        assert main(["info", "some/model"]) == 2  # nothing that could be used is in the cache
+        assert "its weights are not in the hub's cache" in capsys.readouterr().err or needed.endswith(".pt")
+    if (folder / "config.json").exists():
+        assert main(["info", str(folder)]) == 0
+        here = {line[:14].strip(): line[14:] for line in capsys.readouterr().out.splitlines()}
+        assert {name: said[name] for name in here if name != "model"} == {n: here[n] for n in here if n != "model"}
+
+
+def test_a_language_of_the_hub(tmp_path, monkeypatch, capsys):
+    with HubDouble() as hub:
+        hub.add("some/mms", repositories.mms_1b_all(tmp_path / "published"))
+        turn_to(hub, tmp_path / "cache", monkeypatch)
+        assert main(["info", "some/mms", "--language", "hin"]) == 0
+        assert "adapter.hin.safetensors" in (said := capsys.readouterr().out)
+        assert "क ख ग" in said
+        assert not [a for a in hub.asked if a.startswith("GET /large/") and "model.safetensors" in a]
+        assert main(["info", "some/mms", "--language", "hi"]) == 2
+        assert "did you mean hin?" in capsys.readouterr().err

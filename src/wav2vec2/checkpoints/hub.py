@@ -9,6 +9,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,6 +93,48 @@ def fetch(
         raise UserError(f"{model}: {_hub_reason(error, revision)}{remedy_offline(model)}") from error
 
 
+@dataclass(frozen=True)
+class HubModel:
+    """A model as the hub lists it. folder: what describes it, without weights. needed: the files that loading fetches,
+    others: those that it leaves, both the largest first.
+    """
+
+    folder: Path
+    needed: tuple[RemoteFile, ...]
+    others: tuple[RemoteFile, ...]
+    licence: str
+
+
+def look_at(model: str, language: str | None = None) -> HubModel | None:
+    """Return what the hub lists of a model, with its small files and no weights; None if the hub is not to be reached.
+
+    Raises UserError as `fetch` does.
+    """
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return None
+    try:
+        with _without_retry_messages():
+            info, files = _listed(model, Access(None, None, None))
+            patterns = _needed(model, list(files), language)
+            small = [name for name in files if name in (*_DESCRIPTIONS, "README.md") or name == "model.yaml"]
+            small += [name for name in patterns if language and name.startswith(f"adapter.{language}.")]
+            folder = fetch(model, only=tuple(small)) if small else Path(model)
+    except UserError:
+        raise
+    except Exception as error:
+        if not (isinstance(error, OSError | ValueError) or of_a_hub_library(error)):
+            raise
+        if getattr(error, "response", None) is None:
+            return None
+        raise UserError(f"{model}: {_hub_reason(error, None)}") from error
+    by_size = sorted(files.values(), key=lambda file: -file.size)
+    needed = [file for file in by_size if any(fnmatch.fnmatch(file.name, pattern) for pattern in patterns)]
+    others = [file for file in by_size if file not in needed]
+    return HubModel(folder, tuple(needed), tuple(others), _licence(info))
+
+
 def _cached(model: str, access: Access, language: str | None, only: tuple[str, ...]) -> Path:
     """Return the folder of a model in the cache. Raises UserError if the cache does not have all of it."""
     missing = f"in the hub's cache{_why_offline()}; fetch it once while online"
@@ -127,14 +170,8 @@ def _snapshot(model: str, access: Access) -> Path | None:
 
 
 def _fetch(model: str, access: Access, language: str | None, only: tuple[str, ...]) -> Path:
-    import huggingface_hub
-
-    info = huggingface_hub.HfApi(token=access.token).model_info(model, revision=access.revision, files_metadata=True)
+    info, files = _listed(model, access)
     assert info.sha is not None
-    files = {
-        file.rfilename: RemoteFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else None)
-        for file in info.siblings or ()
-    }
     patterns = list(only) or _needed(model, list(files), language)
     wanted = [file for name, file in files.items() if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
     missing = [file for file in wanted if not _is_cached(model, file.name, info.sha, access)]
@@ -145,6 +182,17 @@ def _fetch(model: str, access: Access, language: str | None, only: tuple[str, ..
     if large:
         print(f"{model}: {_announced(missing, info, access)}", file=sys.stderr, flush=True)
     return download(model, info.sha, missing, [file.name for file in wanted], access)
+
+
+def _listed(model: str, access: Access) -> tuple["ModelInfo", dict[str, RemoteFile]]:
+    import huggingface_hub
+
+    info = huggingface_hub.HfApi(token=access.token).model_info(model, revision=access.revision, files_metadata=True)
+    files = {
+        file.rfilename: RemoteFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else None)
+        for file in info.siblings or ()
+    }
+    return info, files
 
 
 def _is_cached(model: str, name: str, commit: str, access: Access) -> bool:

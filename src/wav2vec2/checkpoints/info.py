@@ -1,28 +1,59 @@
 """The description of a model in a few lines, from its configuration and the headers of its files."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.model.variants.variant import PROPOSED
 
 if TYPE_CHECKING:
-    from wav2vec2.checkpoints.checkpoint import Checkpoint
+    from collections.abc import Sequence
 
+    from wav2vec2.checkpoints.checkpoint import Checkpoint
+    from wav2vec2.checkpoints.hub import HubModel
+    from wav2vec2.checkpoints.hub_download import RemoteFile
+
+_FILES = 6
 _KINDS = {"ctc": "recogniser (CTC)", "pretraining": "pre-training", "encoder": "encoder without a head"}
 
 
 def model_lines(source: str, language: str | None = None) -> dict[str, str]:
-    """Return a description of a model by name of the line; no weights are read.
+    """Return a description of a model by name of the line; no weights are read, nor are those of the hub downloaded.
 
     language: of a multilingual model, whose head and symbols to describe.
 
     Raises:
         UserError: the model cannot be read.
     """
+    from wav2vec2.checkpoints.hub import is_hub_id, look_at
     from wav2vec2.checkpoints.load import describe
 
+    if not Path(source).exists() and is_hub_id(source) and (listed := look_at(source, language)) is not None:
+        return {"model": f"{source} (on the hub)", **_described(listed, language), **_files(listed)}
     checkpoint = describe(source, language=language)
     return {"model": f"{source} ({checkpoint.file_format})", **rows(checkpoint)}
+
+
+def _described(listed: "HubModel", language: str | None) -> dict[str, str]:
+    from wav2vec2.checkpoints.huggingface.directory import open_directory
+
+    if (listed.folder / "config.json").is_file():
+        return rows(open_directory(listed.folder, language, without_weights=True))
+    return {"kind": "a checkpoint without config.json: its file alone says what it is, so download it to know"}
+
+
+def _files(listed: "HubModel") -> dict[str, str]:
+    """What loading downloads, and what else there is, with sizes."""
+    from wav2vec2.checkpoints.hub_download import size_in_words
+
+    def sized(files: "Sequence[RemoteFile]") -> str:
+        shown = [f"{file.name} ({size_in_words(file.size)})" for file in files[:_FILES]]
+        return ", ".join(shown) + (f" and {len(files) - _FILES} smaller ones" if len(files) > _FILES else "")
+
+    lines = {"download": f"{size_in_words(sum(file.size for file in listed.needed))}: {sized(listed.needed)}"}
+    if large := [file for file in listed.others if file.sha256 is not None]:
+        lines["not needed"] = sized(large)
+    return lines | {"licence": listed.licence}
 
 
 def rows(model: "Checkpoint") -> dict[str, str]:

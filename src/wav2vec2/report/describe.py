@@ -16,7 +16,7 @@ _NAMED = 8
 class InfoOptions:
     """Describe a model, a manifest or a language model: what it is, how large, and what it was made from.
 
-    No weights are read, so this takes only a moment even for the largest models.
+    No weights are read, and of a model on the hub none are downloaded: its files are listed with their sizes.
     """
 
     what: Annotated[str, Positional, arg(metavar="MODEL|MANIFEST|LM")]

@@ -47,20 +47,23 @@ _IGNORED = (r"\.position_ids$", r"\.num_batches_tracked$")
 _VARIED_SPANS = ("span_lengths", "span_spread", "overlap", "min_space")
 
 
-def open_directory(directory: Path, language: str | None = None) -> Checkpoint:
+def open_directory(directory: Path, language: str | None = None, *, without_weights: bool = False) -> Checkpoint:
     """Open a model directory, ours or transformers': read its configuration and vocabulary, but no weights.
 
     Weights may be in ``model.safetensors``, its shards, or ``pytorch_model.bin``, with either spelling of weight norm.
     Where the configuration does not say what kind of model it is, the names of the tensors do; of a model with another
     head than those for CTC and pre-training, the encoder is opened. ``language`` chooses adapter, head and symbols of a
-    multilingual model (``adapter.LANGUAGE.safetensors``).
+    multilingual model (``adapter.LANGUAGE.safetensors``). ``without_weights``: they are not there, only the model is to
+    be described; one whose kind the configuration does not say counts as an encoder then.
 
     Raises:
         UserError: A file is missing, cut short, or does not fit its configuration; the message names it and the tensor.
     """
     config = read_config(directory)
     architecture, family, kind, head = config.architecture, config.family, config.kind, ""
-    if kind is None:
+    if kind is None and without_weights:
+        kind = "encoder"
+    elif kind is None:
         names = tensors_of(directory, family).shapes
         kind = kind_shown_by(names, family)
         shown = head_shown_by(names, family) if kind == "encoder" else ""
@@ -76,7 +79,7 @@ def open_directory(directory: Path, language: str | None = None) -> Checkpoint:
     # lack it although their configuration asks for masks: transformers draws a new one, here it is zero.
     unmasked = {"encoder.mask_embedding": torch.zeros(architecture.hidden_size)}
     return Checkpoint(
-        path=weight_path(directory),
+        path=directory if without_weights else weight_path(directory),
         file_format="model directory",
         kind=kind,
         architecture=architecture,
