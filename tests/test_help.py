@@ -7,15 +7,19 @@ import re
 import shutil
 import subprocess
 import textwrap
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pytest
+from tyro.conf import Positional
 
 from wav2vec2 import cli
+from wav2vec2.cli.arguments import option_names
 from wav2vec2.cli.completion import script
+from wav2vec2.cli.help_page import COMMON
 
 JARGON = re.compile(r"\b(SPEC|dataclass|kwargs?|stdin's|iterable|boolean|enum|instantiate|TODO|None or)\b")
+INTERNAL = re.compile(r"\b(Wav2Vec2For\w+|[A-Z]\w+(Options|Config|Error|Job|Trainer|Encoder|Decoder)|Utterance)\b")
 
 
 def classes(options: type[Any]) -> list[type[Any]]:
@@ -59,6 +63,35 @@ def test_every_option_is_described_without_jargon(name: str) -> None:
                 is_section = isinstance(one.default_factory, type) and is_dataclass(one.default_factory)
                 assert text or is_section, f"{owner.__name__}.{one.name} is not described"
                 assert not JARGON.search(text), f"{owner.__name__}.{one.name}: {text}"
+                own = INTERNAL.search(text)
+                assert own is None, f"{owner.__name__}.{one.name} names {own and own[0]} of the code: {text}"
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_required_arguments_have_a_name_in_capitals(name: str) -> None:
+    command = cli.COMMANDS[name]
+    options = getattr(importlib.import_module(f"wav2vec2.{command.module}"), command.options)
+    for one in fields(options):
+        annotations = getattr(get_type_hints(options, include_extras=True)[one.name], "__metadata__", ())
+        if Positional in annotations or (one.default is MISSING and one.default_factory is MISSING):
+            shown = [note.metavar for note in annotations if getattr(note, "metavar", None)]
+            assert shown, f"{name}: {one.name} has no metavar"
+
+
+@pytest.mark.parametrize("name", [name for name, command in sorted(cli.COMMANDS.items()) if command.recipe])
+def test_common_options_come_first_and_none_is_lost(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["help", *name.split()]) == 0
+    page = capsys.readouterr().out
+    named = re.findall(r"^│ (--[a-z][\w.-]*)", page, re.M)
+    expected = [f"--{option}" for option in COMMON if f"--{option}" in named]
+    assert named[: len(expected)] == expected
+    assert {"--output", "--train.updates", "--train.lr", "--train.precision"} <= set(expected)
+    assert sorted(set(named)) == [n for n in option_names(cli.COMMANDS[name]) if n != "--help" and "no-" not in n]
+    boxes = re.findall(r"^╭─ (.+? options) .*\n(.*)", page, re.M)
+    assert boxes[0][0] == "common options"
+    assert len({len(line) for line in page.splitlines() if line[:1] in "╭╰"}) == 1
+    for title, first in boxes[2:]:  # after those without a section
+        assert re.match(r"│ [A-Z][a-z]+ ", first), f"{title} does not say what it is about"
 
 
 def test_help_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,6 +133,4 @@ def test_completion_of_commands_and_options() -> None:
 
 
 def test_completion_knows_the_options_of_a_command() -> None:
-    from wav2vec2.cli.arguments import option_names
-
     assert {"--out", "--rate"} <= set(option_names(cli.COMMANDS["report hours"]))

@@ -5,7 +5,11 @@ import difflib
 import importlib
 import inspect
 import io
+import os
 import re
+import shutil
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -13,6 +17,7 @@ from wav2vec2.cli.commands import Command
 from wav2vec2.errors import UserError
 
 _LONGEST_MESSAGE = 400
+_WIDEST = 100  # columns, up to which a help page has one column of boxes
 _RECIPE_HELP = (
     "RECIPE is a .toml file, or the name of one that comes with this package ('wav2vec2 recipes' lists them, "
     "'wav2vec2 recipes RECIPE' prints one). It holds values of the options below, a section for each prefix: [train] "
@@ -33,8 +38,13 @@ def parsed(name: str, options: type[Any], arguments: list[str], *, recipe: bool)
         settings["default"] = _recipe(name, arguments[0], options)
         arguments = arguments[1:]
     messages = io.StringIO()
+    asks_help = recipe and not {"-h", "--help"}.isdisjoint(arguments)
     try:
-        with contextlib.redirect_stderr(messages), _metavars():
+        with (
+            contextlib.redirect_stderr(messages),
+            _metavars(),
+            _common_first() if asks_help else contextlib.nullcontext(),
+        ):
             return tyro.cli(options, args=arguments, **settings)
     except SystemExit as leaving:
         if leaving.code in (0, None):
@@ -63,6 +73,24 @@ def parser_of(name: str, command: Command) -> object:
     options = getattr(importlib.import_module(f"wav2vec2.{command.module}"), command.options)
     with _metavars():
         return tyro.extras.get_parser(options, **_settings(name, options, recipe=command.recipe))
+
+
+@contextlib.contextmanager
+def _common_first() -> Iterator[None]:
+    """Within this context, a help page that is printed has the common options first."""
+    from wav2vec2.cli.help_page import common_first
+
+    page = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    columns = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(min(shutil.get_terminal_size().columns, _WIDEST))
+    try:
+        with contextlib.redirect_stdout(page):
+            yield
+    finally:
+        del os.environ["COLUMNS"]
+        os.environ |= {} if columns is None else {"COLUMNS": columns}
+        page.seek(0)
+        print(common_first(page.read(), frames=(sys.stdout.encoding or "").lower() == "utf-8"), end="")
 
 
 def _clear(message: str, options: type[Any]) -> str:
