@@ -1,106 +1,32 @@
-"""What a server carries: many clients at once, short clips beside long files, live sessions, and things that go wrong.
+"""What a server carries: many clients at once, short clips beside long files, live sessions.
 
-    python scripts/serve_load.py clients MODEL AUDIO --clients 50 --minutes 5
-    python scripts/serve_load.py beside MODEL AUDIO
-    python scripts/serve_load.py live MODEL AUDIO --sessions 20
-    python scripts/serve_load.py faults MODEL AUDIO
+    python -m scripts.serve_load clients MODEL AUDIO --clients 50 --minutes 5
+    python -m scripts.serve_load beside MODEL AUDIO
+    python -m scripts.serve_load live MODEL AUDIO --sessions 20
 
 AUDIO is a folder of short recordings. The server runs as a process of its own, on this machine. `clients` compares with
 `Transcriber` over the same files in one process; `beside` takes the times of 3 s clips, alone and beside five files of
 ten minutes; `live` plays recordings in real time into so many sessions, and takes how much later than the stated
-latency each word was committed; `faults` kills processes, sends half bodies, tiny files and headers of noise, and looks
-whether the server still answers as before, and has its memory back.
+latency each word was committed.
 """
 
 import argparse
 import asyncio
 import base64
-import io
-import os
-import random
-import re
-import signal
-import socket
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx2
 import numpy as np
 import openai
 import soundfile
+from scripts.served import CLIP, ask, encoded, memory, serving, speech
 
 from wav2vec2 import Transcriber
 from wav2vec2.audio.recordings import recordings_below
 
-CLIP = 3.0
-
-
-@contextmanager
-def serving(model: str, *options: str) -> Iterator[tuple[str, int]]:
-    """Run a server; yield its address and the number of its process."""
-    command = [sys.executable, "-m", "wav2vec2", "serve", "--model", model, "--port", "0", "--waiting", "10000"]
-    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        place = re.search(r"at (\S+)", process.stderr.readline())
-        assert place, process.stderr.read()
-        threading.Thread(target=process.stderr.read, daemon=True).start()  # a full pipe would stop the server
-        try:
-            yield place[1], process.pid
-        finally:
-            process.terminate()
-
-
-def family(parent: int) -> list[int]:
-    """A process and all below it."""
-    found = [parent]
-    for number in found:
-        try:
-            found += map(int, Path(f"/proc/{number}/task/{number}/children").read_text().split())
-        except OSError:
-            continue
-    return found
-
-
-def memory(parent: int) -> float:
-    """Private MiB of a server's processes."""
-    total = 0
-    for number in family(parent):
-        try:
-            text = Path(f"/proc/{number}/smaps_rollup").read_text()
-        except OSError:
-            continue
-        total += sum(int(value) for value in re.findall(r"Private_(?:Clean|Dirty):\s+(\d+)", text))
-    return total / 1024
-
-
-def encoded(samples: np.ndarray) -> bytes:
-    """A FLAC file."""
-    file = io.BytesIO()
-    soundfile.write(file, samples, 16_000, format="FLAC")
-    return file.getvalue()
-
-
-def speech(folder: Path, seconds: float, seed: int) -> np.ndarray:
-    """So many seconds of recordings, joined in a random order."""
-    paths = random.Random(seed).sample(found := sorted(recordings_below(folder)), len(found))
-    parts: list[np.ndarray] = []
-    while sum(map(len, parts)) < seconds * 16_000:
-        parts.append(soundfile.read(paths[len(parts) % len(paths)], dtype="float32")[0])
-    return np.concatenate(parts)[: round(seconds * 16_000)]
-
-
-async def ask(client: httpx2.AsyncClient, address: str, content: bytes) -> tuple[str, float]:
-    """Have a file transcribed: its text, and the seconds that took."""
-    begin = time.monotonic()
-    answer = await client.post(f"{address}/v1/audio/transcriptions", files={"file": ("a.flac", content)})
-    answer.raise_for_status()
-    return answer.json()["text"], time.monotonic() - begin
+STEP = 1600
+"""Samples of a message of a live session: a tenth of a second."""
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -176,122 +102,75 @@ async def beside(options: argparse.Namespace) -> None:
     )
 
 
+def due(transcriber: Transcriber, samples: np.ndarray) -> list[int]:
+    """After which step of `samples` each word of a live session is committed, as a session of one's own finds."""
+    session = transcriber.live()
+    blocks = [samples[place : place + STEP] for place in range(0, len(samples), STEP)]
+    told = [event for step, block in enumerate(blocks) for event in ((step, each) for each in session.push(block))]
+    told += [(len(blocks), event) for event in session.finish()]
+    return [step for step, event in told if event.kind == "committed" for _ in event.words]
+
+
 async def live(options: argparse.Namespace) -> None:
-    """Sessions in real time: when a word is committed, against the end of the word plus the latency."""
+    """Sessions in real time: how much later a word comes than the samples that decide it.
+
+    What a session has to wait for by its design (chunk and look-ahead) is found by hearing the same samples beforehand.
+    The time from sending the step that decides a word to receiving the word is what the server adds.
+    """
+    recordings = [speech(options.audio, options.seconds, seed) for seed in range(options.sessions)]
+    with Transcriber(options.model) as transcriber:
+        decided = [due(transcriber, samples) for samples in recordings]
     late: list[float] = []
+    lost = 0
     with serving(options.model, "--live-sessions", str(options.sessions)) as (address, _):
         client = openai.AsyncOpenAI(base_url=f"{address}/v1", api_key="any", max_retries=0)
 
-        async def session(seed: int) -> int:
-            samples = speech(options.audio, options.seconds, seed)
-            words = 0
+        async def session(number: int) -> None:
+            nonlocal lost
+            samples, sent, words = recordings[number], list[float](), list[float]()
+            await asyncio.sleep(number * 0.137 % 2)  # speakers do not begin together
             async with client.realtime.connect(model=Path(options.model).name, extra_query={}) as connection:
                 given = {"format": {"type": "audio/pcm", "rate": 16_000}}
                 await connection.session.update(session={"type": "transcription", "audio": {"input": given}})  # type: ignore[typeddict-item]
-                begin = time.monotonic()
 
                 async def listen() -> None:
-                    nonlocal words
                     async for event in connection:
-                        if event.type == "conversation.item.input_audio_transcription.completed":
-                            words += len(event.transcript.split())
-                        if event.type == "input_audio_buffer.committed" and time.monotonic() > begin + options.seconds:
+                        if event.type == "conversation.item.input_audio_transcription.delta":
+                            words.extend([time.monotonic()] * len((event.delta or "").split()))
+                        if len(words) >= len(decided[number]):
                             return
 
                 listening = asyncio.create_task(listen())
-                step = 1600
-                for place in range(0, len(samples), step):
-                    sent = time.monotonic()
-                    data = (samples[place : place + step] * 32767).astype("<i2").tobytes()
+                begin = time.monotonic()
+                for place in range(0, len(samples), STEP):
+                    data = (samples[place : place + STEP] * 32767).astype("<i2").tobytes()
+                    await asyncio.sleep(max(0.0, begin + (place + STEP) / 16_000 - time.monotonic()))
+                    sent.append(time.monotonic())
                     await connection.input_audio_buffer.append(audio=base64.b64encode(data).decode())
-                    late.append(time.monotonic() - sent)
-                    await asyncio.sleep(max(0.0, begin + (place + step) / 16_000 - time.monotonic()))
-                last = time.monotonic()
+                sent.append(time.monotonic())
                 await connection.input_audio_buffer.commit()
-                await asyncio.wait_for(listening, 60)
-                late.append(time.monotonic() - last)
-            return words
+                await asyncio.wait([listening], timeout=20)
+            lost += len(decided[number]) - len(words)
+            late.extend(came - sent[step] for came, step in zip(words, decided[number], strict=False))
 
-        begin = time.monotonic()
-        words = await asyncio.gather(*(session(seed) for seed in range(options.sessions)))
-        took = time.monotonic() - begin
-    print(
-        f"{options.sessions} sessions of {options.seconds:g} s: {took:.1f} s, {sum(words)} words, fewest {min(words)}"
-    )
-    ends = sorted(late[-options.sessions :])
-    print(f"from the last sample to the last word: p50 {ends[len(ends) // 2]:.2f} s, most {ends[-1]:.2f} s")
-
-
-async def faults(options: argparse.Namespace) -> None:
-    """Everything that goes wrong; after each, the same clip must have the same text."""
-    clip = encoded(speech(options.audio, CLIP, 0))
-    noise = random.Random(0)
-    with serving(options.model) as (address, process):
-        place = urlsplit(address)
-        async with httpx2.AsyncClient(timeout=120) as http:
-            text, _ = await ask(http, address, clip)
-            before = memory(process)
-
-            def raw(data: bytes, *, listen: bool = False) -> str:
-                with socket.create_connection((place.hostname, place.port), timeout=5) as connection:
-                    connection.sendall(data)
-                    return connection.recv(12).decode() if listen else ""
-
-            async def check(name: str) -> None:
-                again, took = await ask(http, address, clip)
-                print(f"{name}: {'as before' if again == text else 'OTHER TEXT'}, {took:.2f} s", flush=True)
-
-            worker = next(
-                number
-                for number in family(process)
-                if b"compute_worker" in Path(f"/proc/{number}/cmdline").read_bytes()
-            )
-            os.kill(worker, signal.SIGKILL)
-            await check("a compute worker killed")
-            head = b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: x\r\n"
-            head += b"Content-Type: multipart/form-data; boundary=X\r\n"
-            for _ in range(200):
-                raw(head + b"Content-Length: 100000\r\n\r\n--X\r\n")
-            await check("200 half bodies")
-            for _ in range(options.headers):
-                raw(noise.randbytes(noise.randrange(1, 300)) + b"\r\n\r\n")
-            await check(f"{options.headers} headers of noise")
-            statuses: dict[int, int] = {}
-            for _ in range(options.files):
-                answer = await http.post(
-                    f"{address}/v1/audio/transcriptions",
-                    files={"file": ("a.wav", noise.randbytes(noise.randrange(60)))},
-                )
-                statuses[answer.status_code] = statuses.get(answer.status_code, 0) + 1
-            await check(f"{options.files} tiny files {statuses}")
-            status = raw(head + b"Content-Length: 2147483648\r\n\r\n--X\r\n", listen=True)
-            await check(f"a body of 2 GB ({status})")
-            bomb = io.BytesIO()
-            with soundfile.SoundFile(bomb, "w", 48_000, 8, format="FLAC") as file:
-                for _ in range(900):
-                    file.write(np.zeros((48_000 * 20, 8), np.int16))
-            answer = await http.post(
-                f"{address}/v1/audio/transcriptions", files={"file": ("bomb.wav", bomb.getvalue())}
-            )
-            await check(f"5 h of silence in {len(bomb.getvalue()) >> 10} KiB ({answer.status_code})")
-            await asyncio.sleep(2)
-            print(f"private memory: {before:.0f} MiB before, {memory(process):.0f} after")
+        await asyncio.gather(*(session(number) for number in range(options.sessions)))
+    print(f"{options.sessions} sessions of {options.seconds:g} s: {len(late)} words, {lost} lost")
+    shares = ", ".join(f"p{round(100 * share)} {1000 * percentile(late, share):.0f} ms" for share in (0.5, 0.95, 0.99))
+    print(f"a word after the samples that decide it: {shares}")
 
 
 def main() -> None:
     """Run what the first argument names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["clients", "beside", "live", "faults"])
+    parser.add_argument("what", choices=["clients", "beside", "live"])
     parser.add_argument("model")
     parser.add_argument("audio", type=Path)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--headers", type=int, default=2000)
-    parser.add_argument("--files", type=int, default=1000)
     options = parser.parse_args()
-    asyncio.run({"clients": clients, "beside": beside, "live": live, "faults": faults}[options.what](options))
+    asyncio.run({"clients": clients, "beside": beside, "live": live}[options.what](options))
 
 
 if __name__ == "__main__":

@@ -169,3 +169,19 @@ def test_models_health_and_metrics(server: Served):
         assert urllib.request.urlopen(server.address + path).status == 200
     text = urllib.request.urlopen(f"{server.address}/metrics").read().decode()
     assert 'wav2vec2_requests_total{path="/health/ready",status="200"}' in text
+
+
+def test_a_decoder_process_serves_one_request_after_the_other(server: Served, wav: Callable[..., Path]):
+    parent = server.children("decoder_process")[0]
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    create, path = server.client.audio.transcriptions.create, wav(2.0)
+    text = create(model="tiny", file=path).text
+    before = {number: len(list(Path(f"/proc/{number}/fd").iterdir())) for number in children.read_text().split()}
+    broken = wav(1.0, name="broken.wav")
+    broken.write_bytes(broken.read_bytes()[:40])
+    for _ in range(5):
+        assert create(model="tiny", file=path).text == text
+        with pytest.raises(openai.BadRequestError):
+            create(model="tiny", file=broken)
+    after = {number: len(list(Path(f"/proc/{number}/fd").iterdir())) for number in children.read_text().split()}
+    assert after == before  # the same processes, with no file left open

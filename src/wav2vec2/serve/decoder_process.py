@@ -1,17 +1,15 @@
 """A decoder process: it reads one file of a stranger, cuts it into pieces, and writes what the model hears in them.
 
-The decoders of audio are native code that a damaged file may crash or keep busy, so each request has a process of its
-own, with limits of memory and processor time, which may be killed at any time. It is forked from a parent that has
-imported everything and opened the language model, which takes milliseconds, and shares their memory.
+The decoders of audio are native code that a damaged file may crash or keep busy, so each request has a process to
+itself, with limits of memory and processor time, which may be killed at any time. It is forked from a parent that has
+imported everything and opened the language model, and shares their memory.
 
 The parent takes nothing but descriptors: the end of the request's channel, and the file, which lies in memory. The
 model is elsewhere: pieces go out as audio, and come back as the best symbols of their frames or all log-probabilities.
 """
 
+import gc
 import os
-import resource
-import select
-import signal
 import socket
 import warnings
 from typing import Any
@@ -20,6 +18,7 @@ import torch
 
 from wav2vec2.errors import UserError, cause
 from wav2vec2.serve.child import run_child
+from wav2vec2.serve.decoder_children import DecoderChildren, limit, wait_for_news
 from wav2vec2.serve.decoder_tasks import Recognizer, align, transcribe
 from wav2vec2.serve.limited_recording import LimitedRecording
 from wav2vec2.serve.messages import Channel, Closed, Message
@@ -27,14 +26,19 @@ from wav2vec2.serve.peaks import Peaks
 from wav2vec2.serve.remote_model import Refused
 
 
-def run_job(recognizer: Recognizer, channel: Channel, descriptor: int) -> None:
-    """Do what the first message asks for, and say why where it cannot be done."""
+def run_job(recognizer: Recognizer, channel: Channel, descriptor: int) -> bool:
+    """Do what the first message asks for, and say why where it cannot be done.
+
+    Return False after an error that is not the file's. Raises Closed when the front has gone, and Refused when it
+    has ended the request.
+    """
     channel.send(Message("begun", {"pid": os.getpid()}))
     job = channel.receive().fields
-    _limit(job["memory_bytes"], job["processor_seconds"])
+    limit(job["memory_bytes"], job["processor_seconds"])
     peaks = Peaks() if job.get("peaks") else None
     part = job.get("start") or 0.0, job.get("end")
     recording = LimitedRecording(descriptor, job["name"], job["most_seconds"], part, peaks)
+    code, why = "", ""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the transcript has it
@@ -43,43 +47,35 @@ def run_job(recognizer: Recognizer, channel: Channel, descriptor: int) -> None:
             channel.send(Message("peaks", {"rate": peaks.rate}, peaks.finish()))
         channel.send(Message("done", done))
     except UserError as error:
-        channel.send(
-            Message("failed", {"message": str(error), "code": "too_long" if recording.too_long else "bad_file"})
-        )
+        code, why = "too_long" if recording.too_long else "bad_file", str(error)
     except MemoryError:
-        channel.send(Message("failed", {"message": f"{job['name']}: needs too much memory", "code": "too_large"}))
+        code, why = "too_large", f"{job['name']}: needs too much memory"
     except (RuntimeError, ValueError, OSError, ArithmeticError) as error:
-        channel.send(Message("failed", {"message": cause(error), "code": "crashed"}))
+        code, why = "crashed", cause(error)
+    if code:
+        channel.send(Message("failed", {"message": why, "code": code}))
+    return code in ("", "too_long", "bad_file")
 
 
-def _limit(memory: int, seconds: int) -> None:
-    """Limit this process: `memory` bytes beyond what it has now, `seconds` of processor time."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        pages = int(file.read().split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + memory,) * 2)
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def fork_for_requests(recognizer: Recognizer, parent: socket.socket) -> None:
-    """Fork a process for every pair of descriptors that comes, until the front closes its end."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+def do_requests(recognizer: Recognizer, parent: socket.socket) -> None:
+    """Give every pair of descriptors that comes to a process, until the front closes its end."""
+    gc.freeze()  # a collection in a child would copy what it shares
+    children = DecoderChildren(lambda connection, file: _do(recognizer, connection, file), parent)
     compiled = [_compile_aside(recognizer)]
     while True:
-        ready, _, _ = select.select([parent.fileno(), *compiled], [], [])
-        if compiled and compiled[0] in ready:
+        ready, others = wait_for_news([parent, *children.controls], compiled)
+        if others:
             os.close(compiled.pop())
             recognizer.compile_search()
+            gc.freeze()
+            children.replace()
             continue
-        _, descriptors, _, _ = socket.recv_fds(parent, 1, 2)
-        if len(descriptors) != 2:
-            return
-        if os.fork() == 0:
-            parent.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _finish(recognizer, *descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
+        children.news([control for control in ready if control is not parent])
+        if parent in ready:
+            _, descriptors, _, _ = socket.recv_fds(parent, 1, 2)
+            if len(descriptors) != 2:
+                return
+            children.give(*descriptors)
 
 
 def _compile_aside(recognizer: Recognizer) -> int:
@@ -98,16 +94,17 @@ def _compile_aside(recognizer: Recognizer) -> int:
     return done
 
 
-def _finish(recognizer: Recognizer, connection: int, file: int) -> None:
-    """Run a request and end the process, without what Python does at its end."""
-    status = 1
+def _do(recognizer: Recognizer, connection: int, file: int) -> bool:
+    """Do a request; return whether this process can be trusted with another one."""
     try:
-        run_job(recognizer, Channel(socket.socket(fileno=connection)), file)
-        status = 0
-    except (Closed, Refused):  # the client has gone, or the front has ended it
-        status = 0
+        with socket.socket(fileno=connection) as ends:
+            well = run_job(recognizer, Channel(ends), file)
+            # Until the front has closed its end it may kill this process, and would hit the next request.
+            return well and not ends.recv(1)
+    except (Closed, Refused, OSError):  # the client has gone, or the front has ended it
+        return False
     finally:
-        os._exit(status)
+        os.close(file)
 
 
 def _opened(settings: dict[str, Any]) -> Recognizer:
@@ -116,4 +113,4 @@ def _opened(settings: dict[str, Any]) -> Recognizer:
 
 
 if __name__ == "__main__":
-    run_child(_opened, Recognizer.facts, fork_for_requests)
+    run_child(_opened, Recognizer.facts, do_requests)

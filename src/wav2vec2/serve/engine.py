@@ -9,7 +9,7 @@ from typing import Any
 from wav2vec2.serve.computing import ComputePool
 from wav2vec2.serve.failures import ApiError, crashed
 from wav2vec2.serve.messages import AsyncChannel, Closed, Message
-from wav2vec2.serve.processes import Child, fork_decoder, kill_process
+from wav2vec2.serve.processes import Child, ask_decoder, kill_process
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Job:
 
 
 class Engine:
-    """Decoder processes, which are forked from one parent, and the pool that computes."""
+    """Decoder processes, which one parent gives to requests, and the pool that computes."""
 
     def __init__(self, pool: ComputePool) -> None:
         self.pool = pool
@@ -61,21 +61,22 @@ class Engine:
     async def run(self, job: Job) -> AsyncIterator[Message]:
         """Yield what a decoder process says of a file: `said` for each piece, `peaks` if asked for, then `done`.
 
-        The process is killed, and its pieces are forgotten, when the iterator is closed. Raises ApiError.
+        If the iterator is closed before the end, the process is killed, and its pieces are forgotten. Raises ApiError.
         """
-        channel = await self._decoder(job.file)
+        channel, process = await self._decoder(job.file)
         pieces = _Pieces(self.pool, channel)
-        process = 0
+        ended = False
         try:
-            process = (await channel.receive()).fields["pid"]
             await channel.send(Message("job", job.plain()))
             while (message := await channel.receive()).kind != "failed":
                 if message.kind == "piece":
                     pieces.compute(message)
                     continue
+                ended = message.kind == "done"
                 yield message
-                if message.kind == "done":
+                if ended:
                     return
+            ended = True
             raise ApiError.of_file(message.fields["message"], message.fields["code"])
         except Closed:
             if pieces.error is not None:
@@ -84,16 +85,16 @@ class Engine:
             raise crashed(f"{job.name}: the process that read it has died, or took too much time or memory") from None
         finally:
             pieces.close()
-            channel.close()
-            if process:
+            if not ended:
                 kill_process(process)
+            channel.close()
 
-    async def _decoder(self, file: int) -> AsyncChannel:
-        for _ in range(2):
+    async def _decoder(self, file: int) -> tuple[AsyncChannel, int]:
+        for _ in range(3):
             if self._parent is None or not self._parent.alive:
                 self._parent = await self._started()
             with contextlib.suppress(Closed):
-                return await fork_decoder(self._parent, file)
+                return await ask_decoder(self._parent, file)
         raise crashed("the process that starts decoders cannot be started")
 
 

@@ -30,7 +30,7 @@ class Child:
         Raises UserError for what it refuses, and if it ends before it is ready.
         """
         ours, theirs = socket.socketpair()
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
         command = [sys.executable, "-m", f"wav2vec2.serve.{module}", str(theirs.fileno())]
         process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL)
         theirs.close()
@@ -61,10 +61,10 @@ class Child:
         self.process.wait()
 
 
-async def fork_decoder(parent: Child, file: int) -> AsyncChannel:
-    """Have a decoder process forked for the file with a descriptor; return the channel to it.
+async def ask_decoder(parent: Child, file: int) -> tuple[AsyncChannel, int]:
+    """Have a decoder process take the file with a descriptor; return the channel to it, and its number.
 
-    Raises Closed if the parent is dead.
+    Raises Closed if the parent or the process is dead.
     """
     ours, theirs = socket.socketpair()
     with theirs:
@@ -73,7 +73,12 @@ async def fork_decoder(parent: Child, file: int) -> AsyncChannel:
         except OSError as error:
             ours.close()
             raise Closed(str(error)) from None
-    return await AsyncChannel.over(ours)
+    channel = await AsyncChannel.over(ours)
+    try:
+        return channel, int((await channel.receive()).fields["pid"])
+    except BaseException:
+        channel.close()
+        raise
 
 
 def kill_process(number: int) -> None:
