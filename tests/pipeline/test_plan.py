@@ -62,7 +62,7 @@ def test_runs_once_and_what_is_done_is_skipped(tmp_path):
 def test_a_change_runs_that_stage_and_what_follows_from_it(tmp_path, capsys):
     run(plan_of(tmp_path))
     assert run(plan_of(tmp_path, last=6.0)) == ["third"]
-    assert "its settings have changed, so it runs again" in capsys.readouterr().out
+    assert "its settings, or what it reads, have changed, so it runs again" in capsys.readouterr().out
     assert run(plan_of(tmp_path, more=2.0)) == ["first", "second", "third", "fourth"]
     assert run(plan_of(tmp_path)) == []  # undone: the old results are found again
     (tmp_path / "numbers.txt").write_text("1 2 4")

@@ -17,18 +17,23 @@ def run(options: AdaptOptions) -> None:
     """
     adaptation = make_plan(options)
     print("\n".join(adaptation.sources.why))
+    if news := adaptation.news():
+        again = "will be prepared again, and what follows from it" if options.dry_run else "prepared again"
+        print(f"{options.recordings}: {news} since: {again}; the earlier results stay")
     if options.dry_run:
         _show(options, adaptation)
         return
     try:
         if not adaptation.plan.done(CHOOSE):
             _engine(options, adaptation).run(adaptation.plan.needed([CHOOSE]))
-            adaptation = make_plan(options)
+            adaptation.remember()
+            adaptation = make_plan(options, adaptation.sources)  # what has come meanwhile is for the next time
         else:
             print("\n".join((*adaptation.plan.values(DIVIDE)["lines"], *adaptation.chosen()["lines"])))
         left = adaptation.plan.needed(adaptation.goals)
         print(f"\n{len(left)} of {len(adaptation.plan.stages)} stages to do in {adaptation.plan.root}", flush=True)
         _engine(options, adaptation).run(left)
+        adaptation.remember()
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on where it was", flush=True)
         raise

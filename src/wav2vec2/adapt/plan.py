@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wav2vec2.adapt.divide import TEXT_FILE, TRAIN_FILE, TRANSCRIBED_FILE, UNTRANSCRIBED_FILE, VALID_FILE
+from wav2vec2.adapt.listing import LISTING_FILE, read_listing
 from wav2vec2.adapt.options import AdaptOptions
 from wav2vec2.adapt.sources import Sources, find_sources
 from wav2vec2.pipeline.plan import Plan
@@ -18,7 +19,7 @@ from wav2vec2.pipeline.stage import Argument, Command, File, Here, Ref, Stage, V
 from wav2vec2.recipe_files import recipe_path
 
 WORK = "work"
-DIVIDE, CHOOSE, PRETRAIN, NGRAM, EVALUATE = "divide", "choose", "pretrain", "lm", "evaluate"
+PREPARE, DIVIDE, CHOOSE, PRETRAIN, NGRAM, EVALUATE = "prepare", "divide", "choose", "pretrain", "lm", "evaluate"
 _TRANSCRIBED = Ref(DIVIDE)
 _BEAM = 100
 _SURE = 0.5
@@ -39,6 +40,22 @@ class Adaptation:
         """The last stages."""
         return [self.tune, EVALUATE]
 
+    def news(self) -> str:
+        """Say what has come to the folder of the recordings since they were prepared; "" if nothing has, or never."""
+        if PREPARE not in self.plan.by_name or self.plan.done(PREPARE):
+            return ""
+        kept = [folder for folder in self.plan.earlier(PREPARE) if (folder / LISTING_FILE).exists()]
+        newest = max(kept, key=lambda folder: (folder / LISTING_FILE).stat().st_mtime_ns, default=None)
+        before = None if newest is None else read_listing(newest)
+        return "" if before is None else self.sources.listing.news(before)
+
+    def remember(self) -> None:
+        """Keep what lies in the folder of the recordings beside what was prepared of it."""
+        if PREPARE in self.plan.by_name and self.plan.done(PREPARE):
+            folder = self.plan.folder(PREPARE)
+            if not (folder / LISTING_FILE).exists():
+                self.sources.listing.write(folder)
+
     def chosen(self) -> dict[str, Any]:
         """What the stage of choices wrote; empty before it has run."""
         return self.plan.values(CHOOSE) if self.plan.done(CHOOSE) else {}
@@ -47,12 +64,14 @@ class Adaptation:
 def first_stages(options: AdaptOptions, sources: Sources) -> list[Stage]:
     """Prepare, divide, choose."""
     stages, manifest = [], sources.manifest
-    divide: list[Argument] = ["adapt", "divide", manifest or Ref("prepare")]
+    given: Argument = File(Path(manifest)) if Path(manifest).exists() else manifest  # one on disk counts by its content
+    divide: list[Argument] = ["adapt", "divide", given if manifest else Ref(PREPARE)]
+    reads = sources.listing.digest if sources.recordings else ""
     if sources.recordings:
-        work = Command(sources.recordings, options.machine.preparing_arguments())
-        stages.append(Stage("prepare", work, "manifest.parquet", "list the recordings"))
+        work = Command(sources.recordings, options.machine.preparing_arguments(), reads)
+        stages.append(Stage(PREPARE, work, "manifest.parquet", "list the recordings"))
     if sources.table:
-        work = Command(sources.table, options.machine.preparing_arguments())
+        work = Command(sources.table, options.machine.preparing_arguments(), reads)
         stages.append(Stage("transcripts", work, "manifest.parquet", "read the table of transcripts"))
         divide += ["--transcripts", Ref("transcripts")]
     if sources.ids is not None:
@@ -71,13 +90,13 @@ def first_stages(options: AdaptOptions, sources: Sources) -> list[Stage]:
     return stages
 
 
-def make_plan(options: AdaptOptions) -> Adaptation:
-    """Find out what the recordings are, and plan.
+def make_plan(options: AdaptOptions, sources: Sources | None = None) -> Adaptation:
+    """Find out what the recordings are, unless it is known, and plan.
 
     Raises UserError for options that cannot be, and for files that are not there or cannot be read.
     """
     options.check()
-    sources = find_sources(options.recordings, options.transcripts)
+    sources = sources or find_sources(options.recordings, options.transcripts, options.out)
     first = first_stages(options, sources)
     early = Plan(options.out / WORK, first)
     chosen = early.values(CHOOSE) if early.done(CHOOSE) else {}

@@ -7,9 +7,10 @@ where the recordings bring their own.
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from wav2vec2.adapt.listing import Listing, list_folder
 from wav2vec2.data.corpora.common_voice import OFFICIAL, common_voice_languages
 from wav2vec2.data.corpora.delimited import text_lines
 from wav2vec2.data.corpora.recognise import Layout, recognise
@@ -27,6 +28,7 @@ class Sources:
     """How to prepare. manifest: the recordings as they are; else recordings, the words of the command that lists them.
 
     table: the words of the command that reads the transcripts. ids: a list of them. why: lines that say what was found.
+    listing: of what lies in the folder of the recordings.
     """
 
     manifest: str = ""
@@ -34,10 +36,13 @@ class Sources:
     table: tuple[Argument, ...] = ()
     ids: Path | None = None
     why: tuple[str, ...] = ()
+    listing: Listing = field(default_factory=lambda: Listing({}))
 
 
-def find_sources(recordings: str, transcripts: Path | None) -> Sources:
+def find_sources(recordings: str, transcripts: Path | None, out: Path | None = None) -> Sources:
     """Find out what a user's recordings and transcripts are.
+
+    out: the folder of the results, which may lie among the recordings and is none of them.
 
     Raises:
         UserError: something is not there, or the transcripts are of no kind that can be read.
@@ -52,6 +57,12 @@ def find_sources(recordings: str, transcripts: Path | None) -> Sources:
     root = Path(recordings)
     if not root.is_dir():
         raise UserError(f"{recordings}: no such folder or manifest; name the folder that holds the recordings")
+    found = _in_folder(root, transcripts, ids, table)
+    listed = list_folder(root, audio_only=found.recordings[1] == "folder", without=out or root / "adapted")
+    return replace(found, listing=listed)
+
+
+def _in_folder(root: Path, transcripts: Path | None, ids: Path | None, table: Path | None) -> Sources:
     if release := _release_of(root, table):
         words: tuple[Argument, ...] = ("prepare", "commonvoice", str(root.resolve()), "--tables", release)
         ids = transcripts if table is None else _ids_of_release(root, table)

@@ -69,7 +69,8 @@ class Engine:
         plan, began = self.plan, time.monotonic()
         folder = plan.folder(stage.name)
         for other in plan.earlier(stage.name):
-            print(f"   its settings have changed, so it runs again; the earlier results stay in {other}", flush=True)
+            why = "its settings, or what it reads, have changed, so it runs again"
+            print(f"   {why}; the earlier results stay in {other}", flush=True)
         folder.mkdir(parents=True, exist_ok=True)
 
         def resolve(argument: Argument) -> object:

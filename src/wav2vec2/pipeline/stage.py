@@ -108,10 +108,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class Command:
-    """A ``wav2vec2`` command. ``machine`` holds arguments that change where and how fast it runs, not its outcome."""
+    """A ``wav2vec2`` command. ``machine`` holds arguments that change where and how fast it runs, not its outcome.
+
+    ``reads``: identifies what the command reads beside its arguments, such as the contents of a folder.
+    """
 
     words: Arguments
     machine: tuple[str, ...] = ()
+    reads: str = ""
 
     def arguments(self) -> Iterator[Argument]:
         """See ``Work``."""
@@ -119,7 +123,7 @@ class Command:
 
     def identity(self, symbol: Resolver) -> Any:
         """See ``Work``."""
-        return [symbol(word) for word in self.words]
+        return [*(symbol(word) for word in self.words), *([{"reads": self.reads}] if self.reads else [])]
 
     def line(self, resolve: Resolver) -> list[str]:
         """The command's words as a shell takes them."""
