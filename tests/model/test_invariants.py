@@ -99,7 +99,9 @@ def test_no_graph_breaks_under_compile_and_equal_values(architecture, training) 
     model = make_model(architecture).train(training)
     waveforms, lengths = batch(16000, 12345)
     rows = torch.arange(2)
-    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    # the slower backend traces the backward pass too: one of the four takes it
+    backend = "aot_eager" if training and architecture.conv_norm == "layer" else "eager"
+    compiled = torch.compile(model, fullgraph=True, backend=backend)
     ours = model(waveforms, lengths, draw=Draw(1, 3, rows))
     theirs = compiled(waveforms, lengths, draw=Draw(1, torch.tensor(3), rows))
     torch.testing.assert_close(ours.contrastive_sum, theirs.contrastive_sum, rtol=1e-6, atol=0)

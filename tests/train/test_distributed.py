@@ -1,8 +1,10 @@
 """One process alone, and several with gloo."""
 
 import io
+import multiprocessing
 import os
 import socket
+from collections.abc import Callable
 from contextlib import redirect_stderr
 from pathlib import Path
 
@@ -48,6 +50,12 @@ def test_a_session_alone_sets_threads_and_is_the_main_process() -> None:
         pass
 
 
+def start(one: Callable[..., None], folder: Path, processes: int) -> None:
+    """Run a function in several processes, made from one clean process that has imported torch once."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload([distributed.__name__])
+    torch.multiprocessing.start_processes(one, (str(folder),), nprocs=processes, start_method="forkserver")
+
+
 def free_port(folder: Path) -> None:
     """Write a free port into a file that the processes read."""
     with socket.socket() as probe:
@@ -76,7 +84,7 @@ def one_of_three(rank: int, folder: str) -> None:
 
 def test_three_processes_differentiate_their_own_terms(tmp_path: Path) -> None:
     free_port(tmp_path)
-    torch.multiprocessing.spawn(one_of_three, (str(tmp_path),), nprocs=3)
+    start(one_of_three, tmp_path, 3)
 
 
 def one_of_two(rank: int, folder: str) -> None:
@@ -102,7 +110,7 @@ def one_of_two(rank: int, folder: str) -> None:
 
 def test_a_process_whose_others_have_died_says_so_in_one_line_and_leaves_to_be_started_again(tmp_path: Path) -> None:
     free_port(tmp_path)
-    torch.multiprocessing.spawn(one_of_two, (str(tmp_path),), nprocs=2)
+    start(one_of_two, tmp_path, 2)
     assert (tmp_path / "seen").exists()
 
 
