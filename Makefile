@@ -13,13 +13,15 @@ demo: .venv/demo.stamp
 # Hundreds of tests start the commands as people do: without stored bytecode each process compiles the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Each process gets one half of the tests and takes from the other's when it is done: what a file prepares for all its
+# tests (models, servers) is prepared once, and neither core waits at the end.
 test: export OMP_NUM_THREADS = 1
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest -n 2 -q -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not slow"
 
 test-slow: export OMP_NUM_THREADS = 1
 test-slow: .venv/dev.stamp
-	$(BIN)/python -m pytest -n 2 -q -m slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m slow
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .
