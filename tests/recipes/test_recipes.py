@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from wav2vec2.checkpoints.checkpoint import mask_share
 from wav2vec2.config import load_recipe
 from wav2vec2.decode.presets import PAPER_PRESETS
 from wav2vec2.experiment.paper import TABLE_4, TIMIT, WER
+from wav2vec2.recipe_files import recipe_path
 from wav2vec2.train.finetune.config import FinetuneConfig
 from wav2vec2.train.language_model.command import LanguageModelConfig
 from wav2vec2.train.options import refuse_impossible
@@ -252,3 +254,14 @@ def test_fine_tuning_of_published_encoders(name, seconds, starts, updates, froze
     assert (train.updates, config.freeze.updates, train.lr) == (updates, frozen, lr)
     assert (r.layerdrop, r.activation_dropout, r.dropout, r.feature_grad_mult) == (0.1, 0.1, 0.0, 0.0)
     assert (train.schedule, train.warmup_share, train.hold_share, train.final_scale) == ("tri-stage", 0.1, 0.4, 0.05)
+
+
+def test_fine_tuning_of_adapt_has_the_masks_of_the_guide_that_it_names():
+    """Hugging Face's guide to XLS-R (fine-tune-xlsr-wav2vec2.md) gives transformers mask_time_prob 0.05, no dropout or
+    LayerDrop, and 3e-4; transformers' defaults are spans of 10, at least two, and no masked channels.
+    """
+    config = load_recipe(recipe_path("adapt_finetune.toml", None), FinetuneConfig)
+    masks = config.masking
+    assert mask_share(masks.time_start, masks.time_span) == 0.05
+    assert (masks.channel_start, masks.min_spans) == (0.0, 2)
+    assert (config.train.lr, config.regularization.layerdrop, config.regularization.dropout) == (3e-4, 0.0, 0.0)

@@ -23,7 +23,7 @@ PREPARE, DIVIDE, CHOOSE, PRETRAIN, NGRAM, EVALUATE = "prepare", "divide", "choos
 _TRANSCRIBED = Ref(DIVIDE)
 _BEAM = 100
 _SURE = 0.5
-_ADAPTERS_RATE = 1e-3  # of Hugging Face's guide "Fine-tuning MMS Adapter Models" (2023)
+_ADAPTERS_RATE = 1e-3  # of Hugging Face's guide to the adapters of MMS (huggingface/blog, mms_adapters.md)
 
 
 @dataclass(frozen=True)
