@@ -7,7 +7,7 @@
 AUDIO is a folder of short recordings. The server runs as a process of its own, on this machine. `clients` compares with
 `Transcriber` over the same files in one process; `beside` takes the times of 3 s clips, alone and beside five files of
 ten minutes; `live` plays recordings in real time into so many sessions, and takes how much later than the stated
-latency each word was committed.
+latency each word was committed. Options of `serve` may follow.
 """
 
 import argparse
@@ -45,7 +45,7 @@ async def clients(options: argparse.Namespace) -> None:
         list(transcriber.stream(map(str, paths)))
         offline = sum(seconds) / (time.monotonic() - begin)
     print(f"offline: {offline:.1f} s of audio a second")
-    with serving(options.model) as (address, process):
+    with serving(options.model, *options.serve) as (address, process):
         lost, heard, taken, sizes = 0, 0.0, list[float](), list[float]()
         end = time.monotonic() + 60 * options.minutes
         order = iter(range(10**9))
@@ -82,7 +82,7 @@ async def beside(options: argparse.Namespace) -> None:
     """Clips of 3 s, alone and beside long files."""
     clips = [encoded(speech(options.audio, CLIP, seed)) for seed in range(100)]
     long = [encoded(speech(options.audio, 600, seed)) for seed in range(5)]
-    with serving(options.model) as (address, _):
+    with serving(options.model, *options.serve) as (address, _):
         async with httpx2.AsyncClient(timeout=1200) as http:
 
             async def timed() -> list[float]:
@@ -122,7 +122,7 @@ async def live(options: argparse.Namespace) -> None:
         decided = [due(transcriber, samples) for samples in recordings]
     late: list[float] = []
     lost = 0
-    with serving(options.model, "--live-sessions", str(options.sessions)) as (address, _):
+    with serving(options.model, "--live-sessions", str(options.sessions), *options.serve) as (address, _):
         client = openai.AsyncOpenAI(base_url=f"{address}/v1", api_key="any", max_retries=0)
 
         async def session(number: int) -> None:
@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60)
-    options = parser.parse_args()
+    options, options.serve = parser.parse_known_args()
     asyncio.run({"clients": clients, "beside": beside, "live": live}[options.what](options))
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from wav2vec2.model.architecture import Architecture, Regularization
 from wav2vec2.model.cpu.dropout import DropoutKeys, dropout
 from wav2vec2.model.cpu.gelu import Gelu
-from wav2vec2.model.cpu.overlap_save import OverlapSave
+from wav2vec2.model.cpu.overlap_save import OverlapSave, convolve, weight_spectrum
 from wav2vec2.model.layout import Layout, Packed
 from wav2vec2.model.randomness import WORD, Draw, Purpose, hash_int, hash_tensor
 from wav2vec2.model.transformer import TransformerLayer
@@ -100,6 +100,7 @@ class PositionalConvolution(nn.Module):
         self.weight_g = nn.Parameter(weight.norm(dim=(0, 1), keepdim=True))
         self.weight_v = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.zeros(channels))
+        self._spectrum: tuple[tuple[int, ...], Tensor] | None = None
 
     @property
     def weight(self) -> Tensor:
@@ -111,10 +112,23 @@ class PositionalConvolution(nn.Module):
         if isinstance(layout, Packed):
             if not layout.frames:  # every utterance is below the receptive field: there is nothing to transform
                 return x
-            y = OverlapSave.apply(x, self.weight, self.groups, layout)  # type: ignore[no-untyped-call]
+            if torch.is_inference_mode_enabled() and not self.weight_v.is_inference():
+                y = convolve(x, self._known_spectrum(), self.weight_v.shape[2], layout)
+            else:
+                y = OverlapSave.apply(x, self.weight, self.groups, layout)  # type: ignore[no-untyped-call]
             return Gelu.apply(y + self.bias)  # type: ignore[no-any-return,no-untyped-call]
         kernel = self.weight_v.shape[2]
         x = torch.where(layout.valid[:, :, None], x, 0).transpose(1, 2)
         y = F.conv1d(x, self.weight.to(x.dtype), self.bias, padding=kernel // 2, groups=self.groups)
         # an even kernel gives one frame too many: the last is dropped
         return F.gelu(y[:, :, : x.shape[2]].transpose(1, 2))
+
+    def _known_spectrum(self) -> Tensor:
+        """The weight's spectrum, computed once for all calls between which the weight stays as it is.
+
+        For a second of speech it would take as long as everything else that is done here.
+        """
+        now = tuple(number for part in (self.weight_v, self.weight_g) for number in (part.data_ptr(), part._version))
+        if self._spectrum is None or self._spectrum[0] != now:
+            self._spectrum = now, weight_spectrum(self.weight, self.groups).conj().resolve_conj()
+        return self._spectrum[1]

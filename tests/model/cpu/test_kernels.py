@@ -1,5 +1,6 @@
 """Every kernel for eager CPU against its plain form: values, and gradients of all inputs."""
 
+import copy
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -8,6 +9,7 @@ from tests.small_models import FAMILIES, noise, perturbed
 from torch import Tensor
 from torch.nn import functional as F
 
+from wav2vec2.model.context_network import PositionalConvolution
 from wav2vec2.model.cpu import attention
 from wav2vec2.model.cpu.attention import DropoutAttention
 from wav2vec2.model.cpu.dropout import DropoutKeys, dropout, dropout_add, keep_mask, keep_scale
@@ -62,6 +64,23 @@ def test_overlap_save(kernel: int) -> None:
         return torch.cat(parts)
 
     assert_equal(lambda x, weight: OverlapSave.apply(x, weight, 4, layout), plain, (x, weight))
+
+
+def test_the_kept_spectrum_of_the_positional_convolution_follows_its_weight() -> None:
+    module, layout = PositionalConvolution(12, 16, 4), Packed((40, 3))
+    x = numbers(43, 12).detach().float()
+    for change in (None, module.weight_v, module.weight_g, None):
+        if change is not None:
+            with torch.no_grad():
+                change.mul_(1.5 + torch.arange(change.shape[-1]))
+        expected = module(x, layout).detach()
+        with torch.inference_mode():
+            assert torch.equal(module(x, layout), expected)
+    twin = copy.deepcopy(module)
+    with torch.no_grad():
+        twin.weight_g.zero_()
+    with torch.inference_mode():
+        assert torch.equal(twin(x, layout), twin.bias.expand(43, 12) * 0)
 
 
 @pytest.mark.parametrize("elements", [1, 1000, 1023, 5000, LARGEST_PIECE + 1500])

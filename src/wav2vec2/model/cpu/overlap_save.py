@@ -22,10 +22,7 @@ class OverlapSave(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, groups: int, layout: Packed) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.groups, ctx.layout = groups, layout
-        blocks = _Blocks(weight.shape[2], groups, layout)
-        left = weight.shape[2] // 2
-        product = torch.bmm(blocks.spectrum(x, left), blocks.weight_spectrum(weight).conj())
-        return blocks.frames(product, 0, x)
+        return convolve(x, weight_spectrum(weight, groups).conj(), weight.shape[2], layout)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -34,7 +31,7 @@ class OverlapSave(torch.autograd.Function):
         left = kernel // 2
         blocks = _Blocks(kernel, ctx.groups, ctx.layout)
         spectrum = blocks.spectrum(grads[0], kernel - 1 - left)
-        weights = blocks.weight_spectrum(weight)
+        weights = weight_spectrum(weight, ctx.groups)
         grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:
             grad_x = blocks.frames(torch.bmm(spectrum, weights.transpose(1, 2)), kernel - 1, x)
@@ -44,12 +41,30 @@ class OverlapSave(torch.autograd.Function):
         return grad_x, grad_weight, None, None
 
 
+def convolve(x: Tensor, spectrum: Tensor, kernel: int, layout: Packed) -> Tensor:
+    """What `OverlapSave` gives, from the conjugate of `weight_spectrum`; outside of autograd."""
+    blocks = _Blocks(kernel, spectrum.shape[0] // (_block_size(kernel) // 2 + 1), layout)
+    return blocks.frames(torch.bmm(blocks.spectrum(x, kernel // 2), spectrum), 0, x)
+
+
+def weight_spectrum(weight: Tensor, groups: int) -> Tensor:
+    """(C, c, K) -> (F * G, c in, c out)."""
+    spectrum = torch.fft.rfft(weight, n=_block_size(weight.shape[2]))
+    out, inside, frequencies = spectrum.shape
+    by_group = spectrum.view(groups, out // groups, inside, frequencies)
+    return by_group.permute(3, 0, 2, 1).reshape(-1, inside, out // groups)  # type: ignore[no-any-return]
+
+
+def _block_size(kernel: int) -> int:
+    return max(256, 1 << (2 * kernel - 1).bit_length())
+
+
 class _Blocks:
     """Cuts utterances into overlapping blocks, and turns frames into (F * G, R, c) spectra and back."""
 
     def __init__(self, kernel: int, groups: int, layout: Packed) -> None:
         self.kernel, self.groups, self.layout = kernel, groups, layout
-        self.size = max(256, 1 << (2 * kernel - 1).bit_length())
+        self.size = _block_size(kernel)
         self.hop = self.size - kernel + 1
         self.counts = [-(-length // self.hop) for length in layout.lengths]
 
@@ -72,13 +87,6 @@ class _Blocks:
         spectrum = torch.fft.rfft(buffer, dim=1)
         shape = (len(buffer), self.size // 2 + 1, self.groups, channels // self.groups)
         return spectrum.view(shape).permute(1, 2, 0, 3).reshape(-1, len(buffer), shape[3])  # type: ignore[no-any-return]
-
-    def weight_spectrum(self, weight: Tensor) -> Tensor:
-        """(C, c, K) -> (F * G, c in, c out)."""
-        spectrum = torch.fft.rfft(weight, n=self.size)
-        out, inside, frequencies = spectrum.shape
-        by_group = spectrum.view(self.groups, out // self.groups, inside, frequencies)
-        return by_group.permute(3, 0, 2, 1).reshape(-1, inside, out // self.groups)  # type: ignore[no-any-return]
 
     def frames(self, spectrum: Tensor, skip: int, like: Tensor) -> Tensor:
         """Inverse transform; frames [skip, skip + hop) of every block, joined as (N, C)."""
