@@ -45,3 +45,8 @@ def code(text: str) -> str:
         elif inside in ("sh", "bash") or (not inside and line.startswith("    ")):
             kept.append(line)
     return "\n".join(kept)
+
+
+def python_blocks(page: Path) -> list[str]:
+    """The blocks of Python of a page, in order."""
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
