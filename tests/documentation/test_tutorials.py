@@ -9,10 +9,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
-from tests.bursts import burst, talkative
+from tests.bursts import burst
 from tests.documentation.pages import DOCS, ROOT, command_lines, python_blocks
 from tests.hub_double import repositories
 from tests.hub_double.in_process import turn_to
@@ -134,7 +133,7 @@ def test_the_quick_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         turn_to(hub, tmp_path / "cache", monkeypatch)
         assert len(run_lines(DOCS / "quick_start.md")) == 5
     assert {path.name for path in Path("transcripts").iterdir()} == {"talk.srt", "talk.json"}
-    wav2vec2.save(talkative("layer"), "mine/model")  # what the page prints begins with a word, which two updates do not
+    capsys.readouterr()
     (block,) = python_blocks(DOCS / "quick_start.md")
     exec(block, {})
-    assert np.isfinite(float(capsys.readouterr().out.split()[-1]))
+    assert capsys.readouterr().out.count("[") == 2
