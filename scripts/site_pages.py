@@ -8,7 +8,7 @@ is committed, and nothing can grow stale. Links to files outside docs/, which th
 import re
 import warnings
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from html import escape
 from xml.etree.ElementTree import Element
@@ -19,6 +19,7 @@ from markdown.treeprocessors import Treeprocessor
 
 from wav2vec2.cli.arguments import parser_of
 from wav2vec2.cli.commands import COMMANDS, GROUPS
+from wav2vec2.cli.help_page import COMMON
 
 _MARK = re.compile(r"^<!-- commands: (.+?) -->$")
 _END = "<!-- end -->"
@@ -64,7 +65,20 @@ def sections(name: str) -> tuple[str, tuple[Section, ...]]:
         )
         if options:
             found.append(Section(group.title or "", group.description or "", options))
-    return parser.description or "", tuple(found)
+    return parser.description or "", _common_first(found) if COMMANDS[name].recipe else tuple(found)
+
+
+def _common_first(found: list[Section]) -> tuple[Section, ...]:
+    """The sections with the options that most runs set in one of their own before them, as on the help page."""
+    everything = {
+        option.names[-1].lstrip("-"): option for section in found for option in section.options if option.names
+    }
+    common = tuple(everything[name] for name in COMMON if name in everything)
+    others = [
+        replace(section, options=tuple(option for option in section.options if option not in common))
+        for section in found
+    ]
+    return Section("common options", "", common), *(section for section in others if section.options)
 
 
 def _value(metavar: object) -> str:

@@ -10,11 +10,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from playwright.sync_api import sync_playwright
 from tests.documentation.pages import ROOT
 
 import wav2vec2
 from wav2vec2 import cli
 
+CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.slow
 
 
@@ -77,6 +79,20 @@ def test_every_command_is_described_with_its_options(site: Path) -> None:
         if name in ("transcribe", "prepare table", "pretrain"):
             for option in (name.rstrip(".") for name in option_names(command)):
                 assert option == "--help" or f"<code>{option}</code>" in text, option
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_a_browser_without_a_network_shows_it_on_a_phone(site: Path) -> None:
+    with sync_playwright() as playwright:
+        program = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = program.new_context(viewport={"width": 390, "height": 844}).new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        for name in ("index", "api", "commands/training", "results/speed", "comparison"):
+            page.goto((site / f"{name}.html").as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+        program.close()
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
 @pytest.mark.parametrize(
