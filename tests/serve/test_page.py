@@ -1,6 +1,7 @@
 """The page in Debian's Chromium, with a real WAV as the microphone, and axe's rules of accessibility."""
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from tests.serve.conftest import Served
 from wav2vec2 import Transcriber
 
 CHROMIUM = shutil.which("chromium")
+OURS = ("blob:", "data:", os.environ.get("ADDRESS", "data:"))
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
@@ -43,9 +45,7 @@ def page(browser: BrowserContext, server: Served) -> Iterator[Page]:
     page = browser.new_page()
     elsewhere: list[str] = []
     broken: list[str] = []
-    page.on(
-        "request", lambda r: None if r.url.startswith((server.address, "blob:", "data:")) else elsewhere.append(r.url)
-    )
+    page.on("request", lambda r: None if r.url.startswith((server.address, *OURS)) else elsewhere.append(r.url))
     page.on("pageerror", lambda error: broken.append(str(error)))
     page.goto(server.address)
     yield page
@@ -152,13 +152,16 @@ def test_the_microphone_is_written_down_live(page: Page):
 def test_it_fits_a_desktop_and_a_phone(
     page: Page, wav: Callable[..., Path], tmp_path: Path, name: str, width: int, height: int, scheme: str
 ):
+    """Pictures of the documentation: PICTURES=docs SPOKEN=RECORDING, with the server of a real model at ADDRESS."""
     page.set_viewport_size({"width": width, "height": height})
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    heard(page, wav(6.0, 5.0, 7.0, 4.0))
+    if address := os.environ.get("ADDRESS"):
+        page.goto(address)
+    heard(page, Path(os.environ.get("SPOKEN") or wav(6.0, 5.0, 7.0, 4.0)))
+    page.locator(".word").nth(4).click()
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.locator("#text").scroll_into_view_if_needed()
-    page.screenshot(path=tmp_path / f"page_{name}.png")
+    page.screenshot(path=Path(os.environ.get("PICTURES", tmp_path)) / f"page_{name}.png")
 
 
 def test_three_hours_are_edited_without_waiting(page: Page, wav: Callable[..., Path]):
