@@ -159,6 +159,27 @@ class _Commands(Preprocessor):
         return shown
 
 
+class _AsOnGithub(Preprocessor):
+    """Ends a paragraph before a list, and a comment before what follows it, as CommonMark does."""
+
+    def run(self, lines: list[str]) -> list[str]:
+        shown: list[str] = []
+        fenced, before = False, ""
+        for line in lines:
+            if not fenced and _follows_text(before, line):
+                shown.append("")
+            fenced ^= line.startswith("```")
+            shown.append(line)
+            before = line
+        return shown
+
+
+def _follows_text(before: str, line: str) -> bool:
+    if before.startswith("<!--"):
+        return bool(line)
+    return line.startswith("- ") and before.strip() != "" and not before.startswith(("- ", " ", "#"))
+
+
 class _Outside(Treeprocessor):
     """Takes the links to files outside docs/ away, and leaves their text."""
 
@@ -175,8 +196,9 @@ class SitePages(Extension):
     """See the module."""
 
     def extendMarkdown(self, md: Markdown) -> None:
-        """Register both steps: before code and HTML are taken out of the text, and after links are made."""
+        """Register the steps: before code and HTML are taken out of the text, and after links are made."""
         md.preprocessors.register(_Commands(md), "commands", 100)
+        md.preprocessors.register(_AsOnGithub(md), "as_on_github", 99)
         md.treeprocessors.register(_Outside(md), "outside", 0)
 
 

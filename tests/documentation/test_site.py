@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import pytest
 from playwright.sync_api import sync_playwright
-from tests.documentation.pages import ROOT
+from tests.documentation.pages import DOCS, PAGES, ROOT
 
 import wav2vec2
 from wav2vec2 import cli
@@ -61,6 +61,17 @@ def test_every_link_leads_to_a_file_of_the_site(site: Path) -> None:
             place = unquote(unescape(address)).partition("#")[0]
             if place and not re.match(r"[a-z]+:|//", place):
                 assert (page.parent / place).resolve().is_file(), f"{page}: {address}"
+
+
+def test_tables_and_lists_are_those_that_github_shows(site: Path) -> None:
+    for page in PAGES:
+        if page.parent.name != "commands" and page.name != "api.md":
+            place = page.relative_to(DOCS).with_suffix(".html")
+            html = (site / place.with_name("index.html" if page.name == "README.md" else place.name)).read_text()
+            article = html.partition("<article")[2].partition("</article>")[0]
+            text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+            assert article.count("<table") == len(re.findall(r"^\|[:| ]*-[-:| ]*\|$", text, re.M)), page
+            assert article.count("<li>") == len(re.findall(r"^(?:- |\d+\. )", text, re.M)), page
 
 
 def test_the_reference_has_every_public_name(site: Path) -> None:
