@@ -13,3 +13,9 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("10min", "10h"):
         (root / f"labels-{name}.txt").write_text((root / "labels-1h.txt").read_text())
     return root
+
+
+@pytest.fixture
+def unseen_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made and not painted, which takes half of a small experiment's time; one test has them painted."""
+    monkeypatch.setattr("wav2vec2.report.page.drawn", lambda figure, kind: b"<svg/>" if kind == "svg" else b"")

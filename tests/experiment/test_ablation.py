@@ -71,6 +71,7 @@ def test_the_papers_numbers_stand_in_the_headers_of_the_recipes():
         assert f"{number:.2f}" in header, name
 
 
+@pytest.mark.usefixtures("unseen_figures")
 def test_ablations_run(tree, tmp_path, capsys):
     changes = {"variants": ("baseline", "continuous_targets")}
     options = ablation.AblationOptions(**smallest(tmp_path / "out", tree, **changes))

@@ -66,6 +66,7 @@ def test_table_2_at_the_papers_scale(tree):
         librispeech.plan(replace(options, amounts=("1h",)), "table2")
 
 
+@pytest.mark.usefixtures("unseen_figures")
 def test_table_1_runs(tree, tmp_path, capsys):
     changes = {"models": ("base",), "amounts": ("10min",), "lms": ("greedy", "ngram"), "seeds": (1,)}
     options = librispeech.Table1Options(**smallest(tmp_path / "out", tree, **changes))

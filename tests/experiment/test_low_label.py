@@ -121,6 +121,7 @@ def test_the_order_of_work(options):
     assert not any("trial" in name for name in single)
 
 
+@pytest.mark.usefixtures("unseen_figures")
 def test_a_pretrained_model_brings_its_sizes(options, tmp_path):
     low_label.run(replace(options, only=("prepare", "speech", "pretrain")))
     model = plan(options).result("pretrain")

@@ -10,6 +10,7 @@ from wav2vec2.experiment import timit
 from wav2vec2.experiment.cell import read_cell
 
 
+@pytest.mark.usefixtures("unseen_figures")
 def test_timit_runs_and_its_error_rate_is_the_counted_one(tree, tmp_path, capsys):
     root = timit_tree(tmp_path / "timit")
     options = timit.TimitOptions(**smallest(tmp_path / "out", tree, speech=None, lm_text=(), timit=root))
