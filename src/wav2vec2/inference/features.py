@@ -48,8 +48,8 @@ class FeaturesOptions:
     """Folder for the output files NAME.npz or NAME.safetensors, or those of a manifest (required)."""
     layer: tuple[int, ...] = ()
     """Layers: 1 is the first, 0 its input; negative numbers count from the last, -1, which is taken if none is given.
-    For phones, a layer between the middle and three quarters of the way up is usual: 6 to 9 of 12 (HuBERT), 15 of 24
-    (wav2vec-U). 'wav2vec2 info MODEL' says how many there are."""
+    For phones, a layer from the middle on is usual, as 6 of 12 for HuBERT's units. 'wav2vec2 info MODEL' says how many
+    there are."""
     all_layers: bool = False
     """Every layer, including layer 0."""
     emissions: bool = False
