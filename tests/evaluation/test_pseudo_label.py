@@ -37,7 +37,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     (tmp_path / "model/weights").write_text("none")
     monkeypatch.setattr(acoustic_model, "load_recognizer", lambda source, language: LoudnessCTC())
     monkeypatch.setattr(acoustic_model, "locate_recognizer", lambda source, language=None: Path(source))
-    monkeypatch.setattr(pseudo_label, "vocabulary_and_architecture", lambda _: (VOCABULARY, None))
+    monkeypatch.setattr(pseudo_label, "vocabulary_and_architecture", lambda *_: (VOCABULARY, None))
 
     def run(*options: str, manifest: str = "manifest.parquet", decoder: str = "greedy") -> int:
         words = ["pseudo-label", str(tmp_path / "model"), str(tmp_path / manifest), "--device", "cpu"]
