@@ -59,6 +59,8 @@ def run_job(recognizer: Recognizer, channel: Channel, descriptor: int) -> bool:
 
 def do_requests(recognizer: Recognizer, parent: socket.socket) -> None:
     """Give every pair of descriptors that comes to a process, until the front closes its end."""
+    # Python 3.12 warns of forking beside threads. Those here are pools of libraries, idle, and no child uses them.
+    warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)
     gc.freeze()  # a collection in a child would copy what it shares
     children = DecoderChildren(lambda connection, file: _do(recognizer, connection, file), parent)
     compiled = [_compile_aside(recognizer)]
