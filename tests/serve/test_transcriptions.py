@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -176,12 +177,20 @@ def test_a_decoder_process_serves_one_request_after_the_other(server: Served, wa
     children = Path(f"/proc/{parent}/task/{parent}/children")
     create, path = server.client.audio.transcriptions.create, wav(2.0)
     text = create(model="tiny", file=path).text
-    before = {number: len(list(Path(f"/proc/{number}/fd").iterdir())) for number in children.read_text().split()}
     broken = wav(1.0, name="broken.wav")
     broken.write_bytes(broken.read_bytes()[:40])
-    for _ in range(5):
+    seen = set()
+    for _ in range(10):
         assert create(model="tiny", file=path).text == text
+        seen.update(children.read_text().split())
         with pytest.raises(openai.BadRequestError):
             create(model="tiny", file=broken)
-    after = {number: len(list(Path(f"/proc/{number}/fd").iterdir())) for number in children.read_text().split()}
-    assert after == before  # the same processes, with no file left open
+        seen.update(children.read_text().split())
+    # One that compiles the search, those of other tests, and a new one when the search is compiled: not one a request.
+    assert len(seen) <= 12
+    for number in seen & set(children.read_text().split()):
+        files = Path(f"/proc/{number}/fd")
+        until = time.monotonic() + 10
+        while (left := len(list(files.iterdir()))) > 10 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert left <= 10  # it has six; twenty requests would have left forty
