@@ -73,7 +73,7 @@ async def trickles(victim: Victim, _: argparse.Namespace) -> str:
     """Clients that send nothing more, and wait."""
     sent = HEAD + b"Content-Length: 100000\r\n\r\n--X\r\n"
     answers = await asyncio.gather(*(asyncio.to_thread(victim.raw, sent, listen=True) for _ in range(30)))
-    return f"30 bodies that stop ({Counter(answer[9:] or 'closed' for answer in answers)})"
+    return f"30 bodies that stop ({dict(Counter(answer[9:] or 'closed' for answer in answers))})"
 
 
 async def vanishing(victim: Victim, options: argparse.Namespace) -> str:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pysubs2
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
-from tests.serve.conftest import Served
+from tests.serve.conftest import Served, within
 
 from wav2vec2 import Transcriber
 
@@ -56,14 +55,6 @@ def page(browser: BrowserContext, server: Served) -> Iterator[Page]:
 def violations(page: Page) -> list[str]:
     found = Axe().run(page).response["violations"]
     return [f"{one['id']}: {one['nodes'][0]['html']}" for one in found]
-
-
-def within(seconds: float, holds: Callable[[], bool]) -> bool:
-    """Whether something comes to hold in time."""
-    until = time.monotonic() + seconds
-    while not holds() and time.monotonic() < until:
-        time.sleep(0.1)
-    return holds()
 
 
 def text_of(page: Page) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import pysubs2
 import pytest
 import soundfile
 import webvtt
-from tests.serve.conftest import Served
+from tests.serve.conftest import Served, within
 
 from wav2vec2 import Aligner, Transcriber
 from wav2vec2.output.transcript import Transcript
@@ -188,9 +187,6 @@ def test_a_decoder_process_serves_one_request_after_the_other(server: Served, wa
         seen.update(children.read_text().split())
     # One that compiles the search, those of other tests, and a new one when the search is compiled: not one a request.
     assert len(seen) <= 12
-    for number in seen & set(children.read_text().split()):
-        files = Path(f"/proc/{number}/fd")
-        until = time.monotonic() + 10
-        while (left := len(list(files.iterdir()))) > 10 and time.monotonic() < until:
-            time.sleep(0.05)
-        assert left <= 10  # it has six; twenty requests would have left forty
+    folders = [Path(f"/proc/{number}/fd") for number in seen & set(children.read_text().split())]
+    # Each has six open; twenty requests would have left forty.
+    assert within(10, lambda: all(len(list(folder.iterdir())) <= 10 for folder in folders))

@@ -85,12 +85,17 @@ def fetch(
     except UserError:
         raise
     except Exception as error:
-        if not (isinstance(error, OSError | ValueError) or of_a_hub_library(error)):
+        if not _is_the_hubs(error):
             raise
         if getattr(error, "response", None) is None and not only:  # no answer from the hub
             with contextlib.suppress(UserError):
                 return _cached(model, access, language, only)
         raise UserError(f"{model}: {_hub_reason(error, revision)}{remedy_offline(model)}") from error
+
+
+def _is_the_hubs(error: Exception) -> bool:
+    """Whether the hub, the way to it or the disk is to blame; any other error is a fault of ours."""
+    return isinstance(error, OSError | ValueError) or of_a_hub_library(error)
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ def look_at(model: str, language: str | None = None) -> HubModel | None:
     except UserError:
         raise
     except Exception as error:
-        if not (isinstance(error, OSError | ValueError) or of_a_hub_library(error)):
+        if not _is_the_hubs(error):
             raise
         if getattr(error, "response", None) is None:
             return None

@@ -7,7 +7,6 @@ not the file's, when its memory has grown, and after many requests.
 
 import os
 import resource
-import select
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -101,12 +100,18 @@ def _requests(control: socket.socket, connection: int, file: int) -> Iterator[tu
     for _ in range(MOST_REQUESTS - 1):
         try:
             control.sendall(_IDLE)
-            _, descriptors, _, _ = socket.recv_fds(control, 1, 2)
+            request = next_request(control)
         except OSError:
             return
-        if len(descriptors) != 2:  # the parent wants no more of this one, or is gone
+        if request is None:  # the parent wants no more of this one, or is gone
             return
-        yield descriptors[0], descriptors[1]
+        yield request
+
+
+def next_request(connection: socket.socket) -> tuple[int, int] | None:
+    """Wait for the two descriptors of a request: its channel's end and its file. None: there will be no more."""
+    _, descriptors, _, _ = socket.recv_fds(connection, 1, 2)
+    return (descriptors[0], descriptors[1]) if len(descriptors) == 2 else None
 
 
 def _heard(control: socket.socket) -> bool:
@@ -135,10 +140,3 @@ def limit(memory: int, seconds: int) -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(kind, (most, resource.getrlimit(kind)[1]))
-
-
-def wait_for_news(sockets: list[socket.socket], others: list[int]) -> tuple[list[socket.socket], list[int]]:
-    """Return which of the sockets and of the other descriptors can be read."""
-    watched: list[socket.socket | int] = [*sockets, *others]
-    ready, _, _ = select.select(watched, [], [])
-    return [one for one in sockets if one in ready], [one for one in others if one in ready]

@@ -10,6 +10,7 @@ model is elsewhere: pieces go out as audio, and come back as the best symbols of
 
 import gc
 import os
+import select
 import socket
 import warnings
 from typing import Any
@@ -18,7 +19,7 @@ import torch
 
 from wav2vec2.errors import UserError, cause
 from wav2vec2.serve.child import run_child
-from wav2vec2.serve.decoder_children import DecoderChildren, limit, wait_for_news
+from wav2vec2.serve.decoder_children import DecoderChildren, limit, next_request
 from wav2vec2.serve.decoder_tasks import Recognizer, align, transcribe
 from wav2vec2.serve.limited_recording import LimitedRecording
 from wav2vec2.serve.messages import Channel, Closed, Message
@@ -65,34 +66,34 @@ def do_requests(recognizer: Recognizer, parent: socket.socket) -> None:
     children = DecoderChildren(lambda connection, file: _do(recognizer, connection, file), parent)
     compiled = [_compile_aside(recognizer)]
     while True:
-        ready, others = wait_for_news([parent, *children.controls], compiled)
-        if others:
-            os.close(compiled.pop())
+        ready, _, _ = select.select([parent, *compiled, *children.controls], [], [])
+        if compiled and compiled[0] in ready:
+            compiled.pop().close()
             recognizer.compile_search()
             gc.freeze()
             children.replace()
             continue
         children.news([control for control in ready if control is not parent])
         if parent in ready:
-            _, descriptors, _, _ = socket.recv_fds(parent, 1, 2)
-            if len(descriptors) != 2:
+            request = next_request(parent)
+            if request is None:
                 return
-            children.give(*descriptors)
+            children.give(*request)
 
 
-def _compile_aside(recognizer: Recognizer) -> int:
+def _compile_aside(recognizer: Recognizer) -> socket.socket:
     """Compile the search in a process of its own, which takes minutes once; return what can be read when it is done.
 
     What is compiled is kept on the disk, from where this process takes it then.
     """
-    done, open_while_compiling = os.pipe()
+    done, open_while_compiling = socket.socketpair()
     if os.fork() == 0:
         try:
             os.nice(19)  # requests come first
             recognizer.compile_search()
         finally:
             os._exit(0)
-    os.close(open_while_compiling)
+    open_while_compiling.close()
     return done
 
 
