@@ -37,10 +37,15 @@ def test_new_recordings_are_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyP
     capsys.readouterr()
     command.run(replace(options, dry_run=True))
     said = capsys.readouterr().out
-    assert f"{recordings}: 3 new recordings since: will be prepared again, and what follows from it" in said
+    assert f"{recordings}: 3 new recordings since: will be prepared, and what follows is done again" in said
     for name in ("prepare", "divide", "choose"):
         assert f"{name} (to do)" in said
+    assert f"--reuse {options.out}/work" in said
     again = chosen(options).plan
+    said = capsys.readouterr().out
+    assert "not decoded again: 24 of 27 files" in said
+    command.run(replace(options, dry_run=True))
+    assert "--reuse" not in capsys.readouterr().out  # what has been done is shown as it would be done afresh
     assert len(Manifest.open(again.result("prepare"))) == 3 + len(Manifest.open(first.result("prepare")))
     assert first.result("prepare").exists()
     assert make_plan(options).news() == ""

@@ -21,8 +21,8 @@ from wav2vec2.bulk.results import read_results
 from wav2vec2.cli import main
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.prepare.decode import Rules
-from wav2vec2.data.prepare.journal import read_journal
-from wav2vec2.data.prepare.workers import Chunk, run_chunks_on_cluster
+from wav2vec2.data.prepare.examine import Chunk, read_journal
+from wav2vec2.data.prepare.workers import run_chunks_on_cluster
 from wav2vec2.data.utterance import Utterance, write_manifest
 from wav2vec2.errors import UserError
 from wav2vec2.ray_cluster import RayOptions, run_on_cluster

@@ -18,8 +18,8 @@ def run(options: AdaptOptions) -> None:
     adaptation = make_plan(options)
     print("\n".join(adaptation.sources.why))
     if news := adaptation.news():
-        again = "will be prepared again, and what follows from it" if options.dry_run else "prepared again"
-        print(f"{options.recordings}: {news} since: {again}; the earlier results stay")
+        when = "will be prepared" if options.dry_run else "now prepared"
+        print(f"{options.recordings}: {news} since: {when}, and what follows is done again; the earlier results stay")
     if options.dry_run:
         _show(options, adaptation)
         return

@@ -5,7 +5,7 @@ brackets, and assumes that every stage is wanted.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from wav2vec2.pipeline.stage import Argument, Command, File, Here, Ref, Stage, V
 from wav2vec2.recipe_files import recipe_path
 
 WORK = "work"
-PREPARE, DIVIDE, CHOOSE, PRETRAIN, NGRAM, EVALUATE = "prepare", "divide", "choose", "pretrain", "lm", "evaluate"
+PREPARE, TRANSCRIPTS, DIVIDE, CHOOSE = "prepare", "transcripts", "divide", "choose"
+PRETRAIN, NGRAM, EVALUATE = "pretrain", "lm", "evaluate"
 _TRANSCRIBED = Ref(DIVIDE)
 _BEAM = 100
 _SURE = 0.5
@@ -72,8 +73,8 @@ def first_stages(options: AdaptOptions, sources: Sources) -> list[Stage]:
         stages.append(Stage(PREPARE, work, "manifest.parquet", "list the recordings"))
     if sources.table:
         work = Command(sources.table, options.machine.preparing_arguments(), reads)
-        stages.append(Stage("transcripts", work, "manifest.parquet", "read the table of transcripts"))
-        divide += ["--transcripts", Ref("transcripts")]
+        stages.append(Stage(TRANSCRIPTS, work, "manifest.parquet", "read the table of transcripts"))
+        divide += ["--transcripts", Ref(TRANSCRIPTS)]
     if sources.ids is not None:
         divide += ["--transcripts", File(sources.ids)]
     divide += ["--held-out-percent", options.held_out_percent]
@@ -99,8 +100,18 @@ def make_plan(options: AdaptOptions, sources: Sources | None = None) -> Adaptati
     sources = sources or find_sources(options.recordings, options.transcripts, options.out)
     first = first_stages(options, sources)
     early = Plan(options.out / WORK, first)
+    first = [_reusing(stage, early) for stage in first]
     chosen = early.values(CHOOSE) if early.done(CHOOSE) else {}
     return _Later(options, chosen).adaptation(sources, first)
+
+
+def _reusing(stage: Stage, plan: Plan) -> Stage:
+    """A stage that prepares, with what it found of recordings before some of them changed or others came."""
+    work = stage.work
+    if stage.name not in (PREPARE, TRANSCRIPTS) or plan.done(stage.name) or not plan.earlier(stage.name):
+        return stage
+    assert isinstance(work, Command)
+    return replace(stage, work=replace(work, machine=(*work.machine, "--reuse", str(plan.root))))
 
 
 def _source(options: AdaptOptions) -> Argument:

@@ -89,11 +89,11 @@ def test_an_interrupted_run_goes_on_without_decoding_again(tmp_path: Path, monke
     real = workers.examine_chunk
     decoded: list[str] = []
 
-    def interrupted(chunk, rules, path, deadly):  # type: ignore[no-untyped-def]
+    def interrupted(chunk, *more):  # type: ignore[no-untyped-def]
         if len(decoded) >= 16:
             raise KeyboardInterrupt
-        decoded.extend(row.id for row in chunk)
-        return real(chunk, rules, path, deadly)
+        decoded.extend(row.id for row in chunk.recordings)
+        return real(chunk, *more)
 
     monkeypatch.setattr(workers, "examine_chunk", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -101,9 +101,9 @@ def test_an_interrupted_run_goes_on_without_decoding_again(tmp_path: Path, monke
     assert len(decoded) == 16
     assert not (tmp_path / "out" / "manifest.parquet").exists()
 
-    def counted(chunk, rules, path, deadly):  # type: ignore[no-untyped-def]
-        decoded.extend(row.id for row in chunk)
-        return real(chunk, rules, path, deadly)
+    def counted(chunk, *more):  # type: ignore[no-untyped-def]
+        decoded.extend(row.id for row in chunk.recordings)
+        return real(chunk, *more)
 
     monkeypatch.setattr(workers, "examine_chunk", counted)
     assert len(Manifest.open(run(options))) == 40

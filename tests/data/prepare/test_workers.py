@@ -6,9 +6,8 @@ from pathlib import Path
 from tests.data.made_up_speech import voice, write
 
 from wav2vec2.data.prepare.decode import Rules
-from wav2vec2.data.prepare.examine import begun_recording
-from wav2vec2.data.prepare.journal import read_journal
-from wav2vec2.data.prepare.workers import Chunk, run_chunks
+from wav2vec2.data.prepare.examine import Chunk, begun_recording, read_journal
+from wav2vec2.data.prepare.workers import run_chunks
 from wav2vec2.data.utterance import Utterance
 
 

@@ -29,6 +29,7 @@ from wav2vec2.data.corpora.table import TableOptions, scan_table
 from wav2vec2.data.part import parse_part
 from wav2vec2.data.prepare.decode import Rules
 from wav2vec2.data.prepare.journal import chunks, examine_all, gather, remove_other_journals
+from wav2vec2.data.prepare.known import JOURNALS, Known
 from wav2vec2.data.prepare.summary import Summary, rejection_lines
 from wav2vec2.data.utterance import Rejection, Utterance, write_batches
 from wav2vec2.device import available_cores
@@ -65,6 +66,9 @@ class PrepareOptions:
     """Language code to write into each row."""
     workers: int = 0
     """Number of decoding processes; 0: one per core."""
+    reuse: Annotated[Path | None, arg(metavar="FOLDER")] = None
+    """The --out of an earlier run, or a folder that holds several: files that have not changed since are not decoded
+    again. What --out itself holds is always used."""
     part: str = "1/1"
     """Prepare one share of the files: 3/64 is the third of 64. Each part is a separate run, on any machine."""
     engine: Engine = "local"
@@ -190,11 +194,12 @@ def run(options: PrepareOptions) -> Path:
     total = sum(isinstance(item, Utterance) for item in _share(options.scan(), part, parts))
     rejected: list[Rejection] = []
     suffix = "" if parts == 1 else f"-{part:03d}-of-{parts:03d}"
-    journal = options.out / ".prepare" / f"part{suffix or '-whole'}"
+    journal = options.out / JOURNALS / f"part{suffix or '-whole'}"
+    known = Known(journal, options.reuse)
     recordings = _without_rejections(_share(options.scan(), part, parts), rejected)
     workers = options.workers or available_cores()
     cluster = options.ray if options.engine == "ray" else None
-    journals = examine_all(chunks(recordings, total, rules, journal), total, workers, cluster)
+    journals = examine_all(chunks(recordings, total, rules, journal), total, workers, known, cluster)
     summary = Summary()
     notes: list[Rejection] = []
     path = options.out / f"manifest{suffix}.parquet"
@@ -205,7 +210,8 @@ def run(options: PrepareOptions) -> Path:
         _write_lines(notes, options.out / f"notes{suffix}.jsonl")
     if journals:
         remove_other_journals(journal, journals)
-    remarks = options.remarks(summary) if parts == 1 else []
+    remarks = [f"not decoded again: {known.used:,} of {total:,} files, unchanged since"] if known.used else []
+    remarks += options.remarks(summary) if parts == 1 else []
     _print_summary(summary, rejected, notes, total, path, refused, remarks)
     if parts == 1 and not summary.splits:
         everything = total or len(rejected)

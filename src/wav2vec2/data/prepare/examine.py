@@ -7,12 +7,15 @@ file in the journal, written in one step: after an interruption, a chunk that ha
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from io import FileIO
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from wav2vec2.audio.container import container_of
 from wav2vec2.audio.encoded_file import AudioError
@@ -47,33 +50,74 @@ class Findings:
     samples: int = 0
     """Samples decoded, at 16 kHz."""
 
+    def add(self, other: "Findings") -> None:
+        """Append the findings of more recordings."""
+        self.rows += other.rows
+        self.rejected += other.rejected
+        self.notes += other.notes
+        self.samples += other.samples
 
-def examine_chunk(chunk: Sequence[Utterance], rules: Rules, journal: Path, deadly: frozenset[int] = frozenset()) -> int:
-    """Examine recordings and write the findings to the file `journal`; returns the number of samples decoded.
+
+@dataclass(frozen=True)
+class Chunk:
+    """Recordings that are examined together, and the journal file for the findings.
+
+    keys: a hash for each recording of everything that its findings depend on; 0: whether it changes cannot be known.
+    known: findings of an earlier run, by the place of the recording in the chunk.
+    """
+
+    recordings: tuple[Utterance, ...]
+    journal: Path
+    rules: Rules
+    keys: tuple[int, ...] = ()
+    known: Mapping[int, Findings] = field(default_factory=dict)
+
+
+def examine_chunk(chunk: Chunk, deadly: frozenset[int] = frozenset()) -> int:
+    """Examine recordings and write the findings to the chunk's journal; returns the number of samples decoded.
 
     The recordings whose places are `deadly` are rejected: they have made a process die. While one is examined, its
-    place stands in a note beside the journal (`begun_recording`).
+    place stands in a note beside the journal (`begun_recording`). What is known already is not examined.
 
     Raises:
         UserError: the journal cannot be written.
     """
     found = Findings()
-    silero = load_silero() if rules.segmentation and rules.detector == "silero" else None
-    with _note_beside(journal) as note:
-        for place, recording in enumerate(chunk):
-            note.seek(0)
-            note.write(b"%8d" % place)
-            if place in deadly:
-                found.rejected.append(_deadly(recording))
-            else:
-                _examine_safely(recording, rules, silero, found)
+    kept: list[tuple[int, int, int]] = []
+    rules, new = chunk.rules, len(chunk.known) < len(chunk.recordings)
+    silero = load_silero() if new and rules.segmentation and rules.detector == "silero" else None
+    with _note_beside(chunk.journal) as note:
+        for place, recording in enumerate(chunk.recordings):
+            if (one := chunk.known.get(place)) is None:
+                note.seek(0)
+                note.write(b"%8d" % place)
+                one = Findings()
+                if place in deadly:
+                    one.rejected.append(_deadly(recording))
+                else:
+                    _examine_safely(recording, rules, silero, one)
+            found.add(one)
+            key = chunk.keys[place] if chunk.keys and not one.rejected else 0
+            kept.append((key, len(one.rows), len(one.notes)))
     metadata = {
         "rejected": json.dumps([asdict(rejection) for rejection in found.rejected]),
         "notes": json.dumps([asdict(note) for note in found.notes]),
         "samples": str(found.samples),
+        "kept": json.dumps(kept),
     }
-    write_batches([record_batch(found.rows)] if found.rows else [], journal, metadata)
+    write_batches([record_batch(found.rows)] if found.rows else [], chunk.journal, metadata)
     return found.samples
+
+
+def read_journal(journal: Path) -> tuple[pa.RecordBatch | None, dict[str, str]]:
+    """Read a chunk's rows (None if it has none) and its metadata: rejected, notes and kept (as JSON), samples.
+
+    kept: for each recording, its key (0: it is to be examined again) and how many rows and notes are of it.
+    """
+    table = pq.read_table(journal)
+    metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    batches = table.replace_schema_metadata(None).combine_chunks().to_batches()
+    return (batches[0] if batches and batches[0].num_rows else None), metadata
 
 
 def begun_recording(journal: Path) -> int | None:

@@ -1,7 +1,8 @@
 """Preparation in chunks, by several processes, with a journal: a run that was interrupted skips the finished chunks.
 
 The journal file of a chunk is named by a hash of everything its result depends on (the rules; the files' names, sizes
-and times; their transcripts), so that a change of a file or option is noticed.
+and times; their transcripts), so that a change of a file or option is noticed. Of a chunk with such a change, only what
+has changed is decoded again (known.py).
 """
 
 import contextlib
@@ -15,18 +16,20 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.data.prepare.decode import Rules
-from wav2vec2.data.prepare.workers import Chunk, run_chunks, run_chunks_on_cluster
+from wav2vec2.data.prepare.examine import Chunk, examine_chunk, read_journal
+from wav2vec2.data.prepare.known import Known
+from wav2vec2.data.prepare.workers import run_chunks, run_chunks_on_cluster
 from wav2vec2.data.utterance import Rejection, Utterance
 from wav2vec2.errors import Stopped
 from wav2vec2.ray_cluster import RayOptions
 
 _CHUNK_BYTES = 256 << 20
+_MISSING = "missing"
 _SECONDS_BETWEEN_LINES = 60.0  # where stderr is not a terminal, so there is no progress bar
 
 
@@ -34,24 +37,32 @@ def chunks(recordings: Iterable[Utterance], total: int, rules: Rules, folder: Pa
     """Group recordings, in their order, into about 200 chunks of 16 to 1024 files, or fewer if the files are large."""
     most = min(1024, max(16, total // 200))
     pending: list[Utterance] = []
+    keys: list[int] = []
     size = 0
-    digest = _fresh_digest(rules)
+    fresh = _fresh_digest(rules)
+    digest = fresh.copy()
     for recording in recordings:
         bytes_here, stamp = _stamp(recording)
         if pending and (len(pending) == most or size + bytes_here > _CHUNK_BYTES):
-            yield Chunk(tuple(pending), folder / f"{digest.hexdigest()[:32]}.parquet", rules)
-            pending, size, digest = [], 0, _fresh_digest(rules)
+            yield Chunk(tuple(pending), folder / f"{digest.hexdigest()[:32]}.parquet", rules, tuple(keys))
+            pending, keys, size, digest = [], [], 0, fresh.copy()
         pending.append(recording)
         size += bytes_here
-        digest.update(f"{recording!r} {stamp}\n".encode(errors="surrogatepass"))
+        line = f"{recording!r} {stamp}\n".encode(errors="surrogatepass")
+        digest.update(line)
+        own = fresh.copy()
+        own.update(line)
+        keys.append(0 if stamp == _MISSING else int.from_bytes(own.digest()[:8], "big"))
     if pending:
-        yield Chunk(tuple(pending), folder / f"{digest.hexdigest()[:32]}.parquet", rules)
+        yield Chunk(tuple(pending), folder / f"{digest.hexdigest()[:32]}.parquet", rules, tuple(keys))
 
 
-def examine_all(pieces: Iterable[Chunk], total: int, workers: int, cluster: RayOptions | None = None) -> list[Path]:
+def examine_all(
+    pieces: Iterable[Chunk], total: int, workers: int, known: Known, cluster: RayOptions | None = None
+) -> list[Path]:
     """Examine the chunks that are not in the journal; returns all journal files in order.
 
-    They are examined in `workers` processes, or on a cluster.
+    They are examined in `workers` processes, or on a cluster; recordings that are known are not.
 
     Raises:
         UserError: a journal file cannot be written, or worker processes die without cause.
@@ -87,6 +98,10 @@ def examine_all(pieces: Iterable[Chunk], total: int, workers: int, cluster: RayO
                 finished.append(chunk.journal)
                 if chunk.journal.exists():
                     advance(chunk, 0)
+                    continue
+                chunk = known.fill(chunk)
+                if len(chunk.known) == len(chunk.recordings):  # quicker than a process
+                    advance(chunk, examine_chunk(chunk))
                 else:
                     yield chunk
 
@@ -99,14 +114,6 @@ def examine_all(pieces: Iterable[Chunk], total: int, workers: int, cluster: RayO
             print("\ninterrupted: the same command continues from here", file=sys.stderr)
             raise Stopped("Ctrl-C") from None
     return finished
-
-
-def read_journal(journal: Path) -> tuple[pa.RecordBatch | None, dict[str, str]]:
-    """Read a chunk's rows (None if it has none) and its metadata: rejected and notes (as JSON), samples."""
-    table = pq.read_table(journal)
-    metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-    batches = table.replace_schema_metadata(None).combine_chunks().to_batches()
-    return (batches[0] if batches and batches[0].num_rows else None), metadata
 
 
 def remove_other_journals(folder: Path, journals: Iterable[Path]) -> None:
@@ -189,7 +196,7 @@ def _stamp(recording: Utterance) -> tuple[int, str]:
     try:
         status = os.stat(recording.path)
     except (OSError, ValueError):
-        return 0, "missing"
+        return 0, _MISSING
     size = recording.size if recording.size >= 0 else status.st_size
     if recording.samples >= 0:  # a piece of a file, which is not read whole
         size = min(size, 2 * recording.samples)

@@ -13,23 +13,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
-from wav2vec2.data.prepare.decode import Rules
-from wav2vec2.data.prepare.examine import begun_recording, examine_chunk
-from wav2vec2.data.utterance import Utterance
+from wav2vec2.data.prepare.examine import Chunk, begun_recording, examine_chunk
 from wav2vec2.errors import UserError
 from wav2vec2.ray_cluster import RayOptions, run_on_cluster
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Recordings that are examined together, and the journal file for the findings."""
-
-    recordings: tuple[Utterance, ...]
-    journal: Path
-    rules: Rules
 
 
 def run_chunks(pieces: Iterator[Chunk], workers: int, advance: Callable[[Chunk, int], None]) -> None:
@@ -72,7 +60,7 @@ def _examiner() -> Callable[[Chunk], int]:
 
 def _carefully(chunk: Chunk) -> int:
     """Examine a chunk; one at which a process died, in a process of its own."""
-    return _alone(chunk) if begun_recording(chunk.journal) is not None else _examine(chunk)
+    return _alone(chunk) if begun_recording(chunk.journal) is not None else examine_chunk(chunk)
 
 
 def _until_a_worker_dies(pieces: Iterator[Chunk], workers: int, advance: Callable[[Chunk, int], None]) -> list[Chunk]:
@@ -81,7 +69,7 @@ def _until_a_worker_dies(pieces: Iterator[Chunk], workers: int, advance: Callabl
     with _pool(workers) as pool:
         try:
             for chunk in pieces:
-                waiting[pool.submit(_examine, chunk)] = chunk
+                waiting[pool.submit(examine_chunk, chunk)] = chunk
                 if len(waiting) >= 3 * workers:  # no more than a few per worker: there may be millions of files
                     _collect(waiting, advance)
             while waiting:
@@ -106,7 +94,7 @@ def _alone(chunk: Chunk) -> int:
     while True:
         with _pool(1) as pool:
             try:
-                return pool.submit(_examine, chunk, deadly).result()
+                return pool.submit(examine_chunk, chunk, deadly).result()
             except BrokenProcessPool:
                 begun = begun_recording(chunk.journal)
         if begun is None or begun in deadly:
@@ -119,10 +107,6 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     # "spawn": a fork of a process with threads (progress bar, Arrow) may hang.
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
-
-
-def _examine(chunk: Chunk, deadly: frozenset[int] = frozenset()) -> int:
-    return examine_chunk(chunk.recordings, chunk.rules, chunk.journal, deadly)
 
 
 def _begin_worker() -> None:
