@@ -52,10 +52,10 @@ def test_what_takes_too_long_is_cut():
     hopeless = choose(slow, Wishes(hours=1))
     assert hopeless.updates == 200
     assert "warning: 200 updates may be too few" in said(hopeless)
+    assert "XLS-R 300M had 70 % WER after 400" in said(hopeless)
 
 
-def test_fewer_updates_than_the_plateau_lasts_are_warned_of_in_one_line():
-    """450 and 1,200 are of docs/log.md, 2026-11-25 and 2026-11-26; 12,000 to 20,000 of table 6 of the paper."""
+def test_few_updates_are_warned_of_in_the_last_line():
     assert "warning" not in said(choose(SMALL, Wishes(hours=0)))
     by_time = choose(SMALL, Wishes(hours=0.2)).lines[-1]
     assert by_time.startswith("warning: 648 updates may be too few for the recogniser to write anything at all")
@@ -64,6 +64,12 @@ def test_fewer_updates_than_the_plateau_lasts_are_warned_of_in_one_line():
     assert "warning: 1199 updates" in by_hand
     assert "give --updates 1200 or more, about" in by_hand
     assert "warning" not in said(choose(SMALL, Wishes(updates=1200, hours=0)))
+
+
+def test_few_updates_of_adapters_depend_on_what_is_adapted():
+    few = Wishes(updates=500, hours=0, way="adapters")
+    assert "warning" not in said(choose(replace(PUBLISHED, writes=True), few))
+    assert "give --updates 1200 or more" in said(choose(PUBLISHED, few))
 
 
 def test_numbers_that_the_user_gives_stay():

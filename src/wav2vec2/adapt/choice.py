@@ -14,19 +14,17 @@ The rules, in one place:
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
+from wav2vec2.adapt.plateau import ENOUGH, SMALL_PARAMETERS, Way, plateau
+
 PretrainWhen = Literal["auto", "always", "never"]
-SMALL_PARAMETERS = 30_000_000
-"""Encoders with fewer are like this package's small ones; published ones have 90 million and more."""
 LEAST_UNTRANSCRIBED = 3600.0
 """Seconds of untranscribed speech that pre-training is continued on."""
 _LEAST_FROM_NOTHING = 600.0
 _HEARD_AGAIN = 10.0
 _TEN_MINUTES, _TIMES = 600.0, 40.0
 _LEAST_UPDATES, _MOST_UPDATES = 200, 30_000
-PLATEAU = 1_200
-"""Updates of fine-tuning after which one of this project's weak encoders still wrote nothing; the best took 450."""
 _WORTH_IT = 1 / 3
-_RULE = f"40 times at 10 min, 22 at 1 h, 10 at 10 h, but at least {PLATEAU} updates"
+_RULE = f"40 times at 10 min, 22 at 1 h, 10 at 10 h, but at least {ENOUGH} updates"
 _VALIDATIONS = 8
 
 
@@ -35,7 +33,7 @@ class Facts:
     """What the choice depends on. Lengths of speech in seconds; rates in seconds of speech a second.
 
     from_nothing: the encoder is new. parameters: of the encoder. accelerated: there is a GPU. trained, continued: how
-    fast the machine fine-tunes and pre-trains this encoder.
+    fast the machine fine-tunes and pre-trains this encoder. writes: it is that of a recogniser.
     """
 
     labels: float
@@ -45,6 +43,7 @@ class Facts:
     accelerated: bool
     trained: float
     continued: float
+    writes: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,7 @@ class Wishes:
     pretrain: PretrainWhen = "auto"
     hours: float = 12.0
     self_training: int = 0
+    way: Way = "auto"
 
 
 @dataclass(frozen=True)
@@ -113,31 +113,17 @@ def choose(facts: Facts, wishes: Wishes) -> Choice:
     lines.append(_pretrain_line(choice, facts, why))
     lines += cut
     lines.append(f"expected time of training: about {_time(choice.expected)}, if nothing else runs here")
-    if choice.updates < PLATEAU:
-        enough = _expected(replace(choice, updates=PLATEAU), facts, wishes)
-        lines.append(few_updates(choice.updates, _time(enough), given=bool(wishes.updates)))
+    known = plateau(facts.parameters, wishes.way, writes=facts.writes)
+    takes = _time(_expected(replace(choice, updates=known.enough), facts, wishes))
+    if warning := known.warning(choice.updates, takes, given=bool(wishes.updates)):
+        lines.append(warning)
     every = max(1, choice.updates // _VALIDATIONS)
     return replace(choice, validate_every=every, lines=tuple(lines))
 
 
 def _updates(labels: float, batch: float) -> int:
     times: float = _TIMES * (_TEN_MINUTES / max(labels, 1.0)) ** (1 / 3)
-    return round(min(max(labels * times / batch, PLATEAU), _MOST_UPDATES))
-
-
-def few_updates(updates: int, enough: str = "", *, given: bool) -> str:
-    """Return a warning of fewer updates than `PLATEAU`.
-
-    enough: how long training with so many takes, in words. given: the user gave the number; it was not cut to a time.
-    """
-    takes = f", about {enough} here" if enough else ""
-    remedy = f"give --updates {PLATEAU} or more{takes}" if given else f"give more --hours ({PLATEAU} updates{takes})"
-    return (
-        f"warning: {updates} updates may be too few for the recogniser to write anything at all: small encoders wrote "
-        f"nothing for their first 450 to {PLATEAU:,} updates here, XLS-R 300M had 42 % WER after 1,200 in the guide of "
-        f"Hugging Face, and the paper takes 12,000 to 20,000 for ten minutes to ten hours of labels; {remedy}, or use "
-        "a GPU or a smaller encoder"
-    )
+    return round(min(max(labels * times / batch, ENOUGH), _MOST_UPDATES))
 
 
 def _pretrain_updates(seconds: float, batch: float) -> int:

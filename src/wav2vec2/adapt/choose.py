@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 
 from wav2vec2.adapt.choice import Facts, PretrainWhen, Wishes, choose
 from wav2vec2.adapt.options import SCRATCH
+from wav2vec2.adapt.plateau import Way
 from wav2vec2.checkpoints.load import describe
 from wav2vec2.device import usable_device
 from wav2vec2.errors import UserError
@@ -42,6 +43,8 @@ class ChooseOptions:
     """Updates of fine-tuning; 0: choose."""
     pretrain_updates: int = 0
     """Updates of pre-training; 0: choose."""
+    way: Way = "auto"
+    """What is fine-tuned; as for 'wav2vec2 adapt'."""
     device: str = "auto"
     """Device that will train."""
 
@@ -54,7 +57,8 @@ def run(options: ChooseOptions) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{options.facts}: is not what 'wav2vec2 adapt divide' writes; run that first") from None
     new = options.source == SCRATCH
-    architecture = ARCHITECTURES[NEW_ENCODER] if new else describe(options.source).architecture
+    start = None if new else describe(options.source)
+    architecture = ARCHITECTURES[NEW_ENCODER] if start is None else start.architecture
     device = usable_device(options.device)
     facts = Facts(
         labels=labels,
@@ -64,8 +68,11 @@ def run(options: ChooseOptions) -> None:
         accelerated=device.type != "cpu",
         trained=_REACHED * heard_at_most(architecture, "finetune", device),
         continued=_REACHED * heard_at_most(architecture, "pretrain", device),
+        writes=start is not None and start.kind == "ctc",
     )
-    wishes = Wishes(options.updates, options.pretrain_updates, options.pretrain, options.hours, options.self_training)
+    wishes = Wishes(
+        options.updates, options.pretrain_updates, options.pretrain, options.hours, options.self_training, options.way
+    )
     choice = choose(facts, wishes)
     write_values(options.out, choice.values() | {"encoder": dataclasses.asdict(facts) | {"name": architecture.name}})
     print("\n".join(choice.lines))

@@ -1,9 +1,9 @@
 """``wav2vec2 adapt``: a recogniser for your language from a published encoder, by stages that resume."""
 
 from wav2vec2.adapt.card import rate_table
-from wav2vec2.adapt.choice import PLATEAU, few_updates
 from wav2vec2.adapt.options import AdaptOptions
 from wav2vec2.adapt.plan import CHOOSE, DIVIDE, Adaptation, make_plan
+from wav2vec2.adapt.plateau import SMALL_PARAMETERS, plateau
 from wav2vec2.adapt.publish import PRESET, publish
 from wav2vec2.pipeline.engine import Engine
 
@@ -52,7 +52,8 @@ def _engine(options: AdaptOptions, adaptation: Adaptation) -> Engine:
 
 def _show(options: AdaptOptions, adaptation: Adaptation) -> None:
     if not adaptation.chosen():
-        if 0 < options.updates < PLATEAU:
-            print(few_updates(options.updates, given=True))
+        guess = plateau(SMALL_PARAMETERS - options.from_nothing, options.way)
+        if options.updates and (warning := guess.warning(options.updates, given=True)):
+            print(warning)
         print("what is in <angle brackets> is chosen from the hours of speech, once the first stages have run")
     print("\n".join((*adaptation.chosen().get("lines", ()), *adaptation.plan.lines())))

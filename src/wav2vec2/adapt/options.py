@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
 from wav2vec2.adapt.choice import PretrainWhen, Wishes
+from wav2vec2.adapt.plateau import Way
 from wav2vec2.errors import UserError
 from wav2vec2.pipeline.changes import Repeated, changes_of
 from wav2vec2.pipeline.machine import Machine
 
 SCRATCH = "scratch"
-Way = Literal["auto", "everything", "context", "adapters", "lora"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class AdaptOptions:
 
     def wishes(self) -> Wishes:
         """What the user has decided."""
-        return Wishes(self.updates, self.pretrain_updates, self.pretrain, self.hours, self.self_training)
+        return Wishes(self.updates, self.pretrain_updates, self.pretrain, self.hours, self.self_training, self.way)
 
     def changes(self, stage: str) -> dict[str, Any]:
         """What --set changes in the recipe of a stage."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wav2vec2.adapt.choice import PLATEAU
 from wav2vec2.adapt.plan import CHOOSE, DIVIDE, EVALUATE, Adaptation
+from wav2vec2.adapt.plateau import ENOUGH
 from wav2vec2.checkpoints.hub import fetch, is_hub_id
 from wav2vec2.errors import UserError
 from wav2vec2.input_file import parse_json, read_input
@@ -112,7 +112,7 @@ def _rate(score: Mapping[str, Any]) -> Rate:
 
 
 def _more_updates(updates: int) -> str:
-    more = max(PLATEAU, 2 * updates)
+    more = max(ENOUGH, 2 * updates)
     return f"more updates of fine-tuning than {updates} (--updates {more}, and --hours 0 if it may take its time); "
 
 

@@ -85,6 +85,7 @@ def first_stages(options: AdaptOptions, sources: Sources) -> list[Stage]:
     words: list[Argument] = ["adapt", "choose", Ref(DIVIDE, "values.json"), "--from", _source(options)]
     words += ["--pretrain", options.pretrain, "--self-training", options.self_training, "--hours", options.hours]
     words += ["--updates", options.updates, "--pretrain-updates", options.pretrain_updates, "--out", Here()]
+    words += [] if options.way == "auto" else ["--way", options.way]
     stages.append(
         Stage(CHOOSE, Command(words, options.machine.device_arguments()), "values.json", "choose how to train")
     )
