@@ -6,18 +6,19 @@ A line gets options that make it a matter of seconds. tests/adapt/test_tutorial.
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import soundfile
 from tests.bursts import burst
-from tests.documentation.pages import DOCS, ROOT, command_lines, python_blocks
+from tests.documentation.pages import DOCS, ROOT, code, command_lines, python_blocks
 from tests.hub_double import repositories
 from tests.hub_double.in_process import turn_to
 from tests.hub_double.server import HubDouble
 from tests.run_here import run_here
-from tests.serve.conftest import Served, serving
+from tests.serve.conftest import serving
 
 import wav2vec2
 from wav2vec2 import cli
@@ -78,12 +79,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def server(trained: Path) -> Iterator[Served]:
-    with serving(trained / "runs/finetune", "--model-name", "finetune") as served:
-        yield served
-
-
 def test_pretraining_from_scratch(trained: Path) -> None:
     assert {"lm.arpa", "preset.toml", "report", "runs", "data"} <= {path.name for path in trained.iterdir()}
     assert isinstance(wav2vec2.load(trained / "runs/finetune"), wav2vec2.Wav2Vec2ForCTC)
@@ -106,18 +101,33 @@ def test_the_readmes_line_of_python(trained: Path, monkeypatch: pytest.MonkeyPat
     assert isinstance(eval(line), str)
 
 
-def test_the_servers_page(server: Served, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server is started on a free port, so its address in the page is replaced."""
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("openssl")), reason="curl or openssl is not installed")
+def test_the_servers_page(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lines in order. A server listens on a free port, so its address in the page is replaced."""
     monkeypatch.chdir(trained)
+    monkeypatch.setenv("NO_PROXY", "*")
     page = DOCS / "serving.md"
-    assert [line for line in command_lines(page) if "--keys" not in line] == ["wav2vec2 serve --model runs/finetune"]
-    (block,) = python_blocks(page)
-    exec(block.replace("http://127.0.0.1:8000", server.address), {})
-    if shutil.which("curl"):
-        (line,) = (line.strip() for line in page.read_text().splitlines() if line.startswith("    curl "))
-        words = shlex.split(line.replace("http://127.0.0.1:8000", server.address))
-        said = subprocess.run([*words, "--silent", "--noproxy", "*"], capture_output=True, text=True, check=True).stdout
-        assert '"text"' in said
+    lines = [line.strip() for line in code(page.read_text(encoding="utf-8")).splitlines()]
+    assert lines.pop(0) == "pip install 'wav2vec2[serve]'"
+    assert [line for line in lines if line.startswith("wav2vec2")] == command_lines(page)
+    blocks, answers = python_blocks(page), []
+    assert len(blocks) == 1
+    with ExitStack() as running:
+        here = ""
+        for line in lines:
+            if line.startswith("wav2vec2 serve --model "):
+                running.close()
+                model, *options = shlex.split(line)[3:]
+                served = running.enter_context(serving(Path(model), *options))
+                here = f"127.0.0.1:{urlsplit(served.address).port}"
+                while blocks:  # the first server asks for no key
+                    exec(blocks.pop().replace("127.0.0.1:8000", here), {})
+            else:
+                words = ["bash", "-c", line.replace("127.0.0.1:8000", here)]
+                done = subprocess.run(words, capture_output=True, text=True)
+                assert done.returncode == 0, (line, done.stderr)
+                answers += [done.stdout] * line.startswith("curl ")
+    assert ['"text"' in answer for answer in answers] == [True] * 3, answers
 
 
 def test_the_quick_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
