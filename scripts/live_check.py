@@ -21,12 +21,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import kaldialign
 import numpy as np
 import torch
 
-from wav2vec2.audio.pauses import frame_energies, speech_by_energy
+from wav2vec2.audio.pauses import Detector, frame_energies, speech_by_energy
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.waveforms import read_utterance
 from wav2vec2.inference.acoustic_model import AcousticModel
@@ -129,7 +130,7 @@ def accuracy(options: argparse.Namespace) -> None:
     print(f"by utterance: WER {error_rate(offline):.2f}; the joined recordings at once: {error_rate(whole):.2f}")
     ends = [word_ends(aligner, one) for one in streams]
     for delay in options.delays:
-        settings = LiveSettings(delay=delay)
+        settings = LiveSettings(delay=delay, vad=options.vad)
         played = [play(transcriber, settings, one.audio) for one in streams]
         pairs, waits, retracted, shown, changed = [], [], 0, 0, 0
         for one, spoken, run in zip(streams, ends, played, strict=True):
@@ -225,6 +226,7 @@ def main() -> None:
     parser.add_argument("manifest")
     parser.add_argument("--split", default="test")
     parser.add_argument("--noise", type=float, default=-70.0, help="dB of the noise under everything")
+    parser.add_argument("--vad", default="energy", choices=get_args(Detector), help="for accuracy")
     parser.add_argument("--delays", nargs="*", default=["high"], choices=list(LOOK_AHEAD))
     parser.add_argument("--lm", help="a language model, for accuracy")
     parser.add_argument("--seconds", type=float, default=120.0)

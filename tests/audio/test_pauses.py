@@ -1,5 +1,3 @@
-import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +9,10 @@ from tests.data.made_up_speech import voice
 from wav2vec2.audio.pauses import (
     Segmentation,
     frame_energies,
-    load_silero,
     pause_segments,
     speech_by_energy,
-    speech_by_silero,
 )
 from wav2vec2.audio.read import read_audio
-from wav2vec2.errors import UserError
 
 
 def test_energies_are_those_of_the_frames() -> None:
@@ -90,18 +85,6 @@ def test_without_pauses_the_cut_falls_on_the_quietest_place() -> None:
 def test_silence_has_no_segments() -> None:
     energies = frame_energies(np.zeros(16_000, np.float32))
     assert pause_segments(speech_by_energy(energies), energies, 16_000) == []
-
-
-def test_silero_is_named_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "silero_vad", None)
-    with pytest.raises(UserError, match=r"wav2vec2\[silero\]"):
-        load_silero()
-
-
-def test_silero_spans_become_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = types.SimpleNamespace(get_speech_timestamps=lambda *_, **__: [{"start": 320, "end": 1_000}])
-    monkeypatch.setitem(sys.modules, "silero_vad", fake)
-    assert speech_by_silero(np.zeros(1_700, np.float32), None).tolist() == [False] * 2 + [True] * 5 + [False] * 4
 
 
 @pytest.mark.speech

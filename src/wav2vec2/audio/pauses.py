@@ -1,7 +1,7 @@
 """Cutting long recordings at pauses, for `wav2vec2 prepare ... --segment`.
 
 1. A voice activity detector marks the 10 ms frames that hold speech: `speech_by_energy`, which compares the energy of
-   25 ms windows with the recording's own noise floor, or `speech_by_silero`, the Silero network (an extra).
+   25 ms windows with the recording's own noise floor, or `silero.speech_by_silero`, the Silero network (an extra).
 2. `pause_segments` cuts at pauses. Neighbouring stretches of speech are joined up to the length of the longest
    segment allowed; long silence is left out, but a margin around speech is kept.
 
@@ -12,12 +12,11 @@
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from wav2vec2.audio.read import SAMPLE_RATE
-from wav2vec2.errors import UserError
 
 HOP = 160
 WINDOW = 400
@@ -101,27 +100,6 @@ def threshold_between(floor: float, loud: float) -> float:
     # all speech.
     over_floor = min(floor + max(6.0, (loud - floor) / 3), loud - 6.0)
     return max(over_floor, loud - 35.0, INAUDIBLE)
-
-
-def speech_by_silero(waveform: np.ndarray, model: Any) -> np.ndarray:
-    """Mark the 10 ms frames with speech according to the Silero network (`load_silero`), bool (ceil(samples/160),)."""
-    import silero_vad
-    import torch
-
-    spans = silero_vad.get_speech_timestamps(torch.from_numpy(waveform), model, sampling_rate=SAMPLE_RATE)
-    speech = np.zeros(-(-len(waveform) // HOP), dtype=bool)
-    for span in spans:
-        speech[span["start"] // HOP : -(-span["end"] // HOP)] = True
-    return speech
-
-
-def load_silero() -> Any:
-    """Load the Silero voice activity network. Raises UserError if the extra is not installed."""
-    try:
-        import silero_vad
-    except ImportError:
-        raise UserError("--vad silero: needs the extra wav2vec2[silero]: install it, or use --vad energy") from None
-    return silero_vad.load_silero_vad()
 
 
 def pause_segments(

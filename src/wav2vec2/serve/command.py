@@ -1,11 +1,14 @@
 """The command ``wav2vec2 serve``."""
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, arg
 
+from wav2vec2.audio.pauses import Detector
+from wav2vec2.audio.silero import SILERO_NEEDED
 from wav2vec2.checkpoints.default_model import chosen_model
 from wav2vec2.decode.build import DecodingOptions
 from wav2vec2.device import InferencePrecision, available_cores, compute_threads
@@ -61,6 +64,9 @@ class ServeOptions:
     """Requests that may wait; more are told to come back."""
     live_sessions: int = 64
     """Live sessions at once."""
+    vad: Detector = "energy"
+    """What tells speech from silence in live sessions: energy (loud from quiet), or silero, a small network that does
+    not take music and noise for speech (extra wav2vec2[silero])."""
     requests_a_minute: int = 0
     """Requests a minute of one address; 0 for no limit."""
     processes: int = 0
@@ -101,6 +107,8 @@ def server_options(options: ServeOptions) -> ServerOptions:
         raise UserError("--tls-cert and --tls-key: give both, or none")
     if options.spool is not None and not options.spool.is_dir():
         raise UserError(f"{options.spool}: is no folder; make it, or leave --spool out")
+    if options.vad == "silero" and find_spec("silero_vad") is None:
+        raise UserError(SILERO_NEEDED)  # a process that loads it would say so to a client only
     model = chosen_model(options.model, options.language)
     cores = available_cores()
     workers = options.processes or max(1, cores // 4)
@@ -110,6 +118,7 @@ def server_options(options: ServeOptions) -> ServerOptions:
         "device": options.device,
         "precision": options.precision,
         "batch_seconds": options.batch_seconds,
+        "vad": options.vad,
         "decoding": plain_options(options.decoding),
     }
     megabyte = 1 << 20

@@ -92,7 +92,9 @@ class _Worker:
 
         model = self._live_model()
         heard = getattr(model.model, "longest_heard", None)
-        settings = LiveSettings(**fields["settings"]).suited(heard, tuned_pieces(self._settings["decoding"]))
+        settings = LiveSettings(**fields["settings"], vad=self._settings["vad"]).suited(
+            heard, tuned_pieces(self._settings["decoding"])
+        )
         return open_session(model, settings, self._live_search())
 
     def _live_model(self) -> "AcousticModel":

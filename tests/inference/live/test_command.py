@@ -58,6 +58,15 @@ class Piped(io.StringIO):
         return self.reading
 
 
+@pytest.mark.parametrize(("vad", "utterances"), [("energy", 1), ("silero", 0)])
+def test_noise_is_an_utterance_to_energy_and_none_to_the_network(
+    vad: str, utterances: int, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", Piped(pcm(np.concatenate([silence(1.0), burst(2.0, 1), silence(3.0)]))))
+    run(ListenOptions(("-",), str(model), chunk=0.5, vad=vad))  # type: ignore[arg-type]
+    assert capsys.readouterr().out.count('"final"') == utterances
+
+
 @pytest.mark.parametrize("decoder", ["greedy", "beam"])
 def test_audio_on_stdin_becomes_lines_of_json(
     decoder: str, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

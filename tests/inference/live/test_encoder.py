@@ -68,7 +68,7 @@ def test_the_view_begins_where_it_is_asked_to_and_forgets_what_came_before(famil
     numbers, log_probs = live.log_probs(50)
     expected = one_pass(model, audio_of(waveform, 50, 100), audio_of(waveform, 0, 40))
     assert numbers.tolist() == list(range(50, 100))
-    torch.testing.assert_close(log_probs, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(log_probs, expected, rtol=1e-4, atol=5e-5)  # AVX-512 sums in another order
 
 
 def test_stretches_follow_one_another_without_the_silence_between() -> None:

@@ -19,7 +19,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from wav2vec2.audio.pauses import Detector, Segmentation, load_silero
+from wav2vec2.audio.pauses import Detector, Segmentation
+from wav2vec2.audio.silero import load_silero
 from wav2vec2.data.corpora.download import LIBRISPEECH_URL, download, librispeech_archives
 from wav2vec2.data.corpora.fairseq import LabelKind, scan_fairseq
 from wav2vec2.data.corpora.folder import SpeakerRule, scan_folder

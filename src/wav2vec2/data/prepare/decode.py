@@ -18,9 +18,9 @@ from wav2vec2.audio.pauses import (
     frame_energies,
     pause_segments,
     speech_by_energy,
-    speech_by_silero,
 )
 from wav2vec2.audio.read import SAMPLE_RATE, AudioInfo, AudioStream, audio_info, read_audio
+from wav2vec2.audio.silero import speech_by_silero
 from wav2vec2.data.byte_range import read_bytes
 from wav2vec2.data.utterance import Utterance
 

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from wav2vec2.audio.container import container_of
 from wav2vec2.audio.encoded_file import AudioError
-from wav2vec2.audio.pauses import load_silero
 from wav2vec2.audio.read import SAMPLE_RATE, AudioInfo
+from wav2vec2.audio.silero import load_silero
 from wav2vec2.data.prepare.decode import Rules, decode
 from wav2vec2.data.utterance import Rejection, Utterance, record_batch, write_batches
 from wav2vec2.output_file import write_error

@@ -14,6 +14,7 @@ import numpy as np
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from wav2vec2.audio.microphone import Microphone
+from wav2vec2.audio.pauses import Detector
 from wav2vec2.audio.pcm import PcmStream
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.checkpoints.default_model import model_and_words
@@ -63,6 +64,9 @@ class ListenOptions:
     """Silence that the model hears on either side of speech; at most half of --pause."""
     pause: Annotated[float | None, default_shown("SECONDS", "0.3, or the preset's")] = None
     """Silence before which everything is committed at once."""
+    vad: Detector = "energy"
+    """What tells speech from silence: energy (loud from quiet), or silero, a small network that does not take music and
+    noise for speech (extra wav2vec2[silero])."""
     format: Literal["auto", "text", "jsonl"] = "auto"
     """text: growing text on a terminal, elsewhere a line for each utterance. jsonl: a line of JSON for each event.
     auto: text on a terminal, elsewhere jsonl."""
@@ -112,7 +116,7 @@ def run(options: ListenOptions) -> None:
 
 def _settings(options: ListenOptions, longest_heard: float | None, tuned: PieceSettings) -> LiveSettings:
     """The settings that suit the model, but what was chosen. Raises UserError for impossible ones."""
-    suited = LiveSettings(delay=options.delay, chunk=options.chunk).suited(longest_heard, tuned)
+    suited = LiveSettings(delay=options.delay, chunk=options.chunk, vad=options.vad).suited(longest_heard, tuned)
     pause = suited.pause if options.pause is None else options.pause
     margin = min(suited.margin, pause / 2) if options.margin is None else options.margin
     left = suited.left_context if options.left_context is None else options.left_context

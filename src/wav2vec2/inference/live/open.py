@@ -5,6 +5,8 @@ import time
 
 import numpy as np
 
+from wav2vec2.audio.silero import SileroDetector
+from wav2vec2.audio.speech_activity import EnergyDetector
 from wav2vec2.decode.search import GREEDY, Search
 from wav2vec2.errors import UserError
 from wav2vec2.inference.acoustic_model import AcousticModel
@@ -29,14 +31,15 @@ def live_encoder(model: AcousticModel, settings: LiveSettings) -> LiveEncoder:
 def open_session(model: AcousticModel, settings: LiveSettings, search: Search = GREEDY) -> LiveSession:
     """Return a session that writes by a search, or by the best symbol of every frame. A rescorer is not used.
 
-    Raises UserError for an exported model.
+    Raises UserError for an exported model, and for a detector that is not installed.
     """
     writer: Writer = GreedyWriter(model.vocabulary, model.architecture)
     if search.decoder is not None:
         silence = np.zeros((1, len(model.vocabulary)), np.float32)
         search.decoder.decode([silence], search.options)  # compiles it before anybody speaks
         writer = SearchWriter(search.decoder, search.options, model.vocabulary, model.architecture)
-    return LiveSession(live_encoder(model, settings), writer, model.vocabulary, settings)
+    detector = SileroDetector() if settings.vad == "silero" else EnergyDetector()
+    return LiveSession(live_encoder(model, settings), writer, model.vocabulary, settings, detector)
 
 
 def seconds_a_chunk(encoder: LiveEncoder) -> float:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from wav2vec2.audio.pauses import Detector
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.errors import UserError
 from wav2vec2.inference.windows import PieceSettings
@@ -20,7 +21,7 @@ _LEAST_LEFT = 1.28  # seconds: half the kernel of the positional convolution
 
 @dataclass(frozen=True)
 class LiveSettings:
-    """The sizes of a live session; all values but `delay` in seconds.
+    """The sizes of a live session; all values but `delay` and `vad` in seconds.
 
     Raises UserError for sizes that are impossible.
     """
@@ -46,10 +47,15 @@ class LiveSettings:
     """An utterance that is longer is cut, at the quietest pause between two committed words."""
     settled: float = 3.0
     """Seconds of speech after which the normalisation of an utterance is frozen."""
+    vad: Detector = "energy"
+    """What tells speech from silence: energy, or silero, a network that does not take other sounds for speech (extra
+    wav2vec2[silero])."""
 
     def __post_init__(self) -> None:
         if self.delay not in LOOK_AHEAD:
             raise UserError(f"delay: {self.delay!r} is not one of {', '.join(LOOK_AHEAD)}")
+        if self.vad not in get_args(Detector):
+            raise UserError(f"vad: {self.vad!r} is not one of {', '.join(get_args(Detector))}")
         for name in ("chunk", "left_context", "margin", "pause", "after_word", "without_word", "longest", "settled"):
             value = getattr(self, name)
             if not 0 <= value < math.inf:
