@@ -1,6 +1,7 @@
 """The front's side of computing: the queue of pieces, and workers that take batches from it and live messages before.
 
-A worker that dies is started again, and its batch is computed by another one.
+A live message goes to its worker at once, without waiting for the answer to the one before, so that a worker with much
+to do is never idle. A worker that dies is started again, and its batch is computed by another one.
 """
 
 import asyncio
@@ -43,7 +44,6 @@ class ComputePool:
         self.workers = [ComputeWorker(self) for _ in range(workers)]
         self.symbols = 0
         self.computed_at = float("-inf")
-        self._news = asyncio.Condition()
 
     async def start(self) -> None:
         """Start the workers. Raises UserError for a model that they refuse."""
@@ -55,22 +55,21 @@ class ComputePool:
         for worker in self.workers:
             await worker.stop()
 
-    async def news(self) -> None:
+    def news(self) -> None:
         """Say that there is something to do."""
-        async with self._news:
-            self._news.notify_all()
+        for worker in self.workers:
+            worker.news.set()
 
     async def next_batch(self, worker: "ComputeWorker") -> list[Piece]:
-        """Wait for a batch, or for a live message of a worker (then an empty one)."""
+        """Wait for a batch, while a worker has nothing else to answer."""
         while True:
-            if worker.live:
-                return []
-            batch, wait = self.scheduler.take(time.monotonic())
+            worker.news.clear()
+            batch, wait = ([], 0.0) if worker.busy else self.scheduler.take(time.monotonic())
             if batch:
                 return batch
-            async with self._news:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), wait or None)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait or None):
+                    await worker.news.wait()
 
     async def compute(self, request: Hashable, audio: bytes, moments: Any, log_probs: bool) -> tuple[int, bytes]:
         """Have a piece computed: its frames, and the bytes of its outputs. Raises ApiError if it cannot be."""
@@ -82,7 +81,7 @@ class ComputePool:
 
         wanted = _Wanted(audio, moments, log_probs, answer)
         self.scheduler.add(Piece(request, len(audio) // 4, wanted, failed), time.monotonic())
-        await self.news()
+        self.news()
         return await answer
 
     async def probe(self, seconds: float) -> bool:
@@ -119,14 +118,21 @@ class ComputePool:
 
 
 class ComputeWorker:
-    """One worker of a pool."""
+    """One worker of a pool. Messages go to its process as they come, and it answers them in order."""
 
     def __init__(self, pool: ComputePool) -> None:
         self._pool = pool
-        self.live: deque[tuple[Message, asyncio.Future[dict[str, Any]]]] = deque()
         self.sessions = 0
+        self.news = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._answers: deque[asyncio.Future[Message]] = deque()
         self._child: Child | None = None
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are answers to come."""
+        return bool(self._answers)
 
     async def start(self) -> dict[str, Any]:
         """Start the process; return what it says of the model. Raises UserError for a model that it refuses."""
@@ -147,10 +153,22 @@ class ComputeWorker:
 
     async def ask(self, message: Message) -> dict[str, Any]:
         """Send a live message; return the answer's fields. Raises ApiError if the worker dies or refuses."""
-        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self.live.append((message, answer))
-        await self._pool.news()
-        return await answer
+        await self._ready.wait()
+        try:
+            reply = await self._answer(message)
+        except Closed:
+            raise crashed("the process of this session has died") from None
+        if reply.kind == "failed":
+            raise ApiError.of_file(reply.fields["message"], "bad_audio")
+        return reply.fields
+
+    def _answer(self, message: Message) -> "asyncio.Future[Message]":
+        """Send a message to the process, which must be ready; the answer is Closed if it dies."""
+        assert self._child is not None
+        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._answers.append(answer)
+        self._child.channel.write(message)
+        return answer
 
     async def _run(self) -> None:
         failures = 0
@@ -162,48 +180,45 @@ class ComputeWorker:
                 await self._work(self._child)
             except (Closed, UserError):
                 self._pool.metrics.worker_deaths.inc()
-                self._end_sessions()
                 if self._child is not None:
                     self._child.kill()
                 await asyncio.sleep(_RESTART_SECONDS[min(failures, len(_RESTART_SECONDS) - 1)])
                 failures += 1
 
-    def _end_sessions(self) -> None:
-        while self.live:
-            _, answer = self.live.popleft()
-            if not answer.done():
-                answer.set_exception(crashed("the process of this session has died"))
-
     async def _work(self, child: Child) -> None:
+        """Take answers and batches until the process dies. Raises Closed then."""
+        self._ready.set()
+        computing = asyncio.create_task(self._compute_all())
+        try:
+            while True:
+                reply = await child.channel.receive()
+                answer = self._answers.popleft()
+                if not answer.done():
+                    answer.set_result(reply)
+                if not self._answers:
+                    self.news.set()
+        finally:
+            self._ready.clear()
+            computing.cancel()
+            await asyncio.gather(computing, return_exceptions=True)
+            while self._answers:
+                if not (answer := self._answers.popleft()).done():
+                    answer.set_exception(Closed())
+
+    async def _compute_all(self) -> None:
         while True:
-            if batch := await self._pool.next_batch(self):
-                try:
-                    await self._compute(child, batch)
-                except Closed:
-                    self._pool.scheduler.lost(batch)
-                    await self._pool.news()
-                    raise
-            while self.live:
-                await self._hear(child)
+            batch = await self._pool.next_batch(self)
+            try:
+                await self._compute(batch)
+            except asyncio.CancelledError:  # the process has died
+                self._pool.scheduler.lost(batch)
+                self._pool.news()
+                raise
 
-    async def _hear(self, child: Child) -> None:
-        message, answer = self.live[0]
-        await child.channel.send(message)
-        reply = await child.channel.receive()
-        self.live.popleft()
-        if answer.done():
-            return
-        if reply.kind == "failed":
-            answer.set_exception(ApiError.of_file(reply.fields["message"], "bad_audio"))
-        else:
-            answer.set_result(reply.fields)
-
-    async def _compute(self, child: Child, batch: list[Piece]) -> None:
+    async def _compute(self, batch: list[Piece]) -> None:
         wanted: list[_Wanted] = [piece.data for piece in batch]
         log_probs = any(item.log_probs for item in wanted)
         begin = time.monotonic()
-        audio = [(item.audio, item.moments) for item in wanted]
-        await child.channel.send(pack_batch(audio, log_probs))
-        reply = await child.channel.receive()
+        reply = await self._answer(pack_batch([(item.audio, item.moments) for item in wanted], log_probs))
         self._pool.metrics.batch_seconds.observe(time.monotonic() - begin)
         self._pool.deliver(batch, reply, log_probs)

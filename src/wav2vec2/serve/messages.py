@@ -97,10 +97,14 @@ class AsyncChannel:
         """Return the channel of one end of a socket pair."""
         return cls(*await asyncio.open_unix_connection(sock=connection))
 
+    def write(self, message: Message) -> None:
+        """Send a message without waiting; one to a side that is gone is lost."""
+        self._writer.write(message.encoded())
+
     async def send(self, message: Message) -> None:
         """Send a message; waits while the other side does not read."""
         try:
-            self._writer.write(message.encoded())
+            self.write(message)
             await self._writer.drain()
         except OSError as error:
             raise Closed(str(error)) from None

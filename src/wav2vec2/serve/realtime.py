@@ -14,6 +14,7 @@ import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
+import numpy as np
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse
 
@@ -39,6 +40,7 @@ class _Session:
         self._audio: LiveAudio | None = None
         self._stream: LiveStream | None = None
         self._work: asyncio.Queue[tuple[str, Any, str | None]] = asyncio.Queue()
+        self._blocks: list[np.ndarray] | None = None  # what is to be heard last, while it waits
         self._waiting = 0
         self._item = _name("item")
         self._before: str | None = None
@@ -91,8 +93,12 @@ class _Session:
             if self._waiting > _MOST_WAITING:
                 self._waiting -= len(samples)
                 raise busy("more than a minute of audio waits to be heard: send it as it is spoken")
-            self._work.put_nowait(("hear", samples, name))
+            if self._blocks is None:
+                self._blocks = []
+                self._work.put_nowait(("hear", self._blocks, name))
+            self._blocks.append(samples)
         elif kind in ("input_audio_buffer.commit", "input_audio_buffer.clear"):
+            self._blocks = None
             self._work.put_nowait((kind.rpartition(".")[2], None, name))
         else:
             known = "session.update, input_audio_buffer.append, .commit and .clear"
@@ -103,7 +109,7 @@ class _Session:
         other.update(session, self._server)
         return other.format != self.wishes.format
 
-    def _samples(self, audio: Any) -> Any:
+    def _samples(self, audio: Any) -> np.ndarray:
         if not isinstance(audio, str):
             raise wrong("audio: is no string of base64", "audio")
         try:
@@ -124,7 +130,9 @@ class _Session:
             if self._stream is None:
                 self._stream = await LiveStream.open(self._server.pool, self.wishes.settings())
             if kind == "hear":
-                await self._hear(value)
+                if value is self._blocks:
+                    self._blocks = None
+                await self._hear(np.concatenate(value))
             elif kind == "commit":
                 await self._commit(name)
             else:
@@ -132,7 +140,7 @@ class _Session:
                 self._forget()
                 await self.send("input_audio_buffer.cleared")
 
-    async def _hear(self, samples: Any) -> None:
+    async def _hear(self, samples: np.ndarray) -> None:
         assert self._stream is not None
         heard = await self._stream.hear(samples)
         self._waiting -= len(samples)
