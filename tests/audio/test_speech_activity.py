@@ -3,7 +3,7 @@
 import numpy as np
 
 from wav2vec2.audio.pauses import frame_energies, speech_by_energy
-from wav2vec2.audio.speech_activity import EnergyDetector
+from wav2vec2.audio.speech_activity import EnergyDetector, _percentiles
 
 
 def speech_like(seed: int = 0) -> np.ndarray:
@@ -48,3 +48,10 @@ def test_a_quiet_room_is_silence_before_and_long_after_speech() -> None:
     assert not speech[:40].any()
     assert not speech[200:].any()
     assert EnergyDetector().push(np.zeros(16_000, np.float32))[0].sum() == 0
+
+
+def test_percentiles_are_those_of_numpy_to_the_bit() -> None:
+    rng = np.random.default_rng(2)
+    for count in (*range(1, 120), 2_999, 3_000, 5_999):
+        values = (15 * rng.standard_normal(count) - 50).astype(np.float32)
+        assert _percentiles(values, (5, 95)) == np.percentile(values, [5, 95]).tolist()
