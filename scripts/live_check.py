@@ -50,7 +50,8 @@ class Joined:
     starts: list[float]
 
 
-def joined(manifest: str, split: str, pauses: tuple[float, float], noise: float) -> Iterator[Joined]:
+def joined(manifest: str, split: str, pauses: tuple[float, float], noise: float | None) -> Iterator[Joined]:
+    """Join the utterances of each speaker; noise: its level in dB, under everything. None: see `main`."""
     rows = defaultdict(list)
     for row in Manifest.open(manifest, split):
         if row.text:
@@ -61,12 +62,17 @@ def joined(manifest: str, split: str, pauses: tuple[float, float], noise: float)
         for row in utterances:
             part = read_utterance(row)
             starts.append(sum(map(len, pieces)) / RATE)
-            pieces += [part, np.zeros(round(RATE * rng.uniform(*pauses)), np.float32)]
+            pause = np.zeros(round(RATE * rng.uniform(*pauses)), np.float32)
+            if noise is None:
+                quiet = 10 ** (float(np.percentile(frame_energies(part), 2)) / 20)
+                pause += np.float32(quiet) * rng.standard_normal(len(pause), dtype=np.float32)
+            pieces += [part, pause]
             texts.append(row.text or "")
             parts.append(part)
         audio = np.concatenate([*pieces, np.zeros(RATE, np.float32)])
-        hum = 10 ** (noise / 20) * rng.standard_normal(len(audio), dtype=np.float32)
-        yield Joined(str(speaker), audio + np.float32(1) * hum.astype(np.float32), texts, parts, starts)
+        if noise is not None:
+            audio += np.float32(10 ** (noise / 20)) * rng.standard_normal(len(audio), dtype=np.float32)
+        yield Joined(str(speaker), audio, texts, parts, starts)
 
 
 def error_rate(pairs: Sequence[tuple[str, str]]) -> float:
@@ -226,6 +232,8 @@ def main() -> None:
     parser.add_argument("manifest")
     parser.add_argument("--split", default="test")
     parser.add_argument("--noise", type=float, default=-70.0, help="dB of the noise under everything")
+    own = "instead, noise in the pauses that is as loud as the quietest of the utterance before, as tune has it"
+    parser.add_argument("--own-noise", dest="noise", action="store_const", const=None, help=own)
     parser.add_argument("--vad", default="energy", choices=get_args(Detector), help="for accuracy")
     parser.add_argument("--delays", nargs="*", default=["high"], choices=list(LOOK_AHEAD))
     parser.add_argument("--lm", help="a language model, for accuracy")

@@ -5,6 +5,7 @@ grows too long ends where the best path has a word separator. A transcript is pu
 """
 
 import itertools
+import sys
 from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -201,7 +202,7 @@ class Assembly:
         if self._separator is not None and self._ids and best.ids and self._ids[-1] != self._separator:
             self._ids.append(self._separator)
         self._ids.extend(best.ids)
-        self._written.extend(best.words)
+        self._written.extend(map(sys.intern, best.words))
         self._words.extend(words)
         self._score += best.score
         if self._search.nbest > 1:
@@ -235,5 +236,6 @@ class Assembly:
         words = []
         for (text, first, last), confidence in zip(spans, best.confidences(len(spans)), strict=True):
             begin, end = self._architecture.frame_span(first, last)
-            words.append(Word(text, offset + begin, offset + end, confidence))
+            # the same few words again and again: hours of them are kept once
+            words.append(Word(sys.intern(text), offset + begin, offset + end, confidence))
         return tuple(words)

@@ -8,7 +8,7 @@ from wav2vec2.output.formats import Format, render
 from wav2vec2.output.timed import TimedText, TimedWord
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # six hours have a hundred thousand of them
 class Word:
     """A word of a transcript, or a symbol where the vocabulary has no word separator.
 
