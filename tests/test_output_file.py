@@ -3,9 +3,11 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from wav2vec2.errors import UserError
-from wav2vec2.output_file import write_error, writing_together
+from wav2vec2.output_file import write_error, writing, writing_together
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -19,6 +21,22 @@ def test_files_take_their_places_together(tmp_path: Path) -> None:
         (temporary / "model.data").write_text("weights")
         assert not (folder / "model").exists()
     assert contents(folder) == {"model": "graph", "model.data": "weights"}
+
+
+@pytest.mark.parametrize(("umask", "permissions"), [(0o022, 0o644), (0o007, 0o660), (0o077, 0o600)])
+def test_weights_can_be_read_by_whom_other_files_can_be_read(umask: int, permissions: int, tmp_path: Path) -> None:
+    """A server is often another user than who trained the model."""
+    before = os.umask(umask)
+    try:
+        with writing(tmp_path / "one.safetensors") as temporary:
+            save_file({"a": torch.zeros(1)}, temporary)
+        with writing_together(tmp_path / "model") as folder:
+            save_file({"a": torch.zeros(1)}, folder / "two.safetensors")
+    finally:
+        os.umask(before)
+    assert {path.name for path in tmp_path.rglob("*")} == {"one.safetensors", "model", "two.safetensors"}
+    for path in tmp_path.rglob("*.safetensors"):
+        assert path.stat().st_mode & 0o777 == permissions
 
 
 def test_an_obsolete_file_that_was_not_written_again_is_removed(tmp_path: Path) -> None:

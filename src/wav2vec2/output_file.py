@@ -34,6 +34,7 @@ def writing(path: str | Path, *, durable: bool = False) -> Iterator[str]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield str(temporary)
+        _as_new(temporary)
         if durable:
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
@@ -61,6 +62,7 @@ def writing_together(folder: str | Path, *, last: str = "", obsolete: Sequence[s
         yield temporary
         files = sorted(temporary.iterdir(), key=lambda file: (file.name == last, file.name))
         for file in files:
+            _as_new(file)
             with file.open("rb") as written:
                 os.fsync(written.fileno())
         for name in set(obsolete) - {file.name for file in files}:
@@ -71,6 +73,17 @@ def writing_together(folder: str | Path, *, last: str = "", obsolete: Sequence[s
         raise write_error(target / last, error) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _as_new(file: Path) -> None:
+    """Give a file that safetensors made for its owner alone the permissions of a new one: a server is another user."""
+    if file.stat().st_mode & 0o777 == 0o600:
+        probe = file.with_name(f"{file.name}.new")
+        with suppress(OSError):  # a file system without permissions
+            probe.touch()
+            permissions = probe.stat().st_mode & 0o777
+            probe.unlink()
+            file.chmod(permissions)
 
 
 def write_error(path: Path, error: Exception) -> UserError:
