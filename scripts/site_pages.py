@@ -19,10 +19,12 @@ from markdown.treeprocessors import Treeprocessor
 
 from wav2vec2.cli.arguments import parser_of
 from wav2vec2.cli.commands import COMMANDS, GROUPS
-from wav2vec2.cli.help_page import COMMON
+from wav2vec2.cli.common_options import common_options
+from wav2vec2.cli.help_page import plain_text, plain_value
 
 _MARK = re.compile(r"^<!-- commands: (.+?) -->$")
 _END = "<!-- end -->"
+_ARGUMENTS = "positional arguments"
 _SHARED = 4
 """Commands of a group that have the same options show them once, if there are so many commands."""
 
@@ -59,30 +61,36 @@ def sections(name: str) -> tuple[str, tuple[Section, ...]]:
     found = []
     for group in parser._action_groups:
         options = tuple(
-            Option(tuple(a.option_strings), _value(a.metavar), a.help or "")
+            Option(tuple(a.option_strings), _value(a.metavar), plain_text(a.help or "", flag=len(a.option_strings) > 1))
             for a in group._group_actions
             if "--help" not in a.option_strings
         )
         if options:
             found.append(Section(group.title or "", group.description or "", options))
-    return parser.description or "", _common_first(found) if COMMANDS[name].recipe else tuple(found)
+    return parser.description or "", _common_first(found, common_options(name))
 
 
-def _common_first(found: list[Section]) -> tuple[Section, ...]:
-    """The sections with the options that most runs set in one of their own before them, as on the help page."""
-    everything = {
-        option.names[-1].lstrip("-"): option for section in found for option in section.options if option.names
-    }
-    common = tuple(everything[name] for name in COMMON if name in everything)
+def _common_first(found: list[Section], names: tuple[str, ...]) -> tuple[Section, ...]:
+    """The sections with the options that most runs set in one of their own before the others, as on the help page."""
+    if not names:
+        return tuple(found)
+    everything = {name.lstrip("-"): option for section in found for option in section.options for name in option.names}
+    common = tuple(everything[name] for name in names if name in everything)
     others = [
-        replace(section, options=tuple(option for option in section.options if option not in common))
+        replace(
+            section,
+            title="more options" if section.title == "options" else section.title,
+            options=tuple(option for option in section.options if option not in common),
+        )
         for section in found
     ]
-    return Section("common options", "", common), *(section for section in others if section.options)
+    arguments = [section for section in others if section.title == _ARGUMENTS]
+    rest = [section for section in others if section.title != _ARGUMENTS and section.options]
+    return *arguments, Section("common options", "", common), *rest
 
 
 def _value(metavar: object) -> str:
-    return metavar if isinstance(metavar, str) else " ".join(metavar) if isinstance(metavar, tuple) else ""
+    return plain_value(" ".join(metavar) if isinstance(metavar, tuple) else str(metavar or ""))
 
 
 def group_page(group: str) -> list[str]:
@@ -110,7 +118,7 @@ def group_page(group: str) -> list[str]:
         for section in found:
             rest = tuple(option for option in section.options if option not in known)
             if rest:
-                plain = section.title in ("options", "positional arguments")
+                plain = section.title in ("options", _ARGUMENTS)
                 lines += [] if plain else ["", f"**{section.title}**"]
                 lines += ["", *_paragraphs(section.about), *_table(Section(section.title, "", rest))]
         if known:

@@ -1,8 +1,10 @@
 """Help for somebody who has not read the code: every option described, in words that need no explanation."""
 
 import ast
+import contextlib
 import importlib
 import inspect
+import io
 import re
 import shutil
 import subprocess
@@ -15,8 +17,8 @@ from tyro.conf import Positional
 
 from wav2vec2 import cli
 from wav2vec2.cli.arguments import option_names
+from wav2vec2.cli.common_options import COMMON, common_options
 from wav2vec2.cli.completion import script
-from wav2vec2.cli.help_page import COMMON
 
 JARGON = re.compile(r"\b(SPEC|dataclass|kwargs?|stdin's|iterable|boolean|enum|instantiate|TODO|None or)\b")
 INTERNAL = re.compile(r"\b(Wav2Vec2For\w+|[A-Z]\w+(Options|Config|Error|Job|Trainer|Encoder|Decoder)|Utterance)\b")
@@ -78,20 +80,99 @@ def test_required_arguments_have_a_name_in_capitals(name: str) -> None:
             assert shown, f"{name}: {one.name} has no metavar"
 
 
-@pytest.mark.parametrize("name", [name for name, command in sorted(cli.COMMANDS.items()) if command.recipe])
-def test_common_options_come_first_and_none_is_lost(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["help", *name.split()]) == 0
-    page = capsys.readouterr().out
-    named = re.findall(r"^│ (--[a-z][\w.-]*)", page, re.M)
-    expected = [f"--{option}" for option in COMMON if f"--{option}" in named]
-    assert named[: len(expected)] == expected
-    assert {"--output", "--train.updates", "--train.lr", "--train.precision"} <= set(expected)
-    assert sorted(set(named)) == [n for n in option_names(cli.COMMANDS[name]) if n != "--help" and "no-" not in n]
-    boxes = re.findall(r"^╭─ (.+? options) .*\n(.*)", page, re.M)
-    assert boxes[0][0] == "common options"
-    assert len({len(line) for line in page.splitlines() if line.startswith(("╭", "╰"))}) == 1
-    for title, first in boxes[2:]:  # after those without a section
-        assert re.match(r"│ [A-Z][a-z]*,? ", first), f"{title} does not say what it is about"
+def shown(words: list[str], encoding: str) -> str:
+    """What a terminal of an encoding gets."""
+    page = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    with contextlib.redirect_stdout(page):
+        assert cli.main(words) == 0
+    page.seek(0)
+    return page.read()
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, str]:
+    """The help page of every command, 100 columns wide."""
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "120")
+        for name in cli.COMMANDS:
+            found[name] = shown(["help", *name.split()], "utf-8")
+    return found
+
+
+def boxes_of(page: str) -> dict[str, str]:
+    """What stands below each title of a page."""
+    parts = re.split(r"^╭─ (.+?) ─+╮$", page, flags=re.M)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def names_in(text: str) -> list[str]:
+    return re.findall(r"^│ (?:-h, )?--([a-z][\w.-]*)", text, re.M)
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_what_must_be_given_and_what_most_set_come_first_and_nothing_is_lost(name: str, pages: dict[str, str]) -> None:
+    page, boxes = pages[name], boxes_of(pages[name])
+    titles, common = list(boxes), common_options(name)
+    options = getattr(importlib.import_module(f"wav2vec2.{cli.COMMANDS[name].module}"), cli.COMMANDS[name].options)
+    required = [one.name for one in fields(options) if one.default is MISSING and one.default_factory is MISSING]
+    assert "arguments" in titles[:1] or not required
+    first = boxes[titles[0]] + boxes[titles[1]] if titles[0] == "arguments" and len(titles) > 1 else boxes[titles[0]]
+    assert all(option in first for option in re.findall(r"^│ (\S+) .*\(required\)", page, re.M))
+    named = names_in(page)
+    assert len(named) == len(set(named))
+    assert sorted(f"--{option}" for option in named) == [
+        n for n in option_names(cli.COMMANDS[name]) if "--no-" not in n and ".no-" not in n
+    ]
+    if common:
+        shown = names_in(boxes["common options"])
+        assert shown == ["help", *(option for option in common if option in named)]
+        assert 3 <= len(shown) < len(named)
+        assert titles.index("common options") == ("arguments" in titles)
+    else:
+        assert len(named) <= 11, f"{name}: has so many options that common_options.py should name the common ones"
+
+
+def test_the_common_options_are_those_of_commands() -> None:
+    groups = {f"{name.partition(' ')[0]} *" for name in cli.COMMANDS}
+    for row, options in COMMON.items():
+        assert row in cli.COMMANDS or row in groups, row
+        commands = [name for name in cli.COMMANDS if common_options(name) == options]
+        known = {option for name in commands for option in option_names(cli.COMMANDS[name])}
+        assert {f"--{option}" for option in options} <= known, row
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_a_page_is_readable(name: str, pages: dict[str, str]) -> None:
+    page = pages[name]
+    assert {len(line) for line in page.splitlines() if line.startswith(("╭", "│", "╰"))} == {100}
+    assert max(len(line) for line in page.splitlines() if not line.startswith("    ")) <= 100
+    assert page.startswith("usage: wav2vec2 ")
+    for python in ("None", "''", "(default: )", "STR", "INT", "FLOAT", "{["):
+        assert not re.search(rf"(?<![\w'`]){re.escape(python)}(?![\w'`])", page), python
+    described = boxes_of(page)
+    for title, text in described.items():
+        entries = re.findall(r"^│ (?=\S)(?!─)", text, re.M)
+        assert entries, title
+        if title.endswith(" options") and title not in ("common options", "more options", "ray options"):
+            assert re.match(r"\n│ [A-Z][a-z']*,? ", text), f"{title} does not say what it is about"
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_the_lines_shown_as_examples_are_commands_with_their_options(name: str, pages: dict[str, str]) -> None:
+    about = pages[name].partition("╭")[0]
+    assert not re.search(r"^wav2vec2 .* --", about, re.M), "an example in the docstring is not indented more than prose"
+    for line in re.findall(r"^    wav2vec2 (.+)$", about, re.M):
+        words = line.split()
+        command = next(" ".join(words[:n]) for n in (2, 1) if " ".join(words[:n]) in cli.COMMANDS)
+        assert set(re.findall(r"--[\w.-]+", line)) <= set(option_names(cli.COMMANDS[command])), line
+
+
+def test_a_narrow_terminal_and_one_without_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = shown(["transcribe", "--help"], "ascii").splitlines()
+    assert max(len(line) for line in lines if not line.startswith("    wav2vec2")) <= 60
+    assert any("common options ---" in line for line in lines)
 
 
 def test_help_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,9 +19,11 @@ SCRATCH = "scratch"
 class AdaptOptions:
     """Make a recogniser for your language from recordings, transcripts of some of them, and a published encoder.
 
-    wav2vec2 adapt recordings --transcripts table.csv --from facebook/wav2vec2-xls-r-300m --out mine
-    does everything; then 'wav2vec2 transcribe' with --model mine writes down what is said. Each stage is a command that
-    is printed, and can be run by hand. After an interruption the same line goes on; --dry-run shows the stages.
+        wav2vec2 adapt recordings --transcripts table.csv --from facebook/wav2vec2-xls-r-300m --out mine
+        wav2vec2 transcribe talk.mp3 --model mine
+
+    The first line does everything; the second writes down what is said. Each stage is a command that is printed, and
+    can be run by hand. After an interruption the same line goes on; --dry-run shows the stages.
     """
 
     recordings: Annotated[str, Positional, arg(metavar="RECORDINGS")]

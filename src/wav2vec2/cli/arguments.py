@@ -17,7 +17,7 @@ from wav2vec2.cli.commands import Command
 from wav2vec2.errors import UserError
 
 _LONGEST_MESSAGE = 400
-_WIDEST = 100  # columns, up to which a help page has one column of boxes
+_NARROWEST = 40  # columns of a help page
 _RECIPE_HELP = (
     "RECIPE is a .toml file, or the name of one that comes with this package ('wav2vec2 recipes' lists them, "
     "'wav2vec2 recipes RECIPE' prints one). It holds values of the options below, a section for each prefix: [train] "
@@ -38,12 +38,12 @@ def parsed(name: str, options: type[Any], arguments: list[str], *, recipe: bool)
         settings["default"] = _recipe(name, arguments[0], options)
         arguments = arguments[1:]
     messages = io.StringIO()
-    asks_help = recipe and not {"-h", "--help"}.isdisjoint(arguments)
+    asks_help = not {"-h", "--help"}.isdisjoint(arguments)
     try:
         with (
             contextlib.redirect_stderr(messages),
             _metavars(),
-            _common_first() if asks_help else contextlib.nullcontext(),
+            _rearranged(name, str(settings["description"])) if asks_help else contextlib.nullcontext(),
         ):
             return tyro.cli(options, args=arguments, **settings)
     except SystemExit as leaving:
@@ -57,10 +57,10 @@ def _settings(name: str, options: type[Any], *, recipe: bool) -> dict[str, Any]:
     """Return what tyro is told about a command besides its options."""
     import tyro
 
+    about = inspect.getdoc(options)
     if recipe:
-        about = f"{inspect.getdoc(options)}\n\n{_RECIPE_HELP}"
-        return {"prog": f"wav2vec2 {name} [RECIPE]", "description": about}
-    return {"prog": f"wav2vec2 {name}", "config": (tyro.conf.PositionalRequiredArgs,)}
+        return {"prog": f"wav2vec2 {name} [RECIPE]", "description": f"{about}\n\n{_RECIPE_HELP}"}
+    return {"prog": f"wav2vec2 {name}", "description": about, "config": (tyro.conf.PositionalRequiredArgs,)}
 
 
 def parser_of(name: str, command: Command) -> object:
@@ -76,21 +76,42 @@ def parser_of(name: str, command: Command) -> object:
 
 
 @contextlib.contextmanager
-def _common_first() -> Iterator[None]:
-    """Within this context, a help page that is printed has the common options first."""
-    from wav2vec2.cli.help_page import common_first
+def _rearranged(name: str, about: str) -> Iterator[None]:
+    """Within this context, the help page that is printed is that of `help_page`."""
+    from wav2vec2.cli.common_options import common_options
+    from wav2vec2.cli.help_page import READ_WIDTH, help_page
 
-    page = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    width = max(_NARROWEST, min(shutil.get_terminal_size().columns, READ_WIDTH))
+    frames = (sys.stdout.encoding or "").lower() == "utf-8"
+    try:
+        with _tyros_page() as page:
+            yield
+    except SystemExit as leaving:
+        if leaving.code in (0, None):
+            print(help_page(page[0], about, common_options(name), width=width, frames=frames), end="")
+        raise
+
+
+@contextlib.contextmanager
+def _tyros_page() -> Iterator[list[str]]:
+    """Within this context, a help page that is printed is kept instead, at the width at which it can be read.
+
+    Afterwards it is the one element of the list.
+    """
+    from wav2vec2.cli.help_page import READ_WIDTH
+
+    kept: list[str] = []
+    page = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")  # tyro draws frames for this encoding alone
     columns = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = str(min(shutil.get_terminal_size().columns, _WIDEST))
+    os.environ["COLUMNS"] = str(READ_WIDTH)
     try:
         with contextlib.redirect_stdout(page):
-            yield
+            yield kept
     finally:
+        page.seek(0)
+        kept.append(page.read())
         del os.environ["COLUMNS"]
         os.environ |= {} if columns is None else {"COLUMNS": columns}
-        page.seek(0)
-        print(common_first(page.read(), frames=(sys.stdout.encoding or "").lower() == "utf-8"), end="")
 
 
 def _clear(message: str, options: type[Any]) -> str:
@@ -112,10 +133,12 @@ def option_names(command: Command) -> list[str]:
 def _option_names(options: type[Any]) -> list[str]:
     import tyro
 
-    page = io.StringIO()
-    with contextlib.redirect_stdout(page), contextlib.suppress(SystemExit):
+    from wav2vec2.cli.help_page import read_page
+
+    with _tyros_page() as page, contextlib.suppress(SystemExit):
         tyro.cli(options, args=["--help"], prog="")
-    return sorted(set(re.findall(r"(?<![\w-])--[a-z][\w.-]*", page.getvalue())))
+    entries = [entry for box in read_page(page[0]) for entry in box.entries]
+    return sorted({f"--{name}" for entry in entries for name in entry.names if len(name) > 1})
 
 
 def _nearest(given: str, names: list[str]) -> str:

@@ -11,8 +11,10 @@ from tyro.conf import Positional, arg
 class CompletionOptions:
     """Print a script that completes commands, options and file names when you press Tab.
 
-    For bash: wav2vec2 completion bash > ~/.local/share/bash-completion/completions/wav2vec2
-    For zsh: wav2vec2 completion zsh >> ~/.zshrc
+        wav2vec2 completion bash > ~/.local/share/bash-completion/completions/wav2vec2
+        wav2vec2 completion zsh >> ~/.zshrc
+
+    The first line is for bash, the second for zsh; terminals opened afterwards know what to complete.
     """
 
     shell: Annotated[Literal["bash", "zsh"], Positional, arg(metavar="bash|zsh")]

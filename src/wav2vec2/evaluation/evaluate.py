@@ -46,6 +46,8 @@ from wav2vec2.text.vocabulary import Vocabulary
 class EvaluateConfig:
     """Measure the error rates of a model on the transcribed utterances of a manifest.
 
+        wav2vec2 evaluate runs/finetune data --split test --lm lm.arpa
+
     With a language model or a preset, the table has a column without it and a column with it, from a single pass over
     the audio, and a row for each split.
     """

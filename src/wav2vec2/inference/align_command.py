@@ -31,9 +31,11 @@ from wav2vec2.progress import AudioProgress
 class AlignOptions:
     """Find the times of the words and characters of a known text.
 
-    wav2vec2 align AUDIO TEXT aligns one recording of any length.
-    wav2vec2 align MANIFEST --out DIR aligns every transcribed utterance of a manifest and writes a file for each.
-    Characters that the model's vocabulary lacks get no time and are named on stderr.
+        wav2vec2 align talk.mp3 talk.txt
+        wav2vec2 align data/manifest.parquet --out times
+
+    The first line aligns one recording of any length; the second every transcribed utterance of a manifest, and writes
+    a file for each. Characters that the model's vocabulary lacks get no time and are named on stderr.
     """
 
     audio: Annotated[str, Positional, arg(metavar="AUDIO|MANIFEST")]

@@ -25,10 +25,13 @@ from wav2vec2.progress import AudioProgress, counted
 class TranscribeOptions:
     """Transcribe recordings to stdout or to the files of a folder, or a manifest of any size to Parquet files.
 
-    wav2vec2 transcribe talk.mp3 prints what is said, in English: see --model and --language.
-    wav2vec2 transcribe recordings --out texts --format srt --format json writes two files for each recording.
-    wav2vec2 transcribe --watch inbox --out texts does so for every recording that arrives, until Ctrl-C.
-    Recordings that cannot be transcribed are named on stderr, one line each, and the others go on.
+        wav2vec2 transcribe talk.mp3
+        wav2vec2 transcribe recordings --out texts --format srt --format json
+        wav2vec2 transcribe --watch inbox --out texts
+
+    The first line prints what is said, in English (see --model and --language); the second writes two files for each
+    recording; the third does so for every recording that arrives, until Ctrl-C. Recordings that cannot be transcribed
+    are named on stderr, one line each, and the others go on.
     """
 
     files: Annotated[tuple[str, ...], Positional, arg(metavar="[FILE ...]")] = ()

@@ -23,8 +23,10 @@ _NEEDED = "serve: needs the extra: pip install 'wav2vec2[serve]'"
 class ServeOptions:
     """Serve a recogniser over HTTP, in the shapes of OpenAI's interface, with a page to try it at /.
 
-    wav2vec2 serve --model runs/finetune
-    curl http://127.0.0.1:8000/v1/audio/transcriptions -F file=@talk.mp3
+        wav2vec2 serve --model runs/finetune
+        curl http://127.0.0.1:8000/v1/audio/transcriptions -F file=@talk.mp3
+
+    The second line, in another terminal, asks for a transcript.
     """
 
     model: str | None = None
@@ -76,7 +78,8 @@ class ServeOptions:
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
     precision: InferencePrecision = "auto"
-    """As in transcribe."""
+    """bf16, fp16: matrix products in half precision, several times faster on a GPU. auto: bf16 on a GPU that has it,
+    and on a CPU a file model.onnx of wav2vec2 export that lies in the model's folder; otherwise float32."""
     batch_seconds: float = 30.0
     """Seconds of audio in a batch, padding included; less answers sooner, more is faster on a GPU."""
     drain_seconds: float = 30.0

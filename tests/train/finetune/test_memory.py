@@ -97,7 +97,7 @@ def test_a_run_says_what_it_chose_and_goes_on_with_it(
     run(replace(config, train=replace(config.train, max_minutes=1e-6)))
     run(config)
     said = capsys.readouterr().out
-    assert said.count("memory 4GB: --tune.what context --parallel.recompute false --batch.micro-seconds 1.6") == 2
+    assert said.count("memory 4GB: --tune.what context --parallel.no-recompute --batch.micro-seconds 1.6") == 2
     assert "resuming" in said
     resolved = load_recipe(tmp_path / "run" / "config.toml", FinetuneConfig)
     assert (resolved.tune.what, resolved.memory) == ("context", "4GB")

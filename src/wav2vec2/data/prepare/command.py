@@ -113,7 +113,12 @@ class PrepareLibriSpeech(PrepareOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareFolder(PrepareOptions):
-    """Manifest of a folder of recordings without transcripts."""
+    """Manifest of a folder of recordings without transcripts.
+
+        wav2vec2 prepare folder recordings --segment --out data
+
+    The recordings may have any format and lie at any depth; they stay where they are.
+    """
 
     root: Annotated[Path, Positional, arg(metavar="FOLDER")]
     """The folder; it is searched at any depth."""
@@ -137,6 +142,8 @@ class PrepareFolder(PrepareOptions):
 @dataclass(frozen=True, kw_only=True)
 class PrepareTable(PrepareOptions):
     """Manifest of tables of paths and transcripts: CSV, TSV, semicolons, pipes, JSON, JSON lines; UTF-8 or UTF-16.
+
+        wav2vec2 prepare table transcripts.csv --out data
 
     Columns are found by name: path (or file_name, wav_filename, audio_filepath, wav, ...), text (or sentence,
     transcript, transcription, normalized_text, tgt_text, raw_text, wrd, ...) and, if there, speaker (client_id,

@@ -29,7 +29,12 @@ _SAMPLED = 1000
 
 @dataclass(frozen=True)
 class NgramOptions:
-    """Estimate an n-gram language model (interpolated modified Kneser-Ney) and write it as ARPA."""
+    """Estimate an n-gram language model (interpolated modified Kneser-Ney) and write it as ARPA.
+
+        wav2vec2 lm ngram text.txt --order 4 --symbols runs/finetune --out lm.arpa
+
+    'wav2vec2 tune' then finds how much it should count.
+    """
 
     text: Annotated[tuple[Path, ...], Positional, arg(metavar="TEXT")]
     """Text files with one sentence per line, plain or gzipped (.gz)."""

@@ -65,7 +65,12 @@ def _finetune_train() -> TrainConfig:
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """Fine-tune a pre-trained model for speech recognition."""
+    """Fine-tune a pre-trained model on transcribed speech: from then on it is a recogniser.
+
+        wav2vec2 finetune finetune_small_1h --init runs/pretrain --data.manifest data --output runs/finetune
+
+    After an interruption the same line goes on. 'wav2vec2 evaluate runs/finetune data' measures its errors.
+    """
 
     output: str = option("runs/finetune", machine=True)
     """Folder of the run: log, checkpoints, model. The same command continues a run that was stopped."""

@@ -207,7 +207,7 @@ def _line(config: FinetuneConfig, setting: Setting, need: float, least: list[tup
     chosen = _with(config, setting)
     options = [] if config.init == SCRATCH else [f"--tune.what {setting.way}"]
     options += [
-        f"--parallel.recompute {str(setting.recompute).lower()}",
+        "--parallel.recompute" if setting.recompute else "--parallel.no-recompute",
         f"--batch.micro-seconds {chosen.batch.micro_seconds:g}",
         f"--train.precision {chosen.train.precision}",
     ]

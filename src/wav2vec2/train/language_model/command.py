@@ -73,7 +73,12 @@ class TokenBatchConfig:
 
 @dataclass(frozen=True)
 class LanguageModelConfig:
-    """Train a Transformer language model on text."""
+    """Train a Transformer language model on text.
+
+        wav2vec2 lm transformer lm_word_small --data.text text.txt --output runs/lm
+
+    After an interruption the same line goes on. Decoding takes the model with --lm or --rescore.
+    """
 
     output: str = option("runs/lm", machine=True)
     """Folder of the run: log, checkpoints, model. The same command continues a run that was stopped."""

@@ -62,7 +62,12 @@ class PretrainData(SpeechData):
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Pre-train a model on raw speech."""
+    """Pre-train a model on speech without transcripts.
+
+        wav2vec2 pretrain pretrain_small --data.manifest data --output runs/pretrain
+
+    After an interruption the same line goes on. 'wav2vec2 finetune --init runs/pretrain' makes a recogniser of it.
+    """
 
     output: str = option("runs/pretrain", machine=True)
     """Folder of the run: log, checkpoints, model. The same command continues a run that was stopped."""
