@@ -46,12 +46,11 @@ def score(model, sentence):
 
 
 def test_scores_equal_kenlm_also_of_unknown_words(arpa, ngram, reference_root):
-    from flashlight.lib.text.decoder.kenlm import KenLM
-    from flashlight.lib.text.dictionary import Dictionary
-
+    kenlm_of = pytest.importorskip("flashlight.lib.text.decoder.kenlm").KenLM
+    dictionary = pytest.importorskip("flashlight.lib.text.dictionary").Dictionary
     words = [*ngram.tokens, "ZYZZYVA", "QQQ"]
     index = {word: i for i, word in enumerate(words)}
-    kenlm = KenLM(str(arpa), Dictionary(words))
+    kenlm = kenlm_of(str(arpa), dictionary(words))
     for sentence in sentences(ngram.tokens, reference_root, 300):
         state, theirs = kenlm.start(False), []
         for word in sentence:
@@ -62,6 +61,7 @@ def test_scores_equal_kenlm_also_of_unknown_words(arpa, ngram, reference_root):
 
 
 def test_kenlm_file_scores_as_the_ngram_model(arpa, ngram, reference_root):
+    pytest.importorskip("flashlight.lib.text.decoder.kenlm")
     model = KenlmFile(arpa)
     for sentence in sentences(ngram.tokens, reference_root, 100):
         np.testing.assert_allclose(score(model, sentence), score(ngram, sentence), atol=2e-5)
@@ -69,6 +69,7 @@ def test_kenlm_file_scores_as_the_ngram_model(arpa, ngram, reference_root):
 
 
 def test_kenlm_file_keeps_what_is_retained_and_no_more(arpa):
+    pytest.importorskip("flashlight.lib.text.decoder.kenlm")
     model = KenlmFile(arpa)
     word = model.index("THE")
     start, the = np.array([model.start()]), np.array([word])
