@@ -93,7 +93,7 @@ def test_help_of_a_command(probe, capsys):
     assert cli.main(["probe", "--help"]) == 0
     out = capsys.readouterr().out
     assert "Peak learning rate." in out
-    assert "--split STR " in out
+    assert "--split TEXT " in out
     assert "--case {upper,lower}" in out
     assert probe.calls == []
     assert cli.main(["probe", "here", "--split", "None", "--case", "None"]) == 0

@@ -145,6 +145,7 @@ def test_mistakes_are_told_in_one_line(tmp_path):
     options = smallest(tmp_path / "out", recordings, table)
     for changes, message in (
         ({"source": ""}, "--from is not given"),
+        ({"source": str(tmp_path / "none")}, r"--from .*none: no such model; give the folder of a model"),
         ({"recordings": str(tmp_path / "none")}, "no such folder or manifest"),
         ({"transcripts": tmp_path / "none.csv"}, "no such file; give a table"),
         ({"transcripts": None}, "has recordings but no transcripts"),

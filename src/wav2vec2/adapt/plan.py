@@ -13,6 +13,8 @@ from wav2vec2.adapt.divide import TEXT_FILE, TRAIN_FILE, TRANSCRIBED_FILE, UNTRA
 from wav2vec2.adapt.listing import LISTING_FILE, read_listing
 from wav2vec2.adapt.options import AdaptOptions
 from wav2vec2.adapt.sources import Sources, find_sources
+from wav2vec2.checkpoints.hub import is_hub_id
+from wav2vec2.errors import UserError
 from wav2vec2.pipeline.plan import Plan
 from wav2vec2.pipeline.recipe import Training
 from wav2vec2.pipeline.stage import Argument, Command, File, Here, Ref, Stage, Value
@@ -98,6 +100,9 @@ def make_plan(options: AdaptOptions, sources: Sources | None = None) -> Adaptati
     Raises UserError for options that cannot be, and for files that are not there or cannot be read.
     """
     options.check()
+    if not options.from_nothing and not Path(options.source).exists() and not is_hub_id(options.source):
+        what = "give the folder of a model or a run, a file, an id on the hub such as facebook/wav2vec2-xls-r-300m"
+        raise UserError(f"--from {options.source}: no such model; {what}, or scratch")
     sources = sources or find_sources(options.recordings, options.transcripts, options.out)
     first = first_stages(options, sources)
     early = Plan(options.out / WORK, first)

@@ -50,8 +50,6 @@ class TuneOptions:
     """Find the language model weight and word score with the fewest errors on a development set, or without a language
     model, how long recordings are best cut into pieces.
 
-        wav2vec2 tune runs/finetune data --split dev --lm lm.arpa --out preset.toml
-
     The result is a preset, which transcribe and evaluate take with --preset. With --rescore, the weight and word score
     of the second ranking are tuned, and the search keeps its own (from --preset, or --lm-weight and --word-score).
     After Ctrl-C the preset of the best trial so far is written, and the same command continues.
