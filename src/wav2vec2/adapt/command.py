@@ -5,6 +5,7 @@ from wav2vec2.adapt.options import AdaptOptions
 from wav2vec2.adapt.plan import CHOOSE, DIVIDE, Adaptation, make_plan
 from wav2vec2.adapt.plateau import SMALL_PARAMETERS, plateau
 from wav2vec2.adapt.publish import PRESET, publish
+from wav2vec2.adapt.spelling import spelling
 from wav2vec2.pipeline.engine import Engine
 
 
@@ -31,7 +32,8 @@ def run(options: AdaptOptions) -> None:
         else:
             print("\n".join((*adaptation.plan.values(DIVIDE)["lines"], *adaptation.chosen()["lines"])))
         left = adaptation.plan.needed(adaptation.goals)
-        print(f"\n{len(left)} of {len(adaptation.plan.stages)} stages to do in {adaptation.plan.root}", flush=True)
+        print("\n".join(spelling(options, adaptation)) if left else "")
+        print(f"{len(left)} of {len(adaptation.plan.stages)} stages to do in {adaptation.plan.root}", flush=True)
         _engine(options, adaptation).run(left)
         adaptation.remember()
     except KeyboardInterrupt:

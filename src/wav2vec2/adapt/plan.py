@@ -22,7 +22,7 @@ from wav2vec2.recipe_files import recipe_path
 
 WORK = "work"
 PREPARE, TRANSCRIPTS, DIVIDE, CHOOSE = "prepare", "transcripts", "divide", "choose"
-PRETRAIN, NGRAM, EVALUATE = "pretrain", "lm", "evaluate"
+PRETRAIN, FINETUNE, NGRAM, EVALUATE = "pretrain", "finetune", "lm", "evaluate"
 _TRANSCRIBED = Ref(DIVIDE)
 _BEAM = 100
 _SURE = 0.5
@@ -150,13 +150,13 @@ class _Later:
         source = _source(self.options)
         pretrain, compare = self.chosen.get("pretrain", True), self.chosen.get("compare", True)
         if not pretrain:
-            stage = self._finetune("finetune", source, "fine-tune")
+            stage = self._finetune(FINETUNE, source, "fine-tune")
             return [stage], stage.name
         stages = [self._pretrain(source)]
         if self.options.from_nothing or self.options.pretrain == "always" or not compare:
-            stages.append(self._finetune("finetune", Ref(PRETRAIN), "fine-tune"))
-            return stages, "finetune"
-        names = ("finetune-published", "finetune-continued")
+            stages.append(self._finetune(FINETUNE, Ref(PRETRAIN), "fine-tune"))
+            return stages, FINETUNE
+        names = (f"{FINETUNE}-published", f"{FINETUNE}-continued")
         stages.append(self._finetune(names[0], source, "fine-tune the encoder as it is"))
         stages.append(self._finetune(names[1], Ref(PRETRAIN), "fine-tune the encoder whose pre-training went on"))
         stages.append(_keep("recogniser", names, "keep what recognises the held-out speakers better"))
@@ -249,7 +249,7 @@ class _Later:
             "text.vocabulary": Ref(model),
             "train.updates": Value(CHOOSE, "self_updates"),
         }
-        tuned = self._finetune(f"finetune-self-{number}", Ref(model), "go on with both", **changes)
+        tuned = self._finetune(f"{FINETUNE}-self-{number}", Ref(model), "go on with both", **changes)
         kept = _keep(f"recogniser-{number}", (model, tuned.name), "keep what recognises the held-out speakers better")
         return [labels, tuned, kept], kept.name
 
