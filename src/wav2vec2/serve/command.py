@@ -74,7 +74,8 @@ class ServeOptions:
     processes: int = 0
     """Processes that hold the model; 0: one for every four cores."""
     threads: int = 0
-    """Threads of each of them; 0: so many that all cores are used. Use 1 where other work has the cores, too."""
+    """Threads of each of them; 0: so many that all cores are used. Each hears live sessions and computes batches of its
+    own while there is work for all. Use 1 where other work has the cores, too."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
     precision: InferencePrecision = "auto"

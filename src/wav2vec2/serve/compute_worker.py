@@ -1,17 +1,23 @@
 """A compute worker: a process that holds the model, computes batches of pieces, and hears live sessions.
 
-It takes its messages from a socket whose number is its only argument, in order, and answers each. A batch whose
-computation fails is answered by `failed`; the worker goes on. It ends when the front closes the socket.
+It has lanes: each argument is the number of a socket, from which a thread of its own takes messages, in order, and
+answers each. A lane that works alone uses all the threads of torch that the worker may have; those that work at the
+same time share them. A batch whose computation fails is answered by `failed`; the worker goes on. It ends when the
+front closes the first socket.
 """
 
 import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wav2vec2.errors import UserError, cause
 from wav2vec2.serve.child import run_child
-from wav2vec2.serve.messages import Channel, Message
+from wav2vec2.serve.messages import Channel, Closed, Message
 from wav2vec2.serve.search import open_search, tuned_pieces
 
 if TYPE_CHECKING:
@@ -33,8 +39,9 @@ class _Worker:
         from wav2vec2.inference.acoustic_model import AcousticModel
         from wav2vec2.inference.frame_outputs import ComputeOptions
 
-        torch.set_num_threads(settings["threads"])
-        self._torch = torch
+        self._torch, self._threads, self._busy = torch, settings["threads"], 0
+        torch.set_num_threads(self._threads)
+        self._sharing, self._searching = threading.Lock(), threading.Lock()
         compute = ComputeOptions(device=settings["device"], precision=settings["precision"])
         tuned = tuned_pieces(settings["decoding"])
         self._model = AcousticModel(settings["model"], compute=compute, tuned=tuned, language=settings["language"])
@@ -45,14 +52,27 @@ class _Worker:
         self._weights: AcousticModel | None = None
 
     def facts(self) -> dict[str, Any]:
-        """What the front needs to know of the model."""
-        return {"symbols": len(self._model.vocabulary)}
+        """What the front needs to know of the model. A GPU computes one batch after the other."""
+        lanes = self._threads if self._model.device.type == "cpu" else 1
+        return {"symbols": len(self._model.vocabulary), "lanes": lanes}
 
     def answer(self, message: Message) -> Message:
-        """Do what a message asks for."""
-        if message.kind == "batch":
-            return self._batch(message)
-        return Message("events", self._live(message))
+        """Do what a message asks for; several threads may at once."""
+        with self._share_of_threads():
+            if message.kind == "batch":
+                return self._batch(message)
+            return Message("events", self._live(message))
+
+    @contextmanager
+    def _share_of_threads(self) -> Iterator[None]:
+        with self._sharing:
+            self._busy += 1
+            self._torch.set_num_threads(max(1, self._threads // self._busy))  # of this thread alone
+        try:
+            yield
+        finally:
+            with self._sharing:
+                self._busy -= 1
 
     def _batch(self, message: Message) -> Message:
         from wav2vec2.inference.pools import common_moments, padded
@@ -73,12 +93,16 @@ class _Worker:
     def _live(self, message: Message) -> dict[str, Any]:
         session = message.fields["session"]
         if message.kind == "open":
-            self._sessions[session] = self._opened(message.fields)
+            with self._searching:
+                self._sessions[session] = self._opened(message.fields)
             found = []
-        elif message.kind == "hear":
-            found = self._sessions[session].push(np.frombuffer(message.payload, np.float32))
-        elif message.kind == "flush":
-            found = self._sessions[session].flush()
+        elif message.kind in ("hear", "flush"):
+            # searches share a language model, which keeps what it has seen
+            greedy = self._search is None or self._search.decoder is None
+            with nullcontext() if greedy else self._searching:
+                live = self._sessions[session]
+                audio = np.frombuffer(message.payload, np.float32)
+                found = live.push(audio) if message.kind == "hear" else live.flush()
         else:
             self._sessions.pop(session, None)
             found = []
@@ -116,6 +140,18 @@ class _Worker:
         return self._search
 
 
+def _answer_lanes(worker: _Worker, connection: socket.socket) -> None:
+    """Answer the first lane here, and the others in threads that end with the process."""
+    for number in map(int, sys.argv[2:]):
+        threading.Thread(target=_answer_lane, args=(worker, socket.socket(fileno=number)), daemon=True).start()
+    _answer_all(worker, connection)
+
+
+def _answer_lane(worker: _Worker, connection: socket.socket) -> None:
+    with suppress(Closed):
+        _answer_all(worker, connection)
+
+
 def _answer_all(worker: _Worker, connection: socket.socket) -> None:
     channel = Channel(connection)
     while True:
@@ -128,4 +164,4 @@ def _answer_all(worker: _Worker, connection: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    run_child(_Worker, _Worker.facts, _answer_all)
+    run_child(_Worker, _Worker.facts, _answer_lanes)

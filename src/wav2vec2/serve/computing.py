@@ -1,13 +1,11 @@
-"""The front's side of computing: the queue of pieces, and workers that take batches from it and live messages before.
+"""The front's side of computing: the queue of pieces, and the workers whose lanes take batches from it.
 
-A live message goes to its worker at once, without waiting for the answer to the one before, so that a worker with much
-to do is never idle. A worker that dies is started again, and its batch is computed by another one.
+A worker that dies is started again, and its batches are computed by another one.
 """
 
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +14,7 @@ from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.errors import UserError
 from wav2vec2.serve.compute_worker import pack_batch
 from wav2vec2.serve.failures import ApiError, crashed
+from wav2vec2.serve.lane import Lane
 from wav2vec2.serve.messages import Closed, Message
 from wav2vec2.serve.metrics import Metrics
 from wav2vec2.serve.processes import Child
@@ -45,6 +44,11 @@ class ComputePool:
         self.symbols = 0
         self.computed_at = float("-inf")
 
+    @property
+    def lanes(self) -> list[Lane]:
+        """The lanes of all workers."""
+        return [lane for worker in self.workers for lane in worker.lanes]
+
     async def start(self) -> None:
         """Start the workers. Raises UserError for a model that they refuse."""
         facts = await asyncio.gather(*(worker.start() for worker in self.workers))
@@ -57,19 +61,35 @@ class ComputePool:
 
     def news(self) -> None:
         """Say that there is something to do."""
-        for worker in self.workers:
-            worker.news.set()
+        for lane in self.lanes:
+            lane.news.set()
 
-    async def next_batch(self, worker: "ComputeWorker") -> list[Piece]:
-        """Wait for a batch, while a worker has nothing else to answer."""
+    async def next_batch(self, lane: Lane) -> list[Piece]:
+        """Wait for a batch, while a lane has nothing else to answer."""
         while True:
-            worker.news.clear()
-            batch, wait = ([], 0.0) if worker.busy else self.scheduler.take(time.monotonic())
+            lane.news.clear()
+            batch, wait = ([], 0.0) if lane.busy else self.scheduler.take(time.monotonic())
             if batch:
                 return batch
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait or None):
-                    await worker.news.wait()
+                    await lane.news.wait()
+
+    async def compute_batches(self, lane: Lane) -> None:
+        """Have batches computed in a lane, forever; if this is cancelled, its batch is computed in another one."""
+        while True:
+            batch = await self.next_batch(lane)
+            wanted: list[_Wanted] = [piece.data for piece in batch]
+            log_probs = any(item.log_probs for item in wanted)
+            begin = time.monotonic()
+            try:
+                reply = await lane.answer(pack_batch([(item.audio, item.moments) for item in wanted], log_probs))
+            except asyncio.CancelledError:
+                self.scheduler.lost(batch)
+                self.news()
+                raise
+            self.metrics.batch_seconds.observe(time.monotonic() - begin)
+            self.deliver(batch, reply, log_probs)
 
     async def compute(self, request: Hashable, audio: bytes, moments: Any, log_probs: bool) -> tuple[int, bytes]:
         """Have a piece computed: its frames, and the bytes of its outputs. Raises ApiError if it cannot be."""
@@ -118,30 +138,23 @@ class ComputePool:
 
 
 class ComputeWorker:
-    """One worker of a pool. Messages go to its process as they come, and it answers them in order."""
+    """One worker of a pool: a process, and a lane for each of its threads."""
 
     def __init__(self, pool: ComputePool) -> None:
         self._pool = pool
-        self.sessions = 0
-        self.news = asyncio.Event()
-        self._ready = asyncio.Event()
-        self._answers: deque[asyncio.Future[Message]] = deque()
+        self.lanes = [Lane() for _ in range(pool.threads)]
         self._child: Child | None = None
         self._task: asyncio.Task[None] | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether there are answers to come."""
-        return bool(self._answers)
 
     async def start(self) -> dict[str, Any]:
         """Start the process; return what it says of the model. Raises UserError for a model that it refuses."""
         self._child = await self._started()
+        del self.lanes[self._child.facts["lanes"] :]
         self._task = asyncio.create_task(self._run())
         return self._child.facts
 
     async def _started(self) -> Child:
-        return await Child.start("compute_worker", self._pool.settings, self._pool.threads)
+        return await Child.start("compute_worker", self._pool.settings, self._pool.threads, len(self.lanes))
 
     async def stop(self) -> None:
         """End the process."""
@@ -150,25 +163,6 @@ class ComputeWorker:
             await asyncio.gather(self._task, return_exceptions=True)
         if self._child is not None:
             self._child.kill()
-
-    async def ask(self, message: Message) -> dict[str, Any]:
-        """Send a live message; return the answer's fields. Raises ApiError if the worker dies or refuses."""
-        await self._ready.wait()
-        try:
-            reply = await self._answer(message)
-        except Closed:
-            raise crashed("the process of this session has died") from None
-        if reply.kind == "failed":
-            raise ApiError.of_file(reply.fields["message"], "bad_audio")
-        return reply.fields
-
-    def _answer(self, message: Message) -> "asyncio.Future[Message]":
-        """Send a message to the process, which must be ready; the answer is Closed if it dies."""
-        assert self._child is not None
-        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        self._answers.append(answer)
-        self._child.channel.write(message)
-        return answer
 
     async def _run(self) -> None:
         failures = 0
@@ -186,39 +180,19 @@ class ComputeWorker:
                 failures += 1
 
     async def _work(self, child: Child) -> None:
-        """Take answers and batches until the process dies. Raises Closed then."""
-        self._ready.set()
-        computing = asyncio.create_task(self._compute_all())
+        """Keep the lanes busy until the process dies. Raises Closed then."""
+        running = [
+            asyncio.create_task(work)
+            for lane, channel in zip(self.lanes, child.channels, strict=False)
+            for work in (lane.listen(channel), self._pool.compute_batches(lane))
+        ]
         try:
-            while True:
-                reply = await child.channel.receive()
-                answer = self._answers.popleft()
-                if not answer.done():
-                    answer.set_result(reply)
-                if not self._answers:
-                    self.news.set()
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            self._ready.clear()
-            computing.cancel()
-            await asyncio.gather(computing, return_exceptions=True)
-            while self._answers:
-                if not (answer := self._answers.popleft()).done():
-                    answer.set_exception(Closed())
-
-    async def _compute_all(self) -> None:
-        while True:
-            batch = await self._pool.next_batch(self)
-            try:
-                await self._compute(batch)
-            except asyncio.CancelledError:  # the process has died
-                self._pool.scheduler.lost(batch)
-                self._pool.news()
-                raise
-
-    async def _compute(self, batch: list[Piece]) -> None:
-        wanted: list[_Wanted] = [piece.data for piece in batch]
-        log_probs = any(item.log_probs for item in wanted)
-        begin = time.monotonic()
-        reply = await self._answer(pack_batch([(item.audio, item.moments) for item in wanted], log_probs))
-        self._pool.metrics.batch_seconds.observe(time.monotonic() - begin)
-        self._pool.deliver(batch, reply, log_probs)
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            for lane in self.lanes:
+                lane.close()

@@ -17,28 +17,32 @@ _START_SECONDS = 600  # a large model on a slow disk
 
 
 class Child:
-    """A process that runs a module of this room, and the channel to it."""
+    """A process that runs a module of this room, and the channels to it. socket: that of the first one."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", channel: AsyncChannel, connection: socket.socket) -> None:
-        self.process, self.channel, self.socket = process, channel, connection
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", channels: list[AsyncChannel], connection: socket.socket
+    ) -> None:
+        self.process, self.channels, self.socket = process, channels, connection
         self.facts: dict[str, Any] = {}
 
     @classmethod
-    async def start(cls, module: str, settings: Mapping[str, Any], threads: int) -> "Child":
-        """Start `wav2vec2.serve.MODULE` with its settings; return when it is ready.
+    async def start(cls, module: str, settings: Mapping[str, Any], threads: int, channels: int = 1) -> "Child":
+        """Start `wav2vec2.serve.MODULE` with its settings and so many channels; return when it is ready.
 
         Raises UserError for what it refuses, and if it ends before it is ready.
         """
-        ours, theirs = socket.socketpair()
+        pairs = [socket.socketpair() for _ in range(channels)]
+        numbers = [theirs.fileno() for _, theirs in pairs]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
-        command = [sys.executable, "-m", f"wav2vec2.serve.{module}", str(theirs.fileno())]
-        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL)
-        theirs.close()
-        descriptors = ours.dup()  # asyncio keeps its own to itself; file descriptors go over this one
-        child = cls(process, await AsyncChannel.over(ours), descriptors)
+        command = [sys.executable, "-m", f"wav2vec2.serve.{module}", *map(str, numbers)]
+        process = subprocess.Popen(command, pass_fds=numbers, env=environment, stdin=subprocess.DEVNULL)
+        for _, theirs in pairs:
+            theirs.close()
+        descriptors = pairs[0][0].dup()  # asyncio keeps its own to itself; file descriptors go over this one
+        child = cls(process, [await AsyncChannel.over(ours) for ours, _ in pairs], descriptors)
         try:
-            await child.channel.send(Message("open", dict(settings)))
-            answer = await asyncio.wait_for(child.channel.receive(), _START_SECONDS)
+            await child.channels[0].send(Message("open", dict(settings)))
+            answer = await asyncio.wait_for(child.channels[0].receive(), _START_SECONDS)
         except (Closed, TimeoutError) as error:
             child.kill()
             raise UserError(f"serve: {module} has ended before it was ready (status {process.wait()})") from error
@@ -55,7 +59,8 @@ class Child:
 
     def kill(self) -> None:
         """End the process at once."""
-        self.channel.close()
+        for channel in self.channels:
+            channel.close()
         self.socket.close()
         self.process.kill()
         self.process.wait()
