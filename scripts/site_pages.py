@@ -200,6 +200,15 @@ class _Outside(Treeprocessor):
                 del link.attrib["href"]
 
 
+class _EmptyHeaders(Treeprocessor):
+    """Makes an empty header of a table, such as its corner, a cell: a header without words says nothing to a reader."""
+
+    def run(self, root: Element) -> None:
+        for header in root.iter("th"):
+            if not len(header) and not (header.text or "").strip():
+                header.tag = "td"
+
+
 class SitePages(Extension):
     """See the module."""
 
@@ -208,6 +217,7 @@ class SitePages(Extension):
         md.preprocessors.register(_Commands(md), "commands", 100)
         md.preprocessors.register(_AsOnGithub(md), "as_on_github", 99)
         md.treeprocessors.register(_Outside(md), "outside", 0)
+        md.treeprocessors.register(_EmptyHeaders(md), "empty_headers", 0)
 
 
 def makeExtension(**settings: object) -> SitePages:
