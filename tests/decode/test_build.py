@@ -83,6 +83,8 @@ def test_rescoring_ranks_by_the_other_model_or_by_the_mixture(tmp_path: Path, sh
 
 @pytest.mark.parametrize("decoder", ["beam", "lexicon"])
 def test_a_mixture_reads_no_model_twice(tmp_path: Path, decoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if decoder == "lexicon":
+        pytest.importorskip("flashlight.lib.text.decoder")
     opened = []
 
     def load(path: str, device: torch.device | None = None) -> LanguageModel:
@@ -195,6 +197,7 @@ def test_a_lexicon_is_matched_to_the_words_of_its_language_model(tmp_path: Path)
 
 
 def test_our_search_is_the_default_where_it_is_as_good(tmp_path: Path) -> None:
+    pytest.importorskip("flashlight.lib.text.decoder")
     lm = write_arpa(tmp_path)
     lexicon = tmp_path / "lexicon.txt"
     assert DecodingOptions().resolve().decoder == "greedy"

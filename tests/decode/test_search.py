@@ -32,6 +32,7 @@ def test_cuts_fall_into_silence_and_pieces_stay_short() -> None:
 
 
 def test_pieces_read_as_the_whole() -> None:
+    pytest.importorskip("flashlight.lib.text.decoder")
     word = [2, 3, 1, 3, 2, 1]  # AB | BA |
     path = (word + [0] * 30) * 12
     search = SearchOptions(lm_weight=0.0, word_score=0.0, nbest=3)
@@ -50,6 +51,7 @@ def test_pieces_read_as_the_whole() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_cut_is_nothing_to_the_language_model(tmp_path: Path, seed: int) -> None:
+    pytest.importorskip("flashlight.lib.text.decoder")
     rng = np.random.default_rng(seed)
     path = [0]
     for word in rng.choice(["A", "AB", "BA", "CAB"], 12):

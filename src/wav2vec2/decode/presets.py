@@ -32,7 +32,7 @@ class Tuned:
     manifest: str = ""
     split: str = ""
     utterances: int = 0
-    wer: float = math.nan
+    wer: float | None = None
     """Word error rate of the best trial, as a fraction."""
     trials: int = 0
     sampler: str = ""

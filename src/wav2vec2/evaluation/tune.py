@@ -88,16 +88,16 @@ class TuneOptions:
 def run(options: TuneOptions) -> None:
     """Tune, write the preset, and print its error rate."""
     preset = tune(options)
-    search = preset.search
+    rate = 100 * (preset.tuned.wer or 0.0)
     if preset.decoder == "greedy":
         chosen = settings_line(PieceSettings("speech", None, preset.pause, preset.margin, preset.statistics))
-        print(f"{options.out}: {chosen}; error rate {100 * preset.tuned.wer:.2f} % on joined recordings")
+        print(f"{options.out}: {chosen}; error rate {rate:.2f} % on joined recordings")
         return
-    weight = search.lm_weight if preset.rescore is None else preset.rescore_weight
-    score = search.word_score if preset.rescore is None else preset.rescore_word_score
+    weight = preset.search.lm_weight if preset.rescore is None else preset.rescore_weight
+    score = preset.search.word_score if preset.rescore is None else preset.rescore_word_score
     print(
-        f"{options.out}: error rate {100 * preset.tuned.wer:.2f} % on {preset.tuned.utterances} utterances "
-        f"with LM weight {weight:.3f} (natural log), word score {score:.3f}, beam {search.beam}"
+        f"{options.out}: error rate {rate:.2f} % on {preset.tuned.utterances} utterances "
+        f"with LM weight {weight:.3f} (natural log), word score {score:.3f}, beam {preset.search.beam}"
     )
 
 
