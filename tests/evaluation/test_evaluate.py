@@ -221,6 +221,8 @@ def split_manifest(folder: Path) -> Path:
 
 @pytest.mark.parametrize("decoder", ["lexicon", "beam"])
 def test_side_by_side_from_one_pass(tmp_path: Path, decoder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if decoder == "lexicon":
+        pytest.importorskip("flashlight.lib.text.decoder")
     path = split_manifest(tmp_path)
     chosen = DecodingOptions(lm=tmp_path / "words.arpa", decoder=decoder, lm_weight=4.0, word_score=0.0, workers=0)  # type: ignore[arg-type]
     write_preset(replace(chosen.resolve(), search=SearchOptions(lm_weight=0.0, word_score=0.0)), tmp_path / "p.toml")

@@ -78,6 +78,7 @@ def test_other_limits_filter_without_the_model(run: Run, tmp_path: Path, monkeyp
 def test_where_two_decodings_disagree_the_label_is_left_out(
     run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    pytest.importorskip("flashlight.lib.text.decoder")
     (tmp_path / "words").write_text("THE\nLAZY\nDOG'S\nA\nJUMPS\n")  # neither FOX nor OVER
     options = ("--lexicon", str(tmp_path / "words"), "--workers", "0", "--beam", "20")
     assert run(*options, decoder="lexicon") == 0
