@@ -33,18 +33,35 @@ export async function keepSession(values) {
   await Promise.all(Object.entries(values).map(([key, value]) => asked(session.put(value, key))));
 }
 
-// The database takes a moment; what is typed last must outlive a page that is closed in that moment.
-const LAST = "wav2vec2-last";
+// The database takes longer than a key press may, and what is typed last must outlive a page that is closed before it
+// was asked: a paragraph is kept beside it at once, and goes into it when nothing was typed for a moment.
+const LAST = "wav2vec2-typed", PAUSE = 400;
+let typed = {}, timer;
 
-export async function keepPiece(number, piece) {
-  const last = JSON.stringify([number, piece]);
-  localStorage.setItem(LAST, last);
-  await asked((await table("pieces", "readwrite")).put(piece, number));
-  if (localStorage.getItem(LAST) === last) localStorage.removeItem(LAST);
+function keepTyped() {
+  if (Object.keys(typed).length) localStorage.setItem(LAST, JSON.stringify(typed));
+  else localStorage.removeItem(LAST);
+}
+
+async function saveTyped() {
+  const saved = { ...typed };
+  const pieces = await table("pieces", "readwrite");
+  await Promise.all(Object.entries(saved).map(([number, piece]) => asked(pieces.put(piece, Number(number)))));
+  for (const number in saved) if (typed[number] === saved[number]) delete typed[number];
+  keepTyped();
+}
+
+export function keepPiece(number, piece) {
+  typed[number] = piece;
+  keepTyped();
+  clearTimeout(timer);
+  timer = setTimeout(saveTyped, PAUSE);
 }
 
 export async function keepPieces(pieces) {
-  localStorage.removeItem(LAST);
+  clearTimeout(timer);
+  typed = {};
+  keepTyped();
   const kept = await table("pieces", "readwrite");
   await asked(kept.clear());
   await Promise.all(pieces.map((piece, number) => asked(kept.put(piece, number))));
@@ -55,12 +72,15 @@ export async function restore() {
   const keys = await asked(session.getAllKeys());
   const values = await asked((await table("session", "readonly")).getAll());
   const pieces = await asked((await table("pieces", "readonly")).getAll());
-  const [number, piece] = JSON.parse(localStorage.getItem(LAST) ?? "[]");
-  if (number <= pieces.length) pieces[number] = piece;
+  typed = JSON.parse(localStorage.getItem(LAST) ?? "{}");
+  for (const number in typed) if (number <= pieces.length) pieces[number] = typed[number];
+  if (Object.keys(typed).length) await saveTyped();
   return { ...Object.fromEntries(keys.map((key, place) => [key, values[place]])), pieces };
 }
 
 export async function forget() {
-  localStorage.removeItem(LAST);
+  clearTimeout(timer);
+  typed = {};
+  keepTyped();
   for (const name of ["session", "pieces"]) await asked((await table(name, "readwrite")).clear());
 }

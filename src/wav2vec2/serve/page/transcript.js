@@ -3,6 +3,10 @@
 
 import { clock, difference, doubtBelow, spread, textOf } from "./words.js";
 
+// Paragraphs of a group. A group is laid out, and its words are elements, only near the screen: what a browser does for
+// each element in the page at every key press is the most of what a key press takes.
+const GROUP = 20;
+
 export class Transcript {
   // changed(number, piece): a paragraph was edited. jump(seconds): play from there. retime(number, text): new words.
   constructor(root, { changed, jump, retime }) {
@@ -60,19 +64,28 @@ export class Transcript {
     edit.textContent = "Edit";
     edit.setAttribute("aria-label", `Edit the paragraph at ${clock(this.pieces[number].start)}`);
     box.append(time, words, edit);
-    this.root.append(box);
-    this.seen.observe(box);
+    if (number % GROUP === 0) {
+      const group = document.createElement("div");
+      group.className = "group";
+      this.root.append(group);
+      this.seen.observe(group);
+    }
+    this.root.lastElementChild.append(box);
+    if (this.root.lastElementChild.near) this.fill(number);
   }
 
-  box(number) { return this.root.children[number]; }
+  box(number) { return this.root.children[Math.floor(number / GROUP)]?.children[number % GROUP]; }
 
   place(number) { return this.box(number)?.querySelector(".words"); }
 
   reveal(entry) {
-    const number = Number(entry.target.dataset.number), place = this.place(number);
-    if (!place || place.isContentEditable) return;
-    if (entry.isIntersecting) this.fill(number);
-    else if (number !== this.focused[0]) place.textContent = textOf(this.pieces[number]);
+    entry.target.near = entry.isIntersecting;
+    for (const box of entry.target.children) {
+      const number = Number(box.dataset.number), place = this.place(number);
+      if (!place || place.isContentEditable) continue;
+      if (entry.isIntersecting) { if (!place.firstElementChild) this.fill(number); } // it may have the focus
+      else if (number !== this.focused[0]) place.textContent = textOf(this.pieces[number]);
+    }
   }
 
   // Make the words of a paragraph elements.
@@ -106,7 +119,7 @@ export class Transcript {
 
   compare(on) {
     this.comparing = on;
-    for (const box of this.root.children) if (box.querySelector(".word, del, ins, .words > span")) this.fill(Number(box.dataset.number));
+    for (const box of this.root.querySelectorAll(".piece")) if (box.querySelector(".word, del, ins, .words > span")) this.fill(Number(box.dataset.number));
   }
 
   word(number, at) { return this.place(number)?.querySelector(`[data-at="${at}"]`); }
