@@ -117,9 +117,10 @@ async def live(options: argparse.Namespace) -> None:
     What a session has to wait for by its design (chunk and look-ahead) is found by hearing the same samples beforehand.
     The time from sending the step that decides a word to receiving the word is what the server adds.
     """
-    recordings = [speech(options.audio, options.seconds, seed) for seed in range(options.sessions)]
+    spoken = [speech(options.audio, options.seconds, seed) for seed in range(options.sessions)]
+    recordings = [(samples * 32767).astype("<i2") for samples in spoken]
     with Transcriber(options.model) as transcriber:
-        decided = [due(transcriber, samples) for samples in recordings]
+        decided = [due(transcriber, samples.astype(np.float32) / 32768) for samples in recordings]
     late: list[float] = []
     lost = 0
     with serving(options.model, "--live-sessions", str(options.sessions), *options.serve) as (address, _):
@@ -143,7 +144,7 @@ async def live(options: argparse.Namespace) -> None:
                 listening = asyncio.create_task(listen())
                 begin = time.monotonic()
                 for place in range(0, len(samples), STEP):
-                    data = (samples[place : place + STEP] * 32767).astype("<i2").tobytes()
+                    data = samples[place : place + STEP].tobytes()
                     await asyncio.sleep(max(0.0, begin + (place + STEP) / 16_000 - time.monotonic()))
                     sent.append(time.monotonic())
                     await connection.input_audio_buffer.append(audio=base64.b64encode(data).decode())
