@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -164,9 +165,10 @@ def test_killed_processes_cost_one_request_at_most(brief: Served, wav: Callable[
     children = Path(f"/proc/{parent}/task/{parent}/children")
     end = time.monotonic() + 30
     while time.monotonic() < end:
-        busy = [int(n) for n in children.read_text().split() if "\nVmRSS" in Path(f"/proc/{n}/status").read_text()]
-        if busy:
-            os.kill(busy[-1], signal.SIGKILL)
+        with suppress(OSError):  # a process may end between two looks
+            busy = [int(n) for n in children.read_text().split() if "\nVmRSS" in Path(f"/proc/{n}/status").read_text()]
+            if busy:
+                os.kill(busy[-1], signal.SIGKILL)
         if not asking.is_alive():
             break
         time.sleep(0.02)
