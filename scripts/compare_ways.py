@@ -8,8 +8,7 @@ Each row is a run of `wav2vec2 adapt` in a folder of its own below --out, with t
     continued                             everything, after pre-training has gone on on the untranscribed speech
     self-training                         everything, and one round of self-training
 
-What rows have in common (prepared and divided speech, a recogniser to go on from) is computed once and copied. Stopped,
-the same line goes on.
+What rows have in common (prepared and divided speech) is computed once and copied. Stopped, the same line goes on.
 A way that cannot be had (adapters need a model whose norms come first) is named, and the others go on.
 """
 
