@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -95,17 +96,9 @@ def test_killed_in_each_stage_the_same_line_ends_with_equal_results(finished, tm
     options = replace(finished, out=tmp_path / "killed")
     names = [stage.name for stage in make_plan(finished).plan.stages]
     for kill_in in [*names, ""]:
-        reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
-            _run_and_tell(options, writer, to_be_killed=bool(kill_in))
-        os.close(writer)
-        with os.fdopen(reader) as told:
-            for line in told:
-                if kill_in and line.strip() == kill_in:
-                    time.sleep(0.05)
-                    os.kill(child, signal.SIGKILL)
-                    break
+            _run_and_die(options, kill_in)
         status = os.waitpid(child, 0)[1]
         assert os.WIFSIGNALED(status) if kill_in else status == 0
     assert not list(options.out.rglob("*.partial"))
@@ -116,13 +109,18 @@ def test_killed_in_each_stage_the_same_line_ends_with_equal_results(finished, tm
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
-def _run_and_tell(options, writer: int, to_be_killed: bool) -> None:
-    def told(words, **more):
+def _run_and_die(options, kill_in: str) -> None:
+    """Run, and be killed a moment after the stage `kill_in` has begun, or right after it if it takes less."""
+
+    def run(words, **more):
         name = Path(words[[*words].index("--out" if "--out" in words else "--output") + 1])
         folder = next(part for part in (name, *name.parents) if part.parent.name == "work")
-        os.write(writer, f"{folder.name.rpartition('-')[0]}\n".encode())
-        time.sleep(0.01)
+        dies = folder.name.rpartition("-")[0] == kill_in
+        if dies:
+            threading.Timer(0.06, os.kill, (os.getpid(), signal.SIGKILL)).start()
         run_here(words, **more)
+        if dies:
+            time.sleep(60)
 
     status = 1
     try:
@@ -131,10 +129,8 @@ def _run_and_tell(options, writer: int, to_be_killed: bool) -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.dup2(null, 2)
-        wav2vec2.pipeline.engine.run_command = told
+        wav2vec2.pipeline.engine.run_command = run
         command.run(options)
-        while to_be_killed:  # the last stage may take less time than the signal
-            time.sleep(1)
         status = 0
     finally:
         os._exit(status)
