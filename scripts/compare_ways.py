@@ -8,7 +8,7 @@ Each row is a run of `wav2vec2 adapt` in a folder of its own below --out, with t
     continued                             everything, after pre-training has gone on on the untranscribed speech
     self-training                         everything, and one round of self-training
 
-What rows have in common (prepared and divided speech) is computed once and copied. Stopped, the same line goes on.
+What the rows have in common (prepared and divided speech) is computed once and copied. Stopped, the same line goes on.
 A way that cannot be had (adapters need a model whose norms come first) is named, and the others go on.
 """
 
@@ -27,6 +27,8 @@ WAYS = {
     "continued": ("--way", "everything", "--pretrain", "always"),
     "self-training": ("--way", "everything", "--pretrain", "never", "--self-training", "1"),
 }
+SHARED = ("prepare", "transcripts", "divide")
+"""Stages whose folders depend on the speech alone."""
 
 
 def adapt(options: argparse.Namespace, way: str, more: list[str]) -> str:
@@ -39,10 +41,10 @@ def adapt(options: argparse.Namespace, way: str, more: list[str]) -> str:
     return f"failed with status {ran.returncode}" if ran.returncode else ""
 
 
-def share(finished: Path, out: Path) -> None:
-    """Copy the stages of a finished way: the name of each says what it depends on, so those that differ do no harm."""
-    for stage in (finished / "work").iterdir():
-        if stage.is_dir() and not (out / "work" / stage.name).exists():
+def share(first: Path, out: Path) -> None:
+    """Copy the stages that all ways have in common from the first one's folder."""
+    for stage in (path for name in SHARED for path in (first / "work").glob(f"{name}-*")):
+        if not (out / "work" / stage.name).exists():
             shutil.copytree(stage, out / "work" / stage.name)
 
 
@@ -68,13 +70,11 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", choices=sorted(WAYS), default=list(WAYS))
     options, more = parser.parse_known_args()
     print("| way | WER % | CER % | WER %, 4-gram | CER %, 4-gram |\n|---|---|---|---|---|")
-    finished: list[Path] = []
     for way in options.ways:
-        for one in finished:
-            share(one, options.out / way)
+        if way != options.ways[0]:
+            share(options.out / options.ways[0], options.out / way)
         why = adapt(options, way, more)
         row = [why, "", "", ""] if why else cells(options.out / way)
-        finished += [] if why else [options.out / way]
         print(f"| {way} | {' | '.join(row)} |", flush=True)
 
 

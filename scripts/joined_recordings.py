@@ -7,21 +7,13 @@ utterance before, up to so many minutes. Greedy decoding, default settings.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
-
-import kaldialign
 
 from wav2vec2 import Transcriber
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.waveforms import read_utterance
 from wav2vec2.evaluation.joined import joined
-
-
-def rate(pairs: Sequence[tuple[str, str]], units: Callable[[str], list[str]]) -> float:
-    """The errors in percent of what was said; pairs: said and heard."""
-    errors = sum(kaldialign.edit_distance(units(said), units(heard))["total"] for said, heard in pairs)
-    return 100 * errors / sum(len(units(said)) for said, _ in pairs)
+from wav2vec2.text.error_rate import ErrorCounts, character_errors, word_errors
 
 
 def main() -> None:
@@ -41,7 +33,9 @@ def main() -> None:
         long = [(one.text, result.text) for one, result in zip(recordings, whole, strict=True)]
     print(f"{len(rows)} utterances; {len(recordings)} recordings of {min(lengths):.1f} to {max(lengths):.1f} min")
     for name, pairs in (("utterance by utterance", single), ("joined", long)):
-        print(f"{name}: WER {rate(pairs, str.split):.2f} %, CER {rate(pairs, list):.2f} %")
+        words = sum((word_errors(said, heard) for said, heard in pairs), ErrorCounts())
+        characters = sum((character_errors(said, heard) for said, heard in pairs), ErrorCounts())
+        print(f"{name}: WER {100 * words.rate:.2f} %, CER {100 * characters.rate:.2f} %")
 
 
 if __name__ == "__main__":

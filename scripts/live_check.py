@@ -30,11 +30,13 @@ import torch
 from wav2vec2.audio.pauses import Detector, frame_energies, speech_by_energy
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.waveforms import read_utterance
+from wav2vec2.evaluation.joined import quietest
 from wav2vec2.inference.acoustic_model import AcousticModel
 from wav2vec2.inference.align import Aligner
 from wav2vec2.inference.live.events import LiveEvent
 from wav2vec2.inference.live.settings import LOOK_AHEAD, LiveSettings
 from wav2vec2.inference.transcribe import Transcriber
+from wav2vec2.text.error_rate import ErrorCounts, word_errors
 
 RATE, BLOCK = 16_000, 1600
 
@@ -64,8 +66,7 @@ def joined(manifest: str, split: str, pauses: tuple[float, float], noise: float 
             starts.append(sum(map(len, pieces)) / RATE)
             pause = np.zeros(round(RATE * rng.uniform(*pauses)), np.float32)
             if noise is None:
-                quiet = 10 ** (float(np.percentile(frame_energies(part), 2)) / 20)
-                pause += np.float32(quiet) * rng.standard_normal(len(pause), dtype=np.float32)
+                pause += np.float32(quietest(part)) * rng.standard_normal(len(pause), dtype=np.float32)
             pieces += [part, pause]
             texts.append(row.text or "")
             parts.append(part)
@@ -76,8 +77,7 @@ def joined(manifest: str, split: str, pauses: tuple[float, float], noise: float 
 
 
 def error_rate(pairs: Sequence[tuple[str, str]]) -> float:
-    edits = sum(kaldialign.edit_distance(a.split(), b.split())["total"] for a, b in pairs)
-    return 100 * edits / sum(len(a.split()) for a, _ in pairs)
+    return 100 * sum((word_errors(said, heard) for said, heard in pairs), ErrorCounts()).rate
 
 
 def word_ends(aligner: Aligner, one: Joined) -> list[tuple[str, float]]:

@@ -90,9 +90,13 @@ def _one(name: str, rows: list[Utterance], pauses: list[int]) -> Joined:
 
 def _with_pause(row: Utterance, samples: int, seed: int) -> Waveform:
     waveform = read_utterance(row)
-    floor = 10.0 ** (float(np.percentile(frame_energies(waveform), 2)) / 20)
-    noise = np.random.default_rng(seed).standard_normal(samples) * floor
+    noise = np.random.default_rng(seed).standard_normal(samples) * quietest(waveform)
     return np.concatenate([waveform, noise.astype(np.float32)])
+
+
+def quietest(waveform: Waveform) -> float:
+    """Return the root mean square of noise as quiet as the quietest of an utterance: its frames' 2nd percentile."""
+    return 10.0 ** (float(np.percentile(frame_energies(waveform), 2)) / 20)
 
 
 def joined_errors(
