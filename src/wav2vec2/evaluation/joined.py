@@ -96,7 +96,7 @@ def _with_pause(row: Utterance, samples: int, seed: int) -> Waveform:
 
 def quietest(waveform: Waveform) -> float:
     """Return the root mean square of noise as quiet as the quietest of an utterance: its frames' 2nd percentile."""
-    return 10.0 ** (float(np.percentile(frame_energies(waveform), 2)) / 20)
+    return float(10.0 ** (np.percentile(frame_energies(waveform), 2) / 20))
 
 
 def joined_errors(
