@@ -1,6 +1,7 @@
 """From a folder and a table to a recogniser: stages, what is written, and that the same line goes on after a kill."""
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -18,6 +19,7 @@ from wav2vec2 import Transcriber, cli
 from wav2vec2.adapt import command
 from wav2vec2.adapt.plan import make_plan
 from wav2vec2.errors import UserError
+from wav2vec2.pipeline.engine import Engine
 
 
 @pytest.mark.slow  # needs a complete run, as do the others that are marked
@@ -78,6 +80,16 @@ def test_the_same_line_does_nothing_twice_and_a_dry_run_shows_what_was_run(finis
     assert shown.count("(done)") == 9
     assert "<" not in shown
     assert "--train.updates 4" in shown
+
+
+@pytest.mark.slow
+def test_a_round_of_self_training_that_is_asked_for_later_keeps_the_recogniser(finished, tmp_path, monkeypatch):
+    later = replace(finished, out=tmp_path / "later", self_training=1)
+    shutil.copytree(finished.out, later.out)
+    monkeypatch.setattr("wav2vec2.pipeline.engine.run_command", run_here)
+    Engine(make_plan(later).plan).run(make_plan(later).plan.needed(["choose"]))
+    left = [stage.name for stage in make_plan(later).plan.needed(make_plan(later).goals)]
+    assert left == ["pseudo-1", "finetune-self-1", "recogniser-1", "tune-1", "evaluate"]
 
 
 def test_a_dry_run_of_nothing_writes_nothing(tmp_path, capsys):

@@ -55,7 +55,7 @@ def test_runs_once_and_what_is_done_is_skipped(tmp_path):
     assert plan.result("fourth").read_text() == "24.0\n"
     assert run(plan_of(tmp_path)) == []
     marker = json.loads((plan.folder("second") / "done.json").read_text())
-    assert marker["identity"] == plan.identities["second"]
+    assert marker["identity"] == plan.identity("second")
     assert list(marker["needs"]) == ["first"]
 
 
@@ -67,6 +67,23 @@ def test_a_change_runs_that_stage_and_what_follows_from_it(tmp_path, capsys):
     assert run(plan_of(tmp_path)) == []  # undone: the old results are found again
     (tmp_path / "numbers.txt").write_text("1 2 4")
     assert run(plan_of(tmp_path)) == ["first", "second", "third", "fourth"]
+
+
+def test_a_number_counts_once_it_is_known_and_not_what_else_its_stage_was_asked(tmp_path):
+    def plan(numbers: str) -> Plan:
+        (tmp_path / numbers.replace(" ", "-")).write_text(numbers)
+        finder = Stage(
+            "finder", Function(add, {"numbers": File(tmp_path / numbers.replace(" ", "-")), "more": 0}), "sum.txt"
+        )
+        (tmp_path / "own.txt").write_text("1")
+        given = {"numbers": File(tmp_path / "own.txt"), "more": Value("finder", "total")}
+        return Plan(tmp_path / "out", [finder, Stage("reader", Function(add, given), "sum.txt")])
+
+    assert run(plan("1 2"), "reader") == ["finder", "reader"]
+    assert run(plan("2 1"), "reader") == ["finder"]  # it finds the same
+    assert run(plan("2 1"), "reader") == []
+    assert run(plan("2 2"), "reader") == ["finder", "reader"]
+    assert plan("2 2").result("reader").read_text() == "5.0\n"
 
 
 def test_moving_the_folder_keeps_what_is_done(tmp_path):
@@ -148,7 +165,7 @@ def test_lines_show_commands_before_anything_is_known(tmp_path):
     assert "--weight '<total of first>'" in shown
     assert shown.endswith("x y.json' --workers 1")
     faster = Plan(plan.root, [*plan.stages, Stage("last", Command(words, ("--workers", "8")), "x y.json")])
-    assert faster.identities["last"] == whole.identities["last"]
+    assert faster.identity("last") == whole.identity("last")
 
 
 def test_values_of_a_folder_without_any(tmp_path):

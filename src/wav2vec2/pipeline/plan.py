@@ -4,6 +4,9 @@ A stage's identity is a hash of its arguments and of the identities of the stage
 ends in the first digits. A change to a recipe, a list of labels or a learning rate therefore gives that stage, and all
 that depend on it, new folders beside the old ones. Nothing is overwritten, and once the change is undone, the old
 results are used again.
+
+A number that another stage finds counts as that number once it is known, whatever else that stage was asked: a stage
+runs again when the number is another one. Until then the identity is a guess, by the stage that will find it.
 """
 
 import hashlib
@@ -56,6 +59,7 @@ class Plan:
             results[name] = result_in(path, self.by_name[name].result)
         self.adopted = results
         self._fingerprints: dict[Path, str] = {}
+        self._identities: dict[str, str] = {}
 
     @cached_property
     def by_name(self) -> dict[str, Stage]:
@@ -67,18 +71,19 @@ class Plan:
         """Names of the stages that score, in order; the other stages exist for these."""
         return [stage.name for stage in self.stages if stage.name.startswith(GOAL)]
 
-    @cached_property
-    def identities(self) -> dict[str, str]:
-        """The identity of every stage, as a hexadecimal hash."""
-        found: dict[str, str] = {}
-        for stage in self.stages:
-            if stage.name in self.adopted:
-                content: Any = {"adopted": self._fingerprint(self.adopted[stage.name])}
+    def identity(self, name: str) -> str:
+        """The identity of a stage, as a hexadecimal hash."""
+        if name not in self._identities:
+            if name in self.adopted:
+                content: Any = {"adopted": self._fingerprint(self.adopted[name])}
             else:
-                content = self.content(stage) | {"needs": {name: found[name] for name in stage.needs}}
+                stage = self.by_name[name]
+                arguments = [part for part in stage.work.arguments() if isinstance(part, Ref) or not self._known(part)]
+                needs = {part.stage for part in arguments if isinstance(part, Ref | Value)}
+                content = self.content(stage) | {"needs": {need: self.identity(need) for need in needs}}
             text = json.dumps(content, sort_keys=True, default=str)
-            found[stage.name] = hashlib.sha256(text.encode()).hexdigest()
-        return found
+            self._identities[name] = hashlib.sha256(text.encode()).hexdigest()
+        return self._identities[name]
 
     def content(self, stage: Stage) -> dict[str, Any]:
         """The values that determine a stage's identity, apart from the stages that it reads."""
@@ -86,7 +91,7 @@ class Plan:
 
     def folder(self, name: str) -> Path:
         """The folder of a stage."""
-        return self.root / f"{name}-{self.identities[name][:_DIGITS]}"
+        return self.root / f"{name}-{self.identity(name)[:_DIGITS]}"
 
     def result(self, name: str) -> Path:
         """The result of a stage, which others read."""
@@ -107,12 +112,13 @@ class Plan:
         """Record that a stage has finished, with the values that determine its identity."""
         stage = self.by_name[name]
         content = self.content(stage) | {
-            "identity": self.identities[name],
-            "needs": {need: self.identities[need] for need in stage.needs},
+            "identity": self.identity(name),
+            "needs": {need: self.identity(need) for need in stage.needs},
             "seconds": round(seconds, 1),
         }
         with writing(self.folder(name) / MARKER) as temporary:
             Path(temporary).write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
+        self._identities.clear()  # what it found may be part of others' identities
 
     def values(self, name: str) -> dict[str, Any]:
         """The values that a stage wrote to ``values.json``. Raises UserError if there are none."""
@@ -143,7 +149,7 @@ class Plan:
                 f"stage {stage.name}: '{argument.key}' of {argument.stage} is unknown because its result was adopted; "
                 "give the number itself (--learning-rates)"
             )
-        if lenient and (argument.stage in self.adopted or not self.done(argument.stage)):
+        if lenient and not self._known(argument):
             return f"<{argument.key} of {argument.stage}>"
         return self.values(argument.stage)[argument.key]
 
@@ -195,8 +201,13 @@ class Plan:
         if isinstance(argument, Ref):
             return f"{argument.stage}/{argument.file}"
         if isinstance(argument, Value):
-            return f"{argument.stage}:{argument.key}"
+            found = self.values(argument.stage) if self._known(argument) else {}
+            return found.get(argument.key, f"{argument.stage}:{argument.key}")
         return "here/" + argument.file if isinstance(argument, Here) else argument
+
+    def _known(self, argument: Argument) -> bool:
+        """Whether an argument is a value that its stage has found."""
+        return isinstance(argument, Value) and argument.stage not in self.adopted and self.done(argument.stage)
 
     def _fingerprint(self, path: Path) -> str:
         if path not in self._fingerprints:
