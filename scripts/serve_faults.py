@@ -4,7 +4,7 @@
 
 AUDIO is a folder of short recordings. Kills a compute worker; sends half bodies, bodies that stop, headers of noise,
 tiny files, a body that promises 2 GB, and hours of silence in a small file; lets clients vanish while they wait.
-Private memory of all processes is printed after each.
+Private memory of all processes, and of each kind, is printed after each.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import httpx2
 import numpy as np
 import soundfile
-from scripts.served import CLIP, ask, encoded, family, memory, serving, speech
+from scripts.served import CLIP, ask, encoded, family, memory_by_kind, serving, speech
 
 HEAD = b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=X\r\n"
 PATH = "/v1/audio/transcriptions"
@@ -48,11 +48,10 @@ class Victim:
     async def check(self, name: str) -> None:
         """Whether the clip still has its text."""
         again, took = await ask(self.http, self.address, self._clip)
-        private = memory(self.process)
-        print(
-            f"{name}: {'as before' if again == self._text else 'OTHER TEXT'}, {took:.2f} s, {private:.0f} MiB",
-            flush=True,
-        )
+        private = memory_by_kind(self.process)
+        parts = ", ".join(f"{kind} {size:.0f}" for kind, size in private.items())
+        same = "as before" if again == self._text else "OTHER TEXT"
+        print(f"{name}: {same}, {took:.2f} s, {sum(private.values()):.0f} MiB ({parts})", flush=True)
 
 
 async def killed_worker(victim: Victim, _: argparse.Namespace) -> str:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,14 +50,23 @@ def family(parent: int) -> list[int]:
 
 def memory(parent: int) -> float:
     """Private MiB of a server's processes."""
-    total = 0
+    return sum(memory_by_kind(parent).values())
+
+
+def memory_by_kind(parent: int) -> dict[str, float]:
+    """Private MiB of a server's processes: the front, compute workers, what starts decoders, and decoders."""
+    found: Counter[str] = Counter()
     for number in family(parent):
         try:
             text = Path(f"/proc/{number}/smaps_rollup").read_text()
+            words = Path(f"/proc/{number}/cmdline").read_text()
+            above = int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        total += sum(int(value) for value in re.findall(r"Private_(?:Clean|Dirty):\s+(\d+)", text))
-    return total / 1024
+        kind = "workers" if "compute_worker" in words else "decoders" if above != parent else "their parent"
+        sizes = re.findall(r"Private_(?:Clean|Dirty):\s+(\d+)", text)
+        found["front" if number == parent else kind] += sum(map(int, sizes)) / 1024
+    return dict(found)
 
 
 def encoded(samples: np.ndarray) -> bytes:

@@ -46,8 +46,9 @@ class Served:
 @contextmanager
 def serving(model: Path, *options: str) -> Iterator[Served]:
     """Run ``wav2vec2 serve`` until the block ends."""
-    command = [sys.executable, "-m", "wav2vec2", "serve", "--model", str(model), "--port", "0", "--threads", "1"]
-    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "wav2vec2", "serve", "--model", str(model), "--port", "0"]
+    alone = ("--processes", "1", "--threads", "1")  # beside other tests
+    with subprocess.Popen([*command, *alone, *options], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         line = process.stderr.readline()
         try:

@@ -53,7 +53,7 @@ def test_answers_go_to_who_asked_even_beside_one_who_has_gone():
 
 @pytest.fixture(scope="module")
 def wide(model_folder: Path) -> Iterator[Served]:
-    with serving(model_folder, "--model-name", "tiny", "--processes", "1", "--threads", "3") as served:
+    with serving(model_folder, "--model-name", "tiny", "--threads", "3") as served:
         yield served
 
 

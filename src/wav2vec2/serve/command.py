@@ -11,7 +11,7 @@ from wav2vec2.audio.pauses import Detector
 from wav2vec2.audio.silero import SILERO_NEEDED
 from wav2vec2.checkpoints.default_model import chosen_model
 from wav2vec2.decode.build import DecodingOptions
-from wav2vec2.device import InferencePrecision, available_cores, compute_threads
+from wav2vec2.device import InferencePrecision
 from wav2vec2.errors import UserError
 from wav2vec2.serve.limits import read_keys
 from wav2vec2.serve.server import ServerOptions
@@ -72,10 +72,12 @@ class ServeOptions:
     requests_a_minute: int = 0
     """Requests a minute of one address; 0 for no limit."""
     processes: int = 0
-    """Processes that hold the model; 0: one for every four cores."""
+    """Processes that hold the model. 0: one for each core, at most 8, for a model of up to 25 million parameters on a
+    CPU; one for every four cores for a larger one, or where that is more; one on a GPU. A model of the hub is
+    downloaded before that is decided."""
     threads: int = 0
     """Threads of each of them; 0: so many that all cores are used. Each hears live sessions and computes batches of its
-    own while there is work for all. Use 1 where other work has the cores, too."""
+    own while there is work for all. Use 1, with --processes 1, where other work has the cores, too."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
     precision: InferencePrecision = "auto"
@@ -114,8 +116,6 @@ def server_options(options: ServeOptions) -> ServerOptions:
     if options.vad == "silero" and find_spec("silero_vad") is None:
         raise UserError(SILERO_NEEDED)  # a process that loads it would say so to a client only
     model = chosen_model(options.model, options.language)
-    cores = available_cores()
-    workers = options.processes or max(1, cores // 4)
     processes = {
         "model": model,
         "language": options.language,
@@ -130,8 +130,8 @@ def server_options(options: ServeOptions) -> ServerOptions:
         model_names=options.model_name or (_name(model),),
         language=options.language or "und",
         processes=processes,
-        workers=workers,
-        threads=options.threads or max(1, compute_threads() // workers),
+        workers=options.processes,
+        threads=options.threads,
         most_seconds=options.max_seconds,
         most_bytes=options.max_megabytes * megabyte,
         memory_bytes=options.memory_megabytes * megabyte,

@@ -11,12 +11,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wav2vec2.errors import UserError, cause
 from wav2vec2.serve.child import run_child
+from wav2vec2.serve.layout import layout_of
 from wav2vec2.serve.messages import Channel, Closed, Message
 from wav2vec2.serve.search import open_search, tuned_pieces
 
@@ -39,7 +41,8 @@ class _Worker:
         from wav2vec2.inference.acoustic_model import AcousticModel
         from wav2vec2.inference.frame_outputs import ComputeOptions
 
-        self._torch, self._threads, self._busy = torch, settings["threads"], 0
+        self._layout = layout_of(settings)
+        self._torch, self._threads, self._busy = torch, self._layout.threads, 0
         torch.set_num_threads(self._threads)
         self._sharing, self._searching = threading.Lock(), threading.Lock()
         compute = ComputeOptions(device=settings["device"], precision=settings["precision"])
@@ -52,9 +55,13 @@ class _Worker:
         self._weights: AcousticModel | None = None
 
     def facts(self) -> dict[str, Any]:
-        """What the front needs to know of the model. A GPU computes one batch after the other."""
-        lanes = self._threads if self._model.device.type == "cpu" else 1
-        return {"symbols": len(self._model.vocabulary), "lanes": lanes}
+        """What the front needs to know of the model."""
+        return {"symbols": len(self._model.vocabulary), "lanes": self.lanes, **asdict(self._layout)}
+
+    @property
+    def lanes(self) -> int:
+        """Lanes that are of use: a GPU computes one batch after the other."""
+        return self._threads if self._model.device.type == "cpu" else 1
 
     def answer(self, message: Message) -> Message:
         """Do what a message asks for; several threads may at once."""
@@ -142,7 +149,7 @@ class _Worker:
 
 def _answer_lanes(worker: _Worker, connection: socket.socket) -> None:
     """Answer the first lane here, and the others in threads that end with the process."""
-    for number in map(int, sys.argv[2:]):
+    for number in map(int, sys.argv[2 : worker.lanes + 1]):
         threading.Thread(target=_answer_lane, args=(worker, socket.socket(fileno=number)), daemon=True).start()
     _answer_all(worker, connection)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wav2vec2.audio.read import SAMPLE_RATE
+from wav2vec2.device import compute_threads
 from wav2vec2.errors import UserError
 from wav2vec2.serve.compute_worker import pack_batch
 from wav2vec2.serve.failures import ApiError, crashed
@@ -35,12 +36,16 @@ class _Wanted:
 
 
 class ComputePool:
-    """Compute workers and their queue. settings: of the workers, see `command`; threads: of each."""
+    """Compute workers and their queue. settings: of the workers, see `command`.
+
+    workers, threads: how many, and of each; 0: the first worker decides it, which knows the model (`layout`).
+    """
 
     def __init__(self, settings: Mapping[str, Any], workers: int, threads: int, metrics: Metrics) -> None:
-        self.settings, self.threads, self.metrics = {**settings, "threads": threads}, threads, metrics
+        self.settings, self.metrics = {**settings, "processes": workers, "threads": threads}, metrics
+        self.threads = threads or compute_threads()
         self.scheduler = Scheduler(int(SAMPLE_RATE * settings["batch_seconds"]))
-        self.workers = [ComputeWorker(self) for _ in range(workers)]
+        self.workers: list[ComputeWorker] = []
         self.symbols = 0
         self.computed_at = float("-inf")
 
@@ -50,9 +55,17 @@ class ComputePool:
         return [lane for worker in self.workers for lane in worker.lanes]
 
     async def start(self) -> None:
-        """Start the workers. Raises UserError for a model that they refuse."""
-        facts = await asyncio.gather(*(worker.start() for worker in self.workers))
-        self.symbols = facts[0]["symbols"]
+        """Start the first worker, which may have to download the model, and then the others.
+
+        Raises UserError for a model that they refuse.
+        """
+        self.workers = [ComputeWorker(self)]
+        facts = await self.workers[0].start()
+        self.symbols, self.threads = facts["symbols"], facts["threads"]
+        self.settings |= {"processes": facts["processes"], "threads": facts["threads"]}
+        others = [ComputeWorker(self) for _ in range(1, facts["processes"])]
+        self.workers += others
+        await asyncio.gather(*(worker.start() for worker in others))
 
     async def stop(self) -> None:
         """End the workers."""

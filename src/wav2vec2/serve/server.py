@@ -24,7 +24,8 @@ class Endable(Protocol):
 class ServerOptions:
     """What the routes need to know; see the options of the command.
 
-    model_names: the first is the model's own. processes: settings of decoder processes and compute workers.
+    model_names: the first is the model's own. processes: settings of decoder processes and compute workers. workers:
+    processes that hold the model, threads: of each; 0: see `layout`.
     """
 
     model_names: tuple[str, ...]
