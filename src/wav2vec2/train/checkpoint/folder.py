@@ -5,12 +5,15 @@ under a temporary name, sealed, and renamed. A process that is killed at any mom
 checkpoint intact. A checkpoint can be loaded by any number of processes.
 """
 
+import gc
+import io
 import shutil
+import sys
 import threading
 import time
 import warnings
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,13 +160,16 @@ class Checkpoints:
         if failure := self._agreed(failure):
             return failure
         own: dict[str, str] = {}
-        try:
-            save_distributed(
-                staged, checkpoint_id=str(temporary), process_group=self._group, no_dist=self._group is None
-            )
-            own = digests(temporary, self._rank)
-        except (OSError, RuntimeError, UserError, CheckpointException) as error:
-            failure = reason(error)
+        with _streams_may_fail_to_close():
+            try:
+                save_distributed(
+                    staged, checkpoint_id=str(temporary), process_group=self._group, no_dist=self._group is None
+                )
+                own = digests(temporary, self._rank)
+            except (OSError, RuntimeError, UserError, CheckpointException) as error:
+                failure = reason(error)
+            if failure:
+                gc.collect()  # what the error held of the stream is closed here
         if failure := self._agreed(failure):
             return failure
         files = {name: value for one in self._gathered(own) for name, value in one.items()}
@@ -220,3 +226,22 @@ def _is_good(checkpoint: Path) -> bool:
         return bool(read_state(checkpoint).get(GOOD))
     except Damaged:
         return False
+
+
+@contextmanager
+def _streams_may_fail_to_close() -> Iterator[None]:
+    """Keep Python (3.13 and later) from printing a traceback for torch's stream around a file that was refused.
+
+    The stream has no method to close the file: when it is deleted, it flushes a file that is closed by then.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        if not (isinstance(unraisable.object, io.IOBase) and isinstance(unraisable.exc_value, ValueError)):
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
