@@ -8,7 +8,7 @@ is committed, and nothing can grow stale. Links to files outside docs/, which th
 import re
 import warnings
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from functools import cache
 from html import escape
 from xml.etree.ElementTree import Element
@@ -20,31 +20,12 @@ from markdown.treeprocessors import Treeprocessor
 from wav2vec2.cli.arguments import parser_of
 from wav2vec2.cli.commands import COMMANDS, GROUPS
 from wav2vec2.cli.common_options import common_options
-from wav2vec2.cli.help_page import plain_text, plain_value
+from wav2vec2.cli.help_page import Box, Entry, arranged, plain_text, plain_value
 
 _MARK = re.compile(r"^<!-- commands: (.+?) -->$")
 _END = "<!-- end -->"
-_ARGUMENTS = "positional arguments"
 _SHARED = 4
 """Commands of a group that have the same options show them once, if there are so many commands."""
-
-
-@dataclass(frozen=True)
-class Option:
-    """An option as the help page names it, what its value is, and what it does."""
-
-    names: tuple[str, ...]
-    value: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """Options under a heading of the help page, such as "decoding options"."""
-
-    title: str
-    about: str
-    options: tuple[Option, ...]
 
 
 def short(group: str) -> str:
@@ -53,44 +34,26 @@ def short(group: str) -> str:
 
 
 @cache
-def sections(name: str) -> tuple[str, tuple[Section, ...]]:
-    """What a command does, and its options as `wav2vec2 NAME --help` shows them."""
+def sections(name: str) -> tuple[str, tuple[Box, ...]]:
+    """What a command does, and its options in the order of `wav2vec2 NAME --help`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # tyro has no other way to its options
         parser = parser_of(name, COMMANDS[name])
     found = []
     for group in parser._action_groups:
         options = tuple(
-            Option(tuple(a.option_strings), _value(a.metavar), plain_text(a.help or "", flag=len(a.option_strings) > 1))
+            Entry(_head(a.option_strings, a.metavar), (plain_text(a.help or "", flag=len(a.option_strings) > 1),))
             for a in group._group_actions
             if "--help" not in a.option_strings
         )
         if options:
-            found.append(Section(group.title or "", group.description or "", options))
-    return parser.description or "", _common_first(found, common_options(name))
+            found.append(Box(group.title or "", (group.description or "",), options))
+    return parser.description or "", tuple(arranged(found, common_options(name)))
 
 
-def _common_first(found: list[Section], names: tuple[str, ...]) -> tuple[Section, ...]:
-    """The sections with the options that most runs set in one of their own before the others, as on the help page."""
-    if not names:
-        return tuple(found)
-    everything = {name.lstrip("-"): option for section in found for option in section.options for name in option.names}
-    common = tuple(everything[name] for name in names if name in everything)
-    others = [
-        replace(
-            section,
-            title="more options" if section.title == "options" else section.title,
-            options=tuple(option for option in section.options if option not in common),
-        )
-        for section in found
-    ]
-    arguments = [section for section in others if section.title == _ARGUMENTS]
-    rest = [section for section in others if section.title != _ARGUMENTS and section.options]
-    return *arguments, Section("common options", "", common), *rest
-
-
-def _value(metavar: object) -> str:
-    return plain_value(" ".join(metavar) if isinstance(metavar, tuple) else str(metavar or ""))
+def _head(names: Sequence[str], metavar: object) -> str:
+    value = plain_value(" ".join(metavar) if isinstance(metavar, tuple) else str(metavar or ""))
+    return " ".join(part for part in (", ".join(names), value) if part)
 
 
 def group_page(group: str) -> list[str]:
@@ -101,7 +64,7 @@ def group_page(group: str) -> list[str]:
     lines += [f"| [`{name}`](#{_anchor(name)}) | {_cell(command.summary)} |" for name, command in commands.items()]
     if shared:
         lines += ["", "## Options of most of these commands { #shared }", ""]
-        lines += _table(Section("", "", shared))
+        lines += _table(shared)
     for name, command in commands.items():
         about, found = sections(name)
         recipe = " [RECIPE]" if command.recipe else ""
@@ -113,22 +76,22 @@ def group_page(group: str) -> list[str]:
             "",
             *_paragraphs(about),
         ]
-        everything = [option for section in found for option in section.options]
-        known = set(shared) if set(shared) <= set(everything) else set[Option]()
+        everything = [option for section in found for option in section.entries]
+        known = set(shared) if set(shared) <= set(everything) else set[Entry]()
         for section in found:
-            rest = tuple(option for option in section.options if option not in known)
+            rest = tuple(option for option in section.entries if option not in known)
             if rest:
-                plain = section.title in ("options", _ARGUMENTS)
+                plain = section.title in ("options", "arguments")
                 lines += [] if plain else ["", f"**{section.title}**"]
-                lines += ["", *_paragraphs(section.about), *_table(Section(section.title, "", rest))]
+                lines += ["", *_paragraphs(" ".join(section.about)), *_table(rest)]
         if known:
             lines += ["", "And [the options of most of these commands](#shared)."]
     return [line for text in lines for line in text.split("\n")]
 
 
-def _shared(names: list[str]) -> tuple[Option, ...]:
+def _shared(names: list[str]) -> tuple[Entry, ...]:
     """The options that most commands have alike, in the order of the first; none if there are few commands."""
-    counts = Counter(option for name in names for section in sections(name)[1] for option in section.options)
+    counts = Counter(option for name in names for section in sections(name)[1] for option in section.entries)
     shared = tuple(option for option, count in counts.items() if count >= max(_SHARED, 0.8 * len(names)))
     return shared if len(shared) >= _SHARED else ()
 
@@ -141,13 +104,9 @@ def _paragraphs(text: str) -> list[str]:
     return [line for part in re.split(r"\n\s*\n", text.strip()) if part for line in (escape(part, quote=False), "")]
 
 
-def _table(section: Section) -> list[str]:
+def _table(options: Sequence[Entry]) -> list[str]:
     lines = ["| option | what it does |", "|---|---|"]
-    for option in section.options:
-        names = " ".join(f"`{name}`" for name in option.names)
-        value = f"`{option.value}`" if option.value else ""
-        lines.append(f"| {' '.join(part for part in (names, value) if part)} | {_cell(option.text)} |")
-    return lines
+    return lines + [f"| `{option.head}` | {_cell(' '.join(option.lines))} |" for option in options]
 
 
 class _Commands(Preprocessor):

@@ -135,7 +135,8 @@ def test_what_must_be_given_and_what_most_set_come_first_and_nothing_is_lost(nam
 
 def test_the_common_options_are_those_of_commands() -> None:
     groups = {f"{name.partition(' ')[0]} *" for name in cli.COMMANDS}
-    for row, options in COMMON.items():
+    for row, text in COMMON.items():
+        options = tuple(text.split())
         assert row in cli.COMMANDS or row in groups, row
         commands = [name for name in cli.COMMANDS if common_options(name) == options]
         known = {option for name in commands for option in option_names(cli.COMMANDS[name])}
