@@ -4,7 +4,7 @@
 
 AUDIO is a folder of short recordings. Kills a compute worker; sends half bodies, bodies that stop, headers of noise,
 tiny files, a body that promises 2 GB, and hours of silence in a small file; lets clients vanish while they wait.
-Private memory of all processes, and of each kind, is printed after each.
+Private memory of all processes, and anonymous memory of each kind, is printed after each.
 """
 
 import argparse
@@ -22,10 +22,12 @@ from urllib.parse import urlsplit
 import httpx2
 import numpy as np
 import soundfile
-from scripts.served import CLIP, ask, encoded, family, memory_by_kind, serving, speech
+from scripts.served import CLIP, ask, encoded, family, memory, memory_by_kind, serving, speech
 
 HEAD = b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=X\r\n"
 PATH = "/v1/audio/transcriptions"
+IDLE_SECONDS = 15
+"""Before the first look at the memory, and before the last one: the search is compiled, freed memory is given back."""
 
 
 class Victim:
@@ -48,10 +50,11 @@ class Victim:
     async def check(self, name: str) -> None:
         """Whether the clip still has its text."""
         again, took = await ask(self.http, self.address, self._clip)
-        private = memory_by_kind(self.process)
-        parts = ", ".join(f"{kind} {size:.0f}" for kind, size in private.items())
+        used = memory_by_kind(self.process)
+        parts = ", ".join(f"{kind} {size:.0f}" for kind, size in used.items())
+        sizes = f"private {memory(self.process):.0f} MiB, anonymous {sum(used.values()):.0f} ({parts})"
         same = "as before" if again == self._text else "OTHER TEXT"
-        print(f"{name}: {same}, {took:.2f} s, {sum(private.values()):.0f} MiB ({parts})", flush=True)
+        print(f"{name}: {same}, {took:.2f} s, {sizes}", flush=True)
 
 
 async def killed_worker(victim: Victim, _: argparse.Namespace) -> str:
@@ -137,12 +140,13 @@ async def faults(options: argparse.Namespace) -> None:
             text, _ = await ask(http, address, clip)
             for _number in range(20):
                 await ask(http, address, clip)
+            await asyncio.sleep(IDLE_SECONDS)
             victim = Victim(address, process, http, clip, text)
             await victim.check("before")
             for fault in FAULTS:
                 await victim.check(await fault(victim, options))
-            await asyncio.sleep(5)
-            await victim.check("five seconds later")
+            await asyncio.sleep(IDLE_SECONDS)
+            await victim.check(f"after {IDLE_SECONDS} s without work")
 
 
 def main() -> None:

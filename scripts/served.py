@@ -50,11 +50,14 @@ def family(parent: int) -> list[int]:
 
 def memory(parent: int) -> float:
     """Private MiB of a server's processes."""
-    return sum(memory_by_kind(parent).values())
+    return sum(memory_by_kind(parent, "Private_(?:Clean|Dirty)").values())
 
 
-def memory_by_kind(parent: int) -> dict[str, float]:
-    """Private MiB of a server's processes: the front, compute workers, what starts decoders, and decoders."""
+def memory_by_kind(parent: int, what: str = "Pss_Anon") -> dict[str, float]:
+    """MiB of a server's processes: the front, compute workers, what starts decoders, and decoders.
+
+    what: lines of /proc/N/smaps_rollup; by default memory that is no file, a page that several share in equal parts.
+    """
     found: Counter[str] = Counter()
     for number in family(parent):
         try:
@@ -64,7 +67,7 @@ def memory_by_kind(parent: int) -> dict[str, float]:
         except OSError:
             continue
         kind = "workers" if "compute_worker" in words else "decoders" if above != parent else "their parent"
-        sizes = re.findall(r"Private_(?:Clean|Dirty):\s+(\d+)", text)
+        sizes = re.findall(rf"^{what}:\s+(\d+)", text, re.M)
         found["front" if number == parent else kind] += sum(map(int, sizes)) / 1024
     return dict(found)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wav2vec2.errors import UserError, cause
+from wav2vec2.serve import idle_memory
 from wav2vec2.serve.child import run_child
 from wav2vec2.serve.layout import layout_of
 from wav2vec2.serve.messages import Channel, Closed, Message
@@ -149,6 +150,7 @@ class _Worker:
 
 def _answer_lanes(worker: _Worker, connection: socket.socket) -> None:
     """Answer the first lane here, and the others in threads that end with the process."""
+    idle_memory.watch()
     for number in map(int, sys.argv[2 : worker.lanes + 1]):
         threading.Thread(target=_answer_lane, args=(worker, socket.socket(fileno=number)), daemon=True).start()
     _answer_all(worker, connection)

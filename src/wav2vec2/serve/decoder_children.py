@@ -7,9 +7,12 @@ not the file's, when its memory has grown, and after many requests.
 
 import os
 import resource
+import select
 import signal
 import socket
 from collections.abc import Callable, Iterator
+
+from wav2vec2.serve.idle_memory import IDLE_SECONDS, give_back
 
 MOST_IDLE = 8
 """Processes that wait for a request, at most; the memory of each is a few MiB of its own."""
@@ -60,6 +63,11 @@ class DecoderChildren:
             else:
                 control.close()
 
+    def retire(self) -> None:
+        """Let all waiting children end but the last that worked; a burst will fork others again."""
+        while len(self._idle) > 1:
+            self._idle.pop(0).close()
+
     @property
     def controls(self) -> list[socket.socket]:
         """What can be read when there is news."""
@@ -100,6 +108,8 @@ def _requests(control: socket.socket, connection: int, file: int) -> Iterator[tu
     for _ in range(MOST_REQUESTS - 1):
         try:
             control.sendall(_IDLE)
+            if not select.select([control], [], [], IDLE_SECONDS)[0]:
+                give_back()
             request = next_request(control)
         except OSError:
             return

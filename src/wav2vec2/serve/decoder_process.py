@@ -21,6 +21,7 @@ from wav2vec2.errors import UserError, cause
 from wav2vec2.serve.child import run_child
 from wav2vec2.serve.decoder_children import DecoderChildren, limit, next_request
 from wav2vec2.serve.decoder_tasks import Recognizer, align, transcribe
+from wav2vec2.serve.idle_memory import IDLE_SECONDS, give_back
 from wav2vec2.serve.limited_recording import LimitedRecording
 from wav2vec2.serve.messages import Channel, Closed, Message
 from wav2vec2.serve.peaks import Peaks
@@ -65,8 +66,13 @@ def do_requests(recognizer: Recognizer, parent: socket.socket) -> None:
     gc.freeze()  # a collection in a child would copy what it shares
     children = DecoderChildren(lambda connection, file: _do(recognizer, connection, file), parent)
     compiled = [_compile_aside(recognizer)]
+    wait: float | None = IDLE_SECONDS
     while True:
-        ready, _, _ = select.select([parent, *compiled, *children.controls], [], [])
+        ready, _, _ = select.select([parent, *compiled, *children.controls], [], [], wait)
+        wait = IDLE_SECONDS if ready else None
+        if not ready:
+            children.retire()
+            give_back()
         if compiled and compiled[0] in ready:
             compiled.pop().close()
             recognizer.compile_search()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from wav2vec2.errors import UserError, cause
+from wav2vec2.serve import idle_memory
 from wav2vec2.serve.app import build_app
 from wav2vec2.serve.server import Server, ServerOptions
 
@@ -52,6 +53,7 @@ async def _serve(options: "ServeOptions", server: Server, listener: socket.socke
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    idle_memory.watch()
     served = asyncio.create_task(web.serve(sockets=[listener]))
     print(f"serving {server.options.model_names[0]} at {scheme}://{host}:{port}", file=sys.stderr, flush=True)
     asked = asyncio.create_task(stopping.wait())
