@@ -1,5 +1,6 @@
 """From a folder and a table to a recogniser: stages, what is written, and that the same line goes on after a kill."""
 
+import json
 import os
 import shutil
 import signal
@@ -13,6 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.adapt.made_up_recordings import smallest, write_recordings
+from tests.hub_double import repositories
+from tests.hub_double.in_process import turn_to
+from tests.hub_double.server import HubDouble
 from tests.run_here import run_here
 
 from wav2vec2 import Transcriber, cli
@@ -165,3 +169,21 @@ def test_mistakes_are_told_in_one_line(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             make_plan(replace(options, **changes))
+
+
+def test_an_encoder_that_cannot_be_used_is_told_before_anything_is_prepared(tmp_path, monkeypatch):
+    monkeypatch.setattr("wav2vec2.pipeline.engine.run_command", lambda *_, **__: pytest.fail("nothing is to run"))
+    wavlm = repositories.xls_r_300m(tmp_path / "wavlm")
+    config = json.loads((wavlm / "config.json").read_text())
+    (wavlm / "config.json").write_text(json.dumps(config | {"model_type": "wavlm"}))
+    options = smallest(tmp_path / "out", *write_recordings(tmp_path))
+    with HubDouble() as hub:
+        hub.add("somebody/wavlm", wavlm)
+        turn_to(hub, tmp_path / "cache", monkeypatch)
+        for source, message in (
+            ("somebody/none", "somebody/none: neither a local path nor a model on the hub"),
+            ("somebody/wavlm", "is WavLM"),
+            (str(wavlm), "is WavLM"),
+        ):
+            with pytest.raises(UserError, match=message):
+                command.run(replace(options, source=source))

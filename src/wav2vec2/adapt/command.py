@@ -6,6 +6,7 @@ from wav2vec2.adapt.plan import CHOOSE, DIVIDE, Adaptation, make_plan
 from wav2vec2.adapt.plateau import SMALL_PARAMETERS, plateau
 from wav2vec2.adapt.publish import PRESET, publish
 from wav2vec2.adapt.spelling import spelling
+from wav2vec2.checkpoints.info import model_lines
 from wav2vec2.pipeline.engine import Engine
 
 
@@ -26,6 +27,7 @@ def run(options: AdaptOptions) -> None:
         return
     try:
         if not adaptation.plan.done(CHOOSE):
+            _say_encoder(options)
             _engine(options, adaptation).run(adaptation.plan.needed([CHOOSE]))
             adaptation.remember()
             adaptation = make_plan(options, adaptation.sources)  # what has come meanwhile is for the next time
@@ -50,6 +52,15 @@ def run(options: AdaptOptions) -> None:
 
 def _engine(options: AdaptOptions, adaptation: Adaptation) -> Engine:
     return Engine(adaptation.plan, options.launch, options.minutes)
+
+
+def _say_encoder(options: AdaptOptions) -> None:
+    """Say what the encoder is. Raises UserError, before recordings are prepared, for one that cannot be used."""
+    if not options.from_nothing:
+        lines = model_lines(options.source)
+        about = [f"{lines['parameters']} parameters"] if "parameters" in lines else []
+        about += [f"{name} {lines[name]}" for name in ("download", "licence") if name in lines]
+        print(f"encoder: {lines['model']}: {', '.join((lines['kind'], *about))}", flush=True)
 
 
 def _show(options: AdaptOptions, adaptation: Adaptation) -> None:
