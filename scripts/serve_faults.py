@@ -136,7 +136,7 @@ async def faults(options: argparse.Namespace) -> None:
     """One after the other."""
     clip = encoded(speech(options.audio, CLIP, 0))
     with serving(options.model) as (address, process):
-        async with httpx2.AsyncClient(timeout=120) as http:
+        async with httpx2.AsyncClient(timeout=600) as http:
             text, _ = await ask(http, address, clip)
             for _number in range(20):
                 await ask(http, address, clip)

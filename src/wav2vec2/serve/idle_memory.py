@@ -8,6 +8,7 @@ that it has ended.
 """
 
 import ctypes
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -26,7 +27,11 @@ def give_back() -> None:
 
 
 def watch(seconds: float = IDLE_SECONDS, release: Callable[[], None] = give_back) -> None:
-    """Call `release` after every burst of work of this process, in a thread that ends with it."""
+    """Call `release` after every burst of work of this process, in a thread that ends with it.
+
+    What the process has by now stays for ever, and is not looked through for garbage again.
+    """
+    gc.freeze()
     threading.Thread(target=_watch, args=(seconds, release), daemon=True, name="idle memory").start()
 
 
@@ -37,6 +42,7 @@ def _watch(seconds: float, release: Callable[[], None]) -> None:
         time.sleep(seconds)
         before, seen = seen, time.process_time()
         if seen - before < little < seen - released:
+            gc.collect()  # closed connections refer to themselves, and Python would look for them much later
             release()
             released = seen = time.process_time()
 
