@@ -79,13 +79,18 @@ class FeatureEncoder(nn.Module):
 
     @property
     def parameter_list(self) -> list[Tensor | None]:
-        """Kernel, bias, gain and shift of each layer, for the kernels that compute all layers."""
+        """Kernel, bias, gain and shift of each layer, for the kernels that compute all layers.
+
+        Detached where no gradients are recorded: a kernel keeps every layer's output for those that may need one.
+        """
         parameters: list[Tensor | None] = []
         for layer in self.layers:
             assert isinstance(layer, ConvLayer)
             gain_and_shift = (None, None) if layer.norm is None else (layer.norm.weight, layer.norm.bias)
             parameters += [layer.conv.weight, layer.conv.bias, *gain_and_shift]
-        return parameters
+        if torch.is_grad_enabled():
+            return parameters
+        return [None if parameter is None else parameter.detach() for parameter in parameters]
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
         """(B,) samples -> (B,) frames; 0 below the receptive field."""

@@ -1,7 +1,9 @@
 """Every kernel for eager CPU against its plain form: values, and gradients of all inputs."""
 
 import copy
+import weakref
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wav2vec2.model.context_network import PositionalConvolution
-from wav2vec2.model.cpu import attention
+from wav2vec2.model.cpu import attention, conv_stack
 from wav2vec2.model.cpu.attention import DropoutAttention
 from wav2vec2.model.cpu.dropout import DropoutKeys, dropout, dropout_add, keep_mask, keep_scale
 from wav2vec2.model.cpu.gelu import LARGEST_PIECE, FeedForward, Gelu
@@ -48,6 +50,27 @@ def test_conv_stack(family: str) -> None:
         return torch.cat([row[:n] for row, n in zip(layout.pad(frames), encoder.frame_lengths(lengths), strict=True)])
 
     assert_equal(lambda *values: run(True, *values), lambda *values: run(False, *values), parameters)
+
+
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_layers_of_earlier_utterances_are_kept_for_a_backward_pass_only(
+    mode: Callable[[], AbstractContextManager[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, made, alive = conv_stack._Utterance.forward, list[weakref.ref[Tensor]](), list[int]()
+
+    def watched(utterance: conv_stack._Utterance, out: Tensor, *, keep: bool) -> list[Tensor]:
+        alive.append(sum(one() is not None for one in made))
+        kept = forward(utterance, out, keep=keep)
+        made.extend(map(weakref.ref, kept))
+        return kept
+
+    monkeypatch.setattr(conv_stack._Utterance, "forward", watched)
+    encoder = FeatureEncoder(FAMILIES["group"])
+    with mode():
+        frames, _ = encoder(*noise(4000, 3000, 2000), True)
+    layers = len(encoder.layers) - 1
+    assert len(made) == 3 * (layers if frames.requires_grad else 1)
+    assert alive == ([0, layers, 2 * layers] if frames.requires_grad else [0, 1, 1])
 
 
 @pytest.mark.parametrize("kernel", [1, 7, 16, 128])

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from tests.small_models import FAMILIES, noise, perturbed
 from torch import Tensor
 
 from wav2vec2.model.architecture import Architecture
+from wav2vec2.model.cuda import conv_rows
 from wav2vec2.model.feature_encoder import FeatureEncoder
 from wav2vec2.model.layout import Padded
 
@@ -62,6 +64,25 @@ def test_rows_equal_the_modules_for_other_kernels_and_strides(family: str) -> No
     architecture = replace(FAMILIES[family], conv_channels=channels, conv_kernels=kernels, conv_strides=strides)
     encoder = encoder_of(architecture)
     torch.testing.assert_close(outputs(encoder, True, False), outputs(encoder, False, False), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_layers_are_kept_for_a_backward_pass_only(gradients: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    convolve, made, alive = conv_rows._Stack.convolve, list[weakref.ref[Tensor]](), list[int]()
+
+    def watched(stack: conv_rows._Stack, index: int, x: Tensor) -> Tensor:
+        alive.append(sum(one() is not None for one in made))
+        conv = convolve(stack, index, x)
+        made.append(weakref.ref(conv))
+        return conv
+
+    monkeypatch.setattr(conv_rows._Stack, "convolve", watched)
+    encoder = encoder_of(FAMILIES["group"], torch.float32)
+    encoder.rows, encoder.first_kernel = True, False
+    with torch.set_grad_enabled(gradients):
+        frames, _ = encoder(*noise(4000, 3000), False)
+    assert frames.requires_grad == gradients
+    assert alive == ([*range(len(alive))] if gradients else [0] + [1] * (len(alive) - 1))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

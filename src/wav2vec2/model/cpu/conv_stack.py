@@ -115,8 +115,11 @@ class _Utterance:
         """Layer 0 before its GELU and, in the layer-norm family, before its norm."""
         return torch.mm(self.windows[rows], self.first)
 
-    def forward(self, out: Tensor) -> list[Tensor]:
-        """Write the stack's output (T, C) into ``out``; return the outputs of the convolutions from layer 1 on."""
+    def forward(self, out: Tensor, *, keep: bool) -> list[Tensor]:
+        """Write the stack's output (T, C) into ``out``; return the outputs of the convolutions from layer 1 on.
+
+        With ``keep`` False there is no backward pass, and each is dropped when the next one is known.
+        """
         kept: list[Tensor] = []
         x = torch.empty(0)
         frames = len(self.windows)
@@ -131,7 +134,7 @@ class _Utterance:
                     _convolve(x, self.layers[1], k, s, conv[block])
             else:
                 _convolve(x, self.layers[index], k, s, conv)
-            kept.append(conv)
+            kept = [*kept, conv] if keep else [conv]
             if index < len(self.layers) - 1:
                 x = gelu(self.normed(index, conv))
         gelu_into(out, self.normed(len(self.layers) - 1, kept[-1]))
@@ -202,7 +205,7 @@ class ConvStack(torch.autograd.Function):
         for row, length, part, own in zip(waveforms, lengths, out.split(frames), given, strict=True):
             if not len(part):
                 continue
-            kept = _Utterance(row[:length], layers, architecture, own).forward(part)
+            kept = _Utterance(row[:length], layers, architecture, own).forward(part, keep=differentiable)
             if differentiable:
                 ctx.kept.extend(kept)
         ctx.save_for_backward(waveforms, *parameters)

@@ -64,13 +64,13 @@ class _ConvRows(torch.autograd.Function):
     ) -> Tensor:
         stack = _Stack(waveforms, frames, architecture, dtype, kernel, parameters)
         x = stack.first.forward()
-        kept = []
+        ctx.kept = []
         for index in range(1, len(stack.layers)):
             conv = stack.convolve(index, x)
-            kept.append(conv)
+            if any(ctx.needs_input_grad[5:]):
+                ctx.kept.append(conv)
             x = stack.activate(index, conv)
         ctx.made_from = architecture, dtype, kernel
-        ctx.kept = kept if any(ctx.needs_input_grad[5:]) else []
         ctx.save_for_backward(waveforms, frames, *parameters)
         frames_out = architecture.frame_length(waveforms.shape[1])
         return x.view(len(waveforms), -1, x.shape[1])[:, :frames_out].clone()
