@@ -20,7 +20,7 @@ SHORTFALL_SECONDS = 0.01
 
 _TAIL_SECONDS = 2.0  # decoded to learn where a compressed file ends
 _LOSSY_PREROLL_SECONDS = 0.5  # MP3 and Opus frames depend on the frames before them
-_BLOCK = 1 << 20  # samples of all channels
+_BLOCK = 1 << 18  # samples of all channels; what is computed of a block takes several times its memory
 _STORED = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU"})  # a frame that the header counts is there
 _LOSSY = frozenset({"MP3", "OGG"})
 
