@@ -8,8 +8,9 @@ Legend: B rows of a batch, S samples, T frames.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,7 +28,10 @@ BatchFunction = Callable[[Tensor, Tensor, Moments], Sequence[tuple[Tensor, ...]]
 """Maps waveforms (B, S), lengths (B,) and moments to one or more tensors (T, ...) for each row."""
 
 Computed = tuple[Cut, tuple[Tensor, ...]]
+"""A cut with its outputs, and without its waveform."""
 Event = Cut | Ended | Failure
+
+_HEARD: Waveform = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,9 @@ def computed_pools(
         while pool := coming.result():
             samples = min(2 * samples, sizes.samples)
             coming = reader.submit(_gathered, waiting, samples, sizes.cuts)
-            yield _computed(pool, architecture, compute, sizes.batch, device, advance)
+            computed = _computed(pool, architecture, compute, sizes.batch, device, advance)
+            pool.clear()  # what waits for a search takes none of the audio with it
+            yield computed
 
 
 def _gathered(events: Iterator[Event], samples: int, most: int) -> list[Event]:
@@ -96,7 +102,10 @@ def _computed(
         for (place, cut), tensors in zip(chosen, rows, strict=True):
             kept = slice(cut.skip, cut.skip + cut.keep)
             # copied, because a view would keep the whole batch in memory
-            outputs[place] = cut, tuple(tensor[kept].to("cpu", copy=True) for tensor in tensors)
+            outputs[place] = (
+                replace(cut, waveform=_HEARD),
+                tuple(tensor[kept].to("cpu", copy=True) for tensor in tensors),
+            )
         advance(sum(cut.heard for _, cut in chosen) / SAMPLE_RATE)
     rest = iter(results)
     ordered = [outputs[place] if place in outputs else next(rest) for place in range(len(pool))]
