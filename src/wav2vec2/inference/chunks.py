@@ -22,16 +22,13 @@ from wav2vec2.decode.greedy import confident_words
 from wav2vec2.decode.hypothesis import Emissions, Hypothesis, hypothesis_text, word_frames
 from wav2vec2.decode.pieces import MOST_BYTES, Piece, search_pieces
 from wav2vec2.decode.search import LONGEST_FRAMES, Search, join
-from wav2vec2.device import available_cores
 from wav2vec2.inference.cuts import Ended
 from wav2vec2.inference.pools import Computed
 from wav2vec2.model.architecture import Architecture
 from wav2vec2.output.transcript import Alternative, Transcript, Word
 from wav2vec2.text.vocabulary import Vocabulary
 
-# A model is faster than a search, and what waits must not grow with a recording: 4 minutes for each core that searches
-# a piece of another recording, 16 at most.
-_WAITING_FRAMES, _MOST_WAITING_FRAMES = 12_000, 48_000
+_WAITING_FRAMES = 48_000  # 16 minutes; a model is faster than a search, and what waits must not grow with a recording
 
 
 @dataclass(frozen=True)
@@ -164,8 +161,7 @@ def searched(
         for event in events:
             yield event, [greedy(event)] * len(searches) if isinstance(event, Chunk) else []
         return
-    frames = min(_MOST_WAITING_FRAMES, _WAITING_FRAMES * available_cores())
-    most = min(MOST_BYTES, 4 * len(vocabulary) * frames)
+    most = min(MOST_BYTES, 4 * len(vocabulary) * _WAITING_FRAMES)
     for found in search_pieces([searches[number] for number in beams], vocabulary, pieces(), most_bytes=most):
         while not isinstance(event := waiting.popleft(), Chunk):
             yield event, []
