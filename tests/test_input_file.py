@@ -82,10 +82,10 @@ def test_odd_but_correct_json_is_read() -> None:
     ],
 )
 def test_impossible_toml_is_a_value_error_in_no_time(text: bytes) -> None:
-    begin = time.monotonic()
+    begin = time.process_time()
     with pytest.raises(ValueError, match=r"it is|Exceeds|decode|Expecting|Invalid|surrogate|twice"):
         parse_toml(text)
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_a_quoted_value_has_at_most_80_characters() -> None:

@@ -44,11 +44,11 @@ def model(good: Path, tmp_path: Path) -> Path:
 
 def one_line(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     """Run a command; return its error, of one line, or nothing if it accepts what it was given."""
-    begin = time.monotonic()
+    begin = time.process_time()
     capsys.readouterr()
     status = main([str(word) for word in words])
     lines = capsys.readouterr().err.splitlines()
-    assert time.monotonic() - begin < 20
+    assert time.process_time() - begin < 20
     assert len(lines) == (1 if status else 0), lines
     assert status in (0, 2)
     assert len("".join(lines)) < 700
