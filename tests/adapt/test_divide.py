@@ -46,6 +46,8 @@ def test_a_tenth_of_the_speech_is_tested_on_by_speaker(tmp_path):
     assert len(parts["untranscribed"]) == 20
     assert values["language"] == "fr"
     assert values["train_seconds"] == 24 * 2 * 4
+    said = sum(len(row.text) for row in parts["train"])
+    assert values["least_rate"] == round(said / (24 * 2 * 4) / 2, 1) > 0
     train = (tmp_path / "out/train.txt").read_text().splitlines()
     assert sorted(train) == sorted(row.text for row in parts["train"])
     again, _ = divided(tmp_path, list(reversed(rows(40, transcribed=30))))

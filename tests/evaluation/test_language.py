@@ -58,7 +58,7 @@ def test_tune(here: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pyt
         raise UserError("the trials would begin")
 
     monkeypatch.setattr("wav2vec2.evaluation.tune.build_decoder", Mock())
-    monkeypatch.setattr("wav2vec2.evaluation.tune._objective", reached)
+    monkeypatch.setattr("wav2vec2.evaluation.tune.search_errors", reached)
     Path("lm.arpa").write_text("")
     words = ["tune", "mms", "manifest.parquet", "--language", "hin", "--lm", "lm.arpa", "--decoder", "beam", *CPU]
     assert main(words) == 2

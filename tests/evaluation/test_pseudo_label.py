@@ -12,6 +12,8 @@ from wav2vec2.bulk.results import read_results
 from wav2vec2.cli import main
 from wav2vec2.data.manifest import Manifest
 from wav2vec2.data.utterance import Utterance, write_manifest
+from wav2vec2.decode.presets import Preset, Tuned, write_preset
+from wav2vec2.decode.search import SearchOptions
 from wav2vec2.evaluation import pseudo_label
 from wav2vec2.evaluation.pseudo_label import agreement
 from wav2vec2.inference import acoustic_model
@@ -88,7 +90,22 @@ def test_where_two_decodings_disagree_the_label_is_left_out(
     assert rows["dog"]["text"] == rows["dog"]["greedy"] == "LAZY DOG'S"
     assert rows["fox"]["text"] != rows["fox"]["greedy"] == "THE FOX"
     assert rows["fox"]["agreement"] < 0.7
+    assert all(row["labels"] == len(VOCABULARY.encode(row["text"])) for row in rows.values() if row["text"])
     assert Manifest.open(tmp_path / "pseudo.parquet").ids == ["dog"]
+
+
+def test_labels_are_greedy_where_the_preset_says_that_its_search_does_not_help(
+    run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    few = SearchOptions(word_score=-1000.0)  # one word at most
+    for wer, expected in ((0.5, "LAZY DOG'S"), (0.3, "LAZYDOG'S")):
+        preset = Preset(decoder="beam", search=few, tuned=Tuned(wer=wer, greedy_wer=0.4))
+        write_preset(preset, tmp_path / f"{wer}.toml")
+        limits = ("--min-agreement", "0", "--transcripts", str(tmp_path / f"of-{wer}"))
+        assert run("--preset", str(tmp_path / f"{wer}.toml"), *limits, decoder="auto") == 0
+        assert ("greedy decoding had fewer errors" in capfd.readouterr().out) == (wer == 0.5)
+        rows = {row.id: row.text for row in Manifest.open(tmp_path / "pseudo.parquet")}
+        assert rows["dog"] == expected
 
 
 def test_parts_write_the_manifest_when_the_last_is_done(run: Run, tmp_path: Path) -> None:

@@ -43,15 +43,26 @@ def test_finds_a_better_weight_and_writes_a_preset(case: TuneOptions, capsys: py
     run(case)
     captured = capsys.readouterr()
     assert "error rate 0.00 % on 3 utterances" in captured.out
-    assert captured.err.startswith("trial 1 of 12: 20.00 %")
+    assert "trial 1 of 12: 20.00 %" in captured.err
     preset = load_preset(case.out)
     assert preset.search.lm_weight > 2.0
     assert preset.search.beam == 500
     assert (preset.tuned.trials, preset.tuned.wer, preset.tuned.utterances) == (12, 0.0, 3)
+    assert preset.tuned.greedy_wer == pytest.approx(0.4)
+    assert preset.tuned.helps
     assert preset.lm == str(case.out.parent / "words.arpa")
     log = case.out.with_suffix(".trials.jsonl").read_text().splitlines()
     assert len(log) == 13
     assert json.loads(log[1])["errors"] == 1
+
+
+def test_a_language_model_that_does_not_help_is_told(case: TuneOptions, capsys: pytest.CaptureFixture[str]) -> None:
+    few = replace(case.decoding, word_score=-1000.0)  # one word at most
+    run(replace(case, trials=1, word_score_range=(-1001.0, -999.0), decoding=few))
+    said = capsys.readouterr().out
+    assert "greedy decoding: 40.00 %" in said
+    assert "the language model does not help here" in said
+    assert not load_preset(case.out).tuned.helps
 
 
 def test_a_model_of_the_hub_is_tuned_like_a_local_one(case: TuneOptions, monkeypatch: pytest.MonkeyPatch) -> None:

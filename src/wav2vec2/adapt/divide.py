@@ -25,6 +25,7 @@ TRANSCRIBED_FILE, UNTRANSCRIBED_FILE = "transcribed.parquet", "untranscribed.par
 TRAIN_FILE, VALID_FILE, TEXT_FILE = "train.parquet", "valid.parquet", "train.txt"
 _OFFICIAL = {VALID: ("dev", "val"), TEST: ("test", "eval")}
 _FEW_TEST_SECONDS = 600.0
+_SPARSE = 0.5  # of the characters a second that people say: text with fewer is not all that was said
 _LEAST_GROUPS = 3
 
 
@@ -162,7 +163,9 @@ def _write(
     with writing(out / TEXT_FILE) as temporary:
         texts = (" ".join((row.text or "").split()) for row in parts[TRAIN])
         Path(temporary).write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
-    values: dict[str, object] = {"language": language}
+    characters = sum(len(row.text or "") for row in parts[TRAIN])
+    least = _SPARSE * characters * SAMPLE_RATE / max(1, sum(map(_samples, parts[TRAIN])))
+    values: dict[str, object] = {"language": language, "least_rate": round(least, 1)}
     for kind, part in (*parts.items(), (UNTRANSCRIBED, rest)):
         seconds = sum(map(_samples, part)) / SAMPLE_RATE
         speakers = len({row.speaker for row in part if row.speaker})

@@ -240,7 +240,8 @@ class _Later:
         name = f"pseudo-{number}"
         words: list[Argument] = ["pseudo-label", Ref(model), Ref(DIVIDE, UNTRANSCRIBED_FILE), "--preset", Ref(tune)]
         words += ["--check", Ref(DIVIDE, VALID_FILE), "--add", Ref(DIVIDE, TRAIN_FILE), "--best-share", _SURE]
-        words += ["--min-confidence", 0.0, "--min-agreement", 0.0, "--out", Here("pseudo.parquet")]
+        words += ["--min-confidence", 0.0, "--min-agreement", 0.0, "--min-rate", Value(DIVIDE, "least_rate")]
+        words += ["--out", Here("pseudo.parquet")]
         title = "transcribe the untranscribed, and keep the half that the recogniser is surest of"
         labels = Stage(name, Command(words, self.options.machine.decoding_arguments()), "pseudo.parquet", title)
         changes: dict[str, Any] = {

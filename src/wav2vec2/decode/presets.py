@@ -34,11 +34,18 @@ class Tuned:
     utterances: int = 0
     wer: float | None = None
     """Word error rate of the best trial, as a fraction."""
+    greedy_wer: float | None = None
+    """That of greedy decoding of the same utterances."""
     trials: int = 0
     sampler: str = ""
     seed: int = 0
     beam: int = 0
     """Beam size of the trials."""
+
+    @property
+    def helps(self) -> bool:
+        """Whether the search had fewer errors than greedy decoding; True where that is not known."""
+        return self.wer is None or self.greedy_wer is None or self.wer < self.greedy_wer
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ class Filters:
     max_seconds: float = 60.0
     """Leave out longer ones."""
     min_rate: float = 1.0
-    """Least labels a second: fewer mean that speech was missed, or that there is none."""
+    """Least labels a second: fewer mean that speech was missed, or that there is none. Speech has 8 to 20 letters a
+    second."""
     max_rate: float = 30.0
     """Most labels a second: more than anybody speaks."""
     best_share: float = 1.0

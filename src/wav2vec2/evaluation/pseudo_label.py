@@ -90,8 +90,9 @@ class _Labeller(TranscriptWriter):
         pa.field("label_confidence", pa.float64()),
         pa.field("agreement", pa.float64()),
     ]
-    """After the columns of a transcript: the text of greedy decoding and the number of its labels; the geometric mean,
-    over the labels, of the probability of the best path; the share of the text's characters that both decodings have.
+    """After the columns of a transcript: the text of greedy decoding; the number of labels of the chosen text; the
+    geometric mean, over the labels of greedy decoding, of the probability of the best path; the share of the text's
+    characters that both decodings have.
     """
 
     def rows(self, utterances: Iterable[Utterance]) -> Iterator[Row | Failure]:
@@ -102,12 +103,13 @@ class _Labeller(TranscriptWriter):
                 yield result
                 continue
             greedy, chosen = result
-            labels = len(self._transcriber.vocabulary.encode(greedy.text))
+            encode = self._transcriber.vocabulary.encode
+            heard = len(encode(greedy.text))
             yield {
                 **transcript_row(chosen),
                 "greedy": greedy.text,
-                "labels": labels,
-                "label_confidence": math.exp(min(0.0, greedy.score / labels)) if labels else 0.0,
+                "labels": len(encode(chosen.text)),
+                "label_confidence": math.exp(min(0.0, greedy.score / heard)) if heard else 0.0,
                 "agreement": agreement(greedy.text, chosen.text),
             }
 
@@ -128,7 +130,7 @@ def run(options: PseudoLabelOptions) -> None:
     if options.out.resolve() in {Path(part).resolve() for part in options.manifest.split("+")}:
         raise UserError(f"--out {options.out}: is the manifest that is read; choose another name")
     folder = options.transcripts or options.out.with_name(f"{options.out.stem}-transcripts")
-    job = PseudoLabelJob(options.model, options.compute, options.decoding, language=options.language)
+    job = PseudoLabelJob(options.model, options.compute, _helpful(options.decoding), language=options.language)
     checked = set() if options.check is None else set(Manifest.open(options.check).ids)
     rows = options.manifest if options.check is None else f"{options.manifest}+{options.check}"
     work = run_over_manifest(job, rows, folder, options.bulk, tolerant=True)
@@ -156,6 +158,14 @@ def run(options: PseudoLabelOptions) -> None:
     if added:
         print(f"besides, {len(added)} transcribed utterances of {options.add}")
     print(f"manifest: {options.out}; left out: {left_out}")
+
+
+def _helpful(decoding: DecodingOptions) -> DecodingOptions:
+    """The search, or greedy decoding if the preset says that it had fewer errors where the search was tuned."""
+    if decoding.preset is None or decoding.decoder != "auto" or decoding.resolve().tuned.helps:
+        return decoding
+    print(f"{decoding.preset}: greedy decoding had fewer errors where it was tuned, so labels are written without it")
+    return DecodingOptions(decoder="greedy", workers=decoding.workers)
 
 
 def _known_texts(options: PseudoLabelOptions, manifest: Manifest) -> Callable[[Utterance], str | None] | None:

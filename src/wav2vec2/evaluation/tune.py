@@ -6,7 +6,7 @@ are those of optuna's tree-structured Parzen estimator. Emissions are computed o
 logarithms, as everywhere in this package.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,34 +15,19 @@ from typing import Annotated
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from wav2vec2.data.manifest import Manifest
-from wav2vec2.decode.build import (
-    RESCORED,
-    DecodingOptions,
-    OpenLM,
-    build_decoder,
-    open_each_once,
-    rescoring_model,
-)
-from wav2vec2.decode.hypothesis import Hypothesis, hypothesis_text, hypothesis_words
+from wav2vec2.decode.build import DecodingOptions, build_decoder, open_each_once
 from wav2vec2.decode.presets import Preset, Tuned, fingerprint, write_preset
-from wav2vec2.decode.search import Decoder, decode_in_pieces
 from wav2vec2.errors import UserError
-from wav2vec2.evaluation.evaluate import scoring_form
 from wav2vec2.evaluation.joined import best_settings, joined, print_trial, settings_line
+from wav2vec2.evaluation.objective import Objective, counted, greedy_errors, normalizer, search_errors
 from wav2vec2.evaluation.trials import Trial, optimise
 from wav2vec2.inference.acoustic_model import AcousticModel, locate_recognizer
 from wav2vec2.inference.emissions import Precision, UtteranceEmissions, cached_emissions
 from wav2vec2.inference.frame_outputs import ComputeOptions
 from wav2vec2.inference.windows import PieceSettings
 from wav2vec2.progress import is_quiet, progress_bar
-from wav2vec2.text.error_rate import ErrorCounts, character_errors, word_errors
-from wav2vec2.text.normalize import is_spaceless_script
-from wav2vec2.text.vocabulary import Vocabulary
 
 NGRAM_BEAM, TRANSFORMER_BEAM = 500, 50
-
-Lists = list[list[Hypothesis]]
-Objective = Callable[[float, float], ErrorCounts]
 
 
 @dataclass(frozen=True)
@@ -97,8 +82,11 @@ def run(options: TuneOptions) -> None:
     score = preset.search.word_score if preset.rescore is None else preset.rescore_word_score
     print(
         f"{options.out}: error rate {rate:.2f} % on {preset.tuned.utterances} utterances "
-        f"with LM weight {weight:.3f} (natural log), word score {score:.3f}, beam {preset.search.beam}"
+        f"with LM weight {weight:.3f} (natural log), word score {score:.3f}, beam {preset.search.beam}; "
+        f"greedy decoding: {100 * (preset.tuned.greedy_wer or 0.0):.2f} %"
     )
+    if not preset.tuned.helps:
+        print(f"{options.out}: the language model does not help here: leave --preset out, or give it more text")
 
 
 def tune(options: TuneOptions) -> Preset:
@@ -120,14 +108,13 @@ def tune(options: TuneOptions) -> Preset:
         decoder = build_decoder(chosen, model.vocabulary, workers=workers, hotwords=hotwords, open_lm=open_lm)
         stack.callback(decoder.close)
         utterances = _emitted(options, model)
-        objective = _objective(chosen, model.vocabulary, utterances, decoder, open_lm)
-        found: list[Trial] = []
+        objective = search_errors(chosen, model.vocabulary, utterances, decoder, open_lm)
+        greedy, found = greedy_errors(model.vocabulary, utterances).rate, list[Trial]()
         try:
             _try_all(options, chosen, objective, found)
         finally:
             if found:
-                best = min(found, key=lambda trial: trial.errors)
-                preset = _preset(chosen, options, best, len(found), utterances)
+                preset = _preset(chosen, options, found, greedy, len(utterances))
                 write_preset(preset, options.out)
     return preset
 
@@ -165,25 +152,14 @@ def _with_pieces(chosen: Preset, options: TuneOptions, model: AcousticModel) -> 
     recordings = list(joined(manifest, seconds=300.0, most_seconds=60 * minutes, seed=options.seed))
     if not recordings:
         raise UserError(f"{options.manifest}: no utterance with a transcript to tune on; check split and text")
-    normalize = _normalizer(model.vocabulary)
+    normalize = normalizer(model.vocabulary)
     texts = [normalize(text) for one in recordings for text in one.texts]
-    count = _counted(texts)
+    count = counted(texts)
     best, errors = best_settings(model, recordings, lambda r, h: count(normalize(r), normalize(h)), print_trial)
     tuned = chosen.tuned
     if chosen.decoder == "greedy":
         tuned = Tuned(options.model, options.manifest, options.split or "", len(texts), errors.rate, seed=options.seed)
     return replace(chosen, pause=best.pause, margin=best.margin, statistics=best.statistics, tuned=tuned)
-
-
-def _normalizer(vocabulary: Vocabulary) -> Callable[[str], str]:
-    """Return the form in which texts are compared."""
-    written, fold = scoring_form(vocabulary, "auto", "auto"), vocabulary.scoring_fold or str
-    return lambda text: fold(written(text))
-
-
-def _counted(references: Sequence[str]) -> Callable[[str, str], ErrorCounts]:
-    """Return what counts errors: of words, or of characters where most texts have no spaces."""
-    return character_errors if 2 * sum(map(is_spaceless_script, references)) > len(references) else word_errors
 
 
 def _emitted(options: TuneOptions, model: AcousticModel) -> list[UtteranceEmissions]:
@@ -200,48 +176,6 @@ def _emitted(options: TuneOptions, model: AcousticModel) -> list[UtteranceEmissi
     if not utterances:
         raise UserError(f"{options.manifest}: no utterance with a transcript to tune on; check split and text")
     return utterances
-
-
-def _objective(
-    chosen: Preset,
-    vocabulary: Vocabulary,
-    utterances: Sequence[UtteranceEmissions],
-    decoder: Decoder,
-    open_lm: OpenLM,
-) -> Objective:
-    """Return the errors as a function of LM weight and word score."""
-    normalize = _normalizer(vocabulary)
-    references = [normalize(utterance.text) for utterance in utterances]
-    count = _counted(references)
-    emissions = [utterance.log_probs for utterance in utterances]
-
-    def errors(lists: Lists) -> ErrorCounts:
-        texts = [normalize(hypothesis_text(vocabulary, readings[0])) for readings in lists]
-        return sum((count(r, h) for r, h in zip(references, texts, strict=True)), ErrorCounts())
-
-    if chosen.rescore is None:
-
-        def searched(lm_weight: float, word_score: float) -> ErrorCounts:
-            tried = replace(chosen.search, lm_weight=lm_weight, word_score=word_score, nbest=1)
-            return errors(decode_in_pieces(decoder, vocabulary, emissions, tried))
-
-        return searched
-
-    from wav2vec2.decode.rescore import rescore
-
-    kept = replace(chosen.search, nbest=max(chosen.search.nbest, RESCORED))
-    lists = decode_in_pieces(decoder, vocabulary, emissions, kept)
-    model = rescoring_model(chosen, open_lm)
-    scored = rescore(lists, model, vocabulary, 1.0, 0.0, lm_case=chosen.lm_case, source=str(chosen.rescore))
-
-    def rescored(lm_weight: float, word_score: float) -> ErrorCounts:
-        def rank(reading: Hypothesis) -> float:
-            words = len(hypothesis_words(vocabulary, reading))
-            return reading.acoustic_score + lm_weight * reading.lm_score + word_score * words
-
-        return errors([[max(readings, key=rank)] for readings in scored])
-
-    return rescored
 
 
 def _try_all(options: TuneOptions, chosen: Preset, objective: Objective, found: list[Trial]) -> None:
@@ -280,16 +214,16 @@ def _try_all(options: TuneOptions, chosen: Preset, objective: Objective, found: 
                 progress.console.print(line, highlight=False, soft_wrap=True)
 
 
-def _preset(
-    chosen: Preset, options: TuneOptions, best: Trial, trials: int, utterances: Sequence[UtteranceEmissions]
-) -> Preset:
+def _preset(chosen: Preset, options: TuneOptions, found: Sequence[Trial], greedy: float, utterances: int) -> Preset:
+    best = min(found, key=lambda trial: trial.errors)
     tuned = Tuned(
         model=options.model,
         manifest=options.manifest,
         split=options.split or "",
-        utterances=len(utterances),
+        utterances=utterances,
         wer=best.rate,
-        trials=trials,
+        greedy_wer=greedy,
+        trials=len(found),
         sampler="tpe",
         seed=options.seed,
         beam=chosen.search.beam,
