@@ -216,7 +216,7 @@ def test_a_reader_that_is_killed_is_one_line(manifest: Manifest, monkeypatch: py
 
     killed = "DataLoader worker (pid 7) is killed by signal"
     monkeypatch.setattr(torch.utils.data.DataLoader, "__iter__", failing(killed))
-    with pytest.raises(UserError, match=r"was killed.*lower batch\.workers or batch\.prefetch"):
+    with pytest.raises(UserError, match=r"died.*killed by signal.*lower batch\.workers or batch\.prefetch"):
         take(loader(manifest), Position(), 1)
     monkeypatch.setattr(torch.utils.data.DataLoader, "__iter__", failing("something else"))
     with pytest.raises(RuntimeError, match="something else"):

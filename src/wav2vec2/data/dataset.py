@@ -28,7 +28,7 @@ from wav2vec2.data.sampler import GlobalBatch, Integers, Plan, Position, deal
 from wav2vec2.data.utterance import Utterance
 from wav2vec2.data.waveforms import Fetched, fetch, read_utterance
 from wav2vec2.device import moved
-from wav2vec2.errors import UserError
+from wav2vec2.errors import UserError, cause
 
 Batch = TypeVar("Batch", covariant=True)
 
@@ -224,8 +224,8 @@ class UpdateLoader:
             if "DataLoader worker" not in str(error):
                 raise
             raise UserError(
-                "a process that reads audio was killed, probably for lack of memory; lower batch.workers or "
-                "batch.prefetch, or give the machine more shared memory (/dev/shm), and run the same command again"
+                f"a process that reads audio died, most often for lack of memory ({cause(error)}); lower batch.workers "
+                "or batch.prefetch, or give the machine more shared memory (/dev/shm), and run the same command again"
             ) from None
 
     def requests(self, position: Position) -> Iterator[_Request]:
