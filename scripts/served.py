@@ -28,8 +28,9 @@ def serving(model: str, *options: str) -> Iterator[tuple[str, int]]:
     command = [sys.executable, "-m", "wav2vec2", "serve", "--model", model, "--port", "0", "--waiting", "10000"]
     with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        place = re.search(r"at (\S+)", process.stderr.readline())
-        assert place, process.stderr.read()
+        lines = iter(process.stderr.readline, "")  # that the search is compiled may be said first
+        place = next(filter(None, (re.search(r"^serving .* at (\S+)", line) for line in lines)), None)
+        assert place, "the server has ended"
         threading.Thread(target=process.stderr.read, daemon=True).start()  # a full pipe would stop the server
         try:
             yield place[1], process.pid
