@@ -83,7 +83,7 @@ class ServeOptions:
     precision: InferencePrecision = "auto"
     """bf16, fp16: matrix products in half precision, several times faster on a GPU. auto: bf16 on a GPU that has it,
     and on a CPU a file model.onnx of wav2vec2 export that lies in the model's folder; otherwise float32."""
-    batch_seconds: float = 30.0
+    batch_seconds: float = 12.0
     """Seconds of audio in a batch, padding included; less answers sooner, more is faster on a GPU."""
     drain_seconds: float = 30.0
     """After SIGTERM, requests have so long to end."""

@@ -1,6 +1,8 @@
 """Which pieces the model hears next: batches of pieces of several requests, not of whole requests.
 
-Requests take turns by seconds of audio (deficit round robin), so that a short clip does not wait for a long recording.
+Requests take turns by seconds of audio (deficit round robin). The first seconds of a request come before the turns of
+those that have been heard for longer, so that a short clip does not wait for long recordings; but every second batch
+begins with one of these, so that many clips cannot keep a recording waiting.
 A batch holds pieces of about the same length, up to a budget of samples with their padding. A batch that is not full is
 held back for some milliseconds while other requests are about to have pieces, and not at all otherwise.
 
@@ -16,6 +18,8 @@ from wav2vec2.audio.read import SAMPLE_RATE
 
 QUANTUM = 4 * SAMPLE_RATE
 """Samples that a request may have computed before it is another one's turn."""
+NEW = 8 * SAMPLE_RATE
+"""Samples for which a request is new."""
 HOLD = 0.015
 """Seconds that a batch which is not full waits for others, at most."""
 ATTEMPTS = 2
@@ -53,7 +57,8 @@ class Scheduler:
     def __init__(self, budget: int) -> None:
         self.budget = budget
         self._turns: OrderedDict[Hashable, _Turn] = OrderedDict()
-        self._expecting: set[Hashable] = set()
+        self._heard: dict[Hashable, int] = {}  # samples that were computed, of requests that have begun and not ended
+        self._was_new = False  # the last batch began with a new request's piece
 
     @property
     def waiting(self) -> int:
@@ -62,11 +67,11 @@ class Scheduler:
 
     def begin(self, request: Hashable) -> None:
         """Say that a request will have pieces; until `end`, a batch may wait for them."""
-        self._expecting.add(request)
+        self._heard.setdefault(request, 0)
 
     def end(self, request: Hashable) -> None:
         """Say that a request has ended, or was cancelled: what waits of it is forgotten."""
-        self._expecting.discard(request)
+        self._heard.pop(request, None)
         self._turns.pop(request, None)
 
     def add(self, piece: Piece, now: float) -> None:
@@ -77,7 +82,7 @@ class Scheduler:
     def lost(self, batch: list[Piece]) -> None:
         """Say that a batch was not computed, because its process died: its pieces come first, once more."""
         for piece in reversed(batch):
-            if piece.request not in self._expecting:
+            if piece.request not in self._heard:
                 continue
             if piece.attempts >= ATTEMPTS:
                 piece.failed("the process that computed it has died twice")
@@ -91,7 +96,7 @@ class Scheduler:
             return [], 0.0
         oldest = min(turn.waiting[0].queued for turn in self._turns.values())
         left = oldest + HOLD - now
-        if left > 0 and not self._full() and any(request not in self._turns for request in self._expecting):
+        if left > 0 and not self._full() and any(request not in self._turns for request in self._heard):
             return [], left
         batch = self._next_batch()
         for piece in batch:
@@ -110,13 +115,13 @@ class Scheduler:
         for request in list(self._turns):
             turn = self._turns[request]
             for piece in list(turn.waiting):
-                if piece.samples > turn.credit and len(self._turns) > 1:
+                if piece.samples > turn.credit and len(self._turns) > 1 and not self._is_new(piece):
                     break
                 high, low = max(longest, piece.samples), min(shortest, piece.samples)
                 if (len(batch) + 1) * high > self.budget or (high > _SHORT and high > _ALIKE * low):
                     continue
                 turn.waiting.remove(piece)
-                turn.credit -= piece.samples
+                self._count(piece, turn)
                 batch.append(piece)
                 longest, shortest = high, low
             if not turn.waiting:
@@ -124,14 +129,30 @@ class Scheduler:
         return batch
 
     def _first(self) -> Piece:
+        new = [request for request, turn in self._turns.items() if self._is_new(turn.waiting[0])]
+        self._was_new = bool(new) and not (self._was_new and len(new) < len(self._turns))
+        if self._was_new:
+            return self._taken(new[0])
         while True:
             request, turn = next(iter(self._turns.items()))
-            piece = turn.waiting[0]
-            if piece.samples <= turn.credit or len(self._turns) == 1:
-                turn.waiting.popleft()
-                turn.credit = max(0, turn.credit - piece.samples)
-                if not turn.waiting:
-                    del self._turns[request]
-                return piece
+            if not self._is_new(turn.waiting[0]):
+                if turn.waiting[0].samples <= turn.credit or len(self._turns) == 1:
+                    return self._taken(request)
+                turn.credit += QUANTUM
             self._turns.move_to_end(request)
-            turn.credit += QUANTUM
+
+    def _taken(self, request: Hashable) -> Piece:
+        turn = self._turns[request]
+        piece = turn.waiting.popleft()
+        self._count(piece, turn)
+        if not turn.waiting:
+            del self._turns[request]
+        return piece
+
+    def _count(self, piece: Piece, turn: _Turn) -> None:
+        turn.credit = max(0, turn.credit - piece.samples)
+        if piece.request in self._heard:
+            self._heard[piece.request] += piece.samples
+
+    def _is_new(self, piece: Piece) -> bool:
+        return self._heard.get(piece.request, NEW) + piece.samples <= NEW
