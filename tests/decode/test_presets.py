@@ -43,7 +43,7 @@ def test_a_file_is_read_back_with_its_paths(tmp_path: Path) -> None:
     inside.parent.mkdir(parents=True)
     inside.write_text("model")
     search = SearchOptions(beam=7, lm_weight=0.25, unknown_score=-math.inf, merge="logadd")
-    tuned = Tuned("model", "manifest", "dev", 3, 0.25, 128, "tpe", 0, 500)
+    tuned = Tuned("model", "manifest", "dev", 3, 0.25, 0.5, 128, "tpe", 0, 500)
     preset = Preset("beam", str(inside), "", "fold", str(outside), search=search, tuned=tuned)
     path = tmp_path / "kept" / "preset.toml"
     write_preset(preset, path)
