@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import httpx2
 import numpy as np
@@ -28,14 +29,22 @@ def serving(model: str, *options: str) -> Iterator[tuple[str, int]]:
     command = [sys.executable, "-m", "wav2vec2", "serve", "--model", model, "--port", "0", "--waiting", "10000"]
     with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        lines = iter(process.stderr.readline, "")  # that the search is compiled may be said first
-        place = next(filter(None, (re.search(r"^serving .* at (\S+)", line) for line in lines)), None)
-        assert place, "the server has ended"
+        address = told_address(process.stderr)
         threading.Thread(target=process.stderr.read, daemon=True).start()  # a full pipe would stop the server
         try:
-            yield place[1], process.pid
+            yield address, process.pid
         finally:
             process.terminate()
+
+
+def told_address(messages: IO[str]) -> str:
+    """Read what a server says up to its address; that the search is compiled may come first."""
+    said = []
+    for line in iter(messages.readline, ""):
+        if place := re.search(r"^serving .* at (https?://\S+)", line):
+            return place[1]
+        said.append(line)
+    raise RuntimeError(f"the server has ended: {''.join(said)}")
 
 
 def family(parent: int) -> list[int]:

@@ -24,6 +24,7 @@ from wav2vec2.cli.help_page import Box, Entry, arranged, plain_text, plain_value
 
 _MARK = re.compile(r"^<!-- commands: (.+?) -->$")
 _END = "<!-- end -->"
+_NAME = re.compile(r"(?<!\S)--?[a-z][^\s,]*")
 _SHARED = 4
 """Commands of a group that have the same options show them once, if there are so many commands."""
 
@@ -106,7 +107,12 @@ def _paragraphs(text: str) -> list[str]:
 
 def _table(options: Sequence[Entry]) -> list[str]:
     lines = ["| option | what it does |", "|---|---|"]
-    return lines + [f"| `{option.head}` | {_cell(' '.join(option.lines))} |" for option in options]
+    for option in options:
+        names = _NAME.findall(option.head)
+        value = _NAME.sub("", option.head).strip(", ")
+        shown = " ".join(f"`{part}`" for part in (*names, value) if part)
+        lines.append(f"| {shown} | {_cell(' '.join(option.lines))} |")
+    return lines
 
 
 class _Commands(Preprocessor):

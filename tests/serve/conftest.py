@@ -1,6 +1,5 @@
 """A server with a random model that writes short words, as a process of its own."""
 
-import re
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import numpy as np
 import openai
 import pytest
 import soundfile
+from scripts.served import told_address
 from tests.bursts import burst, talkative
 
 import wav2vec2
@@ -50,11 +50,8 @@ def serving(model: Path, *options: str) -> Iterator[Served]:
     alone = ("--processes", "1", "--threads", "1")  # beside other tests
     with subprocess.Popen([*command, *alone, *options], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        line = process.stderr.readline()
         try:
-            place = re.search(r"at (https?://\S+)", line)
-            assert place, line + process.stderr.read()
-            yield Served(process, place[1], model)
+            yield Served(process, told_address(process.stderr), model)
         finally:
             process.kill()
 

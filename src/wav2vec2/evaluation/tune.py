@@ -109,7 +109,8 @@ def tune(options: TuneOptions) -> Preset:
         stack.callback(decoder.close)
         utterances = _emitted(options, model)
         objective = search_errors(chosen, model.vocabulary, utterances, decoder, open_lm)
-        greedy, found = greedy_errors(model.vocabulary, utterances).rate, list[Trial]()
+        greedy = greedy_errors(model.vocabulary, utterances).rate
+        found: list[Trial] = []
         try:
             _try_all(options, chosen, objective, found)
         finally:

@@ -78,8 +78,8 @@ class Plan:
                 content: Any = {"adopted": self._fingerprint(self.adopted[name])}
             else:
                 stage = self.by_name[name]
-                arguments = [part for part in stage.work.arguments() if isinstance(part, Ref) or not self._known(part)]
-                needs = {part.stage for part in arguments if isinstance(part, Ref | Value)}
+                reads = (part for part in stage.work.arguments() if isinstance(part, Ref | Value))
+                needs = {part.stage for part in reads if not self._known(part)}
                 content = self.content(stage) | {"needs": {need: self.identity(need) for need in needs}}
             text = json.dumps(content, sort_keys=True, default=str)
             self._identities[name] = hashlib.sha256(text.encode()).hexdigest()
