@@ -1,7 +1,7 @@
 """Cutting long recordings at pauses, for `wav2vec2 prepare ... --segment`.
 
 1. A voice activity detector marks the 10 ms frames that hold speech: `speech_by_energy`, which compares the energy of
-   25 ms windows with the recording's own noise floor, or `silero.speech_by_silero`, the Silero network (an extra).
+   25 ms windows with the recording's own noise, or `silero.speech_by_silero`, the Silero network (an extra).
 2. `pause_segments` cuts at pauses. Neighbouring stretches of speech are joined up to the length of the longest
    segment allowed; long silence is left out, but a margin around speech is kept.
 
@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from wav2vec2.audio.background import steady_noise, widened
 from wav2vec2.audio.read import SAMPLE_RATE
 
 HOP = 160
@@ -67,13 +68,17 @@ def speech_by_energy(energies: np.ndarray) -> np.ndarray:
     """Mark the frames with speech, bool (frames,): those above a threshold between the noise floor and the loud parts.
 
     The noise floor is estimated anew every half minute, so that a change of background noise has no effect far away.
+    Noise of a level that hardly changes is no speech above it, either, and speech is followed into the pauses beside it
+    (`audio.background`).
     """
     speech = np.zeros(len(energies), dtype=bool)
     loud = loud_parts(energies)
     for begin in range(0, len(energies), NOISE_FRAMES):
-        around = energies[max(0, begin - NOISE_FRAMES // 2) : begin + NOISE_FRAMES + NOISE_FRAMES // 2]
-        speech[begin : begin + NOISE_FRAMES] = energies[begin : begin + NOISE_FRAMES] > speech_threshold(around, loud)
-    return speech
+        first = max(0, begin - NOISE_FRAMES // 2)
+        around = energies[first : begin + NOISE_FRAMES + NOISE_FRAMES // 2]
+        marks = (around > speech_threshold(around, loud)) & ~steady_noise(around, loud)
+        speech[begin : begin + NOISE_FRAMES] = marks[begin - first : begin - first + NOISE_FRAMES]
+    return widened(speech, energies, INAUDIBLE)
 
 
 def loud_parts(energies: np.ndarray) -> float:

@@ -20,6 +20,7 @@ from wav2vec2.errors import UserError
 GRID = 320
 """Samples from one frame of the model to the next. Pieces that are joined lie on one grid of frames."""
 _LATER = 1  # an energy's window begins where its frame does, so that speech begins and ends a frame later
+_IN_SPEECH = 2  # frames at the ends of a pause whose windows reach into the speech beside it
 CLICK_FRAMES = 5
 """Shorter sounds between pauses are clicks, not speech."""
 _SHORT_PAUSE = 0.15  # seconds; the silence within a word, before a plosive, is shorter
@@ -35,7 +36,7 @@ class PieceRules:
     """No piece is longer, its context included. A recording that is not longer is one piece, as it is."""
     pause: float = 0.3
     """A shorter silence does not end a piece that can still grow; nor does one shorter than two margins."""
-    margin: float = 0.05
+    margin: float = 0.02
     """Silence kept on either side of speech, from what the energy tells."""
     context: float = 1.28
     """How much of the neighbour is seen at a seam without a pause; at most a quarter of the longest piece."""
@@ -72,7 +73,7 @@ class PieceFinder:
     def __init__(self, rules: PieceRules) -> None:
         self._longest = int(rules.longest * FRAMES_PER_SECOND)
         self._margin = int(rules.margin * FRAMES_PER_SECOND)
-        self._close = max(2 * _LATER, int(rules.pause * FRAMES_PER_SECOND), 2 * self._margin)
+        self._close = max(2 * _LATER, int(rules.pause * FRAMES_PER_SECOND) - _IN_SPEECH, 2 * self._margin)
         self._short = min(self._close, int(_SHORT_PAUSE * FRAMES_PER_SECOND))
         # A frame of the model at least: the last one before a seam reaches beyond it.
         self._context = max(_even(min(int(rules.context * FRAMES_PER_SECOND), self._longest // 4)), GRID // HOP)

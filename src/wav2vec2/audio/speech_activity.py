@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from wav2vec2.audio.background import PAUSE, steady_noise
 from wav2vec2.audio.pauses import FRAMES_PER_SECOND, INAUDIBLE, threshold_between
 from wav2vec2.audio.speech_stream import EnergyMeter
 
@@ -48,8 +49,12 @@ class EnergyDetector:
         speech = np.zeros(len(energies), dtype=bool)
         for i, energy in enumerate(energies):
             self._remember(float(energy))
-            speech[i] = energy > self._threshold
+            speech[i] = energy > self._threshold and not self._steady()
         return speech, energies
+
+    def _steady(self) -> bool:
+        """Whether the last frames are a pause whose noise is louder than that of others."""
+        return bool(steady_noise(self._energies[max(0, self._count - PAUSE) : self._count], self._loud).any())
 
     def _remember(self, energy: float) -> None:
         if self._count == len(self._energies):

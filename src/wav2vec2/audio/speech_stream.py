@@ -7,6 +7,7 @@ on how the recording is divided into blocks.
 
 import numpy as np
 
+from wav2vec2.audio.background import Widener, steady_noise
 from wav2vec2.audio.pauses import (
     HOP,
     INAUDIBLE,
@@ -61,6 +62,7 @@ class SpeechDetector:
         self._counted = 0
         self._energies = np.zeros(0, np.float32)  # from `_AHEAD` frames before the first undecided one, where there are
         self._before = 0
+        self._widener = Widener(INAUDIBLE)
 
     def push(self, energies: np.ndarray) -> np.ndarray:
         """Take the energies (dB) of the next frames; return the marks of the frames that can now be decided, bool."""
@@ -75,12 +77,14 @@ class SpeechDetector:
         marks = [np.zeros(0, bool)]
         while len(self._energies) > self._before:
             marks.append(self._decide())
-        return np.concatenate(marks)
+        return np.concatenate([*marks, self._widener.finish()])
 
     def _decide(self) -> np.ndarray:
         around = self._energies[: self._before + NOISE_FRAMES + _AHEAD]
         mine = around[self._before : self._before + NOISE_FRAMES]
-        marks = np.asarray(mine > _threshold(around, self._loudness(around)))
+        loud = self._loudness(around)
+        steady = steady_noise(around, loud)[self._before : self._before + len(mine)]
+        marks = self._widener.push((mine > _threshold(around, loud)) & ~steady, mine)
         kept = max(0, self._before + len(mine) - _AHEAD)
         self._energies, self._before = self._energies[kept:], self._before + len(mine) - kept
         self._counted -= kept

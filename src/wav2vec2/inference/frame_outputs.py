@@ -65,7 +65,7 @@ class ComputeOptions:
     """Longest piece, and longest recording that is not cut."""
     pause: Annotated[float | None, default_shown("SECONDS", "0.3")] = None
     """A shorter silence does not end a piece."""
-    margin: Annotated[float | None, default_shown("SECONDS", "0.05")] = None
+    margin: Annotated[float | None, default_shown("SECONDS", "0.02")] = None
     """Silence kept on either side of a piece."""
     statistics: Annotated[Statistics | None, default_shown("{piece,recording}", "piece")] = None
     """What loudness and group norm are measured on. recording: the file is decoded twice."""

@@ -3,9 +3,13 @@
 Times are counted in hops of 10 ms from the beginning of the stream.
 """
 
+from collections import deque
 from dataclasses import dataclass
 
-from wav2vec2.audio.pauses import FRAMES_PER_SECOND
+import numpy as np
+
+from wav2vec2.audio.background import BESIDE, PAUSE, grown
+from wav2vec2.audio.pauses import FRAMES_PER_SECOND, INAUDIBLE
 from wav2vec2.inference.live.settings import LiveSettings
 
 _CLICK = FRAMES_PER_SECOND // 20  # a shorter sound is a click, not speech
@@ -39,6 +43,7 @@ class SpeechTracker:
         self._run = 0
         self._earliest = 0  # the end of what belongs to the utterance before
         self._energies: list[float] = []
+        self._recent: deque[float] = deque(maxlen=BESIDE + 2 * _CLICK)
 
     @property
     def silence(self) -> int:
@@ -53,6 +58,7 @@ class SpeechTracker:
     def step(self, speech: bool, energy: float) -> None:
         """Hear one more hop, with its energy in dB."""
         self.now += 1
+        self._recent.append(energy)
         self._run = self._run + 1 if speech else 0
         if self.stretches:
             self._energies.append(energy)
@@ -64,18 +70,25 @@ class SpeechTracker:
             self._begin()
 
     def _begin(self) -> None:
-        begin = max(self._earliest, self.now - self._run - self._margin)
+        begin = max(self._earliest, self._onset() - self._margin)
         self.stretches = [Stretch(begin, self.now)]
         self.last_end = self.now
         self._energies = [energy_unknown] * (self.now - begin)
 
     def _resume(self) -> None:
-        last, onset = self.stretches[-1], self.now - self._run
+        last, onset = self.stretches[-1], self._onset()
         if onset - self.last_end >= _PAUSE:
             begin = max(last.end, onset - self._margin)
             if begin > last.end:
                 self.stretches.append(Stretch(begin, self.now, onset - self.last_end))
         self.last_end = self.now
+
+    def _onset(self) -> int:
+        """Where the speech begins that is heard now: a little before it is louder than all noise."""
+        run = self.now - self._run
+        pause = np.array(self._recent)[max(0, len(self._recent) - self._run - BESIDE) : -self._run][::-1]
+        pause = pause[: max(0, run - self.last_end)]
+        return run - (grown(pause, INAUDIBLE) if len(pause) >= PAUSE else 0)
 
     def hear_all(self) -> None:
         """Count the silence at the end as speech: the model has heard symbols in it."""
