@@ -17,13 +17,14 @@ BURST = """
 import sys, time
 from pathlib import Path
 from wav2vec2.serve import idle_memory
+from wav2vec2.freed_memory import give_back
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20
 
 looks = []
 def release():
-    idle_memory.give_back()
+    give_back()
     looks.append(resident())
 
 watched, ring = "watched" in sys.argv, "ring" in sys.argv

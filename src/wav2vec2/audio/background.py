@@ -1,4 +1,4 @@
-"""Noise between stretches of speech: what is noise because its level hardly changes, and how far speech reaches into it.
+"""Noise between stretches of speech: where it is, as its level hardly changes, and how far speech reaches into it.
 
 A threshold for a whole half minute takes a pause for speech if its noise is louder than that of other pauses, and
 misses the quiet beginning of a word. So each pause is looked at by itself.

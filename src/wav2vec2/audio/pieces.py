@@ -24,6 +24,7 @@ _IN_SPEECH = 2  # frames at the ends of a pause whose windows reach into the spe
 CLICK_FRAMES = 5
 """Shorter sounds between pauses are clicks, not speech."""
 _SHORT_PAUSE = 0.15  # seconds; the silence within a word, before a plosive, is shorter
+_KEPT_IN_SHORT = 5  # frames on either side of a cut in such a pause, at least: it may be a quiet sound
 SHORTEST_LONGEST = 0.5
 """Seconds; the longest piece must be at least this long."""
 
@@ -72,7 +73,7 @@ class PieceFinder:
 
     def __init__(self, rules: PieceRules) -> None:
         self._longest = int(rules.longest * FRAMES_PER_SECOND)
-        self._margin = int(rules.margin * FRAMES_PER_SECOND)
+        self._margin = self._lead = int(rules.margin * FRAMES_PER_SECOND)  # `_lead`: before the next piece
         self._close = max(2 * _LATER, int(rules.pause * FRAMES_PER_SECOND) - _IN_SPEECH, 2 * self._margin)
         self._short = min(self._close, int(_SHORT_PAUSE * FRAMES_PER_SECOND))
         # A frame of the model at least: the last one before a seam reaches beyond it.
@@ -88,7 +89,7 @@ class PieceFinder:
     @property
     def needed_from(self) -> int:
         """The first sample that a later piece, or its context, may need."""
-        return max(0, self._origin - (self._context if self._joined else 0) - self._margin - 1) * HOP
+        return max(0, self._origin - (self._context if self._joined else 0) - self._lead - 1) * HOP
 
     def push(self, waveform: np.ndarray) -> list[Piece]:
         """Take the next samples (S,) at 16 kHz; return the pieces that are now known, in order."""
@@ -116,9 +117,9 @@ class PieceFinder:
         speech, heard = self._speech, len(self._speech)
         first = 0 if self._joined else int(np.argmax(speech)) if speech.any() else heard
         if first == heard:
-            self._drop(max(0, heard - self._margin - 1))
+            self._drop(max(0, heard - self._lead - 1))
             return False
-        begin = first if self._joined else max(0, first + _LATER - self._margin)
+        begin = first if self._joined else max(0, first + _LATER - self._lead)
         limit = begin + self._longest - (self._context if self._joined else 0)
         gaps = [(start, end) for start, end in _gaps(speech, first) if start <= limit]
         ended = next((gap for gap in gaps if gap[1] - gap[0] >= self._close), None)
@@ -130,7 +131,7 @@ class PieceFinder:
             end = min(ended[0] + min(_LATER + self._margin, ended[1] - ended[0]), heard)
             if self._joined or ended[0] - first >= CLICK_FRAMES:
                 self._add(pieces, begin, min(end, max(limit, ended[0])))
-            self._joined = False
+            self._joined, self._lead = False, self._margin
             self._drop(end)
             return True
         if heard < limit + self._close and not self._final:
@@ -144,9 +145,10 @@ class PieceFinder:
         pauses = [(end - start, start) for start, end in gaps if start >= half and end - start >= self._short]
         if pauses:
             length, start = max(pauses)
-            end = min(start + _LATER + min(self._margin, length // 2 - _LATER), limit)
+            kept = max(self._margin, _KEPT_IN_SHORT)
+            end = min(start + _LATER + min(kept, length // 2 - _LATER), limit)
             self._add(pieces, begin, end)
-            self._joined = False
+            self._joined, self._lead = False, kept
             self._drop(end)
             return
         last = limit - self._context
@@ -156,7 +158,7 @@ class PieceFinder:
         cut = low + int(np.argmin(smooth))
         cut -= (cut - begin) % 2
         self._add(pieces, begin, cut, after=self._context * HOP)
-        self._joined = True
+        self._joined, self._lead = True, self._margin
         self._drop(cut)
 
     def _add(self, pieces: list[Piece], begin: int, end: int, *, after: int = 0) -> None:

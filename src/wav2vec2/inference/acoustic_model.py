@@ -169,7 +169,7 @@ class AcousticModel:
         settings = self._pieces.over(tuned or PieceSettings())
         rules = CutRules(self.architecture, self._sizes, self._piece_rules(settings), settings.statistics or "piece")
         events = itertools.chain.from_iterable(cuts(recording, rules) for recording in recordings)
-        batch = self._sizes.batch_samples
+        batch = self._sizes.batch_samples(self.device.type)
         samples = batch * (_POOL_BATCHES if self.device.type != "cpu" else _CPU_POOL_BATCHES)
         if log_probs:
             frames = _MOST_BYTES // (4 * len(self.vocabulary))

@@ -32,8 +32,8 @@ class Aligner:
     model: a `Wav2Vec2ForCTC`, or anything `wav2vec2.load` or `wav2vec2 export` names; model and language by default as
     for `Transcriber`. vocabulary: replaces the model's own. device: auto (a GPU if there is one), cpu, cuda, ...
     Recordings longer than `window_seconds` are processed in overlapping windows, which have `context_seconds` of
-    context at both ends; a batch holds at most `batch_seconds` of audio. precision: auto (bf16 on a GPU that has it,
-    otherwise float32), float32, bf16 or fp16.
+    context at both ends; a batch holds at most `batch_seconds` of audio: by default 60, or 20 on a CPU. precision: auto
+    (bf16 on a GPU that has it, otherwise float32), float32, bf16 or fp16.
 
     Raises UserError for a model without a CTC head or a vocabulary, and for impossible sizes.
     """
@@ -45,7 +45,7 @@ class Aligner:
         language: str | None = None,
         vocabulary: Vocabulary | None = None,
         device: str = "auto",
-        batch_seconds: float = 60.0,
+        batch_seconds: float | None = None,
         window_seconds: float = 30.0,
         context_seconds: float = 4.0,
         precision: InferencePrecision = "auto",

@@ -13,6 +13,7 @@ from wav2vec2.audio.promised import promised_lengths, promised_seconds
 from wav2vec2.audio.recordings import AnyRecording, Failure, audio_files, stream_recording
 from wav2vec2.audio.standard_input import recording_on_stdin
 from wav2vec2.errors import UserError
+from wav2vec2.freed_memory import give_back_above
 from wav2vec2.inference.chunks import TranscribedPiece
 from wav2vec2.inference.frame_outputs import output_names
 from wav2vec2.inference.transcribe import Transcriber
@@ -93,8 +94,13 @@ def write_transcripts(
             opened.append(source)
             yield source.open()
 
+    def advance(seconds: float) -> None:
+        # The holes that batches of other shapes leave grow from hour to hour.
+        give_back_above()
+        progress.advance(seconds)
+
     gap = " " if transcriber.vocabulary.spaced else ""
-    for result in transcriber.stream_pieces(opening(), progress.advance):
+    for result in transcriber.stream_pieces(opening(), advance):
         if isinstance(result, TranscribedPiece):
             if destination.wants_pieces:
                 with progress.aside():

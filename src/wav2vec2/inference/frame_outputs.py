@@ -48,7 +48,7 @@ class ComputeOptions:
 
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1, ..."""
-    batch_seconds: float = 60.0
+    batch_seconds: Annotated[float | None, default_shown("SECONDS", "60, on a CPU 20")] = None
     """Seconds of audio in a batch, padding included; use less if memory runs out."""
     window_seconds: float = 30.0
     """No piece is longer; with pieces none, longer recordings are processed in overlapping windows of this length."""
@@ -132,7 +132,8 @@ def frame_outputs(
     """
     rules = CutRules(architecture, sizes)
     events = itertools.chain.from_iterable(cuts(recording, rules) for recording in recordings)
-    pool_sizes = PoolSizes(sizes.batch_samples, pool_batches * sizes.batch_samples, pool_recordings)
+    batch = sizes.batch_samples(device.type)
+    pool_sizes = PoolSizes(batch, pool_batches * batch, pool_recordings)
     parts: list[tuple[Tensor, ...]] = []
     for pool in computed_pools(events, architecture, compute, sizes=pool_sizes, device=device, advance=advance):
         results: list[FrameOutputs | Failure] = []

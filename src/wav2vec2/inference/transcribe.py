@@ -30,7 +30,8 @@ class Transcriber:
     model: a `Wav2Vec2ForCTC`, or anything `wav2vec2.load` or `wav2vec2 export` names; if not given, what the variable
     WAV2VEC2_MODEL names, or facebook/wav2vec2-base-960h. language: of a multilingual model, such as "swh"; without a
     model, of facebook/mms-1b-all. vocabulary: replaces the model's own.
-    device: auto (a GPU if there is one), cpu, cuda, cuda:1, ... A batch holds at most `batch_seconds` of audio.
+    device: auto (a GPU if there is one), cpu, cuda, cuda:1, ... A batch holds at most `batch_seconds` of audio:
+    by default 60, or 20 on a CPU.
     precision: auto (bf16 on a GPU that has it, otherwise float32), float32, bf16 or fp16.
 
     A recording longer than `longest_piece` (by default, what the model has heard in training) is cut at its pauses, and
@@ -54,7 +55,7 @@ class Transcriber:
         language: str | None = None,
         vocabulary: Vocabulary | None = None,
         device: str = "auto",
-        batch_seconds: float = 60.0,
+        batch_seconds: float | None = None,
         window_seconds: float = 30.0,
         context_seconds: float = 4.0,
         precision: InferencePrecision = "auto",

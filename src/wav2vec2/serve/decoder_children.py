@@ -12,7 +12,8 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 
-from wav2vec2.serve.idle_memory import IDLE_SECONDS, give_back
+from wav2vec2.freed_memory import give_back
+from wav2vec2.serve.idle_memory import IDLE_SECONDS
 
 MOST_IDLE = 8
 """Processes that wait for a request, at most; the memory of each is a few MiB of its own."""

@@ -18,10 +18,11 @@ from typing import Any
 import torch
 
 from wav2vec2.errors import UserError, cause
+from wav2vec2.freed_memory import give_back
 from wav2vec2.serve.child import run_child
 from wav2vec2.serve.decoder_children import DecoderChildren, limit, next_request
 from wav2vec2.serve.decoder_tasks import Recognizer, align, transcribe
-from wav2vec2.serve.idle_memory import IDLE_SECONDS, give_back
+from wav2vec2.serve.idle_memory import IDLE_SECONDS
 from wav2vec2.serve.limited_recording import LimitedRecording
 from wav2vec2.serve.messages import Channel, Closed, Message
 from wav2vec2.serve.peaks import Peaks

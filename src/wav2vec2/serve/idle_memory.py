@@ -7,23 +7,17 @@ compute workers have many places: in them a thread looks at the processor time, 
 that it has ended.
 """
 
-import ctypes
 import gc
 import threading
 import time
 from collections.abc import Callable
 
+from wav2vec2.freed_memory import give_back
+
 IDLE_SECONDS = 5.0
 """So long a process has had no work when it gives memory back."""
 _IDLE_SHARE = 0.02
 """Share of a core up to which a process is idle: questions after its health and metrics take less."""
-
-
-def give_back() -> None:
-    """Give free pages of this process back to the system: a few ms. Without glibc, nothing is done."""
-    trim = getattr(_libc(), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def watch(seconds: float = IDLE_SECONDS, release: Callable[[], None] = give_back) -> None:
@@ -45,11 +39,3 @@ def _watch(seconds: float, release: Callable[[], None]) -> None:
             gc.collect()  # closed connections refer to themselves, and Python would look for them much later
             release()
             released = seen = time.process_time()
-
-
-def _libc() -> ctypes.CDLL | None:
-    """Return the C library, None if this system has none that can be asked."""
-    try:
-        return ctypes.CDLL(None)
-    except (OSError, TypeError):
-        return None
