@@ -34,7 +34,7 @@ class LiveSettings:
     left_context: float = 5.12
     """What the model hears again of the time before a chunk; more is slower, and more accurate up to what the model
     heard at once in training."""
-    margin: float = 0.1
+    margin: float = 0.05
     """How much silence the model hears on either side of speech; the rest is left out."""
     pause: float = 0.3
     """Silence before which everything is committed at once. The model hears what follows without what came before:
