@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wav2vec2.audio.background import BESIDE, PAUSE, grown
+from wav2vec2.audio.background import BESIDE, PAUSE, grown, steady_noise
 from wav2vec2.audio.pauses import FRAMES_PER_SECOND, INAUDIBLE
 from wav2vec2.inference.live.settings import LiveSettings
 
 _CLICK = FRAMES_PER_SECOND // 20  # a shorter sound is a click, not speech
 _PAUSE = FRAMES_PER_SECOND // 5  # a shorter gap is part of speech
+_PEAK = 5.0  # dB that the loudest moment is above the loud parts of speech
+_FADES = 0.002  # dB that the memory of it loses in a hop
 _AROUND = 5  # hops over which a quiet place is looked for
 
 
@@ -35,6 +37,8 @@ class SpeechTracker:
 
     def __init__(self, settings: LiveSettings) -> None:
         self._margin = round(settings.margin * FRAMES_PER_SECOND)
+        self._told_after = min(PAUSE, hops(settings.pause))
+        self._loudest = INAUDIBLE
         self.stretches: list[Stretch] = []
         self.now = 0
         """Hops that were heard."""
@@ -59,8 +63,11 @@ class SpeechTracker:
         """Hear one more hop, with its energy in dB."""
         self.now += 1
         self._recent.append(energy)
-        self._run = self._run + 1 if speech else 0
+        self._loudest = max(energy, self._loudest - _FADES)
+        spoke, self._run = self._run > 0, self._run + 1 if speech else 0
         if self.stretches:
+            if spoke and not speech:
+                self._forget_noise()
             self._energies.append(energy)
             near = self.now - 1 - self.last_end < _PAUSE
             if speech and (near or self._run >= _CLICK):
@@ -82,6 +89,13 @@ class SpeechTracker:
             if begin > last.end:
                 self.stretches.append(Stretch(begin, self.now, onset - self.last_end))
         self.last_end = self.now
+
+    def _forget_noise(self) -> None:
+        """Let the speech end where a steady noise began, which is told from speech some time after it began."""
+        if steady_noise(np.array(self._recent)[-PAUSE:], self._loudest - _PEAK).any():
+            last = self.stretches[-1]
+            self.last_end = max(last.begin, self.now - self._told_after)
+            last.end = min(last.end, self.last_end + self._margin)
 
     def _onset(self) -> int:
         """Where the speech begins that is heard now: a little before it is louder than all noise."""
