@@ -17,7 +17,7 @@ BURST = """
 import sys, time
 from pathlib import Path
 from wav2vec2.serve import idle_memory
-from wav2vec2.freed_memory import give_back
+from wav2vec2.inference.freed_memory import give_back
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20

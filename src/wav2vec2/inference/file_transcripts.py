@@ -13,9 +13,9 @@ from wav2vec2.audio.promised import promised_lengths, promised_seconds
 from wav2vec2.audio.recordings import AnyRecording, Failure, audio_files, stream_recording
 from wav2vec2.audio.standard_input import recording_on_stdin
 from wav2vec2.errors import UserError
-from wav2vec2.freed_memory import give_back_above
 from wav2vec2.inference.chunks import TranscribedPiece
 from wav2vec2.inference.frame_outputs import output_names
+from wav2vec2.inference.freed_memory import give_back_above
 from wav2vec2.inference.transcribe import Transcriber
 from wav2vec2.output.transcript import Transcript
 from wav2vec2.progress import AudioProgress

@@ -12,7 +12,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 
-from wav2vec2.freed_memory import give_back
+from wav2vec2.inference.freed_memory import give_back
 from wav2vec2.serve.idle_memory import IDLE_SECONDS
 
 MOST_IDLE = 8

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from wav2vec2.errors import UserError, cause
-from wav2vec2.freed_memory import give_back
+from wav2vec2.inference.freed_memory import give_back
 from wav2vec2.serve.child import run_child
 from wav2vec2.serve.decoder_children import DecoderChildren, limit, next_request
 from wav2vec2.serve.decoder_tasks import Recognizer, align, transcribe

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from wav2vec2.freed_memory import give_back
+from wav2vec2.inference.freed_memory import give_back
 
 IDLE_SECONDS = 5.0
 """So long a process has had no work when it gives memory back."""

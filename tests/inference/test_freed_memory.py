@@ -10,7 +10,7 @@ import pytest
 HOLES = """
 import sys
 from pathlib import Path
-from wav2vec2 import freed_memory
+from wav2vec2.inference import freed_memory
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20
