@@ -6,6 +6,7 @@ Without torchrun there is one process, and every sum is the identity. ``train/pa
 import hashlib
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from torch import Tensor
 
 from wav2vec2.device import usable_device
 from wav2vec2.errors import Stopped, UserError, cause
+
+_CALLBACKS_SECONDS = 1.0
+"""How long threads that hear of a failure have for what they still do in Python."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,9 @@ def session(device: str = "auto", timeout_minutes: float = 30.0, threads: int = 
             "on from its newest checkpoint",
             file=sys.stderr,
         )
+        # Threads of gloo still drop their Python callbacks, for which they need the interpreter. Destroying the group
+        # holds it and waits for them: seen once, both processes then waited for ever.
+        time.sleep(_CALLBACKS_SECONDS)
         raise Stopped("network") from None
     finally:
         dist.destroy_process_group()
