@@ -16,8 +16,8 @@ from tests.serve.conftest import Served, within
 BURST = """
 import sys, time
 from pathlib import Path
-from wav2vec2.serve import idle_memory
 from wav2vec2.inference.freed_memory import give_back
+from wav2vec2.serve import idle_memory
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20

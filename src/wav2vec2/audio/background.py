@@ -21,7 +21,7 @@ _REACH = 10
 _OUT, _SPREADS = 2.0, 6.0
 """dB above the median of a pause that are no longer its noise, or so many times from its lower quartile to its median.
 The louder half of a pause may hold the beginnings and ends of words."""
-AROUND = BESIDE + _REACH
+_AROUND = BESIDE + _REACH
 """Whether a frame is speech depends on no frame further away."""
 
 
@@ -81,7 +81,7 @@ class Widener:
         """Take the next marks and their frames' energies; return the grown marks that are now known, bool."""
         self._speech = np.concatenate([self._speech, speech])
         self._energies = np.concatenate([self._energies, energies])
-        return self._until(len(self._speech) - AROUND)
+        return self._until(len(self._speech) - _AROUND)
 
     def finish(self) -> np.ndarray:
         """Return the grown marks that are left."""
@@ -91,7 +91,7 @@ class Widener:
         if known <= self._told:
             return np.zeros(0, bool)
         marks = widened(self._speech, self._energies, self._least)[self._told : known]
-        passed = max(0, known - AROUND)
+        passed = max(0, known - _AROUND)
         self._speech, self._energies = self._speech[passed:], self._energies[passed:]
         self._told = known - passed
         return marks

@@ -83,8 +83,10 @@ class SpeechTracker:
         self._energies = [energy_unknown] * (self.now - begin)
 
     def _resume(self) -> None:
-        last, onset = self.stretches[-1], self._onset()
-        if onset - self.last_end >= _PAUSE:
+        last = self.stretches[-1]
+        # Asked at every hop of speech; only after a pause is there an onset to look for.
+        after_pause = self.now - self._run - self.last_end >= _PAUSE
+        if after_pause and (onset := self._onset()) - self.last_end >= _PAUSE:
             begin = max(last.end, onset - self._margin)
             if begin > last.end:
                 self.stretches.append(Stretch(begin, self.now, onset - self.last_end))
