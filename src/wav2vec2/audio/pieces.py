@@ -19,8 +19,9 @@ from wav2vec2.errors import UserError
 
 GRID = 320
 """Samples from one frame of the model to the next. Pieces that are joined lie on one grid of frames."""
-_LATER = 1  # an energy's window begins where its frame does, so that speech begins and ends a frame later
 _IN_SPEECH = 2  # frames at the ends of a pause whose windows reach into the speech beside it
+LATER = 1
+"""Speech begins and ends a frame later than its marks: an energy's window begins where its frame does."""
 CLICK_FRAMES = 5
 """Shorter sounds between pauses are clicks, not speech."""
 _SHORT_PAUSE = 0.15  # seconds; the silence within a word, before a plosive, is shorter
@@ -74,7 +75,7 @@ class PieceFinder:
     def __init__(self, rules: PieceRules) -> None:
         self._longest = int(rules.longest * FRAMES_PER_SECOND)
         self._margin = self._lead = int(rules.margin * FRAMES_PER_SECOND)  # `_lead`: before the next piece
-        self._close = max(2 * _LATER, int(rules.pause * FRAMES_PER_SECOND) - _IN_SPEECH, 2 * self._margin)
+        self._close = max(2 * LATER, int(rules.pause * FRAMES_PER_SECOND) - _IN_SPEECH, 2 * self._margin)
         self._short = min(self._close, int(_SHORT_PAUSE * FRAMES_PER_SECOND))
         # A frame of the model at least: the last one before a seam reaches beyond it.
         self._context = max(_even(min(int(rules.context * FRAMES_PER_SECOND), self._longest // 4)), GRID // HOP)
@@ -119,7 +120,7 @@ class PieceFinder:
         if first == heard:
             self._drop(max(0, heard - self._lead - 1))
             return False
-        begin = first if self._joined else max(0, first + _LATER - self._lead)
+        begin = first if self._joined else max(0, first + LATER - self._lead)
         limit = begin + self._longest - (self._context if self._joined else 0)
         gaps = [(start, end) for start, end in _gaps(speech, first) if start <= limit]
         ended = next((gap for gap in gaps if gap[1] - gap[0] >= self._close), None)
@@ -128,7 +129,7 @@ class PieceFinder:
         if ended is None and self._final and heard <= limit:
             ended = heard, heard
         if ended is not None:
-            end = min(ended[0] + min(_LATER + self._margin, ended[1] - ended[0]), heard)
+            end = min(ended[0] + min(LATER + self._margin, ended[1] - ended[0]), heard)
             if self._joined or ended[0] - first >= CLICK_FRAMES:
                 self._add(pieces, begin, min(end, max(limit, ended[0])))
             self._joined, self._lead = False, self._margin
@@ -146,7 +147,7 @@ class PieceFinder:
         if pauses:
             length, start = max(pauses)
             kept = max(self._margin, _KEPT_IN_SHORT)
-            end = min(start + _LATER + min(kept, length // 2 - _LATER), limit)
+            end = min(start + LATER + min(kept, length // 2 - LATER), limit)
             self._add(pieces, begin, end)
             self._joined, self._lead = False, kept
             self._drop(end)

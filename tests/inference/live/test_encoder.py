@@ -99,6 +99,31 @@ def test_stretches_follow_one_another_without_the_silence_between() -> None:
     torch.testing.assert_close(log_probs, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("settled", [0.5, 30])
+@pytest.mark.parametrize("back", [0, 20, 40, 55, 60, 70])
+def test_what_was_taken_back_was_never_heard(back: int, settled: float) -> None:
+    model = recognizer(FAMILIES["layer"], VOCABULARY)
+    waveform = noise(320 * 90 + 80)[0][0].numpy()
+    live, other = encoder_of(model, settled=settled), encoder_of(model, settled=settled)
+    for one, end in ((live, 60), (other, min(back, 60))):
+        one.extend(0, audio_of(waveform, 0, min(end, 40)))
+        if settled < 1:
+            one.log_probs(0)
+        if end > 40:
+            one.extend(40, audio_of(waveform, 40, end))
+            one.log_probs(0)
+    live.take_back(back)
+    if back == 0:
+        assert live.end == 0
+        return
+    assert live.end == min(back, 60)
+    if settled < 1 and back < 40:
+        return  # the normalisation is that of what was heard by then
+    for one in (live, other):
+        one.extend(one.end, audio_of(waveform, one.end, 90))
+    torch.testing.assert_close(live.log_probs(0)[1], other.log_probs(0)[1], rtol=1e-4, atol=5e-5)
+
+
 def test_a_look_ahead_changes_nothing() -> None:
     model = recognizer(FAMILIES["group"], VOCABULARY)
     waveform = noise(320 * 60 + 80)[0][0].numpy()

@@ -41,3 +41,16 @@ def test_a_quiet_beginning_is_heard() -> None:
     audio[32_000 - 1_280 : 32_000] += noise(0.08, -56)
     ((begin, _),), _ = heard(audio, LiveSettings(margin=0.0))
     assert abs(begin - 192) <= 3
+
+
+@pytest.mark.parametrize(("between", "begin"), [(0.7, 270), (0.1, 200)])
+def test_what_the_model_hears_after_a_noise_is_speech_from_the_end_of_the_noise_on(between: float, begin: int) -> None:
+    tracker = SpeechTracker(LiveSettings(margin=0.0))
+    parts = [noise(1.0, -60), noise(1.0, -15), noise(between, -60), *(noise(0.05, level) for level in (-57, -54, -50))]
+    for speech, energy in zip(*EnergyDetector().push(np.concatenate(parts)), strict=True):
+        tracker.step(bool(speech), float(energy))
+    assert tracker.silence > 15
+    tracker.hear_all()
+    assert tracker.silence == 0
+    assert tracker.stretches[-1].end == tracker.now
+    assert abs((tracker.stretches[-1].begin if len(tracker.stretches) > 1 else 200) - begin) <= 8

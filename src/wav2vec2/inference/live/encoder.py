@@ -103,6 +103,17 @@ class LiveEncoder:
                 kept.append(_Run(run.first + passed, run.audio[passed * a.stride :].copy(), features))
         self._runs = kept
 
+    def take_back(self, number: int) -> None:
+        """Drop the frames from number `number` on: what they heard was no speech."""
+        a = self.model.architecture
+        kept = [run for run in self._runs if run.first < number]
+        for run in kept[-1:]:
+            count = number - run.first
+            if count < run.frames(a.stride, a.receptive_field):
+                run.audio = run.audio[: (count - 1) * a.stride + a.receptive_field]
+                run.features = None if run.features is None else run.features[:count]
+        self._runs = kept
+
     def look(self, first: int, number: int, audio: np.ndarray) -> tuple[np.ndarray, Tensor]:
         """Return what `log_probs` would after `extend(number, audio)`; change nothing, normalisation included."""
         if self._scales is None:

@@ -130,11 +130,16 @@ class LiveSession:
         """The number of frames whose audio is complete at a hop."""
         return max(0, (hop * HOP - self._field) // self._stride + 1)
 
+    def _through(self, hop: int) -> int:
+        """The number of frames that are needed to hear everything before a hop, as far as their audio is complete."""
+        return self._frame(min(hop + self._stride // HOP, self._tracker.now))
+
     def _run(self) -> None:
         """Give the model what is new, and compute the frames in view."""
+        self._encoder.take_back(max(self._committed, self._through(self._tracker.stretches[-1].end)))
         for stretch in self._tracker.stretches:
             begin = max(self._encoder.end, self._begin, stretch.begin * HOP // self._stride)
-            end = self._frame(stretch.end)
+            end = self._through(stretch.end)
             if end > begin:
                 self._encoder.extend(begin, self._audio(begin, end))
         first = max(0, self._committed - self._left)
@@ -208,7 +213,8 @@ class LiveSession:
                 max(0, self._committed - self._left), number, self._audio(number, end)
             )
             late = numbers >= self._frame(tracker.last_end + _LATE)
-            symbols = log_probs.argmax(-1).numpy()[late]
+            noise = tracker.steady()[numbers[late] * self._stride // HOP - tracker.last_end]
+            symbols = log_probs.argmax(-1).numpy()[late][~noise]
             if len(symbols) and np.isin(symbols, list(self._silent)).mean() < _BLANK_SHARE:
                 tracker.hear_all()
                 return

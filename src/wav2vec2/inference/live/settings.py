@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from wav2vec2.audio.pauses import Detector
+from wav2vec2.audio.pieces import PieceRules
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.errors import UserError
 from wav2vec2.inference.windows import PieceSettings
@@ -34,7 +35,7 @@ class LiveSettings:
     left_context: float = 5.12
     """What the model hears again of the time before a chunk; more is slower, and more accurate up to what the model
     heard at once in training."""
-    margin: float = 0.05
+    margin: float = PieceRules.margin
     """How much silence the model hears on either side of speech; the rest is left out."""
     pause: float = 0.3
     """Silence before which everything is committed at once. The model hears what follows without what came before:

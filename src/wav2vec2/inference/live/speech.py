@@ -10,12 +10,12 @@ import numpy as np
 
 from wav2vec2.audio.background import BESIDE, PAUSE, grown, steady_noise
 from wav2vec2.audio.pauses import FRAMES_PER_SECOND, INAUDIBLE
+from wav2vec2.audio.pieces import LATER
 from wav2vec2.inference.live.settings import LiveSettings
 
 _CLICK = FRAMES_PER_SECOND // 20  # a shorter sound is a click, not speech
 _PAUSE = FRAMES_PER_SECOND // 5  # a shorter gap is part of speech
-_PEAK = 5.0  # dB that the loudest moment is above the loud parts of speech
-_FADES = 0.002  # dB that the memory of it loses in a hop
+_FADES = 0.002  # dB that the memory of the loudest moment loses in a hop
 _AROUND = 5  # hops over which a quiet place is looked for
 
 
@@ -77,7 +77,7 @@ class SpeechTracker:
             self._begin()
 
     def _begin(self) -> None:
-        begin = max(self._earliest, self._onset() - self._margin)
+        begin = max(self._earliest, self._onset() + LATER - self._margin)
         self.stretches = [Stretch(begin, self.now)]
         self.last_end = self.now
         self._energies = [energy_unknown] * (self.now - begin)
@@ -87,14 +87,14 @@ class SpeechTracker:
         # Asked at every hop of speech; only after a pause is there an onset to look for.
         after_pause = self.now - self._run - self.last_end >= _PAUSE
         if after_pause and (onset := self._onset()) - self.last_end >= _PAUSE:
-            begin = max(last.end, onset - self._margin)
+            begin = max(last.end, onset + LATER - self._margin)
             if begin > last.end:
                 self.stretches.append(Stretch(begin, self.now, onset - self.last_end))
         self.last_end = self.now
 
     def _forget_noise(self) -> None:
         """Let the speech end where a steady noise began, which is told from speech some time after it began."""
-        if steady_noise(np.array(self._recent)[-PAUSE:], self._loudest - _PEAK).any():
+        if steady_noise(np.array(self._recent)[-PAUSE:], self._loudest).any():
             last = self.stretches[-1]
             self.last_end = max(last.begin, self.now - self._told_after)
             last.end = min(last.end, self.last_end + self._margin)
@@ -107,8 +107,17 @@ class SpeechTracker:
         return run - (grown(pause, INAUDIBLE) if len(pause) >= PAUSE else 0)
 
     def hear_all(self) -> None:
-        """Count the silence at the end as speech: the model has heard symbols in it."""
+        """Count the silence at the end as speech, but for steady noise: the model has heard symbols in it."""
+        last, noise = self.stretches[-1], np.flatnonzero(self.steady())
+        if len(noise):
+            onset = self.last_end + int(noise[-1]) + 1
+            begin = max(last.end, onset + LATER - self._margin)
+            self.stretches.append(Stretch(begin, self.now, onset - self.last_end))
         self.last_end = self.stretches[-1].end = self.now
+
+    def steady(self) -> np.ndarray:
+        """Mark the hops, bool (silence,), of the silence at the end that are a noise whose level hardly changes."""
+        return steady_noise(np.array(self._energies[len(self._energies) - self.silence :]), self._loudest)
 
     def quietest(self, begin: int, end: int) -> float:
         """Return the least energy in dB of 50 ms between two hops of the utterance; inf without such a place."""
