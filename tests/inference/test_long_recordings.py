@@ -69,7 +69,8 @@ def test_a_recording_is_cut_at_its_pauses_and_long_silence_left_out() -> None:
 def test_no_word_is_lost_or_doubled_at_a_seam(
     sentences: list[str], pauses: list[float], longest: float, context: float
 ) -> None:
-    joined, before = [sentences[0]], [pauses[0]]
+    # A second of silence tells the quietest letters from it. Without any, they could be taken for pauses.
+    joined, before = [sentences[0]], [1.0 + pauses[0]]
     for sentence, pause in zip(sentences[1:], pauses[1:], strict=False):
         if pause:
             joined, before = [*joined, sentence], [*before, pause]
