@@ -96,6 +96,28 @@ def test_a_round_of_self_training_that_is_asked_for_later_keeps_the_recogniser(f
     assert left == ["pseudo-1", "finetune-self-1", "recogniser-1", "tune-1", "evaluate"]
 
 
+@pytest.mark.slow
+def test_a_round_that_keeps_no_label_is_the_last_and_trains_nothing(finished, tmp_path, monkeypatch, capsys):
+    options = replace(finished, out=tmp_path / "taught", self_training=2)
+    shutil.copytree(finished.out, options.out)
+    ran = []
+
+    def nothing_is_spoken(words, **more):
+        ran.append(words[0])
+        run_here([*words, "--min-rate", "1000", "--max-rate", "2000"] if words[0] == "pseudo-label" else words, **more)
+
+    monkeypatch.setattr("wav2vec2.pipeline.engine.run_command", nothing_is_spoken)
+    command.run(options)
+    assert "pseudo-1: no label was good enough, so the recogniser stays as it is" in capsys.readouterr().out
+    assert ran.count("pseudo-label") == 1
+    assert "finetune" not in ran
+    weights = [load_file(one.out / "model/model.safetensors") for one in (options, finished)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
+    ran.clear()
+    command.run(options)
+    assert not ran
+
+
 def test_a_dry_run_of_nothing_writes_nothing(tmp_path, capsys):
     options = smallest(tmp_path / "out", *write_recordings(tmp_path), dry_run=True, self_training=1)
     command.run(options)

@@ -36,7 +36,12 @@ def run(options: AdaptOptions) -> None:
         left = adaptation.plan.needed(adaptation.goals)
         print("\n".join(spelling(options, adaptation)) if left else "")
         print(f"{len(left)} of {len(adaptation.plan.stages)} stages to do in {adaptation.plan.root}", flush=True)
-        _engine(options, adaptation).run(left)
+        while labels := adaptation.next_labels:
+            _engine(options, adaptation).run(adaptation.plan.needed([labels]))
+            adaptation = make_plan(options, adaptation.sources)
+        if adaptation.fruitless:
+            print(f"{adaptation.fruitless}: no label was good enough, so the recogniser stays as it is", flush=True)
+        _engine(options, adaptation).run(adaptation.plan.needed(adaptation.goals))
         adaptation.remember()
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on where it was", flush=True)

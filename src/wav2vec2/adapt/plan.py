@@ -14,6 +14,7 @@ from wav2vec2.adapt.listing import LISTING_FILE, read_listing
 from wav2vec2.adapt.options import AdaptOptions
 from wav2vec2.adapt.sources import Sources, find_sources
 from wav2vec2.checkpoints.hub import is_hub_id
+from wav2vec2.data.manifest import Manifest
 from wav2vec2.errors import UserError
 from wav2vec2.pipeline.plan import Plan
 from wav2vec2.pipeline.recipe import Training
@@ -23,6 +24,7 @@ from wav2vec2.recipe_files import recipe_path
 WORK = "work"
 PREPARE, TRANSCRIPTS, DIVIDE, CHOOSE = "prepare", "transcripts", "divide", "choose"
 PRETRAIN, FINETUNE, NGRAM, EVALUATE = "pretrain", "finetune", "lm", "evaluate"
+LABELS = "pseudo-"
 _TRANSCRIBED = Ref(DIVIDE)
 _BEAM = 100
 _SURE = 0.5
@@ -37,11 +39,18 @@ class Adaptation:
     sources: Sources
     model: str
     tune: str
+    fruitless: str = ""
+    """The stage of a round of self-training that kept no label; it and later rounds are left out."""
 
     @property
     def goals(self) -> list[str]:
         """The last stages."""
         return [self.tune, EVALUATE]
+
+    @property
+    def next_labels(self) -> str:
+        """The first round's stage of labels that is still to do; "" if none is. What it keeps decides what follows."""
+        return next((name for name in self.plan.by_name if name.startswith(LABELS) and not self.plan.done(name)), "")
 
     def news(self) -> str:
         """Say what has come to the folder of the recordings since they were prepared; "" if nothing has, or never."""
@@ -138,12 +147,25 @@ class _Later:
         stages.append(self._ngram(model))
         tune = self._tuned(model, "tune")
         stages.append(tune)
+        fruitless = ""
         for number in range(1, self.options.self_training + 1):
-            more, model = self._self_trained(number, model, tune.name)
-            tune = self._tuned(model, f"tune-{number}")
+            [labels, *more], taught = self._self_trained(number, model, tune.name)
+            stages.append(labels)
+            if self._kept_none(Plan(self.options.out / WORK, [*first, *stages]), labels.name):
+                fruitless = labels.name
+                break
+            model, tune = taught, self._tuned(taught, f"tune-{number}")
             stages += [*more, tune]
         stages.append(self._evaluated(model, tune.name))
-        return Adaptation(Plan(self.options.out / WORK, [*first, *stages]), sources, model, tune.name)
+        return Adaptation(Plan(self.options.out / WORK, [*first, *stages]), sources, model, tune.name, fruitless)
+
+    @staticmethod
+    def _kept_none(plan: Plan, labels: str) -> bool:
+        """Whether a round has found no label beside the transcripts that it was given."""
+        if not plan.done(labels):
+            return False
+        given = Manifest.open(plan.folder(DIVIDE) / TRAIN_FILE)
+        return len(Manifest.open(plan.result(labels))) == len(given)
 
     def _trained(self) -> tuple[list[Stage], str]:
         """The stages up to the recogniser, and the name of the one that holds it."""
@@ -237,7 +259,7 @@ class _Later:
 
     def _self_trained(self, number: int, model: str, tune: str) -> tuple[list[Stage], str]:
         """A round of self-training: the stages, and the name of the one that holds the model."""
-        name = f"pseudo-{number}"
+        name = f"{LABELS}{number}"
         words: list[Argument] = ["pseudo-label", Ref(model), Ref(DIVIDE, UNTRANSCRIBED_FILE), "--preset", Ref(tune)]
         words += ["--check", Ref(DIVIDE, VALID_FILE), "--add", Ref(DIVIDE, TRAIN_FILE), "--best-share", _SURE]
         words += ["--min-confidence", 0.0, "--min-agreement", 0.0, "--min-rate", Value(DIVIDE, "least_rate")]
