@@ -1,9 +1,10 @@
 """Error rates of a recogniser utterance by utterance, and in the long recordings that each speaker's utterances make.
 
-    python scripts/joined_recordings.py MODEL MANIFEST --splits dev test-clean --minutes 15
+    python scripts/joined_recordings.py MODEL MANIFEST --splits dev test-clean --minutes 15 --least 5
 
 Utterances of a speaker follow one another, with pauses of 0.3 to 1.5 s of noise as quiet as the quietest of the
-utterance before, up to so many minutes. Greedy decoding, default settings.
+utterance before, up to so many minutes. Recordings that stay shorter than `--least` minutes are left out, and so are
+their utterances. Greedy decoding, default settings.
 """
 
 import argparse
@@ -22,9 +23,16 @@ def main() -> None:
     parser.add_argument("manifest")
     parser.add_argument("--splits", nargs="+", default=["test"])
     parser.add_argument("--minutes", type=float, default=15.0, help="longest recording, about")
+    parser.add_argument("--least", type=float, default=0.0, help="minutes of the shortest recording")
     options = parser.parse_args()
-    rows = [row for split in options.splits for row in Manifest.open(options.manifest, split) if row.text]
-    recordings = list(joined(rows, seconds=60 * options.minutes, most_seconds=float("inf")))
+    said = (row for split in options.splits for row in Manifest.open(options.manifest, split) if row.text)
+    ordered = sorted(said, key=lambda row: row.speaker)
+    recordings, rows = [], []
+    for one in joined(ordered, seconds=60 * options.minutes, most_seconds=float("inf")):
+        its, ordered = ordered[: len(one.texts)], ordered[len(one.texts) :]
+        if one.recording.samples >= 60 * SAMPLE_RATE * options.least:
+            recordings.append(one)
+            rows += its
     lengths = [one.recording.samples / SAMPLE_RATE / 60 for one in recordings]
     with Transcriber(options.model, lm="none") as transcriber:
         found = transcriber([read_utterance(row) for row in rows])
