@@ -136,7 +136,7 @@ def accuracy(options: argparse.Namespace) -> None:
     print(f"by utterance: WER {error_rate(offline):.2f}; the joined recordings at once: {error_rate(whole):.2f}")
     ends = [word_ends(aligner, one) for one in streams]
     for delay in options.delays:
-        settings = LiveSettings(delay=delay, vad=options.vad)
+        settings = LiveSettings(delay=delay, vad=options.vad).suited(model.longest_heard, transcriber.tuned)
         played = [play(transcriber, settings, one.audio) for one in streams]
         pairs, waits, retracted, shown, changed = [], [], 0, 0, 0
         for one, spoken, run in zip(streams, ends, played, strict=True):

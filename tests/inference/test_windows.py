@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wav2vec2.inference.windows import batches_by_length, plan_windows
+from wav2vec2.inference.windows import PieceSettings, WindowSizes, batches_by_length, plan_windows
 from wav2vec2.model.architecture import Architecture
 
 ARCHITECTURE = Architecture()
@@ -49,3 +49,19 @@ def test_batches_stay_within_the_budget(lengths: list[int], budget: int) -> None
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or max(lengths[index] for index in batch) * len(batch) <= budget
+
+
+@pytest.mark.parametrize(
+    ("heard", "pause", "margin"),
+    [(2.4, 0.3, 0.02), (6.0, 0.3, 0.02), (11.0, 0.55, 0.06), (16.0, 0.8, 0.1), (40.0, 0.8, 0.1), (None, 0.8, 0.1)],
+)
+def test_long_pieces_end_at_long_pauses(heard: float | None, pause: float, margin: float) -> None:
+    rules = PieceSettings().rules(heard, WindowSizes())
+    assert rules is not None
+    assert (rules.pause, rules.margin) == (pytest.approx(pause), pytest.approx(margin))
+    chosen = PieceSettings(pause=0.4, margin=0.0).rules(heard, WindowSizes())
+    assert chosen is not None
+    assert (chosen.pause, chosen.margin) == (0.4, 0.0)
+    short = PieceSettings(longest=2.0).rules(heard, WindowSizes())
+    assert short is not None
+    assert (short.pause, short.margin) == (0.3, 0.02)

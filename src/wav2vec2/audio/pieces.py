@@ -28,6 +28,8 @@ _SHORT_PAUSE = 0.15  # seconds; the silence within a word, before a plosive, is 
 _KEPT_IN_SHORT = 5  # frames on either side of a cut in such a pause, at least: it may be a quiet sound
 SHORTEST_LONGEST = 0.5
 """Seconds; the longest piece must be at least this long."""
+_LENGTHS, _PAUSES, _MARGINS = (6.0, 16.0), (0.3, 0.8), (0.02, 0.1)
+"""Seconds: of two longest pieces, of the pauses that end them, and of the silence beside speech that suits them."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,9 @@ class PieceRules:
 
     longest: float = 15.0
     """No piece is longer, its context included. A recording that is not longer is one piece, as it is."""
-    pause: float = 0.3
+    pause: float = _PAUSES[0]
     """A shorter silence does not end a piece that can still grow; nor does one shorter than two margins."""
-    margin: float = 0.02
+    margin: float = _MARGINS[0]
     """Silence kept on either side of speech, from what the energy tells."""
     context: float = 1.28
     """How much of the neighbour is seen at a seam without a pause; at most a quarter of the longest piece."""
@@ -63,6 +65,20 @@ class Piece:
     joined: bool = False
     before: int = 0
     after: int = 0
+
+
+def suited_pause(longest: float) -> float:
+    """Return the pause in seconds that ends a piece of at most `longest` seconds: 0.3 to 0.8.
+
+    A model that has heard long utterances has heard pauses in them, and understands what follows better from what came
+    before.
+    """
+    return float(np.interp(longest, _LENGTHS, _PAUSES))
+
+
+def suited_margin(longest: float) -> float:
+    """Return how much silence in seconds to keep beside such pieces: 0.02 to 0.1."""
+    return float(np.interp(longest, _LENGTHS, _MARGINS))
 
 
 class PieceFinder:

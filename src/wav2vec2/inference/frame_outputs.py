@@ -63,9 +63,9 @@ class ComputeOptions:
     left out. none: all of a recording, in windows, with the statistics of the whole."""
     longest_piece: Annotated[float | None, default_shown("SECONDS", "what the model has heard, or 20")] = None
     """Longest piece, and longest recording that is not cut."""
-    pause: Annotated[float | None, default_shown("SECONDS", "0.3")] = None
+    pause: Annotated[float | None, default_shown("SECONDS", "0.3 to 0.8, as pieces may be long")] = None
     """A shorter silence does not end a piece."""
-    margin: Annotated[float | None, default_shown("SECONDS", "0.02")] = None
+    margin: Annotated[float | None, default_shown("SECONDS", "0.02 to 0.1, as pieces may be long")] = None
     """Silence kept on either side of a piece."""
     statistics: Annotated[Statistics | None, default_shown("{piece,recording}", "piece")] = None
     """What loudness and group norm are measured on. recording: the file is decoded twice."""

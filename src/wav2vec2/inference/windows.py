@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
-from wav2vec2.audio.pieces import SHORTEST_LONGEST, PieceRules
+from wav2vec2.audio.pieces import SHORTEST_LONGEST, PieceRules, suited_margin, suited_pause
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.decode.presets import Preset
 from wav2vec2.errors import UserError
@@ -133,13 +133,9 @@ class PieceSettings:
         longest = self.longest
         if longest is None:
             longest = max(SHORTEST_LONGEST, min(longest_heard or LONGEST_UNKNOWN, sizes.window))
-        plain = PieceRules(longest=longest, context=sizes.context)
-        rules = PieceRules(
-            longest,
-            plain.pause if self.pause is None else self.pause,
-            plain.margin if self.margin is None else self.margin,
-            sizes.context,
-        )
+        pause = suited_pause(longest) if self.pause is None else self.pause
+        margin = suited_margin(longest) if self.margin is None else self.margin
+        rules = PieceRules(longest, pause, margin, sizes.context)
         return rules if self.pieces == "speech" else None
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -172,8 +173,9 @@ def test_a_terminal_shows_the_tail_dimmed_and_begins_a_line_when_one_is_full() -
 
 def test_settings_suit_the_model_and_the_preset_within_what_is_possible() -> None:
     plain, none = LiveSettings(), PieceSettings()
-    assert plain.suited(None, none) == plain
-    assert plain.suited(15.0, none) == plain
+    assert plain.suited(None, none) == replace(plain, margin=0.1)
+    assert plain.suited(16.0, none) == replace(plain, margin=0.1)
+    assert plain.suited(6.0, none).margin == 0.02
     assert plain.suited(5.0, none).left_context == pytest.approx(5.0 - plain.latency)
     assert plain.suited(2.4, none).left_context == 1.28
     tuned = plain.suited(None, PieceSettings(pause=0.6, margin=0.05))

@@ -60,7 +60,9 @@ class ListenOptions:
     """Seconds after which the model runs again. Less is faster, and takes more computing."""
     left_context: Annotated[float | None, default_shown("SECONDS", "5.12, or what the model has heard")] = None
     """Seconds before a chunk that the model hears again. Less takes less computing."""
-    margin: Annotated[float | None, default_shown("SECONDS", "0.02, or the preset's")] = None
+    margin: Annotated[
+        float | None, default_shown("SECONDS", "0.02 to 0.1, as what the model has heard was long; or the preset's")
+    ] = None
     """Silence that the model hears on either side of speech; at most half of --pause."""
     pause: Annotated[float | None, default_shown("SECONDS", "0.3, or the preset's")] = None
     """Silence before which everything is committed at once."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from wav2vec2.audio.pauses import Detector
-from wav2vec2.audio.pieces import PieceRules
+from wav2vec2.audio.pieces import PieceRules, suited_margin
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.errors import UserError
-from wav2vec2.inference.windows import PieceSettings
+from wav2vec2.inference.windows import LONGEST_UNKNOWN, PieceSettings
 from wav2vec2.model.architecture import Architecture
 
 Delay = Literal["minimal", "low", "medium", "high", "xhigh"]
@@ -73,11 +73,11 @@ class LiveSettings:
     def suited(self, longest_heard: float | None, tuned: PieceSettings) -> "LiveSettings":
         """Return the settings for a model, and for how its recordings were found to be cut best.
 
-        longest_heard: see `Wav2Vec2ForCTC`; no more is heard at once. tuned: its margin and pause, within what is
-        possible here, replace the general ones.
+        longest_heard: see `Wav2Vec2ForCTC`; no more is heard at once, and the margin is the one that suits pieces of
+        that length. tuned: its margin and pause, within what is possible here, replace these.
         """
         pause = self.pause if tuned.pause is None else tuned.pause
-        margin = self.margin if tuned.margin is None else tuned.margin
+        margin = suited_margin(longest_heard or LONGEST_UNKNOWN) if tuned.margin is None else tuned.margin
         left = self.left_context
         if longest_heard is not None:
             left = min(left, max(_LEAST_LEFT, longest_heard - self.latency))
