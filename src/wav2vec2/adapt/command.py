@@ -1,5 +1,7 @@
 """``wav2vec2 adapt``: a recogniser for your language from a published encoder, by stages that resume."""
 
+import time
+
 from wav2vec2.adapt.card import rate_table
 from wav2vec2.adapt.options import AdaptOptions
 from wav2vec2.adapt.plan import CHOOSE, DIVIDE, Adaptation, make_plan
@@ -17,6 +19,7 @@ def run(options: AdaptOptions) -> None:
         UserError: an option or a file is wrong, or a stage failed.
         KeyboardInterrupt: after Ctrl-C; the same command goes on.
     """
+    began = time.monotonic()
     adaptation = make_plan(options)
     print("\n".join(adaptation.sources.why))
     if news := adaptation.news():
@@ -28,7 +31,7 @@ def run(options: AdaptOptions) -> None:
     try:
         if not adaptation.plan.done(CHOOSE):
             _say_encoder(options)
-            _engine(options, adaptation).run(adaptation.plan.needed([CHOOSE]))
+            _engine(options, adaptation, began).run(adaptation.plan.needed([CHOOSE]))
             adaptation.remember()
             adaptation = make_plan(options, adaptation.sources)  # what has come meanwhile is for the next time
         else:
@@ -37,11 +40,11 @@ def run(options: AdaptOptions) -> None:
         print("\n".join(spelling(options, adaptation)) if left else "")
         print(f"{len(left)} of {len(adaptation.plan.stages)} stages to do in {adaptation.plan.root}", flush=True)
         while labels := adaptation.next_labels:
-            _engine(options, adaptation).run(adaptation.plan.needed([labels]))
+            _engine(options, adaptation, began).run(adaptation.plan.needed([labels]))
             adaptation = make_plan(options, adaptation.sources)
         if adaptation.fruitless:
             print(f"{adaptation.fruitless}: no label was good enough, so the recogniser stays as it is", flush=True)
-        _engine(options, adaptation).run(adaptation.plan.needed(adaptation.goals))
+        _engine(options, adaptation, began).run(adaptation.plan.needed(adaptation.goals))
         adaptation.remember()
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on where it was", flush=True)
@@ -55,8 +58,10 @@ def run(options: AdaptOptions) -> None:
     print(f"try: wav2vec2 transcribe FILE --model {options.out}")
 
 
-def _engine(options: AdaptOptions, adaptation: Adaptation) -> Engine:
-    return Engine(adaptation.plan, options.launch, options.minutes)
+def _engine(options: AdaptOptions, adaptation: Adaptation, began: float) -> Engine:
+    """An engine that stops when all of the minutes since `began` (of `time.monotonic`) have passed."""
+    left = max(0.01, options.minutes - (time.monotonic() - began) / 60)
+    return Engine(adaptation.plan, options.launch, left if options.minutes else 0.0)
 
 
 def _say_encoder(options: AdaptOptions) -> None:

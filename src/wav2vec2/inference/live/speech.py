@@ -117,7 +117,10 @@ class SpeechTracker:
 
     def steady(self) -> np.ndarray:
         """Mark the hops, bool (silence,), of the silence at the end that are a noise whose level hardly changes."""
-        return steady_noise(np.array(self._energies[len(self._energies) - self.silence :]), self._loudest)
+        marks = np.zeros(self.silence, bool)
+        known = np.array(self._energies[-self.silence :] if self.silence else [])
+        marks[self.silence - len(known) :] = steady_noise(known, self._loudest)
+        return marks
 
     def quietest(self, begin: int, end: int) -> float:
         """Return the least energy in dB of 50 ms between two hops of the utterance; inf without such a place."""
