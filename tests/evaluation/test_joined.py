@@ -60,9 +60,9 @@ def test_tune_without_a_language_model_chooses_the_pieces(
 ) -> None:
     run(replace(case, decoding=DecodingOptions()))
     said = capsys.readouterr()
-    assert "pause 0.3 s, margin 0 s, statistics of the piece; error rate" in said.out
-    assert said.err.count("pieces: ") == 15
+    assert "pause 0.8 s, margin 0.1 s, statistics of the piece; error rate" in said.out
+    assert said.err.count("pieces: ") == 16
     preset = load_preset(case.out)
-    assert (preset.decoder, preset.pause, preset.margin, preset.statistics) == ("greedy", 0.3, 0.0, "piece")
+    assert (preset.decoder, preset.pause, preset.margin, preset.statistics) == ("greedy", 0.8, 0.1, "piece")
     with pytest.raises(UserError, match="nothing to tune"):
         run(replace(case, decoding=DecodingOptions(), joined_minutes=0.0))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wav2vec2.audio.pauses import frame_energies
+from wav2vec2.audio.pieces import PieceRules
 from wav2vec2.audio.read import SAMPLE_RATE
 from wav2vec2.audio.recordings import Failure, Recording, Waveform
 from wav2vec2.data.utterance import Utterance
@@ -123,8 +124,9 @@ def best_settings(
     count: CountErrors,
     told: Callable[[PieceSettings, ErrorCounts], object] = lambda settings, errors: None,
 ) -> tuple[PieceSettings, ErrorCounts]:
-    """Return the settings with the fewest errors: of margin and statistics with a pause of 0.3 s, then of the pause.
+    """Return the settings with the fewest errors: of margin and statistics with the usual pause, then of the pause.
 
+    What is used without a choice is tried first.
     told: called after each trial. Equal ones: the first.
     """
     tried: dict[PieceSettings, ErrorCounts] = {}
@@ -134,8 +136,10 @@ def best_settings(
             tried[settings] = joined_errors(model, recordings, settings, count)
             told(settings, tried[settings])
 
+    usual = model.piece_rules(PieceSettings()) or PieceRules()
+    trial(PieceSettings(pause=usual.pause, margin=usual.margin, statistics=STATISTICS[0]))
     for statistics, margin in itertools.product(STATISTICS, MARGINS):
-        trial(PieceSettings(pause=0.3, margin=margin, statistics=statistics))
+        trial(PieceSettings(pause=usual.pause, margin=margin, statistics=statistics))
     best = min(tried, key=lambda one: tried[one].errors)
     for pause in PAUSES:
         trial(PieceSettings(pause=pause, margin=best.margin, statistics=best.statistics))

@@ -167,7 +167,7 @@ class AcousticModel:
         Nothing depends on the length of a recording but the time. tuned: how to cut, where the options do not say it.
         """
         settings = self._pieces.over(tuned or PieceSettings())
-        rules = CutRules(self.architecture, self._sizes, self._piece_rules(settings), settings.statistics or "piece")
+        rules = CutRules(self.architecture, self._sizes, self.piece_rules(settings), settings.statistics or "piece")
         events = itertools.chain.from_iterable(cuts(recording, rules) for recording in recordings)
         batch = self._sizes.batch_samples(self.device.type)
         samples = batch * (_POOL_BATCHES if self.device.type != "cpu" else _CPU_POOL_BATCHES)
@@ -178,8 +178,9 @@ class AcousticModel:
         compute = self.batch_function(log_probs=log_probs)
         yield from computed_pools(events, self.architecture, compute, sizes=sizes, device=self.device, advance=advance)
 
-    def _piece_rules(self, settings: PieceSettings) -> PieceRules | None:
-        return settings.rules(self.longest_heard, self._sizes)
+    def piece_rules(self, tuned: PieceSettings) -> PieceRules | None:
+        """Return how recordings are cut, None for windows over everything. tuned: where the options do not say it."""
+        return self._pieces.over(tuned).rules(self.longest_heard, self._sizes)
 
     def batch_function(self, *, log_probs: bool) -> BatchFunction:
         """Return what computes a batch, in the precision that was chosen: see `_batch`."""
