@@ -185,7 +185,7 @@ def test_settings_suit_the_model_and_the_preset_within_what_is_possible() -> Non
         ListenOptions(("-",), "m", margin=0.02, left_context=2.0), 15.0, PieceSettings(pause=0.4, margin=0.1)
     )
     assert (chosen.margin, chosen.pause, chosen.left_context) == (0.02, 0.4, 2.0)
-    assert _settings(ListenOptions(("-",), "m", pause=0.03), None, none).margin == 0.015
+    assert _settings(ListenOptions(("-",), "m", pause=0.1), None, none).margin == 0.05
     with pytest.raises(UserError, match="margin must be at most half"):
         _settings(ListenOptions(("-",), "m", margin=0.2), None, none)
 
